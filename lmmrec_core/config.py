@@ -1,0 +1,99 @@
+"""Settings: YAML or command-line values → frozen, checked values.
+
+All settings classes derive from :class:`Settings` (pydantic). An unknown key, a missing key or a
+value of the wrong kind is refused with the place, the value seen and the nearest valid name.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lmmrec_core.errors import ConfigError, unknown
+
+
+class Settings(BaseModel):
+    """Frozen settings; unknown keys are errors, defaults are checked like given values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def build(cls, values: Mapping[str, Any], where: str = "settings") -> Self:
+        """Check ``values`` against this class.
+
+        Raises ConfigError naming ``where``, the key, the value seen and what is allowed.
+        """
+        for key in values:
+            if key not in cls.model_fields:
+                raise unknown("setting", key, cls.model_fields, where)
+        try:
+            return cls(**dict(values))
+        except ValidationError as error:
+            raise ConfigError(_explain(error, where)) from None
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        key = ".".join(str(part) for part in problem["loc"]) or "(whole)"
+        if problem["type"] == "missing":
+            lines.append(f"{where}: setting {key!r} is missing; add it")
+        elif problem["type"] == "extra_forbidden":
+            lines.append(f"{where}: unknown setting {key!r}; remove it")
+        else:
+            lines.append(f"{where}: {key} = {problem['input']!r} is not valid: {problem['msg']}")
+    return "\n".join(lines)
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """``["reg_weight=0.1", "mode=reference"]`` → a mapping, values read as YAML.
+
+    Raises ConfigError for an entry without ``=`` or with a value YAML cannot read.
+    """
+    values: dict[str, Any] = {}
+    for entry in assignments:
+        key, separator, text = entry.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError(f"--set {entry!r} is not key=value; write for instance --set dim=32")
+        try:
+            values[key.strip()] = _number(yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {entry!r}: the value is not YAML ({error})") from None
+    return values
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 as text; people mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises ConfigError with file and line when it is not one."""
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such settings file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings, saw {type(content).__name__}")
+    return content
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no blanks: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(value: Any, length: int = 16) -> str:
+    """First ``length`` hex digits of the SHA-256 of :func:`canonical_json`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]

@@ -1,0 +1,48 @@
+"""The five error classes, named by cause, and the "nearest valid name" refusal.
+
+Every message names the thing, the place and the cure. A caller that catches :class:`LmmrecError`
+catches everything this package raises on purpose; the command line prints it without a traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LmmrecError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class ConfigError(LmmrecError):
+    """A setting, name or value that the study does not know or does not allow."""
+
+
+class DataError(LmmrecError):
+    """A catalogue, interaction file or split that cannot be used as it is."""
+
+
+class FeatureError(LmmrecError):
+    """Features that are missing, misshapen, not finite or not the ones asked for."""
+
+
+class TrainingError(LmmrecError):
+    """Training that cannot go on: a non-finite loss, a checkpoint of another run."""
+
+
+class ResultError(LmmrecError):
+    """A stored result that is damaged, incomplete or of another schema."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The closest of ``known`` to ``name`` (case ignored), or None when nothing is close."""
+    options = {option.lower(): option for option in known}
+    hits = difflib.get_close_matches(name.lower(), list(options), n=1, cutoff=0.5)
+    return options[hits[0]] if hits else None
+
+
+def unknown(kind: str, name: object, known: Iterable[str], where: str = "") -> ConfigError:
+    """The error for a name outside a closed set: seen, nearest valid name, all valid names."""
+    options = sorted(known)
+    close = nearest(str(name), options)
+    place = f"{where}: " if where else ""
+    hint = f"; did you mean {close!r}?" if close else ";"
+    return ConfigError(f"{place}unknown {kind} {name!r}{hint} known: {', '.join(options)}")

@@ -1,0 +1,168 @@
+"""The values that flow through the study, in order: Catalogue → Split → Features → Run → Result → Table.
+
+Each is frozen and holds NumPy arrays. A stage takes values from its left and gives the next one;
+no stage imports another. Axes: ``user``, ``item``, ``edge`` (one interaction), ``dim``, ``k`` (rank).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+Modality = Literal["visual", "textual"]
+MODALITIES: tuple[Modality, ...] = ("visual", "textual")
+Part = Literal["train", "valid", "test"]
+PARTS: tuple[Part, ...] = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """Items with their content, users, and who interacted with what; ids are positions from 0.
+
+    ``user_ids[u]`` and ``item_ids[i]`` are the ids of the source, always text (an ASIN of digits keeps
+    its zeros). ``user`` and ``item`` [edge] hold one entry per distinct positive pair.
+    """
+
+    name: str
+    user_ids: tuple[str, ...]
+    item_ids: tuple[str, ...]
+    user: IntArray
+    item: IntArray
+    texts: tuple[str, ...]  # one per item, fields joined; "" where there is none
+    images: tuple[Path | None, ...]  # one per item; None where there is none
+    label: IntArray | None = None  # [edge] 0 train, 1 valid, 2 test where the source brings a split
+    timestamp: IntArray | None = None  # [edge] seconds since 1970, where known
+    user_group: IntArray | None = None  # [user] the person behind a pseudo-user, where known
+    ready_features: Mapping[Modality, Float32Array] = field(default_factory=dict)  # [item, dim]
+    counts: Mapping[str, int] = field(default_factory=dict)  # what was read, dropped, merged, missing
+
+    @property
+    def n_users(self) -> int:
+        return len(self.user_ids)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.item_ids)
+
+    @property
+    def density(self) -> float:
+        """Interactions / (users × items)."""
+        return len(self.user) / (self.n_users * self.n_items)
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Pairs of one part of a split: ``user`` and ``item`` [edge], sorted by user, then item."""
+
+    user: IntArray
+    item: IntArray
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Train, valid and test interactions of one catalogue, with the rule and the seed that made them."""
+
+    n_users: int
+    n_items: int
+    train: Interactions
+    valid: Interactions
+    test: Interactions
+    rule: str
+    seed: int | None
+    fingerprint: str  # order-free digest of all (user, item, part) rows
+    user_group: IntArray | None = None  # [user], carried over from the catalogue
+
+    def part(self, name: Part) -> Interactions:
+        return {"train": self.train, "valid": self.valid, "test": self.test}[name]
+
+    def rows(self, name: Part) -> tuple[IntArray, IntArray]:
+        """CSR form of a part: ``indptr`` [user + 1] and ``items`` [edge]; items of u are items[indptr[u]:indptr[u+1]]."""
+        part = self.part(name)
+        indptr = np.zeros(self.n_users + 1, dtype=np.int64)
+        np.cumsum(np.bincount(part.user, minlength=self.n_users), out=indptr[1:])
+        return indptr, part.item
+
+    @cached_property
+    def train_keys(self) -> IntArray:
+        """Sorted ``user * n_items + item`` of the training rows, for membership by binary search."""
+        return np.sort(self.train.user * self.n_items + self.train.item)
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """One row per item and modality, with the card that says how they came to be.
+
+    ``digest`` is the content digest of the matrices: everything derived from features is keyed by it.
+    """
+
+    matrices: Mapping[Modality, Float32Array]  # [item, dim]
+    present: Mapping[Modality, BoolArray]  # [item] False where the missing rule was applied
+    card: Mapping[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True, eq=False)
+class Epoch:
+    """One line of a training history; ``valid`` is None where the epoch was not evaluated."""
+
+    number: int
+    loss: float
+    valid: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a trained recommender gives: ranked lists for the evaluated users, and how it got there."""
+
+    users: IntArray  # [user] evaluated on test, ascending
+    top_items: IntArray  # [user, k] best first; -1 where a user has fewer than k candidates
+    history: tuple[Epoch, ...]
+    best_epoch: int  # 0 for recommenders without epochs
+    seconds: float
+    peak_memory: int  # bytes, resident set of the process at its highest
+    notes: Mapping[str, Any] = field(default_factory=dict)  # what a reader must know (e.g. an approximation)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Per-user metrics of one run, in full precision, with its identity and provenance."""
+
+    case: Mapping[str, Any]
+    per_user: pd.DataFrame  # index: user; columns: "recall@20", "ndcg@10", ...; plus "group" where users share a person
+    overall: Mapping[str, float]  # metrics of a whole run that no single user has, e.g. "coverage@20"
+    record: Mapping[str, Any]  # run.json
+
+    def mean(self, metric: str) -> float:
+        """Mean over evaluated users, unrounded."""
+        if metric in self.overall:
+            return float(self.overall[metric])
+        return float(self.per_user[metric].mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table ready to be shown: numbers, their origin cell by cell, and the caption.
+
+    ``origin`` has the shape of ``values``: "measured", "printed", "not run" or "derived".
+    """
+
+    name: str
+    caption: str
+    values: pd.DataFrame
+    origin: pd.DataFrame
+    marks: pd.DataFrame | None = None  # stars and the like, as text
+    spread: pd.DataFrame | None = None  # standard deviation over seeds

@@ -1,0 +1,108 @@
+"""The roles that members play: encoder, recommender, metric.
+
+A new member needs no change elsewhere: it satisfies the protocol, is added to the plain dict of its
+folder, and the contract tests of its role run on it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from PIL.Image import Image
+from torch import Tensor
+
+from lmmrec_core.flow import Modality
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Content of items → vectors. Gradients flow through ``image_vectors`` and ``text_vectors``.
+
+    Extraction (``encoders/extract.py``) calls them in evaluation mode without gradient; training an
+    encoder calls the same two functions with gradient.
+    """
+
+    name: str
+    modalities: tuple[Modality, ...]
+
+    def spec(self) -> Mapping[str, Any]:
+        """Everything that determines the output: weights digest, preprocessing, precision (JSON-able)."""
+        ...
+
+    def dim(self, modality: Modality) -> int: ...
+
+    def preprocess_images(self, images: Sequence[Image]) -> Tensor:
+        """RGB pictures → pixels [item, 3, height, width]."""
+        ...
+
+    def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
+        """Texts → token tensors [item, length], padded to the longest of the chunk."""
+        ...
+
+    def image_vectors(self, pixels: Tensor) -> Tensor:
+        """[item, 3, height, width] → [item, dim]."""
+        ...
+
+    def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
+        """Token tensors → [item, dim]."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a recommender may see: sizes, training edges, item features. Never valid or test rows."""
+
+    n_users: int
+    n_items: int
+    user: Tensor  # int64 [edge]
+    item: Tensor  # int64 [edge]
+    features: Mapping[Modality, Tensor]  # float32 [item, dim], only the modalities in use, visual first
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One mini-batch of training triples; ``negative`` is None for models without negatives."""
+
+    user: Int[Tensor, "batch"]
+    positive: Int[Tensor, "batch"]
+    negative: Int[Tensor, "batch"] | None
+    first_of_epoch: bool = False
+
+
+Scorer = Callable[[Int[Tensor, "user"]], Float[Tensor, "user item"]]
+
+
+@runtime_checkable
+class Recommender(Protocol):
+    """Scores every item for given users."""
+
+    def scorer(self) -> Scorer:
+        """Freeze what scoring needs (propagate once), then score users chunk by chunk."""
+        ...
+
+
+@runtime_checkable
+class TrainableRecommender(Recommender, Protocol):
+    """A recommender learnt by gradient descent; also a ``torch.nn.Module``."""
+
+    needs_negatives: bool
+    zero_fill_gradients: bool  # Adam's old semantics, recommenders spec 1.5
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Called before the first batch of an epoch (edge pruning, graph builds)."""
+        ...
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
+        """Mean loss of a batch; ``generator`` feeds dropout and sampled views."""
+        ...
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Ranked hits → one value per user (NumPy only)."""
+
+    def __call__(self, hits: Any, n_relevant: Any, k: int) -> Any:
+        """``hits`` bool [user, k_max], ``n_relevant`` int [user] → float64 [user]."""
+        ...

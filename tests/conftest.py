@@ -1,0 +1,43 @@
+"""Shared fixtures: one thread, shapes checked while tests run, the marker for tests that need the real data."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+
+from jaxtyping import install_import_hook
+
+install_import_hook(
+    ["lmmrec_core.recommenders", "lmmrec_core.training"],
+    "beartype.beartype",
+)
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_DATA = Path(os.environ.get("LMMREC_SHARED", ROOT.parent / "shared")) / "data"
+
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if SHARED_DATA.is_dir():
+        return
+    absent = pytest.mark.skip(reason=f"needs the real data sets; none at {SHARED_DATA} (set LMMREC_SHARED)")
+    for item in items:
+        if item.get_closest_marker("shared"):
+            item.add_marker(absent)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets (only for tests marked ``shared``)."""
+    return SHARED_DATA
