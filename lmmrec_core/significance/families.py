@@ -1,0 +1,112 @@
+"""Planned comparisons as a stated family, and Holm–Bonferroni within it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+from lmmrec_core.errors import ResultError
+from lmmrec_core.flow import FloatArray
+from lmmrec_core.significance.paired import Comparison, compare_seeds
+
+ALPHA = 0.05
+BySeed = Mapping[int, pd.Series]  # seed → per-user values of one metric
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One comparison fixed beforehand: is ``a`` different from ``b``, the reference?"""
+
+    name: str
+    a: str
+    b: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """Comparisons that are corrected together, with the sentence a caption prints."""
+
+    name: str
+    description: str  # for instance "PT against baseline, five models and two encoders, Sports, Recall@20"
+    planned: tuple[Planned, ...]
+
+    def __post_init__(self) -> None:
+        names = [member.name for member in self.planned]
+        if not names:
+            raise ResultError(f"family {self.name!r} plans no comparison; state at least one")
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ResultError(f"family {self.name!r} plans {sorted(twice)} twice; each comparison counts once")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A planned comparison with its outcome; ``comparison`` is None where a side was not run."""
+
+    planned: Planned
+    comparison: Comparison | None
+    p_adjusted: float
+    significant: bool
+
+    @property
+    def direction(self) -> int:
+        """+1 or −1 for a significant difference in favour of a or b, else 0."""
+        if not self.significant or self.comparison is None:
+            return 0
+        return int(np.sign(self.comparison.difference))
+
+
+def holm(p_values: Sequence[float]) -> FloatArray:
+    """Holm–Bonferroni adjusted p-values [comparison], in the given order; an empty family gives an empty array.
+
+    Raises ResultError for a value outside 0..1 or NaN.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    if p.size == 0:
+        return p
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ResultError(f"p-values {p[~((p >= 0) & (p <= 1))].tolist()} are not within 0..1; test again")
+    return np.asarray(multipletests(p, method="holm")[1], dtype=np.float64)
+
+
+def compare_family(
+    family: Family,
+    systems: Mapping[str, BySeed],
+    groups: pd.Series | None = None,
+    seed: int = 0,
+    alpha: float = ALPHA,
+    allow_missing: bool = False,
+) -> tuple[Member, ...]:
+    """Test every planned comparison and adjust within the family, in the order planned.
+
+    ``systems``: name → seed → per-user values. The family keeps its planned size: with ``allow_missing`` a
+    comparison whose side was not run counts as p = 1, so the others are corrected as if all had been tested.
+
+    Raises ResultError for a missing side (unless allowed) and as :func:`compare_seeds`.
+    """
+    compared: list[Comparison | None] = []
+    for member in family.planned:
+        absent = [side for side in (member.a, member.b) if side not in systems]
+        if absent and not allow_missing:
+            raise ResultError(
+                f"family {family.name!r}, {member.name!r}: no results of {', '.join(absent)}; run them, or pass "
+                "allow_missing=True to count the comparison as not significant"
+            )
+        compared.append(None if absent else compare_seeds(systems[member.a], systems[member.b], groups, seed))
+    adjusted = holm([1.0 if one is None else one.p for one in compared])
+    return tuple(
+        Member(planned, one, float(p), one is not None and bool(p < alpha))
+        for planned, one, p in zip(family.planned, compared, adjusted, strict=True)
+    )
+
+
+def tally(members: Sequence[Member]) -> dict[str, int]:
+    """Counts of significant wins and losses of a, ties (tested, not significant) and comparisons not run."""
+    tested = [member for member in members if member.comparison is not None]
+    return {
+        "wins": sum(member.direction > 0 for member in tested),
+        "losses": sum(member.direction < 0 for member in tested),
+        "ties": sum(member.direction == 0 for member in tested),
+        "not run": len(members) - len(tested),
+    }
