@@ -1,0 +1,233 @@
+"""Results on disk: one folder per run, written whole or not at all, never overwritten, checked when read.
+
+``<root>/<track>/<dataset>/<slug>-<key>/`` holds ``run.json`` (the record, with the SHA-256 of the other
+files and a digest of itself), ``per_user.parquet`` and ``top50.parquet`` (not in git, so it may be absent).
+``key`` is :func:`key_of` of everything that determines the outcome, so a run that is stored need not be
+run again. Other files and folders under the root are left alone.
+"""
+
+import json
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from lmmrec_core.config import digest
+from lmmrec_core.errors import ResultError, unknown
+from lmmrec_core.flow import IntArray, Result
+from lmmrec_core.results.files import lists_bytes, read_lists, read_table, sha256, table_bytes, write_folder
+from lmmrec_core.results.plain import key_of, plain
+
+__all__ = ["CASE", "SCHEMA", "Record", "ResultStore", "key_of"]
+
+SCHEMA = 1
+CASE = ("track", "dataset", "model", "encoder", "paradigm", "modalities", "control", "seed")
+SECTIONS = ("case", "settings", "training", "metrics", "overall", "data", "features", "cost", "provenance")
+RECORD, PER_USER, TOP_ITEMS = "run.json", "per_user.parquet", "top50.parquet"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_FOLDER = re.compile(r".+-(?P<key>[0-9a-f]{16})")
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A stored run without its per-user values: quick to read, enough for means, filters and receipts."""
+
+    path: Path
+    data: Mapping[str, Any]  # run.json
+
+    @property
+    def key(self) -> str:
+        return str(self.data["key"])
+
+    @property
+    def case(self) -> Mapping[str, Any]:
+        case: Mapping[str, Any] = self.data["case"]
+        return case
+
+    @property
+    def created(self) -> str:
+        """UTC time of saving, ISO 8601 ("" where the provenance has none); sorts by time."""
+        return str(self.data["provenance"].get("time", ""))
+
+
+class ResultStore:
+    """The results below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def path_of(self, key: str, track: str, dataset: str, slug: str) -> Path:
+        """Where a run is or would be kept. Raises ResultError for a name that cannot be one folder."""
+        for what, name in (("track", track), ("dataset", dataset), ("slug", slug)):
+            if not _NAME.fullmatch(name):
+                raise ResultError(f"{what} {name!r} cannot name a folder; use letters, digits and . _ + -")
+        if not re.fullmatch(r"[0-9a-f]{16}", key):
+            raise ResultError(f"key {key!r} is not 16 hex digits; make it with key_of(identity)")
+        return self.root / track / dataset / f"{slug}-{key}"
+
+    def has(self, key: str) -> bool:
+        """Whether some run with this key is stored, complete or damaged."""
+        return any(path.name.endswith(f"-{key}") for path in self._folders("*", "*"))
+
+    def save(
+        self, track: str, dataset: str, slug: str, key: str, run_record: Mapping[str, Any], per_user: pd.DataFrame,
+        top_items: IntArray | None = None, users: IntArray | None = None,
+    ) -> Path:  # fmt: skip
+        """Keep a run; gives its folder. A run that is already there stays as it is.
+
+        ``run_record`` has the sections of :data:`SECTIONS` (``schema``, ``key``, ``files`` and ``digest`` are
+        added here); ``per_user`` is indexed by user; ``top_items`` [user, k] belongs to ``users`` (default: the
+        index of ``per_user``). Raises ResultError for an incomplete record, a value that is not finite, lists
+        that do not match, a damaged run in its place, or a disk that is full or not writable.
+        """
+        target = self.path_of(key, track, dataset, slug)
+        if target.is_dir():
+            self.load(target)
+            return target
+        record = _complete(run_record, track, dataset, key)
+        _check_frame(per_user)
+        files = {PER_USER: table_bytes(per_user)}
+        if top_items is not None:
+            owners = per_user.index.to_numpy() if users is None else np.asarray(users)
+            if top_items.ndim != 2 or len(top_items) != len(owners):
+                raise ResultError(f"lists {top_items.shape} do not belong to {len(owners)} users; pass users=")
+            files[TOP_ITEMS] = lists_bytes(owners, top_items)
+        record["files"] = {name: sha256(content) for name, content in files.items()}
+        record["digest"] = digest(record)
+        # run.json last: whoever sees it sees the rest
+        files[RECORD] = (json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        if not write_folder(target, files):
+            self.load(target)  # another process was first; its result must be sound
+        return target
+
+    def find_records(self, on_damage: Literal["raise", "warn"] = "raise", **filters: Any) -> list[Record]:
+        """Stored runs whose case matches, in a fixed order; only run.json is read.
+
+        ``filters`` are fields of the case (:data:`CASE`) or ``key``; a value, or a list, tuple or set of allowed
+        values. Damaged runs raise ResultError, or with ``on_damage="warn"`` are named in a warning and left out.
+        """
+        for name in filters:
+            if name not in (*CASE, "key"):
+                raise unknown("filter", name, (*CASE, "key"), "results")
+        allowed = {name: value if isinstance(value, list | tuple | set | frozenset) else (value,)
+                   for name, value in filters.items()}  # fmt: skip
+        records = []
+        for path in self._folders(allowed.get("track", "*"), allowed.get("dataset", "*")):
+            try:
+                record = self.record(path)
+            except ResultError as error:
+                if on_damage == "raise":
+                    raise
+                warnings.warn(str(error), stacklevel=2)
+                continue
+            fields = {**record.case, "key": record.key}
+            if all(fields[name] in values for name, values in allowed.items()):
+                records.append(record)
+        return sorted(records, key=lambda r: ([(str(type(r.case[n])), r.case[n]) for n in CASE], r.key))
+
+    def find(self, on_damage: Literal["raise", "warn"] = "raise", **filters: Any) -> list[Result]:
+        """Like :meth:`find_records`, with the per-user values."""
+        results = []
+        for record in self.find_records(on_damage, **filters):
+            try:
+                results.append(self.load_record(record))
+            except ResultError as error:
+                if on_damage == "raise":
+                    raise
+                warnings.warn(str(error), stacklevel=2)
+        return results
+
+    def load(self, path: Path) -> Result:
+        """The result in a run folder. Raises ResultError naming the damaged file and the cure."""
+        return self.load_record(self.record(path))
+
+    def load_record(self, record: Record, columns: Sequence[str] | None = None) -> Result:
+        """Add per-user values (all columns, or some) to a record. Raises ResultError as :meth:`load`."""
+        content = _checked_bytes(record, PER_USER)
+        try:
+            per_user = read_table(content, None if columns is None else list(columns))
+        except (OSError, ValueError, KeyError) as error:
+            raise _damaged(record.path / PER_USER, f"not readable as a table ({error})") from None
+        return Result(dict(record.case), per_user, dict(record.data["overall"]), dict(record.data))
+
+    def top_items(self, record: Record) -> tuple[IntArray, IntArray] | None:
+        """Users [user] and their ranked lists [user, k]; None where the lists were not kept (they are not in git)."""
+        if TOP_ITEMS not in record.data["files"] or not (record.path / TOP_ITEMS).is_file():
+            return None
+        return read_lists(_checked_bytes(record, TOP_ITEMS))
+
+    def record(self, path: Path) -> Record:
+        """Read and check run.json of a run folder. Raises ResultError naming file and cure."""
+        file = Path(path) / RECORD
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise _damaged(file, "missing") from None
+        except OSError as error:
+            raise ResultError(f"{file}: cannot be read ({error.strerror}); allow reading it") from None
+        except ValueError as error:  # neither UTF-8 nor JSON
+            raise _damaged(file, f"not valid JSON ({error})") from None
+        schema = data.get("schema") if isinstance(data, dict) else None
+        if not isinstance(schema, int):
+            raise _damaged(file, "no run record")
+        if schema != SCHEMA:
+            raise ResultError(
+                f"{file}: written with schema {schema}, this version reads {SCHEMA}; "
+                f"use the version that wrote it, or delete the folder and run again"
+            )
+        if data.get("digest") != digest({name: value for name, value in data.items() if name != "digest"}):
+            raise _damaged(file, "its content does not match its digest (edited by hand?)")
+        if not str(file.parent.name).endswith(f"-{data['key']}"):
+            raise _damaged(file, f"it holds the run {data['key']}, not the one its folder is named after")
+        return Record(Path(path), data)
+
+    def _folders(self, tracks: Any, datasets: Any) -> list[Path]:
+        found: list[Path] = []
+        for track in tracks:
+            for dataset in datasets:
+                found += self.root.glob(f"{track}/{dataset}/*-????????????????")
+        return sorted(p for p in set(found) if _FOLDER.fullmatch(p.name) and p.name[0] != "." and p.is_dir())
+
+
+def _complete(record: Mapping[str, Any], track: str, dataset: str, key: str) -> dict[str, Any]:
+    """The record in plain values, with schema and key first. Raises ResultError for what is missing."""
+    missing = [name for name in SECTIONS if name not in record]
+    missing += [f"case.{name}" for name in CASE if "case" in record and name not in record["case"]]
+    if "data" in record and not (record["data"] or {}).get("split"):
+        missing.append("data.split (the fingerprint of the split)")
+    if missing:
+        raise ResultError(f"run record without {', '.join(missing)}; add what is missing, nothing was saved")
+    own = f"{record['case']['track']}/{record['case']['dataset']}"
+    if own != f"{track}/{dataset}":
+        raise ResultError(f"the case is of {own}, saved under {track}/{dataset}; nothing was saved")
+    rest = {name: value for name, value in record.items() if name not in ("schema", "key", "files", "digest")}
+    completed: dict[str, Any] = {"schema": SCHEMA, "key": key, **plain(rest)}
+    return completed
+
+
+def _check_frame(per_user: pd.DataFrame) -> None:
+    if not len(per_user) or per_user.index.has_duplicates:
+        raise ResultError(f"per-user values of {len(per_user)} rows need at least one user, each once; evaluate again")
+    for name in per_user.columns:
+        if "@" in name and not np.isfinite(per_user[name].to_numpy(dtype=np.float64)).all():
+            raise ResultError(f"{name} is not a finite number for some user; nothing was saved, evaluate again")
+
+
+def _checked_bytes(record: Record, name: str) -> bytes:
+    file = record.path / name
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise _damaged(file, error.strerror or str(error)) from None
+    if sha256(content) != record.data["files"].get(name):
+        raise _damaged(file, f"its {len(content)} bytes do not match the SHA-256 in {RECORD}")
+    return content
+
+
+def _damaged(file: Path, what: str) -> ResultError:
+    return ResultError(f"{file}: damaged: {what}; delete the folder {file.parent.name} and run again")
