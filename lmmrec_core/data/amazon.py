@@ -1,0 +1,218 @@
+"""The 2014 Amazon release: 5-core reviews, metadata, the distributed 4096-d features, downloaded pictures.
+
+    reviews_<category>_5.json.gz   one JSON object a line (also without .gz)
+    meta_<category>.json.gz        one Python dict literal a line: read by a literal parser, never evaluated
+    image_features_<category>.b    optional: records of a 10-byte ASIN and 4096 little-endian float32
+    images/<asin>.jpg              optional: pictures as downloaded
+
+Policies: a rating of any height is a positive; repeated pairs are merged, the earlier time stays (questions 1, 6).
+An item's text comes from the metadata only, never from reviews; an item without a record has no text. A
+picture that cannot be decoded is no picture (question 4). A feature record of zeros says nothing: it is no record.
+"""
+
+import ast
+import json
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from lmmrec_core.data.assemble import ContentSettings, Items, Rows, assemble
+from lmmrec_core.data.files import read_text
+from lmmrec_core.data.filtering import keep_items
+from lmmrec_core.data.texts import compose
+from lmmrec_core.errors import DataError
+from lmmrec_core.flow import Catalogue, Float32Array
+
+FEATURE_DIM = 4096
+_RECORD = np.dtype([("asin", "S10"), ("vector", "<f4", (FEATURE_DIM,))])
+_ASIN = re.compile(rb"[0-9A-Z]{10}")
+_FIRST_KEY = re.compile(r"\{'asin': '([^'\\]*)'")
+
+
+class AmazonSettings(ContentSettings):
+    """How one category is read; the content settings are those of every reader."""
+
+    category: str = Field(description="as in the file names, for instance Baby or Sports_and_Outdoors")
+    missing_feature: Literal["drop", "keep"] = Field(
+        "drop",
+        description="items without a record in image_features: dropped, so that every system has the same items, or "
+        "kept with a row of NaN for the encoders' rule for missing content; no effect where the file is absent",
+    )
+
+
+def read_amazon(path: Path, settings: AmazonSettings, name: str | None = None) -> Catalogue:
+    """Read one category; what is dropped, merged or missing is in the counts.
+
+    Where there is no folder ``images``, the feature records stand in for pictures.
+    Raises DataError naming file, line, thing and cure.
+    """
+    path = Path(path)
+    rows = _read_reviews(_json_file(path, f"reviews_{settings.category}_5.json"))
+    asins = sorted(set(rows.item_id))
+    metadata, counts = _read_metadata(_json_file(path, f"meta_{settings.category}.json"), set(asins))
+    texts = [compose(_field(metadata.get(asin, {}), field) for field in settings.text_fields) for asin in asins]
+    images, counts["images_unreadable"] = _pictures(path / "images", asins)
+    items = Items(asins, texts, images)
+    features_file = path / f"image_features_{settings.category}.b"
+    if features_file.is_file():
+        vectors, counts["feature_records_of_zeros"] = _read_features(features_file, asins)
+        counts["items_without_feature_record"] = int(np.isnan(vectors[:, 0]).sum())
+        items.features = {"visual": vectors}
+    catalogue = assemble(name or settings.category, rows, items, settings, counts)
+    if items.features and settings.missing_feature == "drop":
+        recorded = np.isfinite(catalogue.ready_features["visual"][:, 0])
+        catalogue = keep_items(catalogue, recorded, "without_feature_record")
+    return catalogue
+
+
+def _json_file(path: Path, name: str) -> Path:
+    """The compressed file, or the plain one where only that is there."""
+    plain = path / name
+    return plain if plain.is_file() else path / f"{name}.gz"
+
+
+def _read_reviews(file: Path) -> Rows:
+    rows = Rows(str(file), rating=[], timestamp=[])
+    for line, text in _lines(file):
+        place = f"{file} line {line}"
+        try:
+            review = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise DataError(f"{place}: not a JSON object ({error}); fetch the file again") from None
+        if not isinstance(review, dict):
+            raise DataError(f"{place}: not a JSON object; fetch the file again")
+        rows.line.append(line)
+        rows.user_id.append(_id(review, "reviewerID", place))
+        rows.item_id.append(_id(review, "asin", place))
+        rows.rating.append(float(_numeric(review, "overall", place)))  # type: ignore[union-attr]
+        rows.timestamp.append(int(_numeric(review, "unixReviewTime", place)))  # type: ignore[union-attr]
+    return rows
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    for line, text in enumerate(read_text(file).split("\n"), start=1):
+        if text.strip():
+            yield line, text
+
+
+def _id(record: dict[str, Any], key: str, place: str) -> str:
+    value = record.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{place}: {key} is {value!r}, not a text; ids of digits are text too: correct the record")
+    return value.strip()
+
+
+def _numeric(record: dict[str, Any], key: str, place: str) -> float:
+    value = record.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 2**63:
+        raise DataError(f"{place}: {key} is {value!r}, not a number; correct the record")
+    return value
+
+
+def _read_metadata(file: Path, wanted: set[str]) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
+    """Records of the reviewed items by ASIN (the first of repeated ones), and what was counted.
+
+    The full files hold many times more items than were reviewed: their lines are told by the leading ASIN
+    and not parsed.
+    """
+    records: dict[str, dict[str, Any]] = {}
+    unreviewed = repeated = 0
+    for line, text in _lines(file):
+        first = _FIRST_KEY.match(text)
+        if first and first[1] not in wanted:
+            unreviewed += 1
+            continue
+        place = f"{file} line {line}"
+        record = _literal(text, place)
+        asin = _id(record, "asin", place)
+        if asin not in wanted:
+            unreviewed += 1
+        elif asin in records:
+            repeated += 1
+        else:
+            records[asin] = record
+    return records, {
+        "metadata_records_unreviewed": unreviewed,
+        "metadata_records_repeated": repeated,
+        "items_without_metadata": len(wanted) - len(records),
+    }
+
+
+def _literal(text: str, place: str) -> dict[str, Any]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # stray backslashes in descriptions
+            record = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise DataError(f"{place}: not a Python dict literal ({error}); fetch the file again") from None
+    if not isinstance(record, dict):
+        raise DataError(f"{place}: not a Python dict literal; fetch the file again")
+    return record
+
+
+def _field(record: dict[str, Any], field: str) -> str:
+    """A field as text: category paths give their distinct names in order, an absent field gives ""."""
+    value = record.get(field)
+    if isinstance(value, (list, tuple)):
+        names = [name for path in value for name in (path if isinstance(path, (list, tuple)) else [path])]
+        return ", ".join(dict.fromkeys(str(name) for name in names))
+    return "" if value is None else str(value)
+
+
+def _pictures(folder: Path, asins: Sequence[str]) -> tuple[list[Path | None], int]:
+    """The decodable picture of each item, and how many files could not be decoded."""
+    pictures: list[Path | None] = []
+    unreadable = 0
+    for asin in asins:
+        file = folder / f"{asin}.jpg"
+        usable = file.is_file() and _decodes(file)
+        unreadable += file.is_file() and not usable
+        pictures.append(file if usable else None)
+    return pictures, unreadable
+
+
+def _decodes(file: Path) -> bool:
+    try:
+        with Image.open(file) as picture:
+            picture.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+    return True
+
+
+def _read_features(file: Path, asins: Sequence[str]) -> tuple[Float32Array, int]:
+    """Vectors [item, 4096] with NaN rows where there is no record, and the number of all-zero records among them."""
+    size = file.stat().st_size
+    if size == 0 or size % _RECORD.itemsize:
+        raise DataError(
+            f"{file}: {size} bytes are not a whole number of records of {_RECORD.itemsize} bytes; fetch the file again"
+        )
+    records = np.memmap(file, dtype=_RECORD, mode="r")
+    row_of = {asin: row for row, asin in enumerate(asins)}
+    vectors = np.full((len(asins), FEATURE_DIM), np.nan, dtype=np.float32)
+    seen: set[bytes] = set()
+    zeros = 0
+    for number, asin in enumerate(records["asin"]):
+        place = f"{file} record {number} (from 0)"
+        if not _ASIN.fullmatch(asin):
+            raise DataError(f"{place}: {asin!r} is not an ASIN of 10 capitals and digits; fetch the file again")
+        row = row_of.get(asin.decode("ascii"))
+        if row is None:
+            continue
+        if asin in seen:
+            raise DataError(f"{place}: item {asin.decode()!r} has a record already; keep one of the two")
+        seen.add(asin)
+        vector = records[number]["vector"]
+        if not np.isfinite(vector).all():
+            raise DataError(f"{place}: item {asin.decode()!r} has NaN or infinity; fetch the file again")
+        if vector.any():
+            vectors[row] = vector
+        else:
+            zeros += 1
+    return vectors, zeros

@@ -1,0 +1,239 @@
+"""Controls: catalogues with planted answers, written in the ordinary folder format.
+
+Pictures show four factors (``drawing.py``), texts show four factors (``wording.py``), interactions follow
+latents (``preferences.py``). The kind says which latents are which:
+
+* complementary: an item is (a, b); the picture shows a, the text shows b, users care for both.
+* redundant: an item is c; picture and text both show c, users care for c.
+* null: users care for a hidden h; picture and text show other latents, independent of h and of each other.
+
+A folder is a function of (kind, seed, size): the same bytes every time. The truth is kept beside it in
+``planted.json`` (what must be found) and ``planted.npz`` (tastes, latents, biases), for tests and the book;
+no reader of catalogues opens them.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from lmmrec_core.config import Settings
+from lmmrec_core.data.drawing import VISUAL_FACTORS, draw, write_png
+from lmmrec_core.data.preferences import (
+    FEWEST_PER_ITEM,
+    Preferences,
+    draw_activity,
+    draw_interactions,
+    draw_times,
+    make_preferences,
+)
+from lmmrec_core.data.wording import LEVELS, TEXTUAL_FACTORS, compose
+from lmmrec_core.data.writing import new_folder, write_table
+from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.flow import FloatArray, IntArray
+from lmmrec_core.seeds import numpy_stream
+
+GENERATOR_VERSION = 1  # raise it with every change that alters a byte
+KINDS = ("complementary", "redundant", "null")
+Kind = Literal["complementary", "redundant", "null"]
+N_FACTORS = len(VISUAL_FACTORS)
+SHARED_OUTSIDE = 2  # of the outside items' four factors, the first two are told by picture and text alike
+
+PLANTED: dict[str, str] = {
+    "complementary": (
+        "Picture and text each show another half of what users care for: both together must beat either alone, "
+        "and either alone must beat recommenders without content and content shuffled over the items."
+    ),
+    "redundant": (
+        "Picture and text show the same part of what users care for: either alone must beat recommenders without "
+        "content, and the two together must gain little over one."
+    ),
+    "null": (
+        "Interactions follow a hidden latent that neither picture nor text shows: real content must do no better "
+        "than content shuffled over the items, and no difference may be significant."
+    ),
+}
+_REAL, _SHUFFLED, _NONE = ("V&T", "none"), ("V&T", "shuffled"), ("none", "none")
+_VISUAL, _TEXTUAL = ("V", "none"), ("T", "none")
+_EXPECTED: dict[str, tuple[tuple[tuple[str, str], str, tuple[str, str]], ...]] = {
+    "complementary": (
+        (_REAL, ">", _VISUAL),
+        (_REAL, ">", _TEXTUAL),
+        (_VISUAL, ">", _NONE),
+        (_TEXTUAL, ">", _NONE),
+        (_REAL, ">", _SHUFFLED),
+    ),
+    "redundant": (
+        (_REAL, "≈", _VISUAL),
+        (_REAL, "≈", _TEXTUAL),
+        (_VISUAL, "≈", _TEXTUAL),
+        (_VISUAL, ">", _NONE),
+        (_TEXTUAL, ">", _NONE),
+        (_REAL, ">", _SHUFFLED),
+    ),
+    "null": ((_REAL, "≈", _SHUFFLED),),
+}
+
+
+class ControlSize(Settings):
+    """How large and how clear a control is. The defaults leave about 18 interactions per item."""
+
+    users: int = Field(default=700, ge=20, le=100_000)
+    items: int = Field(default=350, ge=20, le=100_000)
+    fewest: int = Field(default=6, ge=FEWEST_PER_ITEM)  # interactions of the least active users
+    most: int = Field(default=15, le=200)  # and of the most active
+    sharpness: float = Field(default=3.0, ge=0.0, le=20.0)  # weight of taste against chance
+    skew: float = Field(default=0.6, ge=0.0, le=1.5)  # exponent of the Zipf-like popularity
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.most < self.fewest:
+            raise ValueError(f"most = {self.most} is below fewest = {self.fewest}; raise most")
+        if self.items < 2 * self.most:
+            raise ValueError(f"{self.items} items are too few for users who take {self.most}; give {2 * self.most}")
+        if self.users * self.fewest < 2 * FEWEST_PER_ITEM * self.items:
+            needed = -(-2 * FEWEST_PER_ITEM * self.items // self.fewest)
+            raise ValueError(f"{self.users} users cannot give {self.items} items enough interactions; give {needed}")
+        return self
+
+
+SIZES: dict[str, ControlSize] = {
+    "default": ControlSize(),
+    "tiny": ControlSize(users=80, items=40),  # for tests: a fraction of a second
+}
+
+
+def write_controls(kind: str, folder: Path, seed: int, size: ControlSize = SIZES["default"]) -> None:
+    """Write interactions.csv, items.csv, images/, planted.json and planted.npz into ``folder``.
+
+    Ids start with the first letter of the kind (``C0001``). Nothing is left behind when it is interrupted.
+    Raises ConfigError for an unknown kind, DataError for a folder that holds files or cannot be written.
+    """
+    if kind not in KINDS:
+        raise unknown("control", kind, KINDS)
+    latents = {name: _latent(size.items, seed, f"{kind}/{name}") for name in ("a", "b", "c", "hidden")}
+    visual, textual, driving = {
+        "complementary": ("a", "b", ("a", "b")),
+        "redundant": ("c", "c", ("c",)),
+        "null": ("a", "b", ("hidden",)),
+    }[kind]
+    preferences = make_preferences(
+        np.concatenate([_standardise(latents[name]) for name in driving], axis=1),
+        (N_FACTORS,) * len(driving), size.users, size.sharpness, size.skew, numpy_stream(seed, f"{kind}/preferences"),
+    )  # fmt: skip
+    activity = draw_activity(size.users, size.fewest, size.most, numpy_stream(seed, f"{kind}/activity"))
+    user, item = draw_interactions(preferences, activity, numpy_stream(seed, f"{kind}/choices"))
+    time = draw_times(user, numpy_stream(seed, f"{kind}/times"))
+
+    item_ids = _ids(kind[0].upper(), size.items)
+    user_ids = _ids(f"{kind[0]}u", size.users)
+    rows = [[user_ids[u], item_ids[i], int(t)] for t, u, i in sorted(zip(time, user, item, strict=True))]
+    with new_folder(folder) as partial:
+        write_table(partial / "interactions.csv", ["user_id", "item_id", "timestamp"], rows)
+        _write_items(partial, item_ids, latents[visual], latents[textual], seed, kind)
+        _write_answer(partial, kind, seed, size, driving, {"visual": visual, "textual": textual})
+        _write_truth(partial, preferences, latents[visual], latents[textual], user_ids, item_ids)
+
+
+def write_outside_items(folder: Path, seed: int, n: int) -> None:
+    """Write ``n`` items outside every catalogue: items.csv, images/ and labels.csv into ``folder``.
+
+    Same kinds of pictures and texts, other ids (``X0001``) and other random streams. labels.csv has per item
+    the level 0..4 of each factor: ``visual_hue`` …, ``textual_mood`` …. The first :data:`SHARED_OUTSIDE`
+    visual and textual factors are equal (hue with mood, height with age), the others independent, so that
+    picture and text tell partly the same: enough for aligning encoders on pairs, and no encoder
+    of one modality can learn of the other from it. Raises ConfigError for ``n`` below 1, DataError for a folder
+    that holds files or cannot be written.
+    """
+    if n < 1:
+        raise ConfigError(f"outside items: n = {n} is not valid; give at least 1")
+    visual = _latent(n, seed, "outside/visual")
+    textual = _latent(n, seed, "outside/textual")
+    textual[:, :SHARED_OUTSIDE] = visual[:, :SHARED_OUTSIDE]
+    ids = _ids("X", n)
+    labels = np.concatenate([_levels(visual), _levels(textual)], axis=1)
+    names = [f"visual_{name}" for name in VISUAL_FACTORS] + [f"textual_{name}" for name in TEXTUAL_FACTORS]
+    with new_folder(folder) as partial:
+        _write_items(partial, ids, visual, textual, seed, "outside")
+        rows = [[item_id, *map(int, row)] for item_id, row in zip(ids, labels, strict=True)]
+        write_table(partial / "labels.csv", ["item_id", *names], rows)
+
+
+def _latent(count: int, seed: int, name: str) -> FloatArray:
+    """Factors [item, 4] in [0, 1), each spread evenly (one value in every count-th part), mutually independent."""
+    stream = numpy_stream(seed, name)
+    places = np.stack([stream.permutation(count) for _ in range(N_FACTORS)], axis=1)
+    return (places + stream.uniform(size=places.shape)) / count
+
+
+def _standardise(factors: FloatArray) -> FloatArray:
+    """Uniform on [0, 1) → mean 0, variance 1."""
+    return (factors - 0.5) * np.sqrt(12.0)
+
+
+def _levels(factors: FloatArray) -> IntArray:
+    return np.floor(factors * LEVELS).astype(np.int64)
+
+
+def _ids(prefix: str, count: int) -> list[str]:
+    width = max(4, len(str(count)))
+    return [f"{prefix}{number:0{width}d}" for number in range(1, count + 1)]
+
+
+def _write_items(
+    folder: Path, item_ids: Sequence[str], visual: FloatArray, textual: FloatArray, seed: int, space: str
+) -> None:
+    """items.csv and images/; texts tell a factor by its level, pictures by its value."""
+    (folder / "images").mkdir()
+    pictures = draw(visual, numpy_stream(seed, f"{space}/drawing"))
+    entries = compose(_levels(textual), numpy_stream(seed, f"{space}/wording"))
+    rows = []
+    for item_id, picture, entry in zip(item_ids, pictures, entries, strict=True):
+        write_png(picture, folder / "images" / f"{item_id}.png")
+        rows.append([item_id, *astuple(entry), f"images/{item_id}.png"])
+    write_table(folder / "items.csv", ["item_id", "title", "description", "brand", "categories", "image"], rows)
+
+
+def _write_answer(
+    folder: Path, kind: str, seed: int, size: ControlSize, driving: tuple[str, ...], shown: dict[str, str]
+) -> None:
+    def side(case: tuple[str, str]) -> dict[str, str]:
+        return {"modalities": case[0], "control": case[1]}
+
+    answer: dict[str, Any] = {
+        "kind": kind,
+        "seed": seed,
+        "generator": GENERATOR_VERSION,
+        "size": size.model_dump(),
+        "sentence": PLANTED[kind],
+        "factors": {"visual": list(VISUAL_FACTORS), "textual": list(TEXTUAL_FACTORS)},
+        "shown": shown,  # the latent that each modality shows
+        "preferred": list(driving),  # the latents that drive the interactions
+        "expected": [
+            {"left": side(left), "relation": relation, "right": side(right)}
+            for left, relation, right in _EXPECTED[kind]
+        ],
+    }
+    text = json.dumps(answer, indent=2, ensure_ascii=False) + "\n"
+    (folder / "planted.json").write_text(text, encoding="utf-8", newline="\n")
+
+
+def _write_truth(
+    folder: Path,
+    preferences: Preferences,
+    visual: FloatArray,
+    textual: FloatArray,
+    user_ids: list[str],
+    item_ids: list[str],
+) -> None:
+    """The arrays behind the answer; ``utility = sharpness × taste @ latent.T + bias`` ranks as an oracle would."""
+    np.savez(
+        folder / "planted.npz",
+        taste=preferences.taste, latent=preferences.latent, bias=preferences.bias,
+        sharpness=np.float64(preferences.sharpness), visual=_standardise(visual), textual=_standardise(textual),
+        user_ids=np.array(user_ids), item_ids=np.array(item_ids),
+    )  # fmt: skip

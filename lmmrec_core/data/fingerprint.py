@@ -1,0 +1,55 @@
+"""Order-free digests: of a catalogue's content and of a split, both by the ids of the source.
+
+Reading the same data with its rows in another order, or numbering users and items anew, changes neither.
+"""
+
+import hashlib
+from pathlib import Path
+
+from lmmrec_core.data.ids import natural_key
+from lmmrec_core.errors import DataError
+from lmmrec_core.flow import PARTS, Catalogue, Interactions, Split
+
+
+def catalogue_fingerprint(catalogue: Catalogue) -> str:
+    """SHA-256 over the items in id order of (id, SHA-256 of the picture's bytes or "none", SHA-256 of the text).
+
+    This is what features are computed from (encoders spec 6.1); interactions are the split's business.
+    Raises DataError for a picture that cannot be read.
+    """
+    running = hashlib.sha256()
+    for i in sorted(range(catalogue.n_items), key=lambda i: natural_key(catalogue.item_ids[i])):
+        image = catalogue.images[i]
+        picture = "none" if image is None else _bytes_digest(image)
+        text = hashlib.sha256(catalogue.texts[i].encode()).hexdigest()
+        running.update(f"{_framed(catalogue.item_ids[i])}{picture}{text}\n".encode())
+    return running.hexdigest()
+
+
+def split_fingerprint(catalogue: Catalogue, train: Interactions, valid: Interactions, test: Interactions) -> str:
+    """SHA-256 over the sorted (user id, item id, part) rows of a split of ``catalogue``."""
+    users = [_framed(identifier) for identifier in catalogue.user_ids]
+    items = [_framed(identifier) for identifier in catalogue.item_ids]
+    lines = []
+    for part, rows in zip(PARTS, (train, valid, test), strict=True):
+        lines += [f"{users[u]}{items[i]}{part}\n" for u, i in zip(rows.user.tolist(), rows.item.tolist(), strict=True)]
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+def same_split(catalogue: Catalogue, split: Split) -> bool:
+    """Whether the fingerprint that a split carries is that of its rows."""
+    return split.fingerprint == split_fingerprint(catalogue, split.train, split.valid, split.test)
+
+
+def _framed(identifier: str) -> str:
+    """The id with its length before it, so that no two lists of ids run together to the same text."""
+    return f"{len(identifier)}:{identifier}"
+
+
+def _bytes_digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(
+            f"{path}: picture cannot be read ({error.strerror}); restore it or read the catalogue again"
+        ) from None

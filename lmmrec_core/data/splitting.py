@@ -1,0 +1,133 @@
+"""Catalogue → Split, by one of four rules. A split depends on the content, the rule and the seed only."""
+
+from typing import Literal, get_args
+
+import numpy as np
+
+from lmmrec_core.data.fingerprint import split_fingerprint
+from lmmrec_core.data.ids import ranks
+from lmmrec_core.errors import ConfigError, DataError, unknown
+from lmmrec_core.flow import PARTS, BoolArray, Catalogue, IntArray, Interactions, Split
+from lmmrec_core.seeds import numpy_stream
+
+Rule = Literal["mmrec", "lattice", "global_time", "given"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+TRAIN, VALID, TEST = 0, 1, 2
+DROPPED = -1
+
+
+def make_split(catalogue: Catalogue, rule: Rule, seed: int | None) -> Split:
+    """Train, valid and test rows of a catalogue.
+
+    ``mmrec``, ``lattice``: each user's rows in a random order; the last go to valid and test (:func:`held_out`).
+    ``global_time``: the oldest 80 % of rows are train, the next 10 % valid, the last 10 % test; rows of one
+    second stay together, in the earlier part; valid and test rows of users or items without a train row go.
+    ``given``: the label of the source; valid and test rows of users without a train row go.
+    The first two need a seed; for the others it is left unused and recorded as None.
+
+    Rows are brought into the order of the source's ids before anything is drawn, so neither the order of the
+    rows nor the numbering of users and items matters. Source: recommenders spec 2.1, 2.2, 2.4.
+
+    Raises ConfigError for an unknown rule or an absent seed; DataError when timestamps or labels are needed
+    and absent, or when a part comes out empty.
+    """
+    if rule not in RULES:
+        raise unknown("split rule", rule, RULES)
+    if rule in ("mmrec", "lattice"):
+        if seed is None:
+            raise ConfigError(f"split rule {rule!r} draws at random; give it a seed")
+        label = _per_user(catalogue, rule, seed)
+    else:
+        label = _by_time(catalogue) if rule == "global_time" else _given(catalogue)
+        seed = None
+    train, valid, test = (_part(catalogue, label == part) for part in (TRAIN, VALID, TEST))
+    for part, rows in zip(PARTS, (train, valid, test), strict=True):
+        if not len(rows):
+            raise DataError(f"{catalogue.name}: split rule {rule!r} leaves {part} empty; {_CURES[rule]}")
+    fingerprint = split_fingerprint(catalogue, train, valid, test)
+    return Split(
+        catalogue.n_users, catalogue.n_items, train, valid, test, rule, seed, fingerprint, catalogue.user_group
+    )
+
+
+_CURES: dict[str, str] = {
+    "mmrec": "users need at least 3 interactions to be held out: take a k-core or more data",
+    "lattice": "users need at least 3 interactions to be held out: take a k-core or more data",
+    "global_time": "too few rows are later than the first 80 %, or their users and items are new: use a rule per user",
+    "given": "label rows of all three parts, of users with train rows, or use another rule",
+}
+
+
+def split_sizes(catalogue: Catalogue, split: Split) -> dict[str, int]:
+    """Rows of the three parts, rows dropped (as unseen in train), and evaluated users of valid and test."""
+    rows: dict[str, int] = {part: len(split.part(part)) for part in PARTS}
+    return {
+        **rows,
+        "dropped": len(catalogue.user) - sum(rows.values()),
+        "users_valid": len(np.unique(split.valid.user)),
+        "users_test": len(np.unique(split.test.user)),
+    }
+
+
+def held_out(n: IntArray, rule: Literal["mmrec", "lattice"]) -> tuple[IntArray, IntArray]:
+    """How many of a user's ``n`` rows go to valid and to test.
+
+    Under 10 rows: one each. Otherwise h = floor(n / 5) together, halved; the odd one goes to test (MMRec) or
+    to valid (LATTICE). Users with under 3 rows go wholly to train: both released rules break on them
+    (recommenders spec 2.1).
+    """
+    h = np.where(n < 10, 2, n // 5)
+    h = np.where(n < 3, 0, h)
+    smaller, larger = h // 2, h - h // 2
+    return (smaller, larger) if rule == "mmrec" else (larger, smaller)
+
+
+def _per_user(catalogue: Catalogue, rule: Literal["mmrec", "lattice"], seed: int) -> IntArray:
+    n_rows = len(catalogue.user)
+    user_rank = ranks(catalogue.user_ids)[catalogue.user]
+    canonical = np.lexsort((ranks(catalogue.item_ids)[catalogue.item], user_rank))
+    draw = np.empty(n_rows)
+    draw[canonical] = numpy_stream(seed, "split").random(n_rows)
+    order = np.lexsort((draw, user_rank))  # user by user, each in a random order
+    counts = np.bincount(user_rank, minlength=catalogue.n_users)
+    first = np.cumsum(counts) - counts
+    place = np.arange(n_rows) - first[user_rank[order]]
+    n = counts[user_rank[order]]
+    n_valid, n_test = held_out(n, rule)
+    label = np.empty(n_rows, dtype=np.int64)
+    label[order] = np.where(place >= n - n_test, TEST, np.where(place >= n - n_test - n_valid, VALID, TRAIN))
+    return label
+
+
+def _by_time(catalogue: Catalogue) -> IntArray:
+    if catalogue.timestamp is None:
+        raise DataError(
+            f"{catalogue.name}: split rule 'global_time' needs timestamps; add the column or use another rule"
+        )
+    ordered = np.sort(catalogue.timestamp)
+    n = len(ordered)
+    label = np.full(n, TEST, dtype=np.int64)
+    label[catalogue.timestamp <= ordered[max(9 * n // 10, 1) - 1]] = VALID
+    label[catalogue.timestamp <= ordered[max(8 * n // 10, 1) - 1]] = TRAIN
+    unseen = ~(_occurs(catalogue.user, label == TRAIN) & _occurs(catalogue.item, label == TRAIN))
+    label[unseen] = DROPPED
+    return label
+
+
+def _given(catalogue: Catalogue) -> IntArray:
+    if catalogue.label is None:
+        raise DataError(f"{catalogue.name}: split rule 'given' needs a column of parts; add it or use another rule")
+    label = catalogue.label.copy()
+    label[~_occurs(catalogue.user, label == TRAIN)] = DROPPED
+    return label
+
+
+def _occurs(numbers: IntArray, where: BoolArray) -> BoolArray:
+    """For each entry of ``numbers`` whether its value is among ``numbers[where]``."""
+    return np.isin(numbers, numbers[where])
+
+
+def _part(catalogue: Catalogue, mask: BoolArray) -> Interactions:
+    user, item = catalogue.user[mask], catalogue.item[mask]
+    order = np.lexsort((item, user))
+    return Interactions(user[order], item[order])

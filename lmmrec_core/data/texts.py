@@ -1,0 +1,38 @@
+"""The text of an item: its fields without markup, joined in a stated order (questions 16 and 19)."""
+
+import html
+import re
+from collections.abc import Iterable
+
+# The content of these is not text for readers; comments and declarations hold office markup.
+_HIDDEN = re.compile(r"<(script|style|xml)\b[^>]*>.*?</\1\s*>|<!--.*?-->|<[!?][^<>]*>", re.IGNORECASE | re.DOTALL)
+# Removed without a trace, so that "<b>bold</b>er" stays one word; every other tag separates words.
+_INLINE = re.compile(r"</?(a|b|i|u|em|strong|span|font|small|big|sub|sup)(\s[^<>]*)?/?>", re.IGNORECASE)
+# A tag starts with a letter right after "<": "5 < 6 and 7 > 3" is no markup.
+_TAG = re.compile(r"</?[A-Za-z][\w:.-]*(\s[^<>]*)?/?>")
+_BLANKS = re.compile(r"\s+")
+_ENDS = ".!?:;…"
+
+
+def plain(text: str) -> str:
+    """``text`` with entities decoded, tags removed and runs of blanks (and line breaks) as one blank."""
+    text = html.unescape(text)
+    text = _HIDDEN.sub(" ", text)
+    text = _INLINE.sub("", text)
+    text = _TAG.sub(" ", text)
+    return _BLANKS.sub(" ", text.replace("\x00", " ")).strip()
+
+
+def compose(fields: Iterable[str]) -> str:
+    """The non-empty fields in order, joined by ``". "``, or by a blank after a closing mark; "" if all are empty.
+
+    Differs from MMRec, which joins by blanks and keeps markup (recommenders spec 2.1.6): encoders cut long
+    text, so markup would cost words.
+    """
+    text = ""
+    for field in map(plain, fields):
+        if field and text:
+            text += (" " if text[-1] in _ENDS else ". ") + field
+        else:
+            text += field
+    return text
