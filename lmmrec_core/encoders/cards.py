@@ -1,0 +1,25 @@
+"""The feature card: what a person reads to know where a feature file came from."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def feature_card(key: str, digest: str, card: Mapping[str, Any]) -> str:
+    """Markdown beside a feature file: origin, counts, then every setting."""
+    lines = [f"# Features {key}", "", f"- content digest: `{digest}`"]
+    for name in ("catalogue", "created", "device", "precision", "batch_size", "threads"):
+        if name in card:
+            lines.append(f"- {name.replace('_', ' ')}: {card[name]}")
+    modalities = card.get("modalities")
+    if isinstance(modalities, Mapping) and modalities:
+        lines += ["", "| modality | encoder | items | dim | missing | unreadable | seconds |", "|---" * 7 + "|"]
+        for modality, note in modalities.items():
+            cells = [note.get("encoder", ""), note.get("items", ""), note.get("dim", ""), note.get("missing", "")]
+            cells += [len(note.get("unreadable", [])), note.get("seconds", "")]
+            lines.append(f"| {modality} | " + " | ".join(str(cell) for cell in cells) + " |")
+        for modality, note in modalities.items():
+            if note.get("unreadable"):
+                lines += ["", f"Unreadable {modality} content, treated as missing: {', '.join(note['unreadable'])}"]
+    lines += ["", "## Everything recorded", "", "```json", json.dumps(card, indent=2, ensure_ascii=False), "```", ""]
+    return "\n".join(lines)

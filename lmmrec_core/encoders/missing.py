@@ -1,0 +1,46 @@
+"""The stated rule for an item without picture or text.
+
+``mean`` (default): the mean vector of the items that have one, as MMRec does (encoders spec 3.1).
+``zero``: zeros, for models that take them as "nothing known". Either way the item is counted and flagged.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from lmmrec_core.errors import FeatureError, unknown
+from lmmrec_core.flow import BoolArray, Float32Array, Modality
+
+MissingRule = Literal["mean", "zero"]
+RULES: tuple[MissingRule, ...] = ("mean", "zero")
+
+
+def check_rule(rule: str) -> None:
+    """Raises ConfigError for a rule outside ``RULES``."""
+    if rule not in RULES:
+        raise unknown("missing rule", rule, RULES)
+
+
+def fill_missing(
+    matrix: Float32Array, present: BoolArray, rule: str, modality: Modality, item_ids: Sequence[str]
+) -> Float32Array:
+    """Rows of absent items replaced by the rule: ``matrix`` [item, dim], ``present`` [item].
+
+    Raises ConfigError for an unknown rule, FeatureError when no item has the modality: there is no mean,
+    and zeros for all would pass silently for features.
+    """
+    check_rule(rule)
+    if not present.any():
+        raise FeatureError(
+            f"none of the {len(item_ids)} items has {modality} content (the first is {item_ids[0]!r}); "
+            f"add it to the catalogue, or leave the {modality} modality out"
+            if item_ids
+            else f"the catalogue has no items; {modality} features need at least one"
+        )
+    filled = matrix.copy()
+    if rule == "mean":
+        filled[~present] = matrix[present].mean(axis=0, dtype=np.float64)
+    else:
+        filled[~present] = 0.0
+    return filled

