@@ -1,0 +1,46 @@
+"""Losses and regularisers: pure functions on tensors, shared by recommenders and training (recommenders spec 1.3).
+
+A base module, since recommenders state their loss and encoder training states its own: neither stage imports the other.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+
+def bpr(positive: Float[Tensor, "batch"], negative: Float[Tensor, "batch"], eps: float = 1e-10) -> Float[Tensor, ""]:
+    """``-mean ln(eps + sigmoid(positive - negative))``; MMRec has eps 1e-10, MMGCL 1e-5."""
+    return -torch.log(eps + torch.sigmoid(positive - negative)).mean()
+
+
+def bpr_logsigmoid(positive: Float[Tensor, "batch"], negative: Float[Tensor, "batch"]) -> Float[Tensor, ""]:
+    """``-mean logsigmoid(positive - negative)``: the same without a floor, finite for any finite scores."""
+    return -functional.logsigmoid(positive - negative).mean()
+
+
+def reg_norm(*blocks: Tensor) -> Float[Tensor, ""]:
+    """Sum of the blocks' Frobenius norms, **not squared**, over the row count of the last block (MMRec)."""
+    total = torch.linalg.vector_norm(blocks[0])
+    for block in blocks[1:]:
+        total = total + torch.linalg.vector_norm(block)
+    return total / blocks[-1].shape[0]
+
+
+def reg_squared(*blocks: Tensor, count: int) -> Float[Tensor, ""]:
+    """Sum of the blocks' squared Frobenius norms over ``2 count``."""
+    total = blocks[0].square().sum()
+    for block in blocks[1:]:
+        total = total + block.square().sum()
+    return total / (2 * count)
+
+
+def info_nce(
+    query: Float[Tensor, "batch dim"], key: Float[Tensor, "batch dim"], temperature: float
+) -> Float[Tensor, ""]:
+    """In-batch contrast, row direction only: row b of ``key`` is the match of row b of ``query``, the others are not.
+
+    Rows are used as they come; normalise them first where cosines are meant.
+    """
+    logits = query @ key.T / temperature
+    return functional.cross_entropy(logits, torch.arange(len(query), device=query.device))

@@ -1,0 +1,143 @@
+"""What the recommenders learnt by gradient share: checked features, default hooks, and a frozen dot-product scorer."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from lmmrec_core.config import Settings
+from lmmrec_core.errors import FeatureError, TrainingError
+from lmmrec_core.flow import MODALITIES, Modality
+from lmmrec_core.losses import bpr, reg_norm, reg_squared
+from lmmrec_core.recommenders.layers import rows_normalised
+from lmmrec_core.roles import Batch, Scorer, TrainingData
+
+
+class RecommenderSettings(Settings):
+    """Settings that every recommender learnt by gradient has.
+
+    ``reference`` repeats the released code, ``described`` the method as its publication describes it; a switch
+    left at None follows the mode (recommenders spec 14).
+    """
+
+    mode: Literal["reference", "described"] = "reference"
+    embedding_dim: int = Field(default=64, ge=1)
+    reg_weight: float = Field(default=1e-4, ge=0)
+    regulariser: Literal["norm", "squared"] | None = None  # norm in reference mode, squared as described
+
+    @property
+    def squared(self) -> bool:
+        """Whether the regulariser is the squared L2 norm."""
+        return (self.regulariser or ("norm" if self.mode == "reference" else "squared")) == "squared"
+
+
+class FeatureSettings(RecommenderSettings):
+    """The same for recommenders that read item features."""
+
+    normalise_features: bool = False  # L2 rows before the model; the raw scale is used in reference mode
+
+
+class GradientRecommender(nn.Module):
+    """Base of the recommenders learnt by gradient; satisfies ``roles.TrainableRecommender``.
+
+    A member defines ``loss`` and ``representations``. ``features`` [item, dim] per modality is a plain mapping read
+    at every forward, so that encoder training may put tensors with gradient in place of the fixed ones.
+    """
+
+    name: ClassVar[str]
+    uses_features: ClassVar[bool] = False
+    needs_negatives: bool = True
+    zero_fill_gradients: bool = False
+
+    def __init__(self, data: TrainingData, settings: RecommenderSettings) -> None:
+        super().__init__()
+        self.n_users, self.n_items = data.n_users, data.n_items
+        self.features: dict[Modality, Tensor] = {}
+        if self.uses_features:
+            normalise = isinstance(settings, FeatureSettings) and settings.normalise_features
+            self.features = checked_features(data, self.name, normalise)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """Features follow the model to its device."""
+        super()._apply(fn, recurse)
+        self.features = {modality: fn(matrix) for modality, matrix in self.features.items()}
+        return self
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Nothing to prepare by default."""
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
+        raise NotImplementedError
+
+    def representations(self) -> tuple[Float[Tensor, "user dim"], Float[Tensor, "item dim"]]:
+        """The final vectors of all users and items; a score is their dot product."""
+        raise NotImplementedError
+
+    def scorer(self) -> Scorer:
+        """Compute the final vectors once, keep a copy, then score users [user] → [user, item]."""
+        with torch.no_grad():
+            users, items = (vectors.detach().clone() for vectors in self.representations())
+
+        def score(chosen: Int[Tensor, "user"]) -> Float[Tensor, "user item"]:
+            return users.index_select(0, chosen.to(users.device)) @ items.T
+
+        return score
+
+
+def checked_features(data: TrainingData, name: str, normalise: bool) -> dict[Modality, Tensor]:
+    """The features in use, visual first, each float32 [item, dim]; optionally with rows of unit length.
+
+    Raises FeatureError when there are none, a matrix has other than one row per item, or a value is not finite.
+    """
+    features: dict[Modality, Tensor] = {}
+    for modality in MODALITIES:
+        if modality not in data.features:
+            continue
+        matrix = data.features[modality]
+        if matrix.ndim != 2 or len(matrix) != data.n_items or not matrix.shape[1]:
+            raise FeatureError(
+                f"{name}: {modality} features have shape {tuple(matrix.shape)} but the catalogue has {data.n_items} "
+                "items; extract them again for this catalogue"
+            )
+        matrix = matrix.detach().float()
+        bad = ~torch.isfinite(matrix).all(dim=1)
+        if bool(bad.any()):
+            raise FeatureError(
+                f"{name}: {modality} features of item {int(bad.nonzero()[0])} are not finite "
+                f"({int(bad.sum())} items in all); extract them again or apply a rule for missing content"
+            )
+        features[modality] = rows_normalised(matrix) if normalise else matrix
+    if not features:
+        raise FeatureError(
+            f"{name} reads item features but none were given; choose V&T, V or T, or use bpr or lightgcn"
+        )
+    return features
+
+
+def text_first(features: Mapping[Modality, Tensor]) -> list[Tensor]:
+    """The matrices in the order text, vision: the order in which the reference concatenates them (spec 6.2)."""
+    return [features[modality] for modality in reversed(MODALITIES) if modality in features]
+
+
+def triples(batch: Batch, name: str) -> tuple[Tensor, Tensor, Tensor]:
+    """User, positive and negative of a batch; TrainingError when it came without negatives."""
+    if batch.negative is None:
+        raise TrainingError(f"{name}: the batch has no negatives; sample one per row (needs_negatives is true)")
+    return batch.user, batch.positive, batch.negative
+
+
+def pairwise_loss(
+    scores: tuple[Tensor, Tensor], blocks: tuple[Tensor, ...], settings: RecommenderSettings
+) -> Float[Tensor, ""]:
+    """``BPR_1e-10(scores) + reg_weight * regulariser(blocks)``: the loss of BPR-MF, LightGCN and VBPR.
+
+    The squared form divides by twice the rows of the batch.
+    """
+    loss = bpr(*scores)
+    if not settings.reg_weight:
+        return loss
+    penalty = reg_squared(*blocks, count=len(scores[0])) if settings.squared else reg_norm(*blocks)
+    return loss + settings.reg_weight * penalty

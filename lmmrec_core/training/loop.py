@@ -1,0 +1,236 @@
+"""The training loop: epochs over shuffled training rows, early stopping on validation, exact resume."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from lmmrec_core.config import Settings
+from lmmrec_core.errors import TrainingError
+from lmmrec_core.flow import Epoch, Split
+from lmmrec_core.roles import Batch, Recommender, Scorer, TrainingData
+from lmmrec_core.seeds import derive, torch_stream
+from lmmrec_core.training import checkpoint as checkpoints
+from lmmrec_core.training.interrupt import StopRequest
+from lmmrec_core.training.optimiser import Optimiser
+from lmmrec_core.training.sampling import NegativeSampler
+
+STREAMS = ("shuffle", "negatives", "model")
+
+
+class TrainingSettings(Settings):
+    """How a recommender is trained; the defaults are MMRec's (recommenders spec 2.4, 3.3, 3.4)."""
+
+    epochs: int = Field(default=1000, ge=1)
+    batch_size: int = Field(default=2048, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)  # coupled: added to the gradient
+    patience: int = Field(default=20, ge=0)  # training stops at evaluation patience + 1 without improvement
+    evaluate_every: int = Field(default=1, ge=1)  # epochs
+    lr_decay: float = Field(default=1.0, gt=0)  # learning rate of epoch e (from 0): lr * lr_decay^(e / lr_decay_epochs)
+    lr_decay_epochs: float = Field(default=50, gt=0)
+    stop_rounding: int | None = None  # decimals of the compared validation score; 4 in MMRec
+    checkpoint_seconds: float = Field(default=60, ge=0)
+    threads: int | None = Field(default=None, ge=1)  # CPU threads; None leaves them as they are
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """How a training went; the model holds the weights of ``best_epoch`` afterwards."""
+
+    history: tuple[Epoch, ...]
+    best_epoch: int  # from 1; 0 for recommenders without epochs
+    stopped: str  # "patience", "epochs" or "nothing to train"
+    seconds: float  # over all sittings when resumed
+
+
+def train(
+    model: Recommender,
+    data: TrainingData,
+    split: Split,
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    validate: Callable[[Scorer], float],
+    checkpoint: Path | None = None,
+    identity: str = "",
+    progress: bool = True,
+) -> Training:
+    """Train ``model`` in place and leave it with the weights of its best epoch.
+
+    ``validate`` gives the validation score of a frozen scorer (Recall@20 in the study), higher is better; only a
+    strictly higher one counts as better. Each epoch visits every training row once, in random order, the short last
+    batch included, with one negative per row. ``split`` is only compared with ``data``: both must hold the same
+    training rows.
+
+    With ``checkpoint``, the state is saved between epochs, at most every ``checkpoint_seconds``, and when the process
+    is asked to stop (interrupt or terminate signal; a second signal stops at once). A later call with the same
+    ``identity`` goes on from there and ends with bit-identical weights. The caller deletes the file when the result
+    is safe.
+
+    Raises TrainingError for a loss or validation score that is not finite, for rows that are not the training part,
+    and for a checkpoint of another run.
+    """
+    _check_rows(data, split)
+    if not isinstance(model, nn.Module):
+        return Training((), 0, "nothing to train", 0.0)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    model.to(settings.device)
+    with torch.random.fork_rng(devices=[]):  # layers that draw from the global generator stay reproducible
+        torch.manual_seed(derive(seed, "global"))
+        return _Loop(model, data, settings, seed, validate, checkpoint, identity, progress).run()
+
+
+class _Loop:
+    """State of one training; everything that changes is in ``state`` and goes into the checkpoint."""
+
+    def __init__(
+        self,
+        model: Any,
+        data: TrainingData,
+        settings: TrainingSettings,
+        seed: int,
+        validate: Callable[[Scorer], float],
+        path: Path | None,
+        identity: str,
+        progress: bool,
+    ) -> None:
+        self.model, self.data, self.settings, self.validate = model, data, settings, validate
+        self.path, self.identity, self.progress = path, identity, progress
+        self.name = getattr(model, "name", type(model).__name__)
+        self.optimiser = Optimiser(model, settings.learning_rate, settings.weight_decay)
+        self.sampler = NegativeSampler(data.user, data.item, data.n_items) if model.needs_negatives else None
+        self.generators = {stream: torch_stream(seed, f"train/{stream}") for stream in STREAMS}
+        self.history: list[Epoch] = []
+        self.best, self.best_epoch, self.bad = -np.inf, 0, 0
+        self.best_weights: dict[str, Tensor] = {}
+        self.stopped = ""
+        self.seconds = 0.0
+
+    def run(self) -> Training:
+        if self.path is not None and (saved := checkpoints.load(self.path, self.identity)):
+            self._restore(saved)
+        last_save, written = time.monotonic(), bool(self.history)
+        first, total = len(self.history), self.settings.epochs
+        bar = tqdm(total=total, initial=first, desc=self.name, unit="epoch", disable=not self.progress)
+        with bar, StopRequest() as stop:
+            while not self.stopped:
+                self._epoch(len(self.history) + 1)
+                bar.update()
+                bar.set_postfix(loss=f"{self.history[-1].loss:.4f}", best=f"{self.best:.4f}", refresh=False)
+                due = time.monotonic() - last_save >= self.settings.checkpoint_seconds
+                if self.path is not None and (due or stop.asked or (written and self.stopped)):
+                    checkpoints.save(self.path, self.identity, self._state())
+                    last_save, written = time.monotonic(), True
+                if stop.asked and not self.stopped:
+                    stop.obey()
+        if self.best_weights:
+            self.model.load_state_dict(self.best_weights)
+        return Training(tuple(self.history), self.best_epoch, self.stopped, self.seconds)
+
+    def _epoch(self, number: int) -> None:
+        start = time.perf_counter()
+        self.model.train()
+        self.optimiser.set_learning_rate(
+            self.settings.learning_rate * self.settings.lr_decay ** ((number - 1) / self.settings.lr_decay_epochs)
+        )
+        loss = self._batches(number)
+        self.optimiser.settle()
+        valid = None
+        if number % self.settings.evaluate_every == 0 or number == self.settings.epochs:
+            self.model.eval()
+            valid = float(self.validate(self.model.scorer()))
+            self._compare(number, valid)
+        if not self.stopped and number >= self.settings.epochs:
+            self.stopped = "epochs"
+        seconds = time.perf_counter() - start
+        self.seconds += seconds
+        self.history.append(Epoch(number, loss, valid, seconds))
+
+    def _batches(self, number: int) -> float:
+        """One pass over the training rows; the mean loss per row."""
+        rows, size = len(self.data.user), self.settings.batch_size
+        order = torch.randperm(rows, generator=self.generators["shuffle"])
+        user, item = self.data.user[order], self.data.item[order]
+        negative = self.sampler.sample(user, self.generators["negatives"]) if self.sampler else None
+        device, generator = self.settings.device, self.generators["model"]
+        user, item = user.to(device), item.to(device)
+        negative = None if negative is None else negative.to(device)
+        self.model.begin_epoch(number, generator)
+        total = 0.0
+        for start in range(0, rows, size):
+            part = slice(start, start + size)
+            chosen = None if negative is None else negative[part]
+            batch = Batch(user[part], item[part], chosen, first_of_epoch=start == 0)
+            loss = self.model.loss(batch, generator)
+            value = loss.item()
+            if not np.isfinite(value):
+                raise TrainingError(
+                    f"{self.name}: the loss is {value} at epoch {number}, batch {start // size + 1}; lower "
+                    f"learning_rate (now {self.settings.learning_rate:g}) or check "
+                    "that the features are finite and not huge"
+                )
+            self.optimiser.step(loss)
+            total += value * len(batch.user)
+        return total / rows
+
+    def _compare(self, number: int, valid: float) -> None:
+        if not np.isfinite(valid):
+            raise TrainingError(
+                f"{self.name}: the validation score is {valid} at epoch {number}; "
+                "check that the validation part has users"
+            )
+        rounding = self.settings.stop_rounding
+        compared = valid if rounding is None else round(valid, rounding)
+        if compared > self.best:
+            self.best, self.best_epoch, self.bad = compared, number, 0
+            for key, weight in self.model.state_dict().items():
+                if key in self.best_weights:
+                    self.best_weights[key].copy_(weight)
+                else:
+                    self.best_weights[key] = weight.detach().clone()
+            return
+        self.bad += 1
+        if self.bad > self.settings.patience:
+            self.stopped = "patience"
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
+            "global_generator": torch.get_rng_state(),
+            "history": [(epoch.number, epoch.loss, epoch.valid, epoch.seconds) for epoch in self.history],
+            "best": (float(self.best), self.best_epoch, self.bad),
+            "best_weights": self.best_weights,
+            "stopped": self.stopped,
+            "seconds": self.seconds,
+        }
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        self.model.load_state_dict(saved["model"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        for name, state in saved["generators"].items():
+            self.generators[name].set_state(state)
+        torch.set_rng_state(saved["global_generator"])
+        self.history = [Epoch(*entry) for entry in saved["history"]]
+        self.best, self.best_epoch, self.bad = saved["best"]
+        self.best_weights = {key: weight.to(self.settings.device) for key, weight in saved["best_weights"].items()}
+        self.stopped, self.seconds = saved["stopped"], saved["seconds"]
+
+
+def _check_rows(data: TrainingData, split: Split) -> None:
+    keys = np.sort(data.user.cpu().numpy() * split.n_items + data.item.cpu().numpy())
+    if (data.n_users, data.n_items) != (split.n_users, split.n_items) or not np.array_equal(keys, split.train_keys):
+        raise TrainingError(
+            "the training data is not the train part of the split; build TrainingData from split.train and nothing else"
+        )

@@ -1,0 +1,74 @@
+"""Scores → top-k lists: seen items masked, ties by item number."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lmmrec_core.errors import TrainingError
+from lmmrec_core.flow import IntArray, Split
+from lmmrec_core.roles import Scorer
+
+
+def top_k(
+    scorer: Scorer, users: IntArray, split: Split, *, k: int = 50, mask_valid: bool = False, chunk: int = 1024
+) -> IntArray:
+    """The ``k`` best items [user, k] of each of ``users``, best first; -1 fills rows with fewer candidates.
+
+    Candidates are all items except the user's training items (and, with ``mask_valid``, validation items): on test,
+    validation items stay in the list by default (recommenders spec 3.1). Equal scores rank by lower item number, so
+    the list is a function of the scores alone. ``chunk`` users are scored at a time.
+
+    Raises TrainingError when a score is NaN.
+    """
+    hidden = [split.rows("train")] + ([split.rows("valid")] if mask_valid else [])
+    lists = np.full((len(users), k), -1, dtype=np.int64)
+    width = min(k, split.n_items)
+    for start in range(0, len(users), chunk):
+        some = users[start : start + chunk]
+        scores = scorer(torch.from_numpy(np.ascontiguousarray(some, dtype=np.int64)))
+        for indptr, items in hidden:
+            row, column = _cells(some, indptr, items)
+            scores[row.to(scores.device), column.to(scores.device)] = -torch.inf
+        values, best = best_first(scores, width)
+        if bool(values.isnan().any()):
+            bad = int(values.isnan().any(1).nonzero()[0])
+            raise TrainingError(
+                f"scores of user {int(some[bad])} are NaN, so no ranking exists; "
+                "lower learning_rate or check the features"
+            )
+        best[values == -torch.inf] = -1
+        lists[start : start + len(some), :width] = best.cpu().numpy()
+    return lists
+
+
+def best_first(scores: Float[Tensor, "user item"], k: int) -> tuple[Float[Tensor, "user k"], Int[Tensor, "user k"]]:
+    """Values and item numbers of the ``k`` largest scores of each row; equal scores by lower item number."""
+    n_items = scores.shape[1]
+    values, items = scores.topk(min(k + 1, n_items), dim=1)
+    if k < n_items:
+        # topk leaves open which of several equal items it takes: where the last place is contested, choose again
+        contested = ((values[:, k - 1] == values[:, k]) & (values[:, k] > -torch.inf)).nonzero().flatten()
+        values, items = values[:, :k], items[:, :k]
+        if len(contested):
+            items = items.clone()
+            items[contested] = _lowest_of_equal(scores[contested], values[contested, -1:], k)
+    items = items.sort(dim=1).values
+    values, order = scores.gather(1, items).sort(dim=1, descending=True, stable=True)
+    return values, items.gather(1, order)
+
+
+def _lowest_of_equal(scores: Tensor, threshold: Tensor, k: int) -> Tensor:
+    """Items above the threshold, then the lowest numbered ones at it: exactly ``k`` a row, ascending."""
+    above, equal = scores > threshold, scores == threshold
+    room = k - above.sum(1, keepdim=True)
+    chosen = above | (equal & (equal.cumsum(1) <= room))
+    return chosen.nonzero()[:, 1].view(len(scores), k)
+
+
+def _cells(users: IntArray, indptr: IntArray, items: IntArray) -> tuple[Tensor, Tensor]:
+    """Row in the chunk and column of every item in the users' CSR rows."""
+    lengths = indptr[users + 1] - indptr[users]
+    row = np.repeat(np.arange(len(users)), lengths)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + indptr[users][row]
+    return torch.from_numpy(row), torch.from_numpy(items[place])
