@@ -6,9 +6,12 @@ seed and the name only, so they are the same on every machine and in every proce
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:  # torch takes seconds to import; readers of results never need it
+    import torch
 
 
 def derive(seed: int, name: str) -> int:
@@ -22,6 +25,8 @@ def numpy_stream(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng(derive(seed, name))
 
 
-def torch_stream(seed: int, name: str, device: str | torch.device = "cpu") -> torch.Generator:
+def torch_stream(seed: int, name: str, device: str = "cpu") -> "torch.Generator":
     """A torch generator of its own for ``name``, for instance ``"init"`` or ``"negatives"``."""
+    import torch
+
     return torch.Generator(device=device).manual_seed(derive(seed, name))

@@ -1,0 +1,5 @@
+"""Takes a track and gives its results, comparisons and statistics; the only place that knows all stages."""
+
+from lmmrec_core.study.facade import Study
+
+__all__ = ["Study"]

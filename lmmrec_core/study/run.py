@@ -1,0 +1,204 @@
+"""One run: catalogue → features → recommender → run → result."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lmmrec_core.config import Settings
+from lmmrec_core.encoders.store import FeatureStore
+from lmmrec_core.encoders.transforms import apply_control, select
+from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.flow import Features, Result, Split
+from lmmrec_core.metrics.evaluate import evaluate, recall_at
+from lmmrec_core.recommenders import RECOMMENDERS
+from lmmrec_core.results.provenance import provenance
+from lmmrec_core.results.store import ResultStore, key_of
+from lmmrec_core.roles import Scorer, TrainingData
+from lmmrec_core.seeds import torch_stream
+from lmmrec_core.study.cases import MODALITY_SETS, Case
+from lmmrec_core.study.declared import declared_digest
+from lmmrec_core.study.memory import peak_memory, reset_peak_memory
+from lmmrec_core.study.places import Places
+from lmmrec_core.study.prepare import Prepared, load_features, spec_of
+from lmmrec_core.study.track import TrackSettings
+from lmmrec_core.training.loop import Training, TrainingSettings, train
+from lmmrec_core.training.recommend import top_k
+
+# settings that say how a run is carried out, not what comes out of it
+_UNIDENTIFIED = {"checkpoint_seconds", "device", "threads"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A case with its settings resolved and its identity computed; ``key`` names its result."""
+
+    case: Case
+    model: Settings
+    training: TrainingSettings
+    declared: str
+    key: str
+
+
+def resolve(
+    track: TrackSettings, model: str, overrides: Mapping[str, Any] | None = None
+) -> tuple[Settings, TrainingSettings]:
+    """Settings of a model and its training: class defaults, then the track file, then ``overrides``.
+
+    An override goes to whichever of the two classes has that name. Raises ConfigError for a model or
+    a setting nobody has, with the nearest name.
+    """
+    if model not in RECOMMENDERS:
+        raise unknown("model", model, RECOMMENDERS)
+    model_class = RECOMMENDERS[model].Settings
+    declared = dict(track.models.get(model, {}))
+    trained = {**track.training, **declared.pop("training", {})}
+    for key, value in (overrides or {}).items():
+        if key in model_class.model_fields:
+            declared[key] = value
+        elif key in TrainingSettings.model_fields:
+            trained[key] = value
+        else:
+            raise unknown(
+                "setting", key, [*model_class.model_fields, *TrainingSettings.model_fields], f"model {model!r}"
+            )
+    where = f"track {track.name!r}, model {model!r}"
+    return model_class.build(declared, where), TrainingSettings.build(trained, f"{where}, training")
+
+
+def plan(
+    case: Case, track: TrackSettings, prepared: Prepared, places: Places, overrides: Mapping[str, Any] | None = None
+) -> Plan:
+    """Resolve a case and compute the key of its result (no training, no feature extraction)."""
+    model, training = resolve(track, case.model, overrides)
+    content = None
+    if RECOMMENDERS[case.model].uses_features:
+        if case.encoder == "none" or not MODALITY_SETS[case.modalities]:
+            raise ConfigError(f"model {case.model!r} needs content; name an encoder and modalities, for instance 'V&T'")
+        content = {
+            "features": FeatureStore(places.features).key(spec_of(prepared, case.encoder, track, places)),
+            "modalities": case.modalities,
+            "control": case.control,
+        }
+    identity = {
+        "model": {"name": case.model, **model.model_dump(mode="json")},
+        "training": training.model_dump(mode="json", exclude=_UNIDENTIFIED),
+        "catalogue": prepared.fingerprint,
+        "split": prepared.split.fingerprint,
+        "content": content,
+        "evaluation": track.evaluation.model_dump(),
+        "paradigm": case.paradigm,
+        "seed": case.seed,
+    }
+    return Plan(case, model, training, declared_digest(track, case), key_of(identity))
+
+
+def run_case(todo: Plan, track: TrackSettings, prepared: Prepared, places: Places, progress: bool) -> Result:
+    """Train, rank, evaluate and store one case; a stored result is returned as it is.
+
+    Raises TrainingError, FeatureError or ResultError; nothing is stored then, and a checkpoint stays.
+    """
+    case, store = todo.case, ResultStore(places.results)
+    if (done := store.path_of(todo.key, case.track, case.dataset, case.slug)).is_dir():
+        return store.load(done)
+    reset_peak_memory()
+    features = _features_of(case, track, prepared, places, progress)
+    split = prepared.split
+    data = training_data(split, features)
+    model = RECOMMENDERS[case.model](data, todo.model, torch_stream(case.seed, "init"))
+    checkpoint = places.checkpoints / f"{todo.key}.pt"
+    trained: Training | None = None
+    if hasattr(model, "loss"):
+        trained = train(
+            model, data, split, todo.training, seed=case.seed, validate=_validation(split, track.evaluation.k),
+            checkpoint=checkpoint, identity=todo.key, progress=progress,
+        )  # fmt: skip
+    record, per_user, top_items = _measure(todo, model.scorer(), split, track, trained)
+    record["data"] = {
+        "name": prepared.name, "catalogue": prepared.fingerprint, "split": split.fingerprint, "rule": split.rule,
+        "seed": split.seed, "users": split.n_users, "items": split.n_items, "train": len(split.train),
+        "valid": len(split.valid), "test": len(split.test),
+    }  # fmt: skip
+    record["features"] = None if features is None else {"digest": features.digest, "card": dict(features.card)}
+    record["provenance"] = provenance(device=todo.training.device)
+    store.save(case.track, case.dataset, case.slug, todo.key, record, per_user, top_items)
+    checkpoint.unlink(missing_ok=True)
+    return store.load(done)
+
+
+def training_data(split: Split, features: Features | None) -> TrainingData:
+    """What the recommender may see of a split and its features."""
+    matrices = {} if features is None else {m: torch.from_numpy(x.copy()) for m, x in features.matrices.items()}
+    return TrainingData(
+        split.n_users, split.n_items, torch.from_numpy(split.train.user.copy()),
+        torch.from_numpy(split.train.item.copy()), matrices,
+    )  # fmt: skip
+
+
+def _features_of(
+    case: Case, track: TrackSettings, prepared: Prepared, places: Places, progress: bool
+) -> Features | None:
+    if not RECOMMENDERS[case.model].uses_features:
+        return None
+    modalities = MODALITY_SETS[case.modalities]
+    features = select(load_features(prepared, case.encoder, track, places, progress), modalities)
+    return apply_control(features, case.control, case.seed, modalities)
+
+
+def _validation(split: Split, k: int) -> Any:
+    users = _users_with(split, "valid")
+
+    def validate(scorer: Scorer) -> float:
+        return recall_at(top_k(scorer, users, split, k=20), users, split, "valid", k=20)
+
+    return validate
+
+
+def _users_with(split: Split, part: Any) -> Any:
+    import numpy as np
+
+    return np.unique(split.part(part).user)
+
+
+def _measure(
+    todo: Plan, scorer: Scorer, split: Split, track: TrackSettings, trained: Training | None
+) -> tuple[dict[str, Any], Any, Any]:
+    """Rank and evaluate on validation and test; the first half of the run record."""
+    protocol = track.evaluation
+    valid_users, test_users = _users_with(split, "valid"), _users_with(split, "test")
+    valid, _ = evaluate(top_k(scorer, valid_users, split, k=protocol.k), valid_users, split, "valid")
+    top_items = top_k(scorer, test_users, split, k=protocol.k, mask_valid=protocol.mask_valid)
+    per_user, overall = evaluate(top_items, test_users, split, "test")
+    case = todo.case.model_dump()
+    record = {
+        "case": case,
+        "declared": todo.declared,
+        "settings": {
+            "model": todo.model.model_dump(mode="json"),
+            "training": todo.training.model_dump(mode="json"),
+            "evaluation": protocol.model_dump(),
+        },
+        "training": None,
+        "metrics": {"test": _means(per_user), "valid": _means(valid)},
+        "overall": dict(overall),
+        "cost": {"seconds": trained.seconds if trained else 0.0, "peak_memory_bytes": peak_memory()},
+    }
+    if trained:
+        record["training"] = {
+            "best_epoch": trained.best_epoch,
+            "epochs": len(trained.history),
+            "stopped": trained.stopped,
+            "history": [asdict(epoch) for epoch in trained.history],
+        }
+    return record, per_user, top_items
+
+
+def _means(per_user: Any) -> dict[str, float]:
+    return {name: float(per_user[name].mean()) for name in per_user.columns if "@" in name}
+
+
+def checkpoint_of(places: Places, key: str) -> Path:
+    """Where a run that is under way keeps its checkpoint."""
+    return places.checkpoints / f"{key}.pt"

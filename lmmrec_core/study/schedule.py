@@ -1,0 +1,127 @@
+"""Carry out many cases: skip what is done, run the rest in parallel processes, survive failures.
+
+Each case is stored as soon as it is done, so an interrupted or killed reproduction loses at most the
+epochs since the last checkpoint of the cases under way; the next call continues from there.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lmmrec_core.errors import ConfigError, LmmrecError
+from lmmrec_core.results.store import ResultStore
+from lmmrec_core.study.cases import Case
+from lmmrec_core.study.places import Places
+from lmmrec_core.study.prepare import Prepared, load_features, prepare_dataset
+from lmmrec_core.study.run import Plan, plan, run_case
+from lmmrec_core.study.statistics import store_statistics
+from lmmrec_core.study.track import TrackSettings
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a list of cases."""
+
+    done_before: int
+    computed: int
+    failures: tuple[tuple[Case, str], ...]  # the case and the error's text
+
+
+def run_cases(
+    cases: Sequence[Case], track: TrackSettings, places: Places, data: Path | None, jobs: int, progress: bool = True
+) -> Outcome:
+    """Run the given (runnable) cases. Failed cases are collected, the others go on.
+
+    Raises ConfigError for ``jobs`` below 1, DataError for data that cannot be read, KeyboardInterrupt
+    when the user stops it; results stored until then stay.
+    """
+    if jobs < 1:
+        raise ConfigError(f"JOBS={jobs}: at least one process is needed; write JOBS=2")
+    plans = _plans(cases, track, places, data, progress)
+    store = ResultStore(places.results)
+    todo = [p for p in plans if not store.path_of(p.key, p.case.track, p.case.dataset, p.case.slug).is_dir()]
+    before = len(plans) - len(todo)
+    if not todo:
+        return Outcome(before, 0, ())
+    failures = _run_parallel(todo, track, places, data, min(jobs, len(todo)), before, progress)
+    return Outcome(before, len(todo) - len(failures), tuple(failures))
+
+
+def _plans(
+    cases: Sequence[Case], track: TrackSettings, places: Places, data: Path | None, progress: bool
+) -> list[Plan]:
+    """Prepare each data set once, extract its features here (not in every worker), resolve every case."""
+    plans = []
+    for name in dict.fromkeys(case.dataset for case in cases):
+        prepared = _prepared(track, name, places, data)
+        store_statistics(prepared, track, places)
+        mine = [case for case in cases if case.dataset == name]
+        planned = [plan(case, track, prepared, places) for case in mine]
+        store = ResultStore(places.results)
+        missing = [p for p in planned if not store.path_of(p.key, track.name, name, p.case.slug).is_dir()]
+        for encoder in dict.fromkeys(p.case.encoder for p in missing if p.case.encoder != "none"):
+            load_features(prepared, encoder, track, places, progress)
+        plans += planned
+    return plans
+
+
+def _run_parallel(
+    todo: list[Plan], track: TrackSettings, places: Places, data: Path | None, jobs: int, before: int, progress: bool
+) -> list[tuple[Case, str]]:
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    failures: list[tuple[Case, str]] = []
+    # spawn: a forked torch hangs once it has used threads
+    pool = ProcessPoolExecutor(
+        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(threads,)
+    )
+    bar = tqdm(total=before + len(todo), initial=before, desc=f"{track.name}", unit="run", disable=not progress)
+    try:
+        futures: dict[Future[str], Plan] = {pool.submit(_work, p, track, places, data): p for p in todo}
+        for future in as_completed(futures):
+            case = futures[future].case
+            try:
+                bar.set_postfix_str(future.result())
+            except LmmrecError as error:
+                failures.append((case, str(error)))
+            except BrokenProcessPool:
+                failures.append((case, "its process was killed; run the same command again to continue"))
+            bar.update()
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    finally:
+        bar.close()
+        pool.shutdown(wait=True, cancel_futures=True)
+    return failures
+
+
+def _start_worker(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
+@lru_cache(maxsize=4)
+def _prepared_cached(track_json: str, name: str, places: Places, data: Path | None) -> Prepared:
+    track = TrackSettings.model_validate_json(track_json)
+    return prepare_dataset(track.dataset(name), name, places, data)
+
+
+def _prepared(track: TrackSettings, name: str, places: Places, data: Path | None) -> Prepared:
+    return _prepared_cached(track.model_dump_json(), name, places, data)
+
+
+def _work(todo: Plan, track: TrackSettings, places: Places, data: Path | None) -> str:
+    """One case in a worker process; returns the line the progress bar shows."""
+    prepared = _prepared(track, todo.case.dataset, places, data)
+    result = run_case(todo, track, prepared, places, progress=False)
+    return f"{todo.case.dataset}/{todo.case.slug} recall@20 {result.mean('recall@20'):.4f}"
