@@ -3,6 +3,8 @@
 A base module, since recommenders state their loss and encoder training states its own: neither stage imports the other.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,10 +23,25 @@ def bpr_logsigmoid(positive: Float[Tensor, "batch"], negative: Float[Tensor, "ba
 
 def reg_norm(*blocks: Tensor) -> Float[Tensor, ""]:
     """Sum of the blocks' Frobenius norms, **not squared**, over the row count of the last block (MMRec)."""
-    total = torch.linalg.vector_norm(blocks[0])
+    total: Tensor = _Norm.apply(blocks[0])
     for block in blocks[1:]:
-        total = total + torch.linalg.vector_norm(block)
+        total = total + _Norm.apply(block)
     return total / blocks[-1].shape[0]
+
+
+class _Norm(torch.autograd.Function):
+    """Frobenius norm whose gradient is one scaled copy of the block (zero for a block of zeros)."""
+
+    @staticmethod
+    def forward(ctx: Any, block: Tensor) -> Tensor:
+        norm = torch.linalg.vector_norm(block)
+        ctx.save_for_backward(block, norm)
+        return norm
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        block, norm = ctx.saved_tensors
+        return block * torch.where(norm > 0, gradients[0] / norm, 0.0)
 
 
 def reg_squared(*blocks: Tensor, count: int) -> Float[Tensor, ""]:

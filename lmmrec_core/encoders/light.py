@@ -24,15 +24,16 @@ from lmmrec_core.encoders.light_networks import (
     build_vocabulary,
     number_words,
 )
-from lmmrec_core.encoders.light_training import fit, read_outside, seeded
+from lmmrec_core.encoders.light_training import OutsideItems, fit, read_outside
 from lmmrec_core.encoders.pictures import image_spec, read_picture, to_pixels
 from lmmrec_core.encoders.weights import load_strictly, state_digest
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Modality
 
-LIGHT_VERSION = 1  # raise it with every change of network or training
+LIGHT_VERSION = 2  # raise it with every change of network or training
 SIDE = 64  # pixels
 LONGEST = 128  # words; the controls' texts have about half
+EPOCHS: dict[Modality, int] = {"visual": 14, "textual": 40}
 _CENTRE = (0.5, 0.5, 0.5)
 
 
@@ -201,6 +202,44 @@ def train_light(outside_folder: Path, seed: int, progress: bool = True) -> tuple
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums of several threads differ in their last bits
     try:
-        return _train_cnn(outside_folder, seed, progress), _train_text(outside_folder, seed, progress)
+        return _train_cnn(outside, seed, progress), _train_text(outside, seed, progress)
     finally:
         torch.set_num_threads(threads)
+
+
+def _train_cnn(outside: OutsideItems, seed: int, progress: bool) -> LightCNN:
+    pictures = [read_picture(path, item) for path, item in zip(outside.images, outside.item_ids, strict=True)]
+
+    def mirror(pixels: Tensor, stream: torch.Generator) -> Tensor:
+        turned = torch.rand(len(pixels), generator=stream) < 0.5
+        return torch.where(turned[:, None, None, None], pixels.flip(3), pixels)
+
+    network, loss = fit(
+        PictureNetwork, to_pixels(pictures, SIDE, mean=_CENTRE, std=_CENTRE), outside.levels["visual"],
+        epochs=EPOCHS["visual"], learning_rate=4e-3, seed=seed, name=LightCNN.name, change=mirror, progress=progress,
+    )  # fmt: skip
+    return LightCNN(network, _note(outside, "visual", seed, loss))
+
+
+def _train_text(outside: OutsideItems, seed: int, progress: bool) -> LightText:
+    vocabulary = build_vocabulary(outside.texts)
+    numbers = {word: number for number, word in enumerate(vocabulary, start=UNKNOWN + 1)}
+
+    def forget(words: Tensor, stream: torch.Generator) -> Tensor:
+        """One word in ten becomes unknown, so that a word never seen later on is read as saying little."""
+        dropped = (torch.rand(words.shape, generator=stream) < 0.1) & (words > UNKNOWN)
+        return words.masked_fill(dropped, UNKNOWN)
+
+    network, loss = fit(
+        lambda: WordNetwork(len(vocabulary) + UNKNOWN + 1), number_words(outside.texts, numbers, LONGEST),
+        outside.levels["textual"], epochs=EPOCHS["textual"], learning_rate=1e-2, seed=seed, name=LightText.name,
+        change=forget, progress=progress,
+    )  # fmt: skip
+    return LightText(network, {**_note(outside, "textual", seed, loss), "vocabulary": list(vocabulary)})
+
+
+def _note(outside: OutsideItems, modality: Modality, seed: int, loss: float) -> dict[str, Any]:
+    return {
+        "items": len(outside.item_ids), "factors": list(outside.factors[modality]), "seed": seed,
+        "epochs": EPOCHS[modality], "loss": round(loss, 4),
+    }  # fmt: skip

@@ -8,19 +8,21 @@ import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from lmmrec_core.encoders.light_networks import DIM
+from lmmrec_core.encoders.light_networks import DIM, PictureNetwork, WordNetwork
 from lmmrec_core.errors import DataError, TrainingError
 from lmmrec_core.flow import Modality
 from lmmrec_core.seeds import derive, torch_stream
 
 TEXT_FIELDS = ("title", "brand", "categories", "description")  # the order in which catalogues join them
 _BATCH = 50
+Network = TypeVar("Network", PictureNetwork, WordNetwork, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _level(text: str, path: Path, line: int, column: str) -> int:
     return int(text)
 
 
-def seeded(build: Callable[[], nn.Module], seed: int, name: str) -> nn.Module:
+def _seeded(build: Callable[[], Network], seed: int, name: str) -> Network:
     """A module whose initial weights come from the stream ``name`` alone; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, name))
@@ -89,18 +91,22 @@ def seeded(build: Callable[[], nn.Module], seed: int, name: str) -> nn.Module:
 
 
 def fit(
-    network: nn.Module, inputs: Tensor, levels: Tensor, *, epochs: int, learning_rate: float, seed: int,
+    build: Callable[[], Network], inputs: Tensor, levels: Tensor, *, epochs: int, learning_rate: float, seed: int,
     name: str, change: Callable[[Tensor, torch.Generator], Tensor], progress: bool,
-) -> float:  # fmt: skip
-    """Train ``network`` to tell ``levels`` [item, factor] of ``inputs`` through one linear head per factor.
+) -> tuple[Network, float]:  # fmt: skip
+    """Build a network and train it to tell ``levels`` [item, factor] of ``inputs`` through one linear head per factor.
 
-    Adam with a one-cycle rate, mean cross-entropy over factors; ``change`` varies a batch (mirrored pictures,
+    Levels are ordered, so a head answers "above level k?" for every k (thermometer code, mean binary
+    cross-entropy): near levels get near vectors, which naming classes would not ask of words. AdamW with a
+    one-cycle rate; ``change`` varies a batch (mirrored pictures,
     dropped words). Ends in evaluation mode with its standardisation fitted; the heads are thrown away.
-    Returns the last epoch's mean loss. Raises TrainingError when the loss is not finite.
+    Returns the network and the last epoch's mean loss. Raises TrainingError when the loss is not finite.
     """
-    n_items, n_factors = levels.shape
-    n_levels = int(levels.max()) + 1
-    heads = seeded(lambda: nn.Linear(DIM, n_factors * n_levels), seed, f"light/{name}/heads")
+    n_items = len(levels)
+    steps_up = torch.arange(max(1, int(levels.max())))
+    targets = (levels.unsqueeze(-1) > steps_up).float().flatten(1)  # [item, factor × (level - 1)]
+    network = _seeded(build, seed, f"light/{name}/network")
+    heads = _seeded(lambda: nn.Linear(DIM, targets.shape[1]), seed, f"light/{name}/heads")
     stream = torch_stream(seed, f"light/{name}/batches")
     weights = [*network.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=0.01)
@@ -111,8 +117,8 @@ def fit(
     for _ in tqdm(range(epochs), desc=f"light encoder, {name}", disable=not progress, leave=False):
         total = 0.0
         for rows in torch.randperm(n_items, generator=stream).split(_BATCH):
-            guesses = heads(network(change(inputs[rows], stream))).view(len(rows), n_factors, n_levels)
-            loss = functional.cross_entropy(guesses.flatten(0, 1), levels[rows].flatten())
+            guesses = heads(network(change(inputs[rows], stream)))
+            loss = functional.binary_cross_entropy_with_logits(guesses, targets[rows])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -124,5 +130,5 @@ def fit(
     network.eval()
     with torch.no_grad():
         vectors = torch.cat([network(part) for part in inputs.split(256)])
-        network.standardise.fit(vectors)  # type: ignore[union-attr, operator]
-    return mean
+        network.standardise.fit(vectors)
+    return network, mean

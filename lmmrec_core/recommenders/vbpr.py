@@ -52,24 +52,21 @@ class VBPR(GradientRecommender):
     def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         user, positive, negative = triples(batch, self.name)
         both = torch.cat([positive, negative])
-        if self.n_items <= len(
-            both
-        ):  # a small catalogue: mapping everything is cheaper than finding the distinct items
-            mapped, offset = self._map(None)
-            place = both
+        if self.n_items <= len(both):  # a small catalogue: all items are cheaper than finding the distinct ones
+            place, own, (mapped, offset) = both, self.item, self._map(None)
         else:
             distinct, place = torch.unique(both, return_inverse=True)
-            mapped, offset = self._map(distinct)
+            own, (mapped, offset) = functional.embedding(distinct, self.item), self._map(distinct)
         users = functional.embedding(user, self.user)
-        composed = torch.cat([functional.embedding(both, self.item), functional.embedding(place, mapped)], 1)
+        composed = functional.embedding(place, torch.cat([own, mapped], 1))
         positives, negatives = composed.chunk(2)
         wanted, unwanted = pair_scores(users, positives), pair_scores(users, negatives)
         if self.bias is None or offset is None:
             return pairwise_loss((wanted, unwanted), (users, positives, negatives), self.settings)
-        own = self.bias[both]
-        of_wanted, of_unwanted = (own + offset[place]).chunk(2)
+        bias = self.bias[both]
+        of_wanted, of_unwanted = (bias + offset[place]).chunk(2)
         latent = composed[:, : self.settings.embedding_dim]
-        loss = pairwise_loss((wanted + of_wanted, unwanted + of_unwanted), (own, latent, users), self.settings)
+        loss = pairwise_loss((wanted + of_wanted, unwanted + of_unwanted), (bias, latent, users), self.settings)
         if self.settings.map_weight and self.feature_bias is not None:
             size = self.item_linear.weight.square().sum() + self.feature_bias.square().sum()
             loss = loss + self.settings.map_weight * size / 2

@@ -107,7 +107,7 @@ def load_features(prepared: Prepared, encoder: str, track: TrackSettings, places
     members = dict(track.encoders[encoder])
     catalogue = prepared.catalogue
     if _brings_its_own(catalogue, track):
-        return ready_features(catalogue)
+        return ready_features(catalogue, track.missing)
     ready = [m for m in ("visual", "textual") if members.get(m) == "ready"]
     encoders = build_encoders(members, places, progress)
     spec = feature_spec(encoders, catalogue, catalogue_fingerprint=prepared.fingerprint, missing=track.missing)
@@ -118,7 +118,7 @@ def load_features(prepared: Prepared, encoder: str, track: TrackSettings, places
             encoders, catalogue, missing=track.missing, progress=progress, catalogue_fingerprint=prepared.fingerprint
         ),
     )
-    return _with_ready(features, ready_features(catalogue), ready) if ready else features
+    return _with_ready(features, ready_features(catalogue, track.missing), ready) if ready else features
 
 
 def spec_of(prepared: Prepared, encoder: str, track: TrackSettings, places: Places) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def spec_of(prepared: Prepared, encoder: str, track: TrackSettings, places: Plac
         raise unknown("encoder", encoder, track.encoders, f"track {track.name!r}")
     catalogue = prepared.catalogue
     if _brings_its_own(catalogue, track):
-        return {"ready": ready_features(catalogue).digest}
+        return {"ready": ready_features(catalogue, track.missing).digest}
     members = track.encoders[encoder]
     ready = [m for m in ("visual", "textual") if members.get(m) == "ready"]
     spec = feature_spec(
@@ -136,7 +136,7 @@ def spec_of(prepared: Prepared, encoder: str, track: TrackSettings, places: Plac
         catalogue_fingerprint=prepared.fingerprint,
         missing=track.missing,
     )
-    return {**spec, "ready": ready_features(catalogue).digest} if ready else spec
+    return {**spec, "ready": ready_features(catalogue, track.missing).digest} if ready else spec
 
 
 def _brings_its_own(catalogue: Catalogue, track: TrackSettings) -> bool:

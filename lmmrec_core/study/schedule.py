@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lmmrec_core.errors import ConfigError, LmmrecError
+from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.places import Places
@@ -46,13 +46,27 @@ def run_cases(
     if jobs < 1:
         raise ConfigError(f"JOBS={jobs}: at least one process is needed; write JOBS=2")
     plans = _plans(cases, track, places, data, progress)
-    store = ResultStore(places.results)
-    todo = [p for p in plans if not store.path_of(p.key, p.case.track, p.case.dataset, p.case.slug).is_dir()]
-    before = len(plans) - len(todo)
+    todo, damaged = _sort_out(plans, ResultStore(places.results))
+    before = len(plans) - len(todo) - len(damaged)
     if not todo:
-        return Outcome(before, 0, ())
+        return Outcome(before, 0, tuple(damaged))
     failures = _run_parallel(todo, track, places, data, min(jobs, len(todo)), before, progress)
-    return Outcome(before, len(todo) - len(failures), tuple(failures))
+    return Outcome(before, len(todo) - len(failures), (*damaged, *failures))
+
+
+def _sort_out(plans: list[Plan], store: ResultStore) -> tuple[list[Plan], list[tuple[Case, str]]]:
+    """(what is still to do, what is stored but damaged). A damaged result is never overwritten: the user decides."""
+    todo, damaged = [], []
+    for p in plans:
+        folder = store.path_of(p.key, p.case.track, p.case.dataset, p.case.slug)
+        if not folder.is_dir():
+            todo.append(p)
+            continue
+        try:
+            store.load(folder)
+        except ResultError as error:
+            damaged.append((p.case, str(error)))
+    return todo, damaged
 
 
 def _plans(
@@ -93,6 +107,8 @@ def _run_parallel(
                 failures.append((case, str(error)))
             except BrokenProcessPool:
                 failures.append((case, "its process was killed; run the same command again to continue"))
+            except Exception as error:  # a fault in a member must not cost the other cases
+                failures.append((case, f"unexpected {type(error).__name__}: {error}; `lmmrec run` shows where"))
             bar.update()
     except KeyboardInterrupt:
         pool.shutdown(wait=False, cancel_futures=True)

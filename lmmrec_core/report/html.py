@@ -1,0 +1,138 @@
+"""Table → HTML: the only place where numbers are rounded.
+
+Numbers become text first, then the text is styled by class, so that light and dark pages share one table.
+Best and second are found on the unrounded numbers. Ids are fixed: equal tables give equal HTML.
+"""
+
+import math
+import re
+from html import escape
+from numbers import Integral
+from typing import Any
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from lmmrec_core.flow import Table
+
+NOT_RUN = '<span class="notrun absent">not run</span>'
+NOT_PRINTED = '<span class="notrun absent">not printed</span>'
+WIDE = 8  # columns; wider tables shorten Recall and NDCG
+ATTRIBUTES = 'class="dataframe results"'
+
+
+def results_table(table: Table, *, digits: int | None = 4, percent: bool = False, ranks: bool | None = None) -> Styler:
+    """Style a table for the book: two header levels, ``best`` and ``second`` by class, stars, ± on a second line.
+
+    ``digits`` are decimals of a value (None: three significant digits); with ``percent`` fractions are shown as
+    signed per cent with one decimal.
+    ``ranks`` marks best and second within each group of rows (index level ``group``); by default it does so
+    where there are groups and the values are not changes.
+    """
+    grouped = isinstance(table.values.index, pd.MultiIndex)
+    text = pd.DataFrame("", index=range(len(table.values)), columns=table.values.columns, dtype=object)
+    for i in range(text.shape[0]):
+        for j in range(text.shape[1]):
+            text.iat[i, j] = _cell(table, i, j, digits, percent)
+    # a printed number never looks like a measured one
+    classes = table.origin.map(lambda origin: "printed" if origin == "printed" else "")
+    if grouped and not percent if ranks is None else ranks:
+        classes = (_rank_classes(table.values) + " " + classes).map(str.strip)
+    return _style(text, _labels(table.values.index), table.name, classes)
+
+
+def plain_table(frame: pd.DataFrame, name: str, *, digits: int | None = 4, percent: tuple[str, ...] = ()) -> Styler:
+    """Style a listing: first column becomes the row label; ``percent`` names columns that hold fractions."""
+    body = frame.iloc[:, 1:]
+    text = pd.DataFrame("", index=range(len(frame)), columns=body.columns, dtype=object)
+    for j, column in enumerate(body.columns):
+        for i, value in enumerate(body[column].tolist()):
+            text.iat[i, j] = _percent(value) if column in percent and not _absent(value) else _number(value, digits)
+    words = pd.DataFrame("", index=text.index, columns=text.columns, dtype=object)
+    words = words.mask(text.map(len) > 24, "text")
+    return _style(text, [escape(str(label)) for label in frame.iloc[:, 0]], name, words)
+
+
+def _style(text: pd.DataFrame, labels: list[str], name: str, classes: pd.DataFrame | None) -> Styler:
+    """``text`` has rows 0, 1, ...: labels may repeat, so they are put on at the end."""
+    if isinstance(text.columns, pd.MultiIndex):
+        narrow = text.shape[1] > WIDE
+        parts = [tuple(escape(_short(part) if narrow else str(part)) for part in column) for column in text.columns]
+        text.columns = pd.MultiIndex.from_tuples(parts)
+    else:
+        text.columns = pd.Index([escape(str(column)) for column in text.columns])
+    marks = _edges(text)
+    if classes is not None:
+        ranked = classes.set_axis(text.index, axis=0).set_axis(text.columns, axis=1)
+        marks = (ranked + " " + marks).map(str.strip)
+    styler = Styler(text, uuid=re.sub(r"\W+", "-", name), cell_ids=False)
+    styler.set_td_classes(marks).set_table_attributes(ATTRIBUTES)
+    return styler.relabel_index(labels, axis=0) if labels else styler
+
+
+def _cell(table: Table, i: int, j: int, digits: int | None, percent: bool) -> str:
+    value: Any = table.values.iat[i, j]
+    origin = table.origin.iat[i, j]
+    if origin == "not printed":
+        return NOT_PRINTED
+    if origin == "not run" or _absent(value):
+        return NOT_RUN
+    shown = _percent(value) if percent else _number(value, digits)
+    mark = "" if table.marks is None else str(table.marks.iat[i, j])
+    if mark:
+        shown += f'<sup class="stars">{escape(mark)}</sup>'
+    spread = math.nan if table.spread is None else float(table.spread.to_numpy()[i, j])
+    if not math.isnan(spread):
+        shown += f'<br><span class="pm">±{f"{100 * spread:.1f}" if percent else _number(spread, digits)}</span>'
+    return shown
+
+
+def _absent(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:+.1f} %".replace("-", "−")
+
+
+def _number(value: object, digits: int | None) -> str:
+    if _absent(value):
+        return ""
+    if isinstance(value, (bool, str)):
+        return escape(str(value))
+    if isinstance(value, Integral):
+        return f"{int(value):,}"
+    if isinstance(value, float):
+        shown = f"{value:,.3g}" if digits is None else f"{value:,.{digits}f}"
+        return shown.replace("-", "−") if "e" not in shown else shown
+    return escape(str(value))
+
+
+def _rank_classes(values: pd.DataFrame) -> pd.DataFrame:
+    """``best`` where a group has at least two numbers, ``second`` where it has three; ties share a rank."""
+    groups = values.index.get_level_values("group").to_numpy()
+    ranks = values.astype(float).groupby(groups).rank(ascending=False, method="min")
+    counts = values.astype(float).groupby(groups).transform("count")
+    classes = pd.DataFrame("", index=values.index, columns=values.columns, dtype=object)
+    return classes.mask((ranks == 1) & (counts >= 2), "best").mask((ranks == 2) & (counts >= 3), "second")
+
+
+def _edges(text: pd.DataFrame) -> pd.DataFrame:
+    """``edge`` on the first column of each group of columns but the first."""
+    marks = pd.DataFrame("", index=text.index, columns=text.columns, dtype=object)
+    if isinstance(text.columns, pd.MultiIndex):
+        groups = list(text.columns.get_level_values(0))
+        for j in range(1, len(groups)):
+            if groups[j] != groups[j - 1]:
+                marks.isetitem(j, "edge")
+    return marks
+
+
+def _short(heading: object) -> str:
+    """``Recall@10`` → ``R@10``, so that three data sets with four metrics fit a page."""
+    return str(heading).replace("Recall@", "R@").replace("NDCG@", "N@")
+
+
+def _labels(index: pd.Index) -> list[str]:
+    labels = index.get_level_values(-1) if isinstance(index, pd.MultiIndex) else index
+    return [escape(str(label)) for label in labels]

@@ -1,0 +1,75 @@
+"""The paper's printed tables as frames, with the names of this study."""
+
+from functools import cache
+from importlib.resources import files
+
+import pandas as pd
+
+from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.report.labels import variant
+
+DATASETS = ("sports", "clothing", "baby")  # the order of the printed columns
+MODELS = ("vbpr", "mmgcn", "mmgcl", "slmrec", "lattice")  # the order of the printed rows
+METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+NUMBERS = (1, 3, 4, 5)  # the tables of results; Table 2 holds statistics
+
+
+@cache
+def _read(number: int) -> pd.DataFrame:
+    source = files("lmmrec_core.report") / "published" / f"table{number}.csv"
+    with source.open(encoding="utf-8") as file:
+        # dtype=str: "none" is a name and 0.0310 a printed text, neither may be interpreted
+        return pd.read_csv(file, dtype=str, keep_default_na=False)
+
+
+def read_results(number: int) -> pd.DataFrame:
+    """Table 1, 3, 4 or 5, one printed number a line.
+
+    Columns: table (int), dataset, model, encoder, paradigm, modalities, control (keys as in a result's case), variant,
+    metric ("ndcg@20"), value (float), starred (bool). Raises ConfigError for another number.
+    """
+    if number not in NUMBERS:
+        raise unknown("table of results", number, [str(known) for known in NUMBERS], "published tables")
+    frame = _read(number).copy()
+    frame["table"] = number
+    for column in ("model", "encoder"):
+        frame[column] = frame[column].str.lower()
+    frame["modalities"] = frame.get("modalities", pd.Series("V&T", index=frame.index))
+    frame["control"] = "none"
+    frame["variant"] = [variant({str(k): v for k, v in row.items()}) for row in frame.to_dict("records")]
+    frame["metric"] = frame["metric"].str.lower() + "@" + frame["k"]
+    frame["value"] = frame["value"].astype(float)
+    frame["starred"] = frame["starred"] == "1"
+    order = ["table", "dataset", "model", "encoder", "paradigm", "modalities", "control", "variant"]
+    return frame[[*order, "metric", "value", "starred"]]
+
+
+def read_statistics() -> pd.DataFrame:
+    """Table 2 as printed: rows are quantities, columns the data sets, cells text."""
+    frame = _read(2).pivot(index="quantity", columns="dataset", values="value")
+    order = _read(2)["quantity"].drop_duplicates()
+    return frame.loc[order, list(DATASETS)].rename_axis(index=None, columns=None)
+
+
+@cache
+def _values() -> dict[tuple[str, str, str, str], float]:
+    both = pd.concat([read_results(number) for number in NUMBERS])
+    keys = zip(both["dataset"], both["model"], both["variant"], both["metric"], strict=True)
+    return dict(zip(keys, both["value"].astype(float), strict=True))
+
+
+def printed_value(dataset: str, model: str, case_variant: str, metric: str) -> float | None:
+    """The printed number of a cell, whichever table holds it; None where the paper prints none.
+
+    Numbers printed in two tables are equal in both (tested), so the table does not matter.
+    """
+    return _values().get((dataset, model, case_variant, metric))
+
+
+def printed_count(quantity: str, dataset: str) -> float:
+    """A number of Table 2, for instance ``("Users", "baby")``. Raises ConfigError for text such as 4096/768/544."""
+    text = str(read_statistics().loc[quantity, dataset])
+    try:
+        return float(text.replace(",", ""))
+    except ValueError:
+        raise ConfigError(f"table2.csv: {quantity!r} of {dataset!r} is {text!r}, which is not one number") from None

@@ -1,0 +1,63 @@
+"""Synthetic results: numbers chosen by hand, so that every expected cell can be computed on paper."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+from lmmrec_core.flow import Result
+
+MakeResult = Callable[..., Result]
+
+
+@pytest.fixture
+def make_result() -> MakeResult:
+    """A result whose mean of every metric is ``value`` (two users, ``value`` ± 0.01)."""
+
+    def make(value: float = 0.1, **case: object) -> Result:
+        full = {
+            "track": "controls",
+            "dataset": "complementary",
+            "model": "vbpr",
+            "encoder": "baseline",
+            "paradigm": "none",
+            "modalities": "V&T",
+            "control": "none",
+            "seed": 1,
+            **case,
+        }
+        metrics = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+        per_user = pd.DataFrame({name: [value - 0.01, value + 0.01] for name in metrics})
+        history = [
+            {"number": n, "loss": 1.0 / n, "valid": value * n / 3 if n > 1 else None, "seconds": 0.1} for n in (1, 2, 3)
+        ]
+        record = {
+            "key": f"{value}",
+            "case": full,
+            "training": {"best_epoch": 3, "epochs": 3, "history": history, "stopped": "end"},
+            "cost": {"seconds": 2.0, "peak_memory_bytes": 1},
+        }
+        return Result(full, per_user, {"coverage@20": 0.5}, record)
+
+    return make
+
+
+def comparison(**fields: object) -> dict[str, object]:
+    """One row as the study gives it: sides are spelled-out cases."""
+    return {
+        "dataset": "complementary",
+        "model": "vbpr",
+        "metric": "ndcg@20",
+        "pair": "content - shuffled",
+        "a": "vbpr baseline V&T",
+        "b": "vbpr baseline V&T shuffled",
+        "mean_a": 0.12,
+        "mean_b": 0.1,
+        "difference": 0.02,
+        "relative": 0.2,
+        "ci_low": 0.01,
+        "ci_high": 0.03,
+        "p": 0.001,
+        "p_holm": 0.01,
+        **fields,
+    }

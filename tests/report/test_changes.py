@@ -1,0 +1,69 @@
+import math
+
+import pytest
+
+from lmmrec_core.errors import ConfigError
+from lmmrec_core.report.changes import change_table, planned, printed_change, printed_summary
+from tests.report.conftest import MakeResult
+
+
+def test_printed_change_by_hand() -> None:
+    assert printed_change("baby", "vbpr", "CLIP-PT", "baseline", "ndcg@20") == pytest.approx(0.0336 / 0.0329 - 1)
+    assert math.isnan(printed_change("baby", "vbpr", "CLIP-ETE", "CLIP-ETE (V)", "ndcg@20"))
+
+
+def test_summary_agrees_with_the_audit_of_the_paper() -> None:
+    """The audit counts the same tables with code of its own: PT 84 of 120, FT 87/3/30, CLIP ETE 49 of 60."""
+    rq1 = printed_summary("rq1")
+    assert rq1[["cells", "up", "equal", "down"]].sum().tolist() == [120, 84, 0, 36]
+    assert rq1["mean change"].round(3).tolist() == [-0.022, 0.010]
+    rq2 = printed_summary("rq2").set_index("pair")
+    tuned = rq2.loc[["VLMo-FT / VLMo-PT", "CLIP-FT / CLIP-PT"], ["up", "equal", "down"]].sum()
+    assert tuned.tolist() == [87, 3, 30]
+    assert rq2.loc["CLIP-ETE / CLIP-FT", "up"] == 49
+    assert printed_summary("rq3")["cells"].tolist() == [6, 6]
+    assert printed_summary("motivation")["up"].tolist() == [4, 1]
+
+
+def test_planned_holds_only_what_the_paper_prints() -> None:
+    frame = planned("rq3", ["baby", "null"], ["vbpr", "lattice"], "ndcg@20")
+    assert set(frame["model"]) == {"lattice"}
+    own = frame[(frame["dataset"] == "baby") & (frame["b"] == "CLIP-ETE (V)")]["printed"].item()
+    assert own == pytest.approx(393 / 371 - 1)
+    other = frame[(frame["dataset"] == "null") & (frame["b"] == "CLIP-ETE (V)")]["printed"].item()
+    assert other == pytest.approx((451 / 440 + 361 / 346 + 393 / 371) / 3 - 1)
+
+
+def test_measured_change_uses_shared_seeds_only(make_result: MakeResult) -> None:
+    results = [
+        make_result(0.10, seed=1),
+        make_result(0.20, seed=2),
+        make_result(0.12, seed=1, encoder="clip", paradigm="PT"),
+        make_result(0.22, seed=2, encoder="clip", paradigm="PT"),
+        make_result(0.90, seed=3, encoder="clip", paradigm="PT"),  # no baseline run of seed 3
+    ]
+    table = change_table("rq1", results, ["complementary"], ["vbpr"])
+    row = ("VBPR", "VBPR: CLIP-PT / baseline")
+    assert table.values.loc[row, ("Measured", "Complementary")] == pytest.approx(0.34 / 0.30 - 1)
+    assert table.spread is not None
+    assert table.spread.loc[row, ("Measured", "Complementary")] == pytest.approx(0.1 / 2**0.5)  # +20, +10 %
+    assert table.origin.loc[("VBPR", "VBPR: VLMo-PT / baseline"), ("Measured", "Complementary")] == "not run"
+
+
+def test_printed_columns_do_not_depend_on_what_was_run(make_result: MakeResult) -> None:
+    empty = change_table("rq1", [], ["complementary"])
+    full = change_table("rq1", [make_result(), make_result(encoder="clip", paradigm="PT")], ["complementary"])
+    assert empty.values["Printed"].equals(full.values["Printed"])
+    assert (empty.origin["Measured"] == "not run").all().all()
+    assert (change_table("rq3", [], ["null"], ["vbpr"]).origin["Printed"] == "not printed").all().all()
+
+
+def test_zero_baseline_has_no_relative_change(make_result: MakeResult) -> None:
+    results = [make_result(0.0), make_result(0.1, encoder="clip", paradigm="PT")]
+    origin = change_table("rq1", results, ["complementary"], ["vbpr"]).origin
+    assert origin.loc[("VBPR", "VBPR: CLIP-PT / baseline"), ("Measured", "Complementary")] == "not run"
+
+
+def test_unknown_question() -> None:
+    with pytest.raises(ConfigError, match="research question 'rq9'"):
+        printed_summary("rq9")

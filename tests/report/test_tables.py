@@ -1,0 +1,157 @@
+"""Which number stands in which cell, with which origin."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lmmrec_core.errors import ConfigError, ResultError
+from lmmrec_core.flow import Table
+from lmmrec_core.report import TABLES, tables
+from lmmrec_core.report.published import read_results
+from tests.report.conftest import MakeResult, comparison
+
+DATASET = ["complementary"]
+
+
+def test_mean_and_sample_deviation_over_seeds(make_result: MakeResult) -> None:
+    results = [make_result(value, seed=seed) for seed, value in enumerate((0.1, 0.2, 0.3))]
+    table = tables.table3(results, DATASET)
+    cell = (("VBPR", "VBPR"), ("Complementary", "NDCG@20"))
+    assert table.values.loc[cell] == pytest.approx(0.2)
+    assert table.spread is not None
+    assert table.spread.loc[cell] == pytest.approx(0.1)  # sample deviation, n − 1
+    assert table.origin.loc[cell] == "measured"
+    assert "seeds 0, 1, 2" in table.caption
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_without_results_every_cell_is_not_run(name: str) -> None:
+    table = TABLES[name]([], ["complementary", "null"])
+    assert (table.origin == "not run").all().all()
+    assert table.values.isna().all().all()
+    assert "Nothing has been run" in table.caption
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_a_cell_is_a_number_exactly_where_it_was_measured(name: str, make_result: MakeResult) -> None:
+    results = [
+        make_result(0.1),
+        make_result(0.2, encoder="clip", paradigm="ETE"),
+        make_result(model="bpr", encoder="none"),
+    ]
+    table = TABLES[name](results, DATASET)
+    assert ((table.origin == "measured") == table.values.notna()).all().all()
+    assert table.origin.shape == table.values.shape
+
+
+@pytest.mark.parametrize(
+    ("printed", "number"),
+    [
+        (tables.printed_table1, 1),
+        (tables.printed_table3, 3),
+        (tables.printed_table4, 4),
+        (tables.printed_table5, 5),
+    ],
+)
+def test_printed_tables_hold_all_printed_numbers(printed: object, number: int) -> None:
+    table: Table = printed()  # type: ignore[operator]
+    source = read_results(number)
+    assert (table.origin == "printed").all().all()
+    assert np.sort(table.values.to_numpy().ravel()).tolist() == np.sort(source["value"].to_numpy()).tolist()
+    assert table.marks is not None
+    assert int((table.marks == "*").to_numpy().sum()) == int(source["starred"].sum())
+
+
+def test_printed_cell_against_the_page() -> None:
+    table = tables.printed_table4()
+    assert table.values.loc[("LATTICE VLMo", "LATTICE VLMo-FT"), ("Amazon Sports", "NDCG@10")] == 0.0240
+    assert table.marks is not None
+    assert table.marks.loc[("LATTICE VLMo", "LATTICE VLMo-FT"), ("Amazon Sports", "NDCG@10")] == ""
+
+
+def test_measured_and_printed_tables_share_their_rows() -> None:
+    assert tables.table3([], DATASET).values.index.equals(tables.printed_table3().values.index)
+    assert tables.table4([], DATASET).values.index.equals(tables.printed_table4().values.index)
+
+
+def test_ablation_separates_modalities_and_controls(make_result: MakeResult) -> None:
+    results = [
+        make_result(0.5),
+        make_result(0.4, modalities="V"),
+        make_result(0.3, control="shuffled"),
+        make_result(0.2, modalities="T", control="zero"),
+    ]
+    values = tables.ablation(results, DATASET, ["vbpr"]).values
+    expected = [[0.5, 0.3, math.nan, math.nan], [0.4, *[math.nan] * 3], [math.nan, math.nan, math.nan, 0.2]]
+    np.testing.assert_allclose(values.to_numpy(), expected)
+
+
+def test_floor_ignores_models_with_content(make_result: MakeResult) -> None:
+    results = [make_result(0.9), make_result(0.2, model="itemknn", encoder="none", modalities="none")]
+    table = tables.floor(results, DATASET)
+    assert table.values[("Complementary", "NDCG@20")].tolist()[1] == pytest.approx(0.2)
+    assert table.values.notna().to_numpy().sum() == 4  # one model, four metrics
+
+
+def test_arrows_tell_the_sign_from_either_side() -> None:
+    tests = pd.DataFrame(
+        [
+            comparison(a="vbpr baseline V&T", b="vbpr baseline V", difference=0.02, p_holm=0.01),
+            comparison(a="vbpr baseline T", b="vbpr baseline V&T", difference=0.02, p_holm=0.01),
+            comparison(model="lattice", a="lattice baseline V&T", b="lattice baseline V", p_holm=0.05),
+        ]
+    )
+    marks = tables.table1([], DATASET, ["vbpr", "lattice"], comparisons=tests).marks
+    assert marks is not None
+    assert marks.iloc[:, 0].tolist() == ["", "↓", "↑", "", "", ""]  # 0.05 is not below 0.05
+
+
+def test_two_settings_of_one_case_are_not_averaged(make_result: MakeResult) -> None:
+    with pytest.raises(ResultError, match=r"two results of seed 1, keys 0\.1 and 0\.2"):
+        tables.table3([make_result(0.1), make_result(0.2)], DATASET)
+
+
+def test_nan_metric_is_refused(make_result: MakeResult) -> None:
+    with pytest.raises(ResultError, match=r"ndcg@\d+ is nan|recall@10 is nan"):
+        tables.table3([make_result(math.nan)], DATASET)
+
+
+def test_unknown_names_are_refused(make_result: MakeResult) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'lattice'"):
+        tables.table3([], DATASET, ["latice"])
+    with pytest.raises(ResultError, match=r"no metric 'ndcg@99'.*holds recall@10"):
+        tables.table1([make_result()], DATASET, metric="ndcg@99")
+    with pytest.raises(ConfigError, match="at least one"):
+        tables.table3([], [])
+
+
+def test_a_model_of_the_reader_needs_no_registration(make_result: MakeResult) -> None:
+    table = tables.table3([make_result(0.3, model="mine")], DATASET, ["mine"])
+    assert table.values.iloc[0, 0] == pytest.approx(0.3)
+
+
+def test_statistics_table_keeps_counts_whole() -> None:
+    statistics = pd.DataFrame(
+        {
+            "dataset": ["A", "B"],
+            "users": [10.0, math.nan],
+            "density": [0.125, math.nan],
+            "counts": [{"dropped_items": 3}, math.nan],
+        },
+        index=["a", "b"],
+    )
+    table = tables.table2(statistics)
+    assert table.values.loc["Users", "A"] == 10
+    assert isinstance(table.values.loc["Users", "A"], int)
+    assert table.origin.loc["Users"].tolist() == ["measured", "not run"]
+    assert table.origin.loc["Items"].tolist() == ["not run", "not run"]
+    assert tables.dropped(statistics).to_dict("records") == [{"count": "dropped items", "A": 3, "B": ""}]
+
+
+def test_statistics_of_a_track_that_was_never_read() -> None:
+    table = tables.table2(pd.DataFrame({"dataset": ["Amazon Baby"]}, index=["baby"]))
+    assert (table.origin == "not run").all().all()
+    assert list(table.values.columns) == ["Amazon Baby"]
+    assert tables.dropped(pd.DataFrame({"dataset": ["Amazon Baby"]}, index=["baby"])).empty
