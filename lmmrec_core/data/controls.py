@@ -37,7 +37,7 @@ from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import FloatArray, IntArray
 from lmmrec_core.seeds import numpy_stream
 
-GENERATOR_VERSION = 1  # raise it with every change that alters a byte
+GENERATOR_VERSION = 2  # raise it with every change that alters a byte
 KINDS = ("complementary", "redundant", "null")
 Kind = Literal["complementary", "redundant", "null"]
 N_FACTORS = len(VISUAL_FACTORS)

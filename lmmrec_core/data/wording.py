@@ -79,7 +79,8 @@ class Entry:
 def compose(levels: IntArray, stream: np.random.Generator) -> list[Entry]:
     """One entry per row of ``levels`` [item, 4], values 0..4 (columns :data:`TEXTUAL_FACTORS`).
 
-    The title shows mood and age, the categories heft or price, the description all four.
+    Every factor is worded twice: mood and age in the title, heft and price in the categories, all four in
+    the description. So none speaks louder than another.
     """
     return [_entry(row, stream) for row in levels]
 
@@ -96,10 +97,9 @@ def _entry(row: IntArray, stream: np.random.Generator) -> Entry:
     sentences = [pick(_SENTENCES[factor]).format(word(factor)) for factor in TEXTUAL_FACTORS]
     sentences += [_ASIDES[aside] for aside in stream.permutation(len(_ASIDES))[: int(stream.integers(1, 4))]]
     description = " ".join(sentences[position] for position in stream.permutation(len(sentences)))
-    shelf = word(("heft", "price")[int(stream.integers(2))])
     return Entry(
         title=title,
         description=description,
         brand=f"{pick(_MAKERS)} {pick(_HOUSES)}",
-        categories=f"Home, {pick(_ROOMS)}, {shelf.capitalize()}",
+        categories=f"Home, {pick(_ROOMS)}, {word('heft').capitalize()}, {word('price').capitalize()}",
     )

@@ -33,7 +33,7 @@ from lmmrec_core.flow import Modality
 LIGHT_VERSION = 2  # raise it with every change of network or training
 SIDE = 64  # pixels
 LONGEST = 128  # words; the controls' texts have about half
-EPOCHS: dict[Modality, int] = {"visual": 14, "textual": 40}
+EPOCHS: dict[Modality, int] = {"visual": 10, "textual": 40}
 _CENTRE = (0.5, 0.5, 0.5)
 
 

@@ -98,8 +98,8 @@ def fit(
 
     Levels are ordered, so a head answers "above level k?" for every k (thermometer code, mean binary
     cross-entropy): near levels get near vectors, which naming classes would not ask of words. AdamW with a
-    one-cycle rate; ``change`` varies a batch (mirrored pictures,
-    dropped words). Ends in evaluation mode with its standardisation fitted; the heads are thrown away.
+    one-cycle rate; ``change`` varies a batch (mirrored pictures, dropped words). Ends in evaluation mode
+    with its standardisation fitted; the heads are thrown away.
     Returns the network and the last epoch's mean loss. Raises TrainingError when the loss is not finite.
     """
     n_items = len(levels)

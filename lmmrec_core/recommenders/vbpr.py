@@ -52,8 +52,9 @@ class VBPR(GradientRecommender):
     def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         user, positive, negative = triples(batch, self.name)
         both = torch.cat([positive, negative])
+        own: Tensor = self.item
         if self.n_items <= len(both):  # a small catalogue: all items are cheaper than finding the distinct ones
-            place, own, (mapped, offset) = both, self.item, self._map(None)
+            place, (mapped, offset) = both, self._map(None)
         else:
             distinct, place = torch.unique(both, return_inverse=True)
             own, (mapped, offset) = functional.embedding(distinct, self.item), self._map(distinct)

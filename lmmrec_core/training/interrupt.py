@@ -1,6 +1,7 @@
 """A stop asked for by signal waits for the end of the epoch, so that the state can be saved first."""
 
 import signal
+import sys
 import threading
 from types import FrameType, TracebackType
 from typing import Any
@@ -39,3 +40,4 @@ class StopRequest:
         if self.asked:
             self.obey()
         self.asked = number
+        print("stopping after this epoch; signal again to stop at once", file=sys.stderr)

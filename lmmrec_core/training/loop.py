@@ -38,7 +38,9 @@ class TrainingSettings(Settings):
     lr_decay_epochs: float = Field(default=50, gt=0)
     stop_rounding: int | None = None  # decimals of the compared validation score; 4 in MMRec
     checkpoint_seconds: float = Field(default=60, ge=0)
-    threads: int | None = Field(default=None, ge=1)  # CPU threads; None leaves them as they are
+    threads: int | None = Field(
+        default=None, ge=1
+    )  # CPU threads, None: as they are; 1 is best for small data or a shared machine
     device: str = "cpu"
 
 
@@ -131,7 +133,7 @@ class _Loop:
                 if self.path is not None and (due or stop.asked or (written and self.stopped)):
                     checkpoints.save(self.path, self.identity, self._state())
                     last_save, written = time.monotonic(), True
-                if stop.asked and not self.stopped:
+                if stop.asked:
                     stop.obey()
         if self.best_weights:
             self.model.load_state_dict(self.best_weights)
@@ -144,7 +146,6 @@ class _Loop:
             self.settings.learning_rate * self.settings.lr_decay ** ((number - 1) / self.settings.lr_decay_epochs)
         )
         loss = self._batches(number)
-        self.optimiser.settle()
         valid = None
         if number % self.settings.evaluate_every == 0 or number == self.settings.epochs:
             self.model.eval()

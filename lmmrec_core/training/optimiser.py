@@ -36,9 +36,6 @@ class Optimiser:
                     parameter.grad = self._zeros[place]
         self.adam.step()
 
-    def settle(self) -> None:
-        """Bring every parameter up to date (before it is read outside training)."""
-
     def state_dict(self) -> dict[str, Any]:
         return self.adam.state_dict()
 

@@ -11,7 +11,7 @@ from lmmrec_core.roles import Scorer
 
 
 def top_k(
-    scorer: Scorer, users: IntArray, split: Split, *, k: int = 50, mask_valid: bool = False, chunk: int = 1024
+    scorer: Scorer, users: IntArray, split: Split, *, k: int = 50, mask_valid: bool = False, chunk: int = 256
 ) -> IntArray:
     """The ``k`` best items [user, k] of each of ``users``, best first; -1 fills rows with fewer candidates.
 
@@ -26,11 +26,16 @@ def top_k(
     width = min(k, split.n_items)
     for start in range(0, len(users), chunk):
         some = users[start : start + chunk]
-        scores = scorer(torch.from_numpy(np.ascontiguousarray(some, dtype=np.int64)))
-        for indptr, items in hidden:
-            row, column = _cells(some, indptr, items)
-            scores[row.to(scores.device), column.to(scores.device)] = -torch.inf
-        values, best = best_first(scores, width)
+        with torch.no_grad():
+            scores = scorer(torch.from_numpy(np.ascontiguousarray(some, dtype=np.int64))).contiguous()
+            row, column = (
+                torch.cat(cells).to(scores.device)
+                for cells in zip(*(_cells(some, indptr, items) for indptr, items in hidden), strict=True)
+            )
+            seen = scores[row, column]
+            scores[row, column] = -torch.inf
+            values, best = best_first(scores, width)
+            scores[row, column] = seen  # the tensor may be the scorer's own
         if bool(values.isnan().any()):
             bad = int(values.isnan().any(1).nonzero()[0])
             raise TrainingError(
@@ -48,7 +53,8 @@ def best_first(scores: Float[Tensor, "user item"], k: int) -> tuple[Float[Tensor
     values, items = scores.topk(min(k + 1, n_items), dim=1)
     if k < n_items:
         # topk leaves open which of several equal items it takes: where the last place is contested, choose again
-        contested = ((values[:, k - 1] == values[:, k]) & (values[:, k] > -torch.inf)).nonzero().flatten()
+        tied = (values[:, k - 1] == values[:, k]) & (values[:, k] > -torch.inf) & ~values[:, 0].isnan()
+        contested = tied.nonzero().flatten()
         values, items = values[:, :k], items[:, :k]
         if len(contested):
             items = items.clone()

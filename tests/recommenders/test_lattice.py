@@ -9,7 +9,17 @@ from lmmrec_core.recommenders import item_graph
 from lmmrec_core.recommenders.item_graph import kept_cosines, nearest
 from lmmrec_core.recommenders.lattice import LATTICE
 from lmmrec_core.roles import TrainingData
-from tests.recommenders.toys import ITEMS, USERS, VISUAL, dense_adjacency, fill, random_batch, random_data, toy, toy_batch
+from tests.recommenders.toys import (
+    ITEMS,
+    USERS,
+    VISUAL,
+    dense_adjacency,
+    fill,
+    random_batch,
+    random_data,
+    toy,
+    toy_batch,
+)
 
 NOTHING = torch.Generator()
 
@@ -67,9 +77,7 @@ def dense_loss(lattice, data, batch, graph, described=False):
 
 def assert_same_gradients(lattice, loss, expected):
     parameters = list(lattice.parameters())
-    for a, b in zip(
-        torch.autograd.grad(loss, parameters), torch.autograd.grad(expected, parameters), strict=True
-    ):
+    for a, b in zip(torch.autograd.grad(loss, parameters), torch.autograd.grad(expected, parameters), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
@@ -214,7 +222,7 @@ def test_a_negative_row_sum_is_refused_and_clipping_cures_it():
     rows = torch.stack([angles.cos(), angles.sin()], 1)
     features = {"visual": torch.cat([rows[:1], rows[1:2].repeat(7, 1) + 1e-3 * torch.randn(7, 2)])}
     data = TrainingData(1, 8, torch.tensor([0, 0]), torch.tensor([0, 1]), features)
-    with pytest.raises(TrainingError, match="item 0 sum to -.*clip_negatives=true"):
+    with pytest.raises(TrainingError, match=r"item 0 sum to -.*clip_negatives=true"):
         model(data, k=8)
     model(data, k=8, clip_negatives=True)
     model(data, k=8, mode="described")

@@ -35,7 +35,7 @@ def test_itemknn_equals_a_plain_loop(neighbours):
             if i != j:
                 similarity[i, j] = together[i, j] / (np.sqrt(count[i] * count[j]) + 2)
         if neighbours:
-            kept = sorted(range(data.n_items), key=lambda j: (-similarity[i, j], j))[:neighbours]  # noqa: B023
+            kept = sorted(range(data.n_items), key=lambda j: (-similarity[i, j], j))[:neighbours]
             similarity[i, [j for j in range(data.n_items) if j not in kept]] = 0
     expected = rows @ similarity.T
     scorer = ItemKNN(data, ItemKNN.Settings(shrink=2, neighbours=neighbours), NOTHING).scorer()

@@ -97,7 +97,9 @@ def test_described_mode_is_the_publications_formula():
     fill(vbpr, bias=torch.randn(data.n_items), feature_bias=torch.randn(5))
     latent, visual = vbpr.user[:, :3], vbpr.user[:, 3:]
     rows = data.features["visual"]
-    expected = vbpr.bias + latent @ vbpr.item.T + visual @ (rows @ vbpr.item_linear.weight.T).T + rows @ vbpr.feature_bias
+    expected = (
+        vbpr.bias + latent @ vbpr.item.T + visual @ (rows @ vbpr.item_linear.weight.T).T + rows @ vbpr.feature_bias
+    )
     torch.testing.assert_close(vbpr.scorer()(torch.arange(data.n_users)), expected.detach())
     assert not vbpr.item_linear.bias.requires_grad
 
