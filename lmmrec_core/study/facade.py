@@ -133,7 +133,7 @@ class Study:
                     "peak MiB": data["cost"]["peak_memory_bytes"] / 2**20,
                     "settings": digest(data["settings"], 8),
                     "split": data["data"]["split"][:8],
-                    "commit": str(made.get("commit"))[:8],
+                    "commit": str(made.get("commit"))[:8] + ("+" if made.get("dirty") else ""),
                     "torch": made.get("versions", {}).get("torch"),
                     "key": record.key,
                 }

@@ -10,8 +10,8 @@ from lmmrec_core.data.amazon import AmazonSettings, read_amazon
 from lmmrec_core.data.filtering import k_core
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
 from lmmrec_core.data.folder import FolderSettings, read_folder
-from lmmrec_core.data.movielens import read_movielens
 from lmmrec_core.data.mmrec import read_mmrec
+from lmmrec_core.data.movielens import read_movielens
 from lmmrec_core.data.parity import read_parity
 from lmmrec_core.data.splitting import make_split
 from lmmrec_core.encoders import ENCODERS

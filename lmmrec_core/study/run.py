@@ -56,7 +56,7 @@ def resolve(
     declared = dict(track.models.get(model, {}))
     trained = {**track.training, **declared.pop("training", {})}
     for key, value in (overrides or {}).items():
-        if key in model_class.model_fields:
+        if key in model_class.model_fields and key not in TrainingSettings.model_fields:
             declared[key] = value
         elif key in TrainingSettings.model_fields:
             trained[key] = value
@@ -65,7 +65,10 @@ def resolve(
                 "setting", key, [*model_class.model_fields, *TrainingSettings.model_fields], f"model {model!r}"
             )
     where = f"track {track.name!r}, model {model!r}"
-    return model_class.build(declared, where), TrainingSettings.build(trained, f"{where}, training")
+    training = TrainingSettings.build(trained, f"{where}, training")
+    if "batch_size" in model_class.model_fields:  # LATTICE divides its regulariser by the configured size
+        declared.setdefault("batch_size", training.batch_size)
+    return model_class.build(declared, where), training
 
 
 def plan(

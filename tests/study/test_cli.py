@@ -44,7 +44,18 @@ def test_help_teaches(capsys):
 
 
 def test_run_prints_a_record_on_stdout_and_the_second_call_returns_it(catalogue, capsys):
-    call = ["run", "--data", str(catalogue), "--model", "vbpr", "--set", "epochs=3", "--set", "embedding_dim=8", "--json"]
+    call = [
+        "run",
+        "--data",
+        str(catalogue),
+        "--model",
+        "vbpr",
+        "--set",
+        "epochs=3",
+        "--set",
+        "embedding_dim=8",
+        "--json",
+    ]
     assert main([*call, "--quiet"]) == 0
     first = json.loads(capsys.readouterr().out)
     assert first["case"]["model"] == "vbpr"

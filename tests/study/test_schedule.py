@@ -60,6 +60,7 @@ def test_jobs_below_one_are_refused(places):
         run_cases(cases("bpr"), tiny_track(), places, None, jobs=0)
 
 
+EPOCHS = 150
 _CHILD = """
 import sys
 from pathlib import Path
@@ -70,7 +71,7 @@ from tests.study.test_schedule import cases
 
 if __name__ == "__main__":
     places = Places(results=Path(sys.argv[1]), cache=Path(sys.argv[2]))
-    long = tiny_track(training={"epochs": int(sys.argv[3]), "batch_size": 64, "patience": 10**6, "checkpoint_seconds": 0})
+    long = tiny_track(training={"epochs": int(sys.argv[3]), "batch_size": 64, "patience": 10**6, "checkpoint_seconds": 0.2})
     outcome = run_cases(cases("popularity", "lightgcn"), long, places, None, jobs=1, progress=False)
     print(outcome.done_before, outcome.computed, len(outcome.failures))
 """
@@ -87,10 +88,9 @@ def _child(places: Places, root, epochs: int) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-def test_killed_half_way_it_keeps_what_is_done_and_continues_from_the_checkpoint(tiny_places, tmp_path, root):
+def test_killed_half_way_it_keeps_what_is_done_and_continues_from_the_checkpoint(tmp_path, root):
     places = Places(results=tmp_path / "results", cache=tmp_path / "cache")
-    shutil.copytree(tiny_places.cache, places.cache, dirs_exist_ok=True)
-    child = _child(places, root, 400)
+    child = _child(places, root, EPOCHS)
     deadline = time.monotonic() + 120
     while not list(places.checkpoints.glob("*.pt")) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -99,14 +99,14 @@ def test_killed_half_way_it_keeps_what_is_done_and_continues_from_the_checkpoint
     store = ResultStore(places.results)
     assert [record.case["model"] for record in store.find_records()] == ["popularity"]
     assert list(places.checkpoints.glob("*.pt"))
-    again = _child(places, root, 400)
+    again = _child(places, root, EPOCHS)
     out, _ = again.communicate(timeout=300)
     assert out.split() == ["1", "1", "0"]
     interrupted = next(r for r in store.find_records() if r.case["model"] == "lightgcn")
-    assert interrupted.data["training"]["epochs"] == 400
+    assert interrupted.data["training"]["epochs"] == EPOCHS
     # the same run, never interrupted, gives the same numbers
-    whole = Places(results=tmp_path / "whole", cache=tiny_places.cache)
-    _child(whole, root, 400).communicate(timeout=300)
+    whole = Places(results=tmp_path / "whole", cache=places.cache)
+    _child(whole, root, EPOCHS).communicate(timeout=300)
     reference = next(r for r in ResultStore(whole.results).find_records() if r.case["model"] == "lightgcn")
     assert interrupted.data["metrics"] == reference.data["metrics"]
     assert not list(places.checkpoints.glob("*.pt"))
@@ -114,9 +114,12 @@ def test_killed_half_way_it_keeps_what_is_done_and_continues_from_the_checkpoint
 
 def _small_disk(folder) -> bool:
     folder.mkdir()
-    return shutil.which("mount") is not None and not subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", str(folder)], capture_output=True
-    ).returncode
+    return (
+        shutil.which("mount") is not None
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", str(folder)], capture_output=True
+        ).returncode
+    )
 
 
 def test_full_disk_loses_nothing_finished_and_says_what_to_do(tiny_places, tmp_path):
