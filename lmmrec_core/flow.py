@@ -89,7 +89,7 @@ class Split:
         return {"train": self.train, "valid": self.valid, "test": self.test}[name]
 
     def rows(self, name: Part) -> tuple[IntArray, IntArray]:
-        """CSR form of a part: ``indptr`` [user + 1] and ``items`` [edge]; items of u are items[indptr[u]:indptr[u+1]]."""
+        """CSR form of a part: ``indptr`` [user + 1], ``items`` [edge]; u has items[indptr[u]:indptr[u + 1]]."""
         part = self.part(name)
         indptr = np.zeros(self.n_users + 1, dtype=np.int64)
         np.cumsum(np.bincount(part.user, minlength=self.n_users), out=indptr[1:])
@@ -157,7 +157,7 @@ class Result:
 class Table:
     """A table ready to be shown: numbers, their origin cell by cell, and the caption.
 
-    ``origin`` has the shape of ``values``: "measured", "printed", "not run" or "derived".
+    ``origin`` has the shape of ``values``: "measured", "printed", "not printed", "not run" or "derived".
     """
 
     name: str

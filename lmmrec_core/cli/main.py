@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     """The argument parser, with one sub-parser per command."""
     top = argparse.ArgumentParser(
         prog="lmmrec",
-        description="Do large multi-modal encoders help recommendation? Run the study, or one case of it, on any catalogue.",
+        description="Do large multi-modal encoders help recommendation? Run the study or one case, on any catalogue.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -45,8 +45,8 @@ def _data(subs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     sub = subs.add_parser(
         "data",
         help="show the data sets of a track, or check a catalogue folder",
-        description="Without arguments: every track's data sets with their statistics. With FOLDER: read that catalogue, "
-        "apply the k-core and the split, and print what was kept, dropped and missing. Nothing is trained.",
+        description="Without arguments: every track's data sets with their statistics. With FOLDER: read that "
+        "catalogue, apply the k-core and the split, and print what was kept, dropped and missing. Nothing is trained.",
     )
     sub.add_argument(
         "folder", nargs="?", help="a catalogue folder (interactions.csv, items.csv, images/) or an MMRec folder"
@@ -63,7 +63,7 @@ def _features(subs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     sub = subs.add_parser(
         "features",
         help="extract item features into the store, and print their cards",
-        description="Extracts the features of every data set of a track (or of one catalogue with --catalogue) with the "
+        description="Extracts the features of every data set of a track (or of one catalogue) with the "
         "track's encoders. Features already in the store are checked and not computed again.",
     )
     sub.add_argument("--track", default="controls", help="controls, movielens or paper (default: controls)")
@@ -78,9 +78,9 @@ def _run(subs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     sub = subs.add_parser(
         "run",
         help="train and evaluate one case",
-        description="Trains one recommender on one catalogue, evaluates it on the test part and stores the result under "
-        "results/. With --data FOLDER the catalogue is yours: a folder as the data chapter describes, an MMRec folder, or "
-        "one that holds ready features. A second call with the same settings returns the stored result.",
+        description="Trains one recommender on one catalogue, evaluates it on the test part and stores the result "
+        "under results/. With --data FOLDER the catalogue is yours: a folder as the data chapter describes, an MMRec "
+        "folder, or one that holds ready features. A second call with the same settings returns the stored result.",
     )
     sub.add_argument("--data", required=True, metavar="FOLDER", help="the catalogue folder")
     sub.add_argument("--model", required=True, help="popularity, itemknn, bpr, lightgcn, vbpr, lattice")
@@ -105,8 +105,8 @@ def _reproduce(subs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     sub = subs.add_parser(
         "reproduce",
         help="run the study, or one research question, on a track",
-        description="Runs every case of the grid that is not stored yet, in parallel processes. It can be interrupted at "
-        "any time and goes on where it stopped. `make reproduce` calls this and then builds the book.",
+        description="Runs every case of the grid that is not stored yet, in parallel processes. It can be interrupted "
+        "at any time and goes on where it stopped. `make reproduce` calls this and then builds the book.",
     )
     sub.add_argument("--track", default="controls", help="controls, movielens or paper (default: controls)")
     sub.add_argument("--rq", default="", help="1, 2, 3 or motivation (default: all)")
@@ -121,7 +121,7 @@ def _mmrec(subs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     into = subs.add_parser(
         "import-mmrec",
         help="MMRec layout → catalogue folder",
-        description="Reads NAME.inter, image_feat.npy and text_feat.npy and writes a catalogue folder with the same split.",
+        description="Reads NAME.inter, image_feat.npy, text_feat.npy; writes a catalogue folder with the same split.",
     )
     into.add_argument("source", help="folder in the MMRec layout")
     into.add_argument("target", help="new catalogue folder")

@@ -81,8 +81,8 @@ def draw_interactions(
     noisy = np.round(preferences.utility() + stream.gumbel(size=(len(activity), len(preferences.latent))), 9)
     order = np.argsort(-noisy, axis=1, kind="stable")
     taken = np.zeros(noisy.shape, dtype=bool)
-    for user, count in enumerate(activity):
-        taken[user, order[user, :count]] = True
+    for row, count in enumerate(activity):
+        taken[row, order[row, :count]] = True
     _lift_rare(taken, noisy)
     user, item = np.nonzero(taken)
     return user.astype(np.int64), item.astype(np.int64)

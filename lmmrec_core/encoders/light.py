@@ -154,7 +154,7 @@ class LightText(_Light):
 
     def __init__(self, module: WordNetwork | None = None, note: Mapping[str, Any] | None = None) -> None:
         if module is None or note is None:
-            raise FeatureError("encoder 'light-text' has no weights of its own; use LightText.load(path) or train_light")
+            raise FeatureError("encoder 'light-text' has no weights of its own; use LightText.load or train_light")
         super().__init__(note)
         self.module = module
         self.numbers = {word: number for number, word in enumerate(note["vocabulary"], start=UNKNOWN + 1)}
@@ -167,7 +167,7 @@ class LightText(_Light):
         return {
             "weights": self._weights_spec(),
             "architecture": {
-                "class": type(self).__name__, "version": LIGHT_VERSION, "network": "mean of word embeddings, two layers",
+                "class": type(self).__name__, "version": LIGHT_VERSION, "network": "mean of words, two layers",
                 "activation": "gelu", "norm": "none", "vector": "linear map, standardised",
                 "precision": "fp32", "autocast": False,
             },

@@ -6,6 +6,7 @@ variance 1 there and neither modality speaks louder than the other.
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,7 @@ class PictureNetwork(nn.Module):
         super().__init__()
         widths = (3, 16, 32, 64, 64)
         layers: list[nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(8, after), nn.GELU()]
         self.maps = nn.Sequential(*layers)
         self.vector = nn.Linear(widths[-1] * 4, DIM)

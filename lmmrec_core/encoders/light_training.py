@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from lmmrec_core.encoders.light_networks import DIM, PictureNetwork, WordNetwork
+from lmmrec_core.encoders.light_networks import DIM, Standardise
 from lmmrec_core.errors import DataError, TrainingError
 from lmmrec_core.flow import Modality
 from lmmrec_core.seeds import derive, torch_stream
 
 TEXT_FIELDS = ("title", "brand", "categories", "description")  # the order in which catalogues join them
 _BATCH = 50
-Network = TypeVar("Network", PictureNetwork, WordNetwork, nn.Linear)
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -120,15 +120,17 @@ def fit(
             guesses = heads(network(change(inputs[rows], stream)))
             loss = functional.binary_cross_entropy_with_logits(guesses, targets[rows])
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             rate.step()
             total += float(loss.detach()) * len(rows)
         mean = total / n_items
         if not mean < float("inf"):
-            raise TrainingError(f"light encoder, {name}: the loss is {mean}; check the outside items' pictures and texts")
+            raise TrainingError(f"light encoder, {name}: the loss is {mean}; check the outside items' content")
     network.eval()
     with torch.no_grad():
         vectors = torch.cat([network(part) for part in inputs.split(256)])
-        network.standardise.fit(vectors)
+        last = network.standardise
+        assert isinstance(last, Standardise)  # both networks end in it
+        last.fit(vectors)
     return network, mean

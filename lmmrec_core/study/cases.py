@@ -10,13 +10,19 @@ from typing import Literal
 
 from lmmrec_core.config import Settings
 from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.flow import Modality
 
 PAPER_MODELS = ("vbpr", "mmgcn", "mmgcl", "slmrec", "lattice")
 FLOOR_MODELS = ("popularity", "itemknn", "bpr", "lightgcn")
 SEEDLESS_MODELS = ("popularity", "itemknn")  # closed form: every seed gives the same lists
 LMM_ENCODERS = ("clip", "vlmo")
 PARADIGMS = ("PT", "FT", "ETE")
-MODALITY_SETS = {"V&T": ("visual", "textual"), "V": ("visual",), "T": ("textual",), "none": ()}
+MODALITY_SETS: dict[str, tuple[Modality, ...]] = {
+    "V&T": ("visual", "textual"),
+    "V": ("visual",),
+    "T": ("textual",),
+    "none": (),
+}
 CONTROLS = ("shuffled", "noise", "zero")
 QUESTIONS = ("data", "motivation", "rq1", "rq2", "rq3")
 

@@ -18,7 +18,7 @@ from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.extract import extract, feature_spec
 from lmmrec_core.encoders.store import FeatureStore, ready_features
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
-from lmmrec_core.flow import Catalogue, Features, Modality, Split
+from lmmrec_core.flow import MODALITIES, Catalogue, Features, Modality, Split
 from lmmrec_core.roles import Encoder
 from lmmrec_core.study.places import Places, require_below
 from lmmrec_core.study.track import DatasetSettings, TrackSettings
@@ -108,7 +108,7 @@ def load_features(prepared: Prepared, encoder: str, track: TrackSettings, places
     catalogue = prepared.catalogue
     if _brings_its_own(catalogue, track):
         return ready_features(catalogue, track.missing)
-    ready = [m for m in ("visual", "textual") if members.get(m) == "ready"]
+    ready = [m for m in MODALITIES if members.get(m) == "ready"]
     encoders = build_encoders(members, places, progress)
     spec = feature_spec(encoders, catalogue, catalogue_fingerprint=prepared.fingerprint, missing=track.missing)
     store = FeatureStore(places.features)
@@ -129,7 +129,7 @@ def spec_of(prepared: Prepared, encoder: str, track: TrackSettings, places: Plac
     if _brings_its_own(catalogue, track):
         return {"ready": ready_features(catalogue, track.missing).digest}
     members = track.encoders[encoder]
-    ready = [m for m in ("visual", "textual") if members.get(m) == "ready"]
+    ready = [m for m in MODALITIES if members.get(m) == "ready"]
     spec = feature_spec(
         build_encoders(members, places, progress=False),
         catalogue,

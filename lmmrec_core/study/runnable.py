@@ -25,7 +25,8 @@ def reason_not_run(case: Case, track: TrackSettings) -> str | None:
 
 def split_runnable(cases: Iterable[Case], track: TrackSettings) -> tuple[list[Case], list[Case]]:
     """(cases that can run, cases that cannot)."""
-    runnable, others = [], []
+    runnable: list[Case] = []
+    others: list[Case] = []
     for case in cases:
         (others if reason_not_run(case, track) else runnable).append(case)
     return runnable, others

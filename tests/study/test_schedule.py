@@ -71,7 +71,10 @@ from tests.study.test_schedule import cases
 
 if __name__ == "__main__":
     places = Places(results=Path(sys.argv[1]), cache=Path(sys.argv[2]))
-    long = tiny_track(training={"epochs": int(sys.argv[3]), "batch_size": 64, "patience": 10**6, "checkpoint_seconds": 0.2})
+    epochs = int(sys.argv[3])
+    long = tiny_track(
+        training={"epochs": epochs, "batch_size": 64, "patience": 10**6, "checkpoint_seconds": 0.2}
+    )
     outcome = run_cases(cases("popularity", "lightgcn"), long, places, None, jobs=1, progress=False)
     print(outcome.done_before, outcome.computed, len(outcome.failures))
 """

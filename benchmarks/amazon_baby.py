@@ -1,0 +1,58 @@
+"""Do BPR-MF and LightGCN reach the published figures on Amazon Baby, on the published split?
+
+    python benchmarks/amazon_baby.py DATA            # DATA holds amazon-baby/baby.inter.gz; about ten minutes
+
+Writes amazon_baby.json beside this file: every seed, the means, and the difference from MMRec's evaluation page
+(one seed, best grid point by test Recall@20, so slightly optimistic).
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from lmmrec_core.results.provenance import provenance
+from lmmrec_core.study.cases import Case
+from lmmrec_core.study.places import default_places
+from lmmrec_core.study.prepare import prepare_dataset
+from lmmrec_core.study.run import plan, run_case
+from lmmrec_core.study.track import DatasetSettings, read_track
+
+PUBLISHED = {  # enoche/MMRec, evaluation/README.md, table of Baby
+    "bpr": {"recall@20": 0.0575, "ndcg@20": 0.0249},
+    "lightgcn": {"recall@20": 0.0754, "ndcg@20": 0.0328},
+}
+SETTINGS = {"bpr": {"reg_weight": 0.1}, "lightgcn": {"n_layers": 2, "reg_weight": 1e-3}}
+SEEDS = (1, 2, 3)
+
+
+def main(data: Path) -> None:
+    dataset = DatasetSettings(
+        title="Amazon Baby", source="mmrec", path="amazon-baby", k_core=None, split={"rule": "given", "seed": None}
+    )
+    track = read_track("user").model_copy(update={"datasets": {"amazon-baby": dataset}})
+    places = default_places()
+    prepared = prepare_dataset(dataset, "amazon-baby", places, data)
+    report: dict[str, object] = {"split": prepared.split.fingerprint, "provenance": provenance("cpu")}
+    for model, published in PUBLISHED.items():
+        rows = []
+        for seed in SEEDS:
+            case = Case(track="user", dataset="amazon-baby", model=model, seed=seed)
+            overrides = {**SETTINGS[model], "epochs": 1000}
+            result = run_case(plan(case, track, prepared, places, overrides), track, prepared, places, progress=True)
+            rows.append({name: result.mean(name) for name in published} | {"seconds": result.record["cost"]["seconds"]})
+        means = {name: float(np.mean([row[name] for row in rows])) for name in published}
+        relative = {name: means[name] / published[name] - 1 for name in published}
+        report[model] = {
+            "settings": SETTINGS[model], "seeds": dict(zip(SEEDS, rows, strict=True)), "mean": means,
+            "published": published, "relative difference": relative,
+        }  # fmt: skip
+        print(model, {name: f"{means[name]:.4f} ({relative[name]:+.1%})" for name in published})
+    target = Path(__file__).with_suffix(".json")
+    target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(f"written: {target.name}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
