@@ -115,7 +115,9 @@ def reproduce(arguments: argparse.Namespace) -> int:
 
     study = Study.open(arguments.track, seeds=_whole(arguments.seeds), data=arguments.data)
     runnable, others = split_runnable(study.cases(arguments.rq), study.track)
-    print(f"{study.track.title}: {len(runnable)} cases can run, {len(others)} cannot yet ({study.track.where}).")
+    print(
+        f"{study.track.title}: {len(runnable)} cases can run, {len(others)} cannot yet (lmmrec reproduce --dry-run says why)."
+    )
     if arguments.dry_run:
         print(study.not_run(arguments.rq).groupby("reason").size().to_string())
         return 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,12 @@ def load_features(prepared: Prepared, encoder: str, track: TrackSettings, places
 
 def spec_of(prepared: Prepared, encoder: str, track: TrackSettings, places: Places) -> dict[str, Any]:
     """What determines the features of a catalogue under an encoder: the store's key is its digest."""
+    return dict(_spec_of(prepared, encoder, track.model_dump_json(), places))
+
+
+@lru_cache(maxsize=16)  # building an encoder only to ask for its spec takes a second, and every case asks
+def _spec_of(prepared: Prepared, encoder: str, track_json: str, places: Places) -> dict[str, Any]:
+    track = TrackSettings.model_validate_json(track_json)
     if encoder not in track.encoders:
         raise unknown("encoder", encoder, track.encoders, f"track {track.name!r}")
     catalogue = prepared.catalogue
