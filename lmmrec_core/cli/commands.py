@@ -115,9 +115,8 @@ def reproduce(arguments: argparse.Namespace) -> int:
 
     study = Study.open(arguments.track, seeds=_whole(arguments.seeds), data=arguments.data)
     runnable, others = split_runnable(study.cases(arguments.rq), study.track)
-    print(
-        f"{study.track.title}: {len(runnable)} cases can run, {len(others)} cannot yet (lmmrec reproduce --dry-run says why)."
-    )
+    waiting = f"{len(others)} cannot yet (--dry-run says why)"
+    print(f"{study.track.title}: {len(runnable)} cases can run, {waiting}.")
     if arguments.dry_run:
         print(study.not_run(arguments.rq).groupby("reason").size().to_string())
         return 0
