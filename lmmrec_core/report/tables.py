@@ -31,6 +31,8 @@ QUANTITIES = {
     "valid": "Validation interactions",
     "test": "Test interactions",
     "split_rule": "Split rule",
+    "visual_dim": "Visual features, baseline",
+    "textual_dim": "Textual features, baseline",
 }
 CONTROL_NAMES = {"none": "real", "shuffled": "shuffled", "noise": "noise", "zero": "zero"}
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lmmrec_core.config import digest
 from lmmrec_core.errors import ConfigError
-from lmmrec_core.flow import Result
+from lmmrec_core.flow import MODALITIES, Result
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.cases import Case, grid, parse_question
 from lmmrec_core.study.comparisons import comparisons
@@ -104,11 +104,23 @@ class Study:
         return pd.DataFrame(rows, columns=[*Case.model_fields, "reason"])
 
     def statistics(self) -> pd.DataFrame:
-        """One row per data set: counts, density, split sizes, what was dropped; NaN where it was never prepared."""
+        """One row per data set: counts, density, split sizes, drops, feature widths; NaN where never prepared."""
         known = read_statistics(self.track, self.places.results)
         frame = known.reindex(list(self.datasets))
         frame.insert(0, "dataset", [self.titles[name] for name in frame.index])
+        widths = self._feature_widths()
+        for modality in MODALITIES:
+            frame[f"{modality}_dim"] = [widths.get((name, modality)) for name in frame.index]
         return frame
+
+    def _feature_widths(self) -> dict[tuple[str, str], int]:
+        """(data set, modality) → width of the baseline encoder's features, from the cards of stored runs."""
+        widths: dict[tuple[str, str], int] = {}
+        for record in self._records(None):
+            if record.case["encoder"] == "baseline" and record.data["features"]:
+                for modality, entry in record.data["features"]["card"].get("modalities", {}).items():
+                    widths[record.case["dataset"], modality] = int(entry["dim"])
+        return widths
 
     def comparisons(self, question: str, metrics: Sequence[str] | None = None) -> pd.DataFrame:
         """The planned comparisons of a question with both sides measured (see ``study/comparisons.py``)."""

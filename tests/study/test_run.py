@@ -87,3 +87,16 @@ def test_the_same_case_computed_twice_gives_the_same_lists(track, prepared, tiny
     second = run_case(todo, track, prepared, elsewhere, progress=False)
     numbers = [c for c in first.per_user.columns if "@" in c]
     assert first.per_user[numbers].equals(second.per_user[numbers])
+
+
+def test_statistics_tell_counts_and_feature_widths_of_what_was_run(track, prepared, tiny_places):
+    from lmmrec_core.study import Study
+    from lmmrec_core.study.statistics import store_statistics
+
+    store_statistics(prepared, track, tiny_places)
+    todo = plan(case_of("vbpr", encoder="baseline", modalities="V&T"), track, prepared, tiny_places)
+    run_case(todo, track, prepared, tiny_places, progress=False)
+    statistics = Study(track, (1,), None, tiny_places).statistics()
+    assert statistics.loc["complementary", "users"] == prepared.catalogue.n_users
+    assert statistics.loc["complementary", "interactions"] == len(prepared.catalogue.user)
+    assert statistics.loc["complementary", ["visual_dim", "textual_dim"]].tolist() == [64, 64]
