@@ -55,7 +55,7 @@ PLANTED: dict[str, str] = {
     ),
     "null": (
         "Interactions follow a hidden latent that neither picture nor text shows: real content must do no better "
-        "than content shuffled over the items, and no difference may be significant."
+        "than content shuffled over the items (the same model, the same capacity)."
     ),
 }
 _REAL, _SHUFFLED, _NONE = ("V&T", "none"), ("V&T", "shuffled"), ("none", "none")
