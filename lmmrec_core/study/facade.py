@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -160,11 +159,3 @@ class Study:
             f"Track: **{self.track.title}**. {self.track.description.strip()} "
             f"Results stored: {done} of {len(cases)} cases of the grid, seeds {', '.join(map(str, self.seeds))}."
         )
-
-    @cached_property
-    def encoder_names(self) -> dict[str, str]:
-        """Encoder → its members on this track, for captions."""
-        return {
-            name: " + ".join(str(members[m]) for m in ("visual", "textual") if m in members)
-            for name, members in self.track.encoders.items()
-        }

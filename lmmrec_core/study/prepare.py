@@ -1,5 +1,7 @@
 """What every case of a data set shares: its catalogue, its split and its features, made once and kept."""
 
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -81,9 +83,6 @@ def _generated(settings: DatasetSettings, name: str, places: Places) -> Catalogu
 
 def _write_beside(folder: Path, write: Any) -> None:
     """Write into a temporary folder and rename it, so that a killed process leaves nothing half made."""
-    import os
-    import shutil
-
     partial = folder.with_name(f".partial-{folder.name}-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from lmmrec_core.config import Settings
@@ -160,8 +160,6 @@ def _validation(split: Split, k: int) -> Any:
 
 
 def _users_with(split: Split, part: Any) -> Any:
-    import numpy as np
-
     return np.unique(split.part(part).user)
 
 
@@ -200,8 +198,3 @@ def _measure(
 
 def _means(per_user: Any) -> dict[str, float]:
     return {name: float(per_user[name].mean()) for name in per_user.columns if "@" in name}
-
-
-def checkpoint_of(places: Places, key: str) -> Path:
-    """Where a run that is under way keeps its checkpoint."""
-    return places.checkpoints / f"{key}.pt"
