@@ -40,31 +40,75 @@ class FeatureSettings(RecommenderSettings):
     normalise_features: bool = False  # L2 rows before the model; the raw scale is used in reference mode
 
 
+class CachedVectorSettings(FeatureSettings):
+    """The same for recommenders whose released code ranks with vectors left over from training (spec 3.5)."""
+
+    stale_eval: bool | None = None  # rank with the vectors of the last training forward: on in reference mode
+
+    @property
+    def stale(self) -> bool:
+        """Whether ranking uses the vectors of the last training forward."""
+        return self.mode == "reference" if self.stale_eval is None else self.stale_eval
+
+
 class GradientRecommender(nn.Module):
     """Base of the recommenders learnt by gradient; satisfies ``roles.TrainableRecommender``.
 
-    A member defines ``loss`` and ``representations``. ``features`` [item, dim] per modality is a plain mapping read
-    at every forward, so that encoder training may put tensors with gradient in place of the fixed ones.
+    A member defines ``loss`` and ``representations``. ``features`` [item, dim] per modality is a plain mapping that
+    holds the raw features; a member reads them through ``content`` at every forward, so that encoder training may put
+    tensors with gradient in place of the fixed ones and the model's own normalisation still applies.
     """
 
     name: ClassVar[str]
     uses_features: ClassVar[bool] = False
     needs_negatives: bool = True
     zero_fill_gradients: bool = False
+    last_user: Tensor | None = None
+    last_item: Tensor | None = None
 
     def __init__(self, data: TrainingData, settings: RecommenderSettings) -> None:
         super().__init__()
         self.n_users, self.n_items = data.n_users, data.n_items
-        self.features: dict[Modality, Tensor] = {}
-        if self.uses_features:
-            normalise = isinstance(settings, FeatureSettings) and settings.normalise_features
-            self.features = checked_features(data, self.name, normalise)
+        self.unit_rows = isinstance(settings, FeatureSettings) and settings.normalise_features
+        self.features: dict[Modality, Tensor] = checked_features(data, self.name) if self.uses_features else {}
+        self._content: dict[Modality, tuple[Tensor, Tensor]] = {}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Features follow the model to its device."""
         super()._apply(fn, recurse)
         self.features = {modality: fn(matrix) for modality, matrix in self.features.items()}
+        self._content = {}
         return self
+
+    def content(self) -> dict[Modality, Tensor]:
+        """``features`` as the model reads them, visual first: rows of unit length where ``unit_rows`` is set.
+
+        Fixed features are normalised once; features with gradient at every call, inside the loss.
+        """
+        if not self.unit_rows:
+            return self.features
+        given: dict[Modality, Tensor] = {}
+        for modality, matrix in self.features.items():
+            kept = self._content.get(modality)
+            if matrix.requires_grad:
+                given[modality] = rows_normalised(matrix)
+                continue
+            if kept is None or kept[0] is not matrix:
+                kept = self._content[modality] = (matrix, rows_normalised(matrix))
+            given[modality] = kept[1]
+        return given
+
+    def keep_last_vectors(self) -> None:
+        """Rank with the vectors of the last training forward from now on; they are saved with the weights."""
+        with torch.no_grad():
+            users, items = self.representations()
+        self.register_buffer("last_user", users.detach().clone())
+        self.register_buffer("last_item", items.detach().clone())
+
+    def note_vectors(self, users: Float[Tensor, "user dim"], items: Float[Tensor, "item dim"]) -> None:
+        """Called by a member's ``loss`` with the vectors of its clean forward."""
+        if self.last_user is not None:
+            self.last_user, self.last_item = users.detach(), items.detach()
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Nothing to prepare by default."""
@@ -79,7 +123,10 @@ class GradientRecommender(nn.Module):
     def scorer(self) -> Scorer:
         """Compute the final vectors once, keep a copy, then score users [user] → [user, item]."""
         with torch.no_grad():
-            users, items = (vectors.detach().clone() for vectors in self.representations())
+            if self.last_user is not None and self.last_item is not None:
+                users, items = self.last_user.clone(), self.last_item.clone()
+            else:
+                users, items = (vectors.detach().clone() for vectors in self.representations())
 
         def score(chosen: Int[Tensor, "user"]) -> Float[Tensor, "user item"]:
             return users.index_select(0, chosen.to(users.device)) @ items.T
@@ -87,8 +134,8 @@ class GradientRecommender(nn.Module):
         return score
 
 
-def checked_features(data: TrainingData, name: str, normalise: bool) -> dict[Modality, Tensor]:
-    """The features in use, visual first, each float32 [item, dim]; optionally with rows of unit length.
+def checked_features(data: TrainingData, name: str) -> dict[Modality, Tensor]:
+    """The features in use, visual first, each float32 [item, dim].
 
     Raises FeatureError when there are none, a matrix has other than one row per item, or a value is not finite.
     """
@@ -109,7 +156,7 @@ def checked_features(data: TrainingData, name: str, normalise: bool) -> dict[Mod
                 f"{name}: {modality} features of item {int(bad.nonzero()[0])} are not finite "
                 f"({int(bad.sum())} items in all); extract them again or apply a rule for missing content"
             )
-        features[modality] = rows_normalised(matrix) if normalise else matrix
+        features[modality] = matrix
     if not features:
         raise FeatureError(
             f"{name} reads item features but none were given; choose V&T, V or T, or use bpr or lightgcn"

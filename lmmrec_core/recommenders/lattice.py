@@ -68,12 +68,13 @@ class LATTICE(GradientRecommender):
                 for modality, matrix in self.features.items()
             }
         )
-        free = self.features if settings.trainable_features else {}
+        content = self.content()
+        free = content if settings.trainable_features else {}
         self.tables = nn.ParameterDict({modality: nn.Parameter(matrix.clone()) for modality, matrix in free.items()})
         self.modality_weights = nn.Parameter(torch.full((2,), 0.5)) if len(self.features) == 2 else None
         build = BipartiteGraph.random_walk if settings.mode == "reference" else BipartiteGraph.symmetric
         self.graph = build(data.user, data.item, data.n_users, data.n_items)
-        for modality, matrix in self.features.items():
+        for modality, matrix in content.items():
             rows = rows_normalised(matrix)
             columns = nearest(rows, settings.k)
             weights = laplacian(columns, self._values(rows, columns), f"lattice, frozen {modality} graph")
@@ -141,7 +142,7 @@ class LATTICE(GradientRecommender):
         return *self.graph.average(self.user, self.item, self.settings.n_ui_layers), smooth
 
     def _table(self, modality: Modality) -> Tensor:
-        return self.tables[modality] if modality in self.tables else self.features[modality]
+        return self.tables[modality] if modality in self.tables else self.content()[modality]
 
     def _values(self, rows: Tensor, columns: Tensor) -> Tensor:
         cosines = kept_cosines(rows, columns)

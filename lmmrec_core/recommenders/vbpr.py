@@ -86,7 +86,7 @@ class VBPR(GradientRecommender):
         mapped: Tensor = self.item_linear.bias
         offset: Tensor | None = None
         start = 0
-        for matrix in text_first(self.features):
+        for matrix in text_first(self.content()):
             stop = start + matrix.shape[1]
             rows = matrix if chosen is None else matrix.index_select(0, chosen)
             mapped = mapped + rows @ self.item_linear.weight[:, start:stop].T
