@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float, Int
 from PIL.Image import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from lmmrec_core.flow import Modality
 
@@ -47,6 +47,40 @@ class Encoder(Protocol):
 
     def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
         """Token tensors → [item, dim]."""
+        ...
+
+
+@runtime_checkable
+class TrainableEncoder(Encoder, Protocol):
+    """An encoder of pictures and texts whose weights can be tuned, by content (FT) or by recommendation (ETE)."""
+
+    module: nn.Module  # holds every weight; evaluation mode unless a loop says otherwise
+
+    def contrast(self, pixels: Tensor, tokens: Mapping[str, Tensor]) -> Sequence[tuple[Tensor, Tensor, Tensor]]:
+        """One entry per contrastive term: image rows and text rows [pair, dim] (not normalised) and the scale exp(s)."""
+        ...
+
+    def part(self, name: str) -> frozenset[str]:
+        """Names of the parameters of ``module`` in a part: "all", "heads", or "top-K".
+
+        "heads" are the maps after the towers; "top-K" the last K blocks of each tower, its final norm, and the heads.
+        Raises ConfigError for an unknown part or more blocks than there are.
+        """
+        ...
+
+
+@runtime_checkable
+class ItemEncoder(Protocol):
+    """Feature rows of a catalogue's items as a differentiable function of weights: what end-to-end training needs."""
+
+    module: nn.Module
+
+    def rows(self, items: Int[Tensor, "chunk"]) -> Mapping[Modality, Tensor]:
+        """Item numbers → float32 [chunk, dim] per modality, visual first; gradients flow into ``module``."""
+        ...
+
+    def part(self, name: str) -> frozenset[str]:
+        """As ``TrainableEncoder.part``."""
         ...
 
 
