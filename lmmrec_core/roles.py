@@ -57,7 +57,7 @@ class TrainableEncoder(Encoder, Protocol):
     module: nn.Module  # holds every weight; evaluation mode unless a loop says otherwise
 
     def contrast(self, pixels: Tensor, tokens: Mapping[str, Tensor]) -> Sequence[tuple[Tensor, Tensor, Tensor]]:
-        """One entry per contrastive term: image rows and text rows [pair, dim] (not normalised) and the scale exp(s)."""
+        """Per contrastive term: image rows and text rows [pair, dim], not normalised, and the scale exp(s)."""
         ...
 
     def part(self, name: str) -> frozenset[str]:
