@@ -1,6 +1,7 @@
 """What the recommenders learnt by gradient share: checked features, default hooks, and a frozen dot-product scorer."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -12,7 +13,7 @@ from lmmrec_core.config import Settings
 from lmmrec_core.errors import FeatureError, TrainingError
 from lmmrec_core.flow import MODALITIES, Modality
 from lmmrec_core.losses import bpr, reg_norm, reg_squared
-from lmmrec_core.recommenders.layers import rows_normalised
+from lmmrec_core.recommenders.layers import Kept, rows_normalised
 from lmmrec_core.roles import Batch, Scorer, TrainingData
 
 
@@ -63,21 +64,22 @@ class GradientRecommender(nn.Module):
     uses_features: ClassVar[bool] = False
     needs_negatives: bool = True
     zero_fill_gradients: bool = False
-    last_user: Tensor | None = None
-    last_item: Tensor | None = None
+    last_user: Tensor | None
+    last_item: Tensor | None
 
     def __init__(self, data: TrainingData, settings: RecommenderSettings) -> None:
         super().__init__()
         self.n_users, self.n_items = data.n_users, data.n_items
         self.unit_rows = isinstance(settings, FeatureSettings) and settings.normalise_features
         self.features: dict[Modality, Tensor] = checked_features(data, self.name) if self.uses_features else {}
-        self._content: dict[Modality, tuple[Tensor, Tensor]] = {}
+        self._unit: dict[Modality, Kept] = {}
+        self.register_buffer("last_user", None)
+        self.register_buffer("last_item", None)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Features follow the model to its device."""
         super()._apply(fn, recurse)
         self.features = {modality: fn(matrix) for modality, matrix in self.features.items()}
-        self._content = {}
         return self
 
     def content(self) -> dict[Modality, Tensor]:
@@ -87,23 +89,16 @@ class GradientRecommender(nn.Module):
         """
         if not self.unit_rows:
             return self.features
-        given: dict[Modality, Tensor] = {}
-        for modality, matrix in self.features.items():
-            kept = self._content.get(modality)
-            if matrix.requires_grad:
-                given[modality] = rows_normalised(matrix)
-                continue
-            if kept is None or kept[0] is not matrix:
-                kept = self._content[modality] = (matrix, rows_normalised(matrix))
-            given[modality] = kept[1]
-        return given
+        return {
+            modality: self._unit.setdefault(modality, Kept()).get((matrix,), partial(rows_normalised, matrix))
+            for modality, matrix in self.features.items()
+        }
 
     def keep_last_vectors(self) -> None:
         """Rank with the vectors of the last training forward from now on; they are saved with the weights."""
         with torch.no_grad():
             users, items = self.representations()
-        self.register_buffer("last_user", users.detach().clone())
-        self.register_buffer("last_item", items.detach().clone())
+        self.last_user, self.last_item = users.detach().clone(), items.detach().clone()
 
     def note_vectors(self, users: Float[Tensor, "user dim"], items: Float[Tensor, "item dim"]) -> None:
         """Called by a member's ``loss`` with the vectors of its clean forward."""
