@@ -139,9 +139,7 @@ def drop_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], d
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of the above with Sphinx."""
     plain = (visit_plain, depart_plain)
-    app.add_enumerable_node(
-        ResultsTable, "table", caption_of, html=(visit_html, depart_plain), latex=plain, text=plain
-    )
+    app.add_enumerable_node(ResultsTable, "table", caption_of, html=(visit_html, depart_plain), latex=plain, text=plain)
     app.add_directive("glue-table", GlueTable)
     app.connect("builder-inited", copy_mathjax)
     app.connect("doctree-read", note_quotations)

@@ -83,7 +83,8 @@ def _run(subs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
         "folder, or one that holds ready features. A second call with the same settings returns the stored result.",
     )
     sub.add_argument("--data", required=True, metavar="FOLDER", help="the catalogue folder")
-    sub.add_argument("--model", required=True, help="popularity, itemknn, bpr, lightgcn, vbpr, lattice")
+    models = "vbpr, mmgcn, mmgcl, slmrec, lattice, freedom, bm3; popularity, itemknn, ease, bpr, lightgcn"
+    sub.add_argument("--model", required=True, help=models)
     sub.add_argument(
         "--encoder", default="baseline", help="encoder of the content (default: baseline; ready features win)"
     )

@@ -62,6 +62,8 @@ class GradientRecommender(nn.Module):
 
     name: ClassVar[str]
     uses_features: ClassVar[bool] = False
+    reads_batch_items_only: ClassVar[bool] = False  # the loss reads the features of the batch's items and no others
+    features_enter_once_per_epoch: ClassVar[bool] = False  # only the first batch of an epoch has gradient to them
     needs_negatives: bool = True
     zero_fill_gradients: bool = False
     last_user: Tensor | None

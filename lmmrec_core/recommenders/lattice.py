@@ -35,6 +35,7 @@ class LATTICE(GradientRecommender):
 
     name: ClassVar[str] = "lattice"
     uses_features: ClassVar[bool] = True
+    features_enter_once_per_epoch: ClassVar[bool] = True
 
     class Settings(FeatureSettings):
         """``lambda_`` weighs the frozen graph; ``batch_size``, the configured one, divides the squared regulariser."""
@@ -106,6 +107,11 @@ class LATTICE(GradientRecommender):
     def representations(self) -> tuple[Float[Tensor, "user dim"], Float[Tensor, "item dim"]]:
         z_user, z_item, smooth = self._parts(self.item_graph())
         return z_user, z_item + rows_normalised(smooth)
+
+    def resting_parameters(self) -> list[nn.Parameter]:
+        """What enters through the item graph only: read at the first batch of an epoch and at evaluation (spec 9.4)."""
+        weights = [] if self.modality_weights is None else [self.modality_weights]
+        return [*self.tables.values(), *self.maps.parameters(), *weights]
 
     def item_graph(self) -> ItemGraph:
         """G of the current parameters, differentiable through the kept similarities and the modality weights."""

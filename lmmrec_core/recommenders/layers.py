@@ -37,6 +37,22 @@ class SparseRows(nn.Module):
         self.register_buffer("columns", columns[order].to(torch.int32), persistent=False)
         self.register_buffer("weights", weights[order], persistent=False)
 
+    @classmethod
+    def in_order(
+        cls,
+        indptr: Int[Tensor, "start"],
+        columns: Int[Tensor, "edge"],
+        weights: Float[Tensor, "edge"],
+        shape: tuple[int, int],
+    ) -> "SparseRows":
+        """From int32 tensors that are in CSR form already, without sorting."""
+        matrix = cls.__new__(cls)
+        nn.Module.__init__(matrix)
+        matrix.shape = shape
+        for name, values in (("indptr", indptr), ("columns", columns), ("weights", weights)):
+            matrix.register_buffer(name, values, persistent=False)
+        return matrix
+
     def times(self, dense: Float[Tensor, "column dim"]) -> Float[Tensor, "row dim"]:
         """Matrix times ``dense``, without gradient bookkeeping of its own."""
         if not len(self.columns):
@@ -113,6 +129,16 @@ class BipartiteGraph(nn.Module):
         """SYM: ``D^(-1/2) A D^(-1/2)`` (LightGCN, MMGCL, SLMRec, FREEDOM, BM3)."""
         weight = _degrees(user, n_users)[user].rsqrt() * _degrees(item, n_items)[item].rsqrt()
         return cls(user, item, n_users, n_items, weight)
+
+    @classmethod
+    def of_rows(cls, user_rows: SparseRows, item_rows: SparseRows) -> "BipartiteGraph":
+        """From its two blocks without self loops, each the transpose of the other."""
+        graph = cls.__new__(cls)
+        nn.Module.__init__(graph)
+        graph.n_users, graph.n_items = user_rows.shape
+        graph.user_rows, graph.item_rows = graph.item_rows_t, graph.user_rows_t = user_rows, item_rows
+        graph.self_user = graph.self_item = None
+        return graph
 
     @classmethod
     def random_walk(

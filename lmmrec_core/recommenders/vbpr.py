@@ -28,6 +28,7 @@ class VBPR(GradientRecommender):
 
     name: ClassVar[str] = "vbpr"
     uses_features: ClassVar[bool] = True
+    reads_batch_items_only: ClassVar[bool] = True
 
     class Settings(FeatureSettings):
         """User vectors have ``2 embedding_dim`` entries. ``map_weight``: squared L2 of W and w, only as described."""

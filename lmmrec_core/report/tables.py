@@ -14,7 +14,8 @@ from lmmrec_core.report.labels import ENCODER_NAMES, dataset_name, model_name
 from lmmrec_core.report.layout import Column, Layout, Row, fill_measured, fill_printed, metric_columns
 from lmmrec_core.report.published import METRICS, MODELS, read_results, read_statistics
 
-FLOOR = ("popularity", "itemknn", "bpr", "lightgcn")
+FLOOR = ("popularity", "itemknn", "ease", "bpr", "lightgcn")
+ANCHORS = ("freedom", "bm3")  # not in the paper: shown with the modality-specific encoders only
 FUSING = ("mmgcl", "lattice")  # the two models of Tables 1 and 5
 MODALITIES = ("V&T", "V", "T")
 CONTROLS = ("none", "shuffled", "noise", "zero")
@@ -180,7 +181,7 @@ def _layout3(datasets: Sequence[str], models: Sequence[str], metrics: Sequence[s
         rows.append(Row(name, name, model, "baseline", modalities="V&T"))
         rows += [
             Row(name, f"{name} {ENCODER_NAMES[encoder]}", model, encoder, "PT", "V&T", reference="baseline")
-            for encoder in LMM
+            for encoder in (() if model in ANCHORS else LMM)
         ]
     return Layout(tuple(rows), metric_columns(datasets, metrics))
 

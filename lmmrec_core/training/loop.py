@@ -182,6 +182,7 @@ class _Loop:
                 )
             self.optimiser.step(loss)
             total += value * len(batch.user)
+        self.optimiser.settle()
         return total / rows
 
     def _compare(self, number: int, valid: float) -> None:

@@ -113,7 +113,7 @@ def test_catalogue_goes_to_mmrec_and_back(catalogue, tmp_path, capsys):
 def test_reproduce_says_what_it_would_do_and_refuses_what_it_cannot(capsys):
     assert main(["reproduce", "--dry-run", "--rq", "2"]) == 0
     out = capsys.readouterr().out
-    assert "cannot yet" in out and "recommender mmgcn" in out
+    assert "cannot yet" in out and "encoder clip" in out
     assert main(["reproduce", "--track", "movielens"]) == 1
     assert "DATA=FOLDER" in capsys.readouterr().err
     assert main(["reproduce", "--rq", "7"]) == 1
