@@ -1,8 +1,8 @@
 """The training loop: epochs over shuffled training rows, early stopping on validation, exact resume."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from lmmrec_core import checkpoints
 from lmmrec_core.config import Settings
 from lmmrec_core.errors import TrainingError
 from lmmrec_core.flow import Epoch, Split
+from lmmrec_core.interrupt import StopRequest
 from lmmrec_core.roles import Batch, Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import derive, torch_stream
-from lmmrec_core.training import checkpoint as checkpoints
-from lmmrec_core.training.interrupt import StopRequest
+from lmmrec_core.training.feature_training import FeatureTraining, Step
 from lmmrec_core.training.optimiser import Optimiser
 from lmmrec_core.training.sampling import NegativeSampler
 
@@ -52,6 +53,7 @@ class Training:
     best_epoch: int  # from 1; 0 for recommenders without epochs
     stopped: str  # "patience", "epochs" or "nothing to train"
     seconds: float  # over all sittings when resumed
+    notes: Mapping[str, Any] = field(default_factory=dict)  # of the training of the features, where there was one
 
 
 def train(
@@ -65,8 +67,12 @@ def train(
     checkpoint: Path | None = None,
     identity: str = "",
     progress: bool = True,
+    features: FeatureTraining | None = None,
 ) -> Training:
     """Train ``model`` in place and leave it with the weights of its best epoch.
+
+    With ``features`` (see ``end_to_end.end_to_end``) the item features are trained too: the best epoch's recommender,
+    encoder and features belong together and are left together, and so does everything in the checkpoint.
 
     ``validate`` gives the validation score of a frozen scorer (Recall@20 in the study), higher is better; only a
     strictly higher one counts as better. Each epoch visits every training row once, in random order, the short last
@@ -89,7 +95,9 @@ def train(
     model.to(settings.device)
     with torch.random.fork_rng(devices=[]):  # layers that draw from the global generator stay reproducible
         torch.manual_seed(derive(seed, "global"))
-        return _Loop(model, data, settings, seed, validate, checkpoint, identity, progress).run()
+        features = features or FeatureTraining()
+        features.start(model, seed)
+        return _Loop(model, data, settings, seed, validate, checkpoint, identity, progress, features).run()
 
 
 class _Loop:
@@ -105,9 +113,10 @@ class _Loop:
         path: Path | None,
         identity: str,
         progress: bool,
+        features: FeatureTraining,
     ) -> None:
         self.model, self.data, self.settings, self.validate = model, data, settings, validate
-        self.path, self.identity, self.progress = path, identity, progress
+        self.path, self.identity, self.progress, self.features = path, identity, progress, features
         self.name = getattr(model, "name", type(model).__name__)
         self.optimiser = Optimiser(model, settings.learning_rate, settings.weight_decay)
         self.sampler = NegativeSampler(data.user, data.item, data.n_items) if model.needs_negatives else None
@@ -115,6 +124,7 @@ class _Loop:
         self.history: list[Epoch] = []
         self.best, self.best_epoch, self.bad = -np.inf, 0, 0
         self.best_weights: dict[str, Tensor] = {}
+        self.best_features: dict[str, Tensor] = {}
         self.stopped = ""
         self.seconds = 0.0
 
@@ -137,7 +147,8 @@ class _Loop:
                     stop.obey()
         if self.best_weights:
             self.model.load_state_dict(self.best_weights)
-        return Training(tuple(self.history), self.best_epoch, self.stopped, self.seconds)
+            self.features.load_weights(self.model, self.best_features)
+        return Training(tuple(self.history), self.best_epoch, self.stopped, self.seconds, self.features.notes())
 
     def _epoch(self, number: int) -> None:
         start = time.perf_counter()
@@ -147,7 +158,9 @@ class _Loop:
         )
         loss = self._batches(number)
         valid = None
-        if number % self.settings.evaluate_every == 0 or number == self.settings.epochs:
+        evaluated = number % self.settings.evaluate_every == 0 or number == self.settings.epochs
+        self.features.end_epoch(self.model, evaluated)
+        if evaluated:
             self.model.eval()
             valid = float(self.validate(self.model.scorer()))
             self._compare(number, valid)
@@ -166,21 +179,26 @@ class _Loop:
         device, generator = self.settings.device, self.generators["model"]
         user, item = user.to(device), item.to(device)
         negative = None if negative is None else negative.to(device)
+        n_batches = -(-rows // size)
+        self.features.begin_epoch(self.model, number, n_batches)
         self.model.begin_epoch(number, generator)
         total = 0.0
-        for start in range(0, rows, size):
-            part = slice(start, start + size)
+        for index in range(n_batches):
+            part = slice(index * size, (index + 1) * size)
             chosen = None if negative is None else negative[part]
-            batch = Batch(user[part], item[part], chosen, first_of_epoch=start == 0)
+            batch = Batch(user[part], item[part], chosen, first_of_epoch=index == 0)
+            step = Step(batch, index, n_batches, generator)
+            self.features.before_batch(self.model, step)
             loss = self.model.loss(batch, generator)
             value = loss.item()
             if not np.isfinite(value):
                 raise TrainingError(
-                    f"{self.name}: the loss is {value} at epoch {number}, batch {start // size + 1}; lower "
+                    f"{self.name}: the loss is {value} at epoch {number}, batch {index + 1}; lower "
                     f"learning_rate (now {self.settings.learning_rate:g}) or check "
                     "that the features are finite and not huge"
                 )
             self.optimiser.step(loss)
+            self.features.after_step(self.model, step)
             total += value * len(batch.user)
         self.optimiser.settle()
         return total / rows
@@ -195,11 +213,8 @@ class _Loop:
         compared = valid if rounding is None else round(valid, rounding)
         if compared > self.best:
             self.best, self.best_epoch, self.bad = compared, number, 0
-            for key, weight in self.model.state_dict().items():
-                if key in self.best_weights:
-                    self.best_weights[key].copy_(weight)
-                else:
-                    self.best_weights[key] = weight.detach().clone()
+            _keep(self.best_weights, self.model.state_dict())
+            _keep(self.best_features, self.features.weights())
             return
         self.bad += 1
         if self.bad > self.settings.patience:
@@ -214,6 +229,8 @@ class _Loop:
             "history": [(epoch.number, epoch.loss, epoch.valid, epoch.seconds) for epoch in self.history],
             "best": (float(self.best), self.best_epoch, self.bad),
             "best_weights": self.best_weights,
+            "features": self.features.state(),
+            "best_features": self.best_features,
             "stopped": self.stopped,
             "seconds": self.seconds,
         }
@@ -226,8 +243,20 @@ class _Loop:
         torch.set_rng_state(saved["global_generator"])
         self.history = [Epoch(*entry) for entry in saved["history"]]
         self.best, self.best_epoch, self.bad = saved["best"]
-        self.best_weights = {key: weight.to(self.settings.device) for key, weight in saved["best_weights"].items()}
+        self.features.restore(self.model, saved["features"])
+        device = self.settings.device
+        self.best_weights = {key: weight.to(device) for key, weight in saved["best_weights"].items()}
+        self.best_features = {key: weight.to(device) for key, weight in saved["best_features"].items()}
         self.stopped, self.seconds = saved["stopped"], saved["seconds"]
+
+
+def _keep(kept: dict[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    """Copy ``weights`` into ``kept``, in place where it holds them already."""
+    for key, weight in weights.items():
+        if key in kept:
+            kept[key].copy_(weight)
+        else:
+            kept[key] = weight.detach().clone()
 
 
 def _check_rows(data: TrainingData, split: Split) -> None:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from lmmrec_core import checkpoints
 from lmmrec_core.errors import ConfigError, TrainingError
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.recommenders.bpr import BPR
 from lmmrec_core.recommenders.popularity import Popularity
 from lmmrec_core.roles import TrainingData
-from lmmrec_core.training import checkpoint as checkpoints
 from lmmrec_core.training.loop import TrainingSettings, train
 from tests.recommenders.toys import random_data, split_for
 

@@ -1,0 +1,62 @@
+"""Settings of end-to-end training: which reading of Algorithm 1, for whom, how often, how exactly (encoders spec 5)."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from lmmrec_core.config import Settings
+
+_ENCODER = {"encoder_learning_rate", "encoder_weight_decay", "clip", "max_epoch_minutes"}
+_GRADIENT = {"part", "boundary", "updates_per_epoch", "policy", "kept_rows", "measure_batches", *_ENCODER}
+_IGNORED = {"e0": _GRADIENT, "e1": {*_GRADIENT, "chunk", "stochastic", "precision"}}
+
+
+class EndToEndSettings(Settings):
+    """``reading``, encoders spec 5.2: e2 trains the whole encoder, e3 a part of it, e1 the feature matrices, e0 nobody.
+
+    ``updates_per_epoch`` encoder steps share an epoch's batches: each takes the mean gradient of its window, exactly
+    (spec 5.3). "every_step" is one per batch. A model that reads features once an epoch (LATTICE) gets one in any case.
+    ``policy`` other than "window" changes the gradient (spec 5.5) and says so in the notes. ``arm`` is for e0: the
+    letter of the algorithm, or the release's side effects. Settings that a reading ignores are refused.
+    """
+
+    reading: Literal["e2", "e0", "e1", "e3"] = "e2"
+    arm: Literal["letter", "released"] = "letter"
+    part: str = Field(default="all", pattern=r"^(all|heads|lora|top-[1-9]\d*)$")
+    updates_per_epoch: int | Literal["every_step"] = 8
+    policy: Literal["window", "bank", "top", "sampled"] = "window"
+    kept_rows: int | None = Field(default=None, ge=1)  # top, sampled; None: as many as the window's batches touch
+    measure_batches: int = Field(default=0, ge=0)  # windows an epoch in which an approximation is held against exact
+    chunk: int = Field(default=64, ge=1)  # items encoded at once: bounds the memory
+    stochastic: bool = False  # dropout and drop path on while training; draws are repeated for the gradient
+    encoder_learning_rate: float = Field(default=1e-5, gt=0)
+    encoder_weight_decay: float = Field(default=0.0, ge=0)  # decoupled; vectors, positions and scales are exempt
+    clip: float | None = Field(default=1.0, gt=0)  # global norm of the encoder's gradient
+    boundary: Literal["encode", "keep", "keep-bf16"] = "encode"  # keep what enters a "heads" or "top-K" part, once
+    precision: Literal["fp32", "bf16"] = "fp32"  # of the encoder's forward; features and gradients stay fp32
+    max_epoch_minutes: float | None = Field(default=None, gt=0)  # stop when the first update forecasts more
+
+    @model_validator(mode="after")
+    def _fits(self) -> "EndToEndSettings":
+        ignored = [
+            name
+            for name in sorted(_IGNORED.get(self.reading, set()) | ({"arm"} if self.reading != "e0" else set()))
+            if getattr(self, name) != type(self).model_fields[name].default
+        ]
+        if ignored:
+            raise ValueError(f"reading {self.reading} does not use {', '.join(ignored)}; leave it out")
+        if isinstance(self.updates_per_epoch, int) and self.updates_per_epoch < 1:
+            raise ValueError("updates_per_epoch is at least 1, or 'every_step'")
+        if self.reading in ("e2", "e3") and (self.part == "all") != (self.reading == "e2"):
+            raise ValueError("reading e2 trains part 'all', reading e3 'heads', 'top-K' or 'lora'")
+        if self.boundary != "encode" and (self.stochastic or not self.part.startswith(("heads", "top-"))):
+            raise ValueError("boundary states can be kept for part 'heads' or 'top-K', and not with stochastic")
+        if self.policy == "bank" and self.updates_per_epoch != "every_step":
+            raise ValueError("policy bank re-encodes the items of each batch: set updates_per_epoch='every_step'")
+        if self.policy != "window" and self.stochastic:
+            raise ValueError("draws can be repeated for whole chunks only: stochastic needs policy 'window'")
+        if self.policy not in ("top", "sampled") and self.kept_rows is not None:
+            raise ValueError("kept_rows is for the policies 'top' and 'sampled'")
+        if self.policy == "window" and self.measure_batches:
+            raise ValueError("policy 'window' is exact: measure_batches is for the other policies")
+        return self
