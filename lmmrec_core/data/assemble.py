@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from lmmrec_core.config import Settings
 from lmmrec_core.data.filtering import keep_edges, keep_items
 from lmmrec_core.data.ids import in_order, positions
+from lmmrec_core.data.texts import leaks
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import BoolArray, Catalogue, Float32Array, IntArray, Modality
 
@@ -24,6 +25,15 @@ class ContentSettings(Settings):
     )
     missing_image: Literal["drop", "keep"] = Field("drop", description="items without a picture (question 3)")
     missing_text: Literal["drop", "keep"] = Field("drop", description="items without any text")
+
+    @field_validator("text_fields")
+    @classmethod
+    def _content_only(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if told := [field for field in value if leaks(field)]:
+            raise ValueError(
+                f"{told[0]!r} tells of interactions, which the test part holds; name fields of content only"
+            )
+        return value
 
 
 @dataclass

@@ -12,6 +12,15 @@ _INLINE = re.compile(r"</?(a|b|i|u|em|strong|span|font|small|big|sub|sup)(\s[^<>
 _TAG = re.compile(r"</?[A-Za-z][\w:.-]*(\s[^<>]*)?/?>")
 _BLANKS = re.compile(r"\s+")
 _ENDS = ".!?:;…"
+# Reviews are the interactions, related lists and ranks are made of them: an encoder must not read them.
+_LEAKS = re.compile(
+    r"(user|customer)?review|related|also(buy|bought|view)|boughttogether|buyafterview|salesrank|rating"
+)
+
+
+def leaks(field: str) -> bool:
+    """Whether a field, by its name, tells of interactions: reviews, ratings, related items, sales ranks."""
+    return _LEAKS.match(re.sub(r"[^a-z]", "", field.lower())) is not None
 
 
 def plain(text: str) -> str:

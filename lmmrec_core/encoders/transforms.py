@@ -116,6 +116,29 @@ def project(features: Features, modality: Modality, dim: int, seed: int) -> Feat
     return _changed(features, wanted, change, {"transform": "project", "dim": dim, "seed": seed, "modalities": wanted})
 
 
+def pca(features: Features, modality: Modality, dim: int, centred: bool = True) -> Features:
+    """One modality in its first ``dim`` principal components over the items (encoders spec 7.6, the dimension control).
+
+    Nothing is whitened. ``centred=False`` neither removes the mean nor looks for directions around it: the best
+    ``dim`` dimensions for the inner products as they are, so cosines of rows in a narrow cone stay in it. Signs are
+    fixed: the largest entry of a direction is positive. Raises ConfigError unless 1 ≤ ``dim`` ≤ min(items, dims).
+    """
+    wanted = _known(features, [modality])
+    most = min(features.matrices[modality].shape)
+    if not 1 <= dim <= most:
+        raise ConfigError(f"pca: dim is {dim}; give 1 to {most}, the lesser of items and dims of {modality} features")
+
+    def change(modality: Modality, matrix: Float32Array) -> Float32Array:
+        rows = matrix.astype(np.float64)
+        rows -= rows.mean(axis=0) * centred
+        directions = np.linalg.svd(rows, full_matrices=False)[2][:dim]
+        largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
+        return (rows @ (directions * np.where(largest < 0, -1.0, 1.0)).T).astype(np.float32)
+
+    note = {"transform": "pca", "dim": dim, "centred": centred, "modalities": wanted}
+    return _changed(features, wanted, change, note)
+
+
 def _orthonormal(rows: int, columns: int, seed: int, stream: str) -> FloatArray:
     """[rows, columns] with orthonormal columns, uniform over all such (QR of Gaussians, signs fixed)."""
     q, r = np.linalg.qr(numpy_stream(seed, stream).standard_normal((rows, columns)))

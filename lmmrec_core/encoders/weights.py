@@ -1,7 +1,7 @@
 """Weight files: where the packages keep them, their digests, and loading that runs no code of the file."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -62,9 +62,10 @@ def state_digest(module: nn.Module) -> str:
     return running.hexdigest()
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path, unwrap: Sequence[str] = ()) -> dict[str, Tensor]:
     """Tensors of a ``.safetensors`` file or of a torch file that holds nothing but tensors.
 
+    ``unwrap``: keys under which a training checkpoint may keep them; the first that is there is taken.
     Raises FeatureError for a file that is neither; nothing in it is executed.
     """
     try:
@@ -76,6 +77,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # the readers raise a dozen classes for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FeatureError(f"{path}: not a file of tensors ({reason}); save the weights as safetensors") from None
+    if isinstance(values, dict):
+        values = next((values[key] for key in unwrap if isinstance(values.get(key), dict)), values)
     if not isinstance(values, dict) or not all(isinstance(value, Tensor) for value in values.values()):
         raise FeatureError(f"{path}: expected a mapping of names to tensors; save the state dict alone")
     return dict(values)

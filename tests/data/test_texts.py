@@ -1,8 +1,15 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmmrec_core.data.texts import compose, plain
+from lmmrec_core.data.amazon import AmazonSettings, read_amazon
+from lmmrec_core.data.assemble import ContentSettings
+from lmmrec_core.data.folder import FolderSettings
+from lmmrec_core.data.movielens import SLICES
+from lmmrec_core.data.texts import compose, leaks, plain
+from lmmrec_core.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -38,3 +45,44 @@ def test_no_field_gives_no_text():
 def test_plain_text_has_single_blanks_only(text):
     clean = plain(text)
     assert clean == " ".join(clean.split())
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["reviewText", "review_text", "Reviews", "user_reviews", "related", "also_bought", "alsoViewed", "also_buy",
+     "bought_together", "buy_after_viewing", "salesRank", "sales_rank", "ratings"],
+)  # fmt: skip
+def test_fields_that_tell_of_interactions_are_refused(field):
+    for settings, more in ((FolderSettings, {}), (AmazonSettings, {"category": "Baby"})):
+        with pytest.raises(ConfigError, match=f"'{field}' tells of interactions"):
+            settings.build({**more, "text_fields": ("title", field)})
+
+
+def test_no_reader_composes_texts_of_anything_but_content():
+    defaults = [
+        ContentSettings(),
+        FolderSettings(),
+        AmazonSettings(category="Baby"),
+        *(s.settings for s in SLICES.values()),
+    ]
+    assert all(settings.text_fields == ("title", "brand", "categories", "description") for settings in defaults)
+    for field in ("title", "plot", "summary", "description", "preview_text", "genre"):
+        assert not leaks(field)
+
+
+def test_reviews_related_items_and_ranks_never_reach_an_amazon_text(tmp_path):
+    asins = [f"B{number:09d}" for number in range(4)]
+    reviews = [
+        {"reviewerID": f"u{user}", "asin": asin, "overall": 5.0, "unixReviewTime": 1, "reviewText": "LEAK",
+         "summary": "LEAK", "reviewerName": "LEAK"}
+        for user in range(3) for asin in asins
+    ]  # fmt: skip
+    records = [
+        {"asin": asin, "title": f"Jug {asin[-1]}", "description": "Tall.", "salesRank": {"LEAK": 1}, "price": "LEAK",
+         "related": {"also_bought": ["LEAK"], "also_viewed": ["LEAK"]}, "imUrl": "LEAK"}
+        for asin in asins
+    ]  # fmt: skip
+    (tmp_path / "reviews_Toy_5.json").write_text("\n".join(map(json.dumps, reviews)), encoding="utf-8")
+    (tmp_path / "meta_Toy.json").write_text("\n".join(map(repr, records)), encoding="utf-8")
+    catalogue = read_amazon(tmp_path, AmazonSettings(category="Toy", missing_image="keep"))
+    assert catalogue.texts == tuple(f"Jug {asin[-1]}. Tall." for asin in asins)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmmrec_core.encoders.transforms import CONTROLS, apply_control, l2_normalise, project, rotate, select
+from lmmrec_core.encoders.transforms import CONTROLS, apply_control, l2_normalise, pca, project, rotate, select
 from lmmrec_core.errors import ConfigError, FeatureError
 from tests.encoders.toys import random_features
 
@@ -108,6 +108,61 @@ def test_projection():
     for dim in (0, 41):
         with pytest.raises(ConfigError, match="give 1 to 40"):
             project(features, "visual", dim, 1)
+
+
+def test_pca_keeps_the_directions_of_largest_variance():
+    features = random_features(60, (8, 3))
+    visual = features.matrices["visual"].astype(np.float64)
+    centred = visual - visual.mean(axis=0)
+    reduced = pca(features, "visual", 3).matrices["visual"]
+    u, s, _ = np.linalg.svd(centred, full_matrices=False)
+    assert np.allclose(np.abs(reduced), np.abs(u[:, :3] * s[:3]), atol=1e-4)
+    assert np.allclose(reduced.mean(axis=0), 0, atol=1e-5)
+    assert np.allclose(reduced.T @ reduced, np.diag(s[:3] ** 2), atol=1e-2)  # uncorrelated, not whitened
+    whole = pca(features, "visual", 8).matrices["visual"]
+    assert np.allclose(cosines(whole), centred @ centred.T, rtol=1e-4, atol=1e-3)
+    assert np.array_equal(pca(features, "visual", 3).matrices["textual"], features.matrices["textual"])
+
+
+def test_pca_without_centring_keeps_inner_products_as_they_are():
+    features = random_features(60, (8, 3))
+    whole = pca(features, "visual", 8, centred=False)
+    assert np.allclose(cosines(whole.matrices["visual"]), cosines(features.matrices["visual"]), rtol=1e-3, atol=1e-3)
+    cone = random_features(50, (8, 3))
+    cone.matrices["visual"][:] = 10 + random_features(50, (8, 3), 1).matrices["visual"]
+    small = l2_normalise(pca(cone, "visual", 2, centred=False)).matrices["visual"]
+    assert (small @ small.T).min() > 0.8  # still a cone
+    around = l2_normalise(pca(cone, "visual", 2)).matrices["visual"]
+    assert (around @ around.T).min() < 0
+
+
+def test_pca_is_the_same_for_rotated_features_up_to_signs_and_is_recorded():
+    features = random_features(60, (6, 3))
+    turned = rotate(features, "visual", 1)
+    first, second = (pca(part, "visual", 4).matrices["visual"] for part in (features, turned))
+    assert np.allclose(np.abs(first), np.abs(second), atol=1e-3)
+    again = pca(features, "visual", 4)
+    assert again.digest == pca(features, "visual", 4).digest
+    note = {"transform": "pca", "dim": 4, "centred": True, "modalities": ["visual"]}
+    assert again.card["transforms"] == [note]
+    for dim in (0, 7):
+        with pytest.raises(ConfigError, match="give 1 to 6, the lesser of items and dims"):
+            pca(features, "visual", dim)
+    with pytest.raises(ConfigError, match="unknown modality"):
+        pca(select(features, ["visual"]), "textual", 1)
+
+
+def test_shuffled_pairs_keep_each_modality_and_lose_the_correspondence():
+    """The pair shuffle of encoders spec 7.6: one modality's rows permuted, flags with them."""
+    features = random_features(400, (6, 6))
+    features.matrices["textual"][:] = features.matrices["visual"]
+    unit = l2_normalise(apply_control(features, "shuffled", 5, ["textual"]))
+    pairs = (unit.matrices["visual"] * unit.matrices["textual"]).sum(axis=1)
+    before = l2_normalise(features)
+    assert (before.matrices["visual"] * before.matrices["textual"]).sum(axis=1).mean() > 0.99
+    chance = unit.matrices["visual"].mean(axis=0) @ unit.matrices["textual"].mean(axis=0)
+    assert abs(pairs.mean() - chance) < 5 * pairs.std() / 20
+    assert sorted(map(tuple, unit.matrices["textual"])) == sorted(map(tuple, before.matrices["textual"]))
 
 
 def test_select_orders_and_refuses():

@@ -1,0 +1,1 @@
+"""CLIP: two towers and one space. Official models, the small one from package weights, tiny ones for tests."""

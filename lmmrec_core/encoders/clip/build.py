@@ -1,0 +1,215 @@
+"""Building a CLIP through open_clip: architecture, activation check, weights that must fit to the last key."""
+
+import json
+import logging
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.factory import convert_state_dict, convert_to_custom_text_state_dict
+from open_clip.model import resize_pos_embed
+from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+from open_clip.transformer import QuickGELU
+from torch import Tensor, nn
+
+from lmmrec_core.config import digest
+from lmmrec_core.encoders.weights import load_strictly, read_tensors
+from lmmrec_core.errors import ConfigError, FeatureError, unknown
+from lmmrec_core.seeds import derive
+
+SCRIPT_KEYS = ("input_resolution", "context_length", "vocab_size")
+
+
+def architecture(name: str) -> dict[str, Any]:
+    """open_clip's configuration of a model name. Raises ConfigError for an unknown name."""
+    config = open_clip.get_model_config(name) if name in open_clip.list_models() else None
+    if config is None:
+        raise unknown("open_clip model", name, open_clip.list_models())
+    return dict(config)
+
+
+def build_module(
+    config: Mapping[str, Any], *, image_size: int | None = None, seed: int = 0, device: str = "cpu"
+) -> nn.Module:
+    """A model with random weights, a function of ``seed`` alone, in evaluation mode.
+
+    ``config`` has the form of open_clip's JSON files: ``embed_dim``, ``vision_cfg``, ``text_cfg``. With
+    ``device="meta"`` nothing is allocated. Raises ConfigError for a configuration that open_clip cannot build.
+    """
+    for key in ("embed_dim", "vision_cfg", "text_cfg"):
+        if key not in config:
+            raise ConfigError(f"CLIP configuration: {key!r} is missing; give embed_dim, vision_cfg and text_cfg")
+    name = f"lmmrec-{digest(dict(config), 16)}"
+    if name not in open_clip.list_models():
+        _register(name, config)
+    try:
+        with _quiet(), torch.device(device), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(seed, "clip/init"))
+            module: nn.Module = open_clip.create_model(
+                name, load_weights=False, pretrained_text=False, force_image_size=image_size, device=device
+            )
+    except OSError as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FeatureError(
+            f"CLIP configuration: a file of its text tower cannot be had ({reason}); give hf_model_name a local folder"
+        ) from None
+    except (TypeError, ValueError, KeyError, AssertionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"CLIP configuration cannot be built by open_clip: {reason}; correct config") from None
+    return keep_batch_norm_still(module.eval())
+
+
+def _register(name: str, config: Mapping[str, Any]) -> None:
+    """open_clip knows architectures by file only; a configuration may hold folders, so the file does not stay."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.json"
+        path.write_text(json.dumps(dict(config)), encoding="utf-8")
+        open_clip.add_model_config(path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """open_clip warns that a model without weights is random, which is what is wanted here."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def keep_batch_norm_still(module: nn.Module) -> nn.Module:
+    """Batch-norm of ``module`` stays in evaluation mode whatever ``train()`` is called (encoders spec 5.3).
+
+    In training mode an item's vector would depend on its batch, and cached gradients would be wrong.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.train = MethodType(_stay, part)  # type: ignore[method-assign]
+            part.eval()
+    return module
+
+
+def _stay(part: nn.Module, mode: bool = True) -> nn.Module:
+    return nn.Module.train(part, False)
+
+
+def activation(module: nn.Module) -> str:
+    """ "quick_gelu" or "gelu" in open_clip's own blocks, "of the towers" where both towers are from elsewhere.
+
+    Raises FeatureError when both occur.
+    """
+    kinds = {
+        "quick_gelu" if isinstance(part, QuickGELU) else "gelu"
+        for name, part in module.named_modules()
+        if name.endswith(".mlp.gelu")
+    }
+    if len(kinds) > 1:
+        raise FeatureError("the CLIP model mixes QuickGELU and GELU; build it from one configuration")
+    return kinds.pop() if kinds else "of the towers"
+
+
+def check_tag(model: str, tag: str) -> dict[str, Any]:
+    """open_clip's entry for published weights, whose activation must be the model's.
+
+    open_clip only warns when they differ, and the features are wrong (encoders spec 2.1).
+    Raises ConfigError for an unknown tag or another activation.
+    """
+    entry = get_pretrained_cfg(model, tag)
+    if not entry:
+        tags = open_clip.list_pretrained_tags_by_model(model)
+        if not tags:
+            raise ConfigError(f"open_clip has no published weights for {model!r}; give weights: a file")
+        raise unknown("pretrained tag", tag, tags, f"model {model!r}")
+    trained, built = bool(entry.get("quick_gelu")), bool(architecture(model).get("quick_gelu"))
+    if trained != built:
+        other = model.removesuffix("-quickgelu") if built else f"{model}-quickgelu"
+        raise ConfigError(
+            f"weights {tag!r} were trained with {'QuickGELU' if trained else 'GELU'}, model {model!r} has "
+            f"{'QuickGELU' if built else 'GELU'}: the features would be wrong; use model: {other}"
+        )
+    return dict(entry)
+
+
+def check_origin(model: str, tag: str | None) -> None:
+    """A local file does not tell its activation: where open_clip has both forms, the plain name needs the tag.
+
+    Raises ConfigError.
+    """
+    if tag is not None:
+        check_tag(model, tag)
+    elif f"{model}-quickgelu" in open_clip.list_models():
+        raise ConfigError(
+            f"model {model!r} also exists with QuickGELU, and a weights file does not tell which it was trained with; "
+            f"add pretrained: the file's tag (for instance laion2b_s34b_b88k), or use model: {model}-quickgelu"
+        )
+
+
+def fetch(model: str, tag: str) -> Path:
+    """The file of published weights, downloaded into open_clip's cache unless it is there.
+
+    Raises ConfigError as :func:`check_tag`, FeatureError when it cannot be had.
+    """
+    entry = check_tag(model, tag)
+    try:
+        with _quiet():
+            return Path(download_pretrained(entry))
+    except Exception as error:  # a dozen classes of two libraries, all meaning that the file is not there
+        source = entry.get("hf_hub") or entry.get("url")
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FeatureError(
+            f"weights {tag!r} of {model!r} could not be fetched from {source} ({reason}); fetch the safetensors file "
+            f"on a connected machine and give its path as weights, with pretrained: {tag}"
+        ) from None
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a weights file in float32; the wrapping of open_clip's training checkpoints is taken off.
+
+    Raises FeatureError for a file that is none, and for OpenAI's own TorchScript files.
+    """
+    if path.is_file() and path.suffix != ".safetensors" and _is_script(path):
+        raise FeatureError(
+            f"{path}: this is a TorchScript program, not a file of tensors, and is not run; give the safetensors "
+            "file of the same weights (for ViT-B-16: timm/vit_base_patch16_clip_224.openai), or save its state dict "
+            f"once with torch.save, without the keys {', '.join(SCRIPT_KEYS)}"
+        )
+    state = read_tensors(path, unwrap=("state_dict",))
+    while state and all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def _is_script(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def load_weights(module: Any, state: dict[str, Tensor], path: Path, resized: bool) -> None:
+    """Load ``state``; every key must fit. Key names of other code bases are translated by open_clip's rules.
+
+    ``resized``: the picture positions are brought to the model's grid (bicubic). Raises FeatureError naming
+    the first key that is missing, left over or misshapen.
+    """
+    state = convert_state_dict(module, state)
+    if "positional_embedding" in state and not hasattr(module, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    position_ids = "text.transformer.embeddings.position_ids"  # older versions of the library stored it
+    if position_ids not in module.state_dict():
+        state.pop(position_ids, None)
+    for key in ("logit_scale", "logit_bias"):
+        own = getattr(module, key, None)
+        if own is not None and key in state and state[key].numel() == own.numel():
+            state[key] = state[key].reshape(own.shape)
+    if resized:
+        with _quiet():
+            resize_pos_embed(state, module)
+    load_strictly(module, state, path)

@@ -1,0 +1,284 @@
+"""CLIP as an encoder of the study: the official models by name, and what every CLIP shares (encoders spec 2)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import open_clip
+from PIL.Image import Image
+from torch import Tensor, nn
+
+from lmmrec_core.config import digest
+from lmmrec_core.encoders.clip.build import (
+    activation,
+    architecture,
+    build_module,
+    check_origin,
+    check_tag,
+    fetch,
+    load_weights,
+    read_weights,
+)
+from lmmrec_core.encoders.clip.saved import read_note, write_saved
+from lmmrec_core.encoders.clip.settings import ARCHITECTURE, PREPROCESSING, CLIPSettings
+from lmmrec_core.encoders.clip.tokens import RELEASE_CHARACTERS, OpenClipTokens, Tokens
+from lmmrec_core.encoders.clip.towers import (
+    check_vector,
+    cuts_padding,
+    image_vector,
+    part_names,
+    text_vector,
+    vector_dim,
+)
+from lmmrec_core.encoders.image_rule import CLIP_MEAN, CLIP_STD, HALF, ImageRule
+from lmmrec_core.encoders.weights import file_sha256, load_strictly, state_digest
+from lmmrec_core.errors import ConfigError, FeatureError, unknown
+from lmmrec_core.flow import Modality
+
+CLIP_VERSION = 1  # raise it with every change that alters a vector
+
+
+class CLIP:
+    """Pictures and texts → vectors of one space, by any CLIP that open_clip can build.
+
+    Source: Radford et al. 2021; encoders spec 2. ``module`` holds every weight, in evaluation mode. A training
+    loop sets ``stage`` and ``note`` (JSON-able: how it was trained) and calls :meth:`save`.
+    Raises ConfigError for settings that do not fit together, FeatureError for weights that cannot be used.
+    """
+
+    name = "clip"
+    modalities: tuple[Modality, ...] = ("visual", "textual")
+    Settings = CLIPSettings
+    MODELS: ClassVar[tuple[str, ...]] = ()  # allowed names; empty: any
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {"vector": "joint", "fit": "crop", "norm": "clip", "cut": "tokens"}
+
+    module: nn.Module
+    tokens: Tokens
+
+    def __init__(self, settings: CLIPSettings | None = None) -> None:
+        settings = settings or CLIPSettings()
+        ours = None if settings.weights is None else read_note(settings.weights)
+        if ours is not None:
+            settings = self._as_saved(settings, ours)
+        self.settings = self._complete(settings)
+        self.stage: str = ours["stage"] if ours else "pt"
+        self.note: dict[str, Any] = dict(ours["note"]) if ours else {}
+        path, found = self._locate(ours is not None)
+        self.config = self._config()
+        self.module = self._build(towers=ours is None)
+        self.source = dict(ours["source"]) if ours else found or self._package_source()
+        if path is not None:
+            self._load(path, ours is not None)
+        self.activation = activation(self.module)
+        self.tokens = self._tokens()
+        self.image = self._image_rule()
+        check_vector(self.module, self._vector)
+
+    # -- what a member changes -------------------------------------------------------------------------------
+
+    def _complete(self, settings: CLIPSettings) -> CLIPSettings:
+        """Settings with the member's own values; checks the model's name and that weights are given."""
+        done = settings.over(self.DEFAULTS)
+        if self.MODELS and (done.config is not None or done.model not in self.MODELS):
+            known = " or ".join(self.MODELS)
+            raise ConfigError(f"encoder {self.name!r} is {known}; for {done.model or 'a config'} use encoder own")
+        if done.config is not None and done.pretrained is not None:
+            raise ConfigError(
+                f"encoder {self.name!r}: a config of your own has no published weights; give model instead"
+            )
+        if done.model is None and done.config is None:
+            raise ConfigError(f"encoder {self.name!r}: no architecture; give model (open_clip's name) or config")
+        if done.weights is None and done.pretrained is None and done.seed is None:
+            if not self.MODELS:
+                raise ConfigError(
+                    f"encoder {self.name!r}: no weights; give weights, pretrained, or a seed for random ones"
+                )
+            done = done.over({"pretrained": "openai"})
+        return done
+
+    def _config(self) -> dict[str, Any]:
+        """The architecture in the form of open_clip's JSON files."""
+        if self.settings.config is not None:
+            return self.settings.config
+        assert self.settings.model is not None  # _complete saw to it
+        return architecture(self.settings.model)
+
+    def _build(self, towers: bool) -> nn.Module:
+        """The module before a weights file is loaded; ``towers``: with the weights that packages bring."""
+        return build_module(self.config, image_size=self.settings.image_size, seed=self.settings.seed or 0)
+
+    def _tokens(self) -> Tokens:
+        context = int(self.config["text_cfg"].get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH))
+        length = self._length(context)
+        if self.settings.model is None:
+            return OpenClipTokens(open_clip.SimpleTokenizer(context_length=context), length, context)
+        return OpenClipTokens(open_clip.get_tokenizer(self.settings.model), length, context)
+
+    def _config_spec(self) -> Any:
+        """What identifies the architecture, without any folder."""
+        return self.config
+
+    def _package_source(self) -> dict[str, Any]:
+        """Where weights come from when neither file nor tag is given."""
+        return {"source": "random", "seed": self.settings.seed}
+
+    # -- the role --------------------------------------------------------------------------------------------
+
+    def spec(self) -> Mapping[str, Any]:
+        settings, length = self.settings, self.tokens.max_length
+        unit = {"cut": f"{RELEASE_CHARACTERS} characters, then tokens"} if settings.cut == "characters" else {}
+        return {
+            "weights": {
+                "name": self.name,
+                **self.source,
+                "state_sha256": state_digest(self.module),
+                "stage": self.stage,
+                **({"training": self.note} if self.note else {}),
+            },
+            "architecture": {
+                "class": type(self).__name__,
+                "version": CLIP_VERSION,
+                "network": settings.model or "own configuration",
+                "config": digest(self._config_spec()),
+                "activation": self.activation,
+                "norm": "batch norm in evaluation mode, layer norm",
+                "vector": settings.vector,
+                "precision": "fp32",
+                "autocast": False,
+            },
+            "image": self.image.spec(),
+            "text": {**self.tokens.spec(), "max_length": length, "truncation": "right", "unit": "tokens", **unit},
+        }
+
+    def dim(self, modality: Modality) -> int:
+        if modality not in self.modalities:
+            raise unknown("modality", modality, self.modalities, f"encoder {self.name!r}")
+        return vector_dim(self.module, modality, self._vector, self._width)
+
+    def preprocess_images(self, images: Sequence[Image]) -> Tensor:
+        return self.image.pixels(images)
+
+    def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
+        """``input_ids`` int64 [item, length], for some towers ``attention_mask``; trimmed where padding is unseen."""
+        if self.settings.cut == "characters":
+            texts = [text[:RELEASE_CHARACTERS] for text in texts]
+        tokens = self.tokens(texts)
+        if cuts_padding(self.module) and len(texts):
+            longest = int(tokens["input_ids"].argmax(dim=1).max()) + 1  # the end token is the largest number
+            tokens = {key: value[:, :longest] for key, value in tokens.items()}
+        return tokens
+
+    def image_vectors(self, pixels: Tensor) -> Tensor:
+        return image_vector(self.module, self._layout(pixels), self._vector)
+
+    def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
+        return text_vector(self.module, tokens, self._vector)
+
+    def contrast(self, pixels: Tensor, tokens: Mapping[str, Tensor]) -> Sequence[tuple[Tensor, Tensor, Tensor]]:
+        """One term, on joint vectors whatever ``vector`` says: they are what CLIP compares."""
+        module: Any = self.module
+        rows = image_vector(module, self._layout(pixels), "joint")
+        return [(rows, text_vector(module, tokens, "joint"), module.logit_scale.exp())]
+
+    def part(self, name: str) -> frozenset[str]:
+        """As :func:`~.towers.part_names`."""
+        return part_names(self.module, name)
+
+    # -- weights we trained ----------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Weights, settings, stage and note as one safetensors file; :meth:`load` gives the same encoder back.
+
+        Raises FeatureError while low-rank factors are not merged.
+        """
+        write_saved(self.module, path, {
+            "encoder": self.name, "version": CLIP_VERSION, "stage": self.stage, "note": self.note,
+            "settings": self.settings.model_dump(mode="json", include={*ARCHITECTURE, *PREPROCESSING}),
+            "source": self.source,
+        })  # fmt: skip
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The encoder that :meth:`save` wrote. Raises FeatureError for any other file."""
+        if path.is_file() and read_note(path) is None:
+            raise FeatureError(f"{path}: not written by an encoder's save; give it as weights with its model instead")
+        return cls(cls.Settings(weights=path))
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    @property
+    def _vector(self) -> Any:
+        return self.settings.vector
+
+    @property
+    def _width(self) -> int:
+        return int(self.config["embed_dim"])
+
+    def _layout(self, pixels: Tensor) -> Tensor:
+        return pixels
+
+    def _length(self, context: int) -> int:
+        if (self.settings.max_length or context) > context:
+            raise ConfigError(f"max_length {self.settings.max_length} is more than the model's {context}; lower it")
+        return self.settings.max_length or context
+
+    def _as_saved(self, settings: CLIPSettings, ours: Mapping[str, Any]) -> CLIPSettings:
+        """The saved settings, with preprocessing that is given explicitly; another architecture is refused."""
+        path, saved = settings.weights, ours["settings"]
+        if (ours["encoder"], ours["version"]) != (self.name, CLIP_VERSION):
+            raise FeatureError(
+                f"{path}: weights of {ours['encoder']} version {ours['version']}, expected {self.name} version "
+                f"{CLIP_VERSION}; name that encoder, or train again"
+            )
+        given = settings.model_dump(mode="json", include={*ARCHITECTURE}, exclude_none=True)
+        for key, value in given.items():
+            if value != saved.get(key):
+                raise ConfigError(
+                    f"{path}: saved with {key} = {saved.get(key)!r}, settings say {value!r}; leave it out"
+                )
+        return settings.over({key: value for key, value in saved.items() if value is not None})
+
+    def _locate(self, ours: bool) -> tuple[Path | None, dict[str, Any]]:
+        """The file of weights, if any, and where it comes from; before anything large is built."""
+        settings = self.settings
+        if ours:
+            return settings.weights, {}
+        if settings.weights is not None:
+            if settings.model is not None:
+                check_origin(settings.model, settings.pretrained)
+            path, source = settings.weights, {"source": "own file"}
+        elif settings.pretrained is not None:
+            assert settings.model is not None  # _complete saw to it
+            path, source = fetch(settings.model, settings.pretrained), {"source": "open_clip"}
+        else:
+            return None, {}
+        tag = {"tag": settings.pretrained} if settings.pretrained else {}
+        return path, {**source, **tag, "file_sha256": file_sha256(path)}
+
+    def _load(self, path: Path, ours: bool) -> None:
+        if ours:
+            load_strictly(self.module, read_weights(path), path)
+            return
+        resized = self.settings.image_size not in (None, self.config["vision_cfg"].get("image_size"))
+        load_weights(self.module, read_weights(path), path, resized)
+        if resized:
+            self.source["positions"] = "resized, bicubic"
+
+    def _image_rule(self) -> ImageRule:
+        """The settings' rule; ``norm: model`` and an open ``fit`` take what open_clip states for the weights."""
+        settings = self.settings
+        stated = dict(open_clip.get_model_preprocess_cfg(self.module))
+        tag = self.source.get("tag")
+        if settings.model is not None and tag is not None:
+            stated.update({key: value for key, value in check_tag(settings.model, tag).items()
+                           if key in ("mean", "std", "resize_mode", "interpolation")})  # fmt: skip
+        if settings.norm == "model" and stated["interpolation"] != "bicubic":
+            raise ConfigError(
+                f"model {settings.model!r} wants {stated['interpolation']} resizing, which is not offered"
+            )
+        mean, std = {
+            "clip": (CLIP_MEAN, CLIP_STD), "half": (HALF, HALF), "model": (stated["mean"], stated["std"]),
+        }[settings.norm or "clip"]  # fmt: skip
+        fit: Any = settings.fit or {"shortest": "crop", "squash": "squash", "longest": "pad"}[stated["resize_mode"]]
+        size = stated["size"] if isinstance(stated["size"], int) else stated["size"][0]
+        return ImageRule(int(size), fit, tuple(mean), tuple(std))

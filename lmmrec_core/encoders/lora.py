@@ -1,0 +1,91 @@
+"""Low-rank adaptation of an encoder's blocks: W + (alpha / rank) B A, with W left as it is (encoders spec 5.2, E3).
+
+Hu et al. 2021. A is drawn uniformly within ±1/sqrt(in), B is zero, so nothing changes at first; both as in the
+library peft. Its layers are not used, since they stand in for a module's ``forward``: torch's fused attention reads
+``in_proj_weight`` and ``out_proj.weight`` itself, and VLMo reads ``qkv.weight`` (its bias has no key part), so the
+adaptation would be passed over. peft's own layer for fused attention changes W before and after every call, which
+moves W by rounding errors, and (version 0.21) adds the output map's adaptation twice. A parametrisation of the
+weight is seen by every reader, once, and leaves W alone.
+"""
+
+import re
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from lmmrec_core.errors import ConfigError
+from lmmrec_core.seeds import torch_stream
+
+RANK, ALPHA = 8, 16.0
+_IN_A_BLOCK = re.compile(r"(?:^|\.)(?:resblocks|blocks|layers?|block)\.\d+\.")
+
+
+class LowRank(nn.Module):
+    """weight [out, in] → weight + scale · B A, with A ``lora_A`` [rank, in] and B ``lora_B`` [out, rank]."""
+
+    def __init__(self, weight: Tensor, rank: int, alpha: float, generator: torch.Generator) -> None:
+        super().__init__()
+        rows, columns = weight.shape
+        bound = columns**-0.5
+        first = torch.empty(rank, columns).uniform_(-bound, bound, generator=generator)
+        self.scale = alpha / rank
+        self.lora_A = nn.Parameter(first.to(weight))
+        self.lora_B = nn.Parameter(torch.zeros(rows, rank).to(weight))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + self.scale * (self.lora_B @ self.lora_A)
+
+
+def lora_targets(module: nn.Module) -> dict[str, tuple[nn.Module, str]]:
+    """Name → (owner, attribute) of the weights to adapt: every linear map of a transformer block.
+
+    These are the input and output maps of attention, fused or not, and both maps of each MLP.
+    """
+    targets: dict[str, tuple[nn.Module, str]] = {}
+    for name, part in module.named_modules():
+        if not _IN_A_BLOCK.search(f"{name}."):
+            continue
+        if isinstance(part, nn.MultiheadAttention) and part.in_proj_weight is not None:
+            targets[f"{name}.in_proj_weight"] = (part, "in_proj_weight")
+        elif isinstance(part, nn.Linear):
+            targets[f"{name}.weight"] = (part, "weight")
+    return targets
+
+
+def add_lora(module: nn.Module, rank: int = RANK, alpha: float = ALPHA, seed: int = 0) -> frozenset[str]:
+    """Add low-rank factors to every target and give the names of the new parameters.
+
+    The output stays what it was until a factor B moves. Which parameters are trained is the caller's
+    choice: these names are the part "lora"; W is then frozen like everything else. Each factor A has its own stream of
+    ``seed`` and its weight's name.
+    Raises ConfigError for a rank below 1, a module without transformer blocks, or one that has factors already.
+    """
+    if rank < 1 or alpha <= 0:
+        raise ConfigError(f"LoRA: rank {rank} and alpha {alpha} are not valid; give a rank of 1 or more, alpha above 0")
+    if any(isinstance(part, LowRank) for part in module.modules()):
+        raise ConfigError("LoRA: the module has low-rank factors already; merge them first")
+    targets = lora_targets(module)
+    if not targets:
+        raise ConfigError("LoRA: the module has no linear map in a transformer block; tune heads or top-K instead")
+    for name, (owner, attribute) in targets.items():
+        weight = getattr(owner, attribute)
+        factors = LowRank(weight.detach(), rank, alpha, torch_stream(seed, f"lora/{name}"))
+        parametrize.register_parametrization(owner, attribute, factors.train(owner.training))
+    return frozenset(name for name, _ in module.named_parameters() if name.endswith((".lora_A", ".lora_B")))
+
+
+def merge(module: nn.Module) -> None:
+    """Put W + scale · B A in the place of W and remove the factors: names and shapes are the original ones again.
+
+    Raises ConfigError when there are none.
+    """
+    owners = [part for part in module.modules() if parametrize.is_parametrized(part)]
+    merged = 0
+    for owner in owners:
+        for attribute, chain in list(owner.parametrizations.items()):  # type: ignore[union-attr, operator]
+            if any(isinstance(step, LowRank) for step in chain):
+                parametrize.remove_parametrizations(owner, attribute, leave_parametrized=True)
+                merged += 1
+    if merged == 0:
+        raise ConfigError("LoRA: nothing to merge; call add_lora first")

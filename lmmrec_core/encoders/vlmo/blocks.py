@@ -1,0 +1,110 @@
+"""The block of VLMo: shared attention, then the expert of a modality (encoders spec 1.2)."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lmmrec_core.encoders.vlmo.settings import VLMoSettings
+
+Kind = Literal["text", "imag", "vl"]  # as the published weights name the experts
+
+
+def at_least_fp32(x: Tensor) -> Tensor:
+    """Half-precision values as float32; float32 and float64 as they are."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
+    """Stochastic depth: each row of ``x`` [item, …] is zero with probability ``rate``, else divided by ``1 - rate``.
+
+    The identity in evaluation. Draws from torch's default generator, as dropout does, so that whatever saves
+    and restores that generator (activation checkpointing, gradient caching) replays both.
+    """
+    if not training or rate == 0:
+        return x
+    kept = torch.rand((len(x), *[1] * (x.ndim - 1)), device=x.device) >= rate
+    return x * kept.to(x.dtype) / (1 - rate)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with query and value bias and no key bias.
+
+    A key bias adds one constant to all scores of a query, which the softmax removes: leaving it out is exact.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = (width // heads) ** -0.5
+        self.qkv = nn.Linear(width, 3 * width, bias=False)  # rows: queries, keys, values
+        self.q_bias = nn.Parameter(torch.empty(width))
+        self.v_bias = nn.Parameter(torch.empty(width))
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
+        """``x`` [item, row, width]; ``real`` bool [item, row], False where a row is padding no query may look at."""
+        bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        parts = functional.linear(x, self.qkv.weight, bias).unflatten(-1, (3, self.heads, -1))
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # each [item, head, row, width / heads]
+        with torch.autocast(x.device.type, enabled=False):  # scores and softmax stay fp32 under bf16
+            scores = (at_least_fp32(query) * self.scale) @ at_least_fp32(key).transpose(-2, -1)
+            if real is not None:
+                scores = scores.masked_fill(~real[:, None, None, :], float("-inf"))
+            weights = scores.softmax(dim=-1).to(value.dtype)
+        mixed: Tensor = self.proj((weights @ value).transpose(1, 2).flatten(2))
+        return mixed
+
+
+class Expert(nn.Module):
+    """Two layers with the exact (erf) GELU between."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.fc2(functional.gelu(self.fc1(x)))
+        return out
+
+
+class Block(nn.Module):
+    """Attention for all rows, then one expert per modality.
+
+    pre-norm: ``x + DP(f(norm(x)))``; post-norm: ``norm(x + DP(f(x)))``; f is attention, then an expert.
+    """
+
+    def __init__(self, settings: VLMoSettings, index: int) -> None:
+        super().__init__()
+        width, hidden = settings.width, settings.width * settings.mlp_ratio
+        self.pre_norm = settings.norm == "pre"
+        self.drop_rate = settings.drop_rates[index]
+        self.has_vl = index >= settings.first_vl
+        self.norm1 = nn.LayerNorm(width, settings.eps)
+        self.attn = Attention(width, settings.heads)
+        for kind in ("text", "imag", "vl") if self.has_vl else ("text", "imag"):
+            self.add_module(f"norm2_{kind}", nn.LayerNorm(width, settings.eps))
+            self.add_module(f"mlp_{kind}", Expert(width, hidden))
+
+    def forward(self, x: Tensor, kind: Kind, real: Tensor | None, text_length: int = 0) -> Tensor:
+        """``x`` [item, row, width] through the expert ``kind``.
+
+        A block without a vision-language expert sends the first ``text_length`` rows of kind "vl" through the
+        text expert and the others through the image expert.
+        """
+        x = self._add(x, lambda rows: self.attn(rows, real), self.norm1)
+        if kind == "vl" and not self.has_vl:
+            text, image = x[:, :text_length], x[:, text_length:]
+            return torch.cat([self._expert(text, "text"), self._expert(image, "imag")], dim=1)
+        return self._expert(x, kind)
+
+    def _expert(self, x: Tensor, kind: Kind) -> Tensor:
+        return self._add(x, self.get_submodule(f"mlp_{kind}"), self.get_submodule(f"norm2_{kind}"))
+
+    def _add(self, x: Tensor, branch: Callable[[Tensor], Tensor], norm: Callable[[Tensor], Tensor]) -> Tensor:
+        if self.pre_norm:
+            return x + drop_path(branch(norm(x)), self.drop_rate, self.training)
+        return norm(x + drop_path(branch(x), self.drop_rate, self.training))

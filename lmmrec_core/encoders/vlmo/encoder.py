@@ -1,0 +1,287 @@
+"""VLMo in the encoder role: vectors for features, contrast and fused passes for training, parts for tuning.
+
+Source: encoders spec 1.8 (which vector), 5.1 (what the losses need), 5.2 (parts).
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from torch.nn import functional
+
+from lmmrec_core.encoders.pictures import image_spec, to_pixels
+from lmmrec_core.encoders.vlmo.blocks import Kind, at_least_fp32
+from lmmrec_core.encoders.vlmo.initial import empty_network
+from lmmrec_core.encoders.vlmo.model import GridEmbed, VLMoNetwork
+from lmmrec_core.encoders.vlmo.parts import name_groups, part_names
+from lmmrec_core.encoders.vlmo.saving import read_saved, write_saved
+from lmmrec_core.encoders.vlmo.settings import GRID_CHANNELS, VLMoSettings
+from lmmrec_core.encoders.vlmo.stem import Lite0Maps
+from lmmrec_core.encoders.vlmo.tokens import Tokeniser, rebuild_tokeniser, text_spec
+from lmmrec_core.encoders.weights import load_strictly, state_digest
+from lmmrec_core.errors import ConfigError, FeatureError
+from lmmrec_core.flow import MODALITIES, Modality
+
+VLMO_VERSION = 1  # raise it with every change of what the same weights give
+_CENTRE = (0.5, 0.5, 0.5)
+_VECTOR_HEADS = {"itc": ("itc_text_proj", "itc_image_proj"), "itc_vl": ("itc_vl_text_proj", "itc_vl_image_proj")}
+
+
+@dataclass(frozen=True)
+class Built:
+    """What an encoder is put together from."""
+
+    settings: VLMoSettings
+    network: VLMoNetwork
+    tokeniser: Tokeniser
+    source: Mapping[str, Any]  # where the weights come from (JSON-able)
+    absent: tuple[str, ...] = ()  # heads without trained weights in a published file
+    stage: str = "pt"
+    note: Mapping[str, Any] = field(default_factory=dict)  # how it was trained further (JSON-able)
+
+
+class VLMo:
+    """Pictures and texts → vectors of ``settings.width`` numbers; build one of the classes of ``presets``.
+
+    The feature is ``settings.vector``: ``cls``, row 0 after the final norm; ``itc`` and ``itc_vl``, its contrastive
+    projections of length 1 (the second after the vision-language continuation); ``cls_raw``, row 0 before the final
+    norm; ``mean`` over patch rows, or word rows. Half-precision results of autocast leave as float32.
+    """
+
+    name: str
+    modalities: tuple[Modality, ...] = ("visual", "textual")
+    Settings: Any  # the class of what the constructor takes
+
+    def __init__(self, settings: Any = None, *, built: Built | None = None) -> None:
+        made = built or self._build(settings or self.Settings())
+        self.settings = made.settings
+        self.module: VLMoNetwork = made.network
+        self.tokeniser = made.tokeniser
+        self.source = dict(made.source)
+        self.absent = made.absent
+        self.stage = made.stage
+        self.note = dict(made.note)
+        self.vocabulary_size = made.tokeniser.vocabulary_size
+        self.mask_token = made.tokeniser.mask_token
+        self.special_tokens = made.tokeniser.special_tokens
+        self._maps = Lite0Maps(self.settings.image_size) if self.settings.stem == "grid" else None
+        if self.vocabulary_size != self.settings.vocabulary:
+            raise ConfigError(
+                f"encoder {self.name!r}: the tokeniser has {self.vocabulary_size} ids, settings say "
+                f"{self.settings.vocabulary}; make them equal"
+            )
+        self._need(_VECTOR_HEADS.get(self.settings.vector, ()), f"vector {self.settings.vector!r}")
+
+    def _build(self, settings: Any) -> Built:
+        """Weights and tokeniser of a new encoder."""
+        raise NotImplementedError
+
+    # Role: Encoder
+
+    def spec(self) -> Mapping[str, Any]:
+        s = self.settings
+        image = image_spec(s.image_size, mean=_CENTRE, std=_CENTRE)
+        return {
+            "weights": {
+                "name": self.name, **self.source, "state_sha256": state_digest(self.module), "stage": self.stage,
+                "training": dict(self.note),
+            },
+            "architecture": {
+                "class": type(self).__name__, "version": VLMO_VERSION, "network": "VLMo", "activation": "gelu",
+                "precision": "fp32", "autocast": False, **s.model_dump(mode="json", exclude={"checkpoint_blocks"}),
+            },
+            "image": image if self._maps is None else {**image, "stem": self._maps.spec()},
+            "text": text_spec(self.tokeniser, s.max_text_length),
+        }  # fmt: skip
+
+    def dim(self, modality: Modality) -> int:
+        if modality not in MODALITIES:
+            raise FeatureError(f"encoder {self.name!r} has no {modality} vectors; use it for visual or textual")
+        return self.settings.width
+
+    def preprocess_images(self, images: Sequence[Image]) -> Tensor:
+        """Pixels [item, 3, size, size], squashed, scaled to ±1; with the grid stem lite0's maps [item, 320, n, n]."""
+        if self._maps is not None:
+            return self._maps.maps(images)
+        return to_pixels(images, self.settings.image_size, mean=_CENTRE, std=_CENTRE)
+
+    def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
+        """``input_ids`` and ``attention_mask``, int64 [item, length]; cut at ``max_text_length`` tokens."""
+        return self.tokeniser.encode(texts, self.settings.max_text_length)
+
+    def image_vectors(self, pixels: Tensor) -> Tensor:
+        rows = self.module.embed_image(self._checked_pixels(pixels))
+        inside = rows.new_ones(rows.shape[:2], dtype=torch.bool)
+        inside[:, 0] = False
+        return self._vector(rows, "imag", None, inside)
+
+    def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
+        ids, real = self._checked_tokens(tokens)
+        inside = real & ~_among(ids, self.tokeniser.framing)
+        return self._vector(self.module.embed_text(ids), "text", real, inside)
+
+    # Role: TrainableEncoder
+
+    def contrast(self, pixels: Tensor, tokens: Mapping[str, Tensor]) -> Sequence[tuple[Tensor, Tensor, Tensor]]:
+        """Two terms (image rows, text rows, scale): plain ITC, then ITC of the vision-language continuations.
+
+        Rows are [pair, width], not normalised; both continuations pass the final norm. Raises FeatureError when
+        the weights lack one of the four projections.
+        """
+        self._need((*_VECTOR_HEADS["itc"], *_VECTOR_HEADS["itc_vl"]), "the contrastive loss")
+        self._need(("logit_scale", "logit_vl_scale"), "the contrastive loss")
+        ids, real = self._checked_tokens(tokens)
+        image, image_vl = self._both(self.module.embed_image(self._checked_pixels(pixels)), "imag", None)
+        text, text_vl = self._both(self.module.embed_text(ids), "text", real)
+        net = self.module
+        plain = at_least_fp32(net.itc_image_proj(image)), at_least_fp32(net.itc_text_proj(text))
+        joint = at_least_fp32(net.itc_vl_image_proj(image_vl)), at_least_fp32(net.itc_vl_text_proj(text_vl))
+        return ((*plain, net.logit_scale.exp()), (*joint, net.logit_vl_scale.exp()))
+
+    def part(self, name: str) -> frozenset[str]:
+        """Names of the parameters in "all", "heads", or "top-K": K last blocks, final norm and heads.
+
+        Raises ConfigError for an unknown part or more blocks than there are.
+        """
+        return part_names(self.module, name)
+
+    def groups(self) -> dict[str, frozenset[str]]:
+        """Parameter names by place, each in one group: "embeddings", "block-0" …, "norm" (may be empty), "heads"."""
+        return name_groups(self.module)
+
+    # What the matching and masked-word losses need
+
+    def fused(self, pixels: Tensor, tokens: Mapping[str, Tensor]) -> Tensor:
+        """Pairs as one sequence [pair, text + image, width] after the final norm, text rows first."""
+        return self.module.fused(self._checked_pixels(pixels), *self._checked_tokens(tokens))
+
+    def fused_vectors(self, pixels: Tensor, tokens: Mapping[str, Tensor]) -> Tensor:
+        """One vector per pair [pair, width]: the tanh pooler of the fused sequence's row 0."""
+        return at_least_fp32(self.module.pooler(self.fused(pixels, tokens)))
+
+    def match_logits(self, sequence: Tensor) -> Tensor:
+        """Logits [pair, 2] of "does not match", "matches" from :meth:`fused`'s sequence."""
+        self._need(("itm_score",), "the matching loss")
+        return at_least_fp32(self.module.itm_score(self.module.pooler(sequence)))
+
+    def word_logits(self, sequence: Tensor, text_length: int) -> Tensor:
+        """Logits [pair, text_length, vocabulary] over the ids at every text row of :meth:`fused`'s sequence."""
+        self._need(("mlm_score",), "the masked-word loss")
+        return at_least_fp32(self.module.mlm_score(sequence[:, :text_length]))
+
+    def word_starts(self, input_ids: Tensor) -> Tensor:
+        """bool, same shape: True where a piece begins a word; special tokens count as words of their own."""
+        return self.tokeniser.word_starts(input_ids)
+
+    # Grid stem, other vectors, files
+
+    def fit_stem(self, maps: Tensor) -> None:
+        """Set the grid stem's per-channel constants to mean and deviation over ``maps`` [item, 320, n, n].
+
+        Once, on the pre-training set: they stay fixed afterwards. Raises ConfigError for another stem.
+        """
+        stem = self.module.transformer.patch_embed
+        if not isinstance(stem, GridEmbed):
+            raise ConfigError(f"encoder {self.name!r} has no grid stem to fit; build it with stem: grid")
+        with torch.no_grad():
+            stem.standardise.fit(maps.movedim(1, -1).flatten(0, -2).to(stem.standardise.centre))
+
+    def with_vector(self, vector: str) -> Self:
+        """The same weights (shared, not copied) giving another vector. Raises ConfigError for an unknown one."""
+        other = copy.copy(self)
+        other.settings = VLMoSettings.build({**self.settings.model_dump(), "vector": vector}, self.name)
+        other._need(_VECTOR_HEADS.get(vector, ()), f"vector {vector!r}")
+        return other
+
+    def save(self, path: Path) -> None:
+        """Weights, settings, tokeniser and training note as one safetensors file; :meth:`load` reads it."""
+        note = {
+            "encoder": self.name, "version": VLMO_VERSION, "settings": self.settings.model_dump(mode="json"),
+            "tokeniser": self.tokeniser.spec(), "source": self.source, "absent": list(self.absent),
+            "stage": self.stage, "training": self.note,
+        }  # fmt: skip
+        write_saved(path, self.module, note)
+
+    @classmethod
+    def load(cls, path: Path, *, folder: Path | None = None) -> Self:
+        """The encoder that :meth:`save` wrote, in evaluation mode.
+
+        ``folder`` holds its WordPiece tokeniser; None: the package's.
+        Raises FeatureError for a file that is absent, damaged, of another encoder or another version.
+        """
+        state, note = read_saved(path, cls.name, VLMO_VERSION)
+        settings = VLMoSettings.build(note["settings"], str(path))
+        network = empty_network(settings)
+        load_strictly(network, state, path)
+        if state_digest(network) != note["state_sha256"]:
+            raise FeatureError(f"{path}: the weights are not the ones saved; restore the file, or train it again")
+        return cls(
+            built=Built(
+                settings, network, rebuild_tokeniser(note["tokeniser"], folder), note["source"],
+                tuple(note["absent"]), note["stage"], note["training"],
+            )
+        )  # fmt: skip
+
+    def _vector(self, rows: Tensor, kind: Kind, real: Tensor | None, inside: Tensor) -> Tensor:
+        net, vector = self.module, self.settings.vector
+        boundary = net.lower(rows, kind, real)
+        last = net.upper(boundary, "vl" if vector == "itc_vl" else kind, real)
+        if vector == "cls_raw":
+            return at_least_fp32(last[:, 0])
+        last = at_least_fp32(net.final_norm(last))
+        if vector == "cls":
+            return last[:, 0]
+        if vector == "mean":
+            count = inside.sum(dim=1, keepdim=True).clamp(min=1)
+            return (last * inside.unsqueeze(-1)).sum(dim=1) / count
+        head = net.get_submodule(_VECTOR_HEADS[vector][kind == "imag"])
+        return functional.normalize(at_least_fp32(head(last[:, 0])), dim=1)
+
+    def _both(self, rows: Tensor, kind: Kind, real: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Normed rows 0: of the modality's own path, of its vision-language continuation."""
+        boundary = self.module.lower(rows, kind, real)
+        own, joint = (self.module.upper(boundary, way, real) for way in (kind, "vl"))
+        return self.module.final_norm(own)[:, 0], self.module.final_norm(joint)[:, 0]
+
+    def _checked_pixels(self, pixels: Tensor) -> Tensor:
+        grid = self.settings.stem == "grid"
+        side = self.settings.grid if grid else self.settings.image_size
+        expected = (GRID_CHANNELS if grid else 3, side, side)
+        if tuple(pixels.shape[1:]) != expected or pixels.ndim != 4:
+            raise FeatureError(
+                f"encoder {self.name!r}: pictures of shape {tuple(pixels.shape)}, expected [item, "
+                f"{', '.join(map(str, expected))}]; use preprocess_images"
+            )
+        stem = self.module.transformer.patch_embed
+        if isinstance(stem, GridEmbed) and not stem.fitted:
+            raise FeatureError(
+                f"encoder {self.name!r}: the grid stem has no standardisation constants yet; call fit_stem with the "
+                "maps of the pre-training pictures, or load trained weights"
+            )
+        return pixels
+
+    def _checked_tokens(self, tokens: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        ids, real = tokens["input_ids"], tokens["attention_mask"].bool()
+        if ids.ndim != 2 or ids.shape != real.shape or ids.shape[1] > self.settings.max_text_length:
+            raise FeatureError(
+                f"encoder {self.name!r}: token ids of shape {tuple(ids.shape)}, mask {tuple(real.shape)}, expected "
+                f"both [item, length] with length up to {self.settings.max_text_length}; use preprocess_texts"
+            )
+        return ids, real
+
+    def _need(self, heads: Sequence[str], purpose: str) -> None:
+        lacking = sorted(set(heads) & set(self.absent))
+        if lacking:
+            raise FeatureError(
+                f"encoder {self.name!r}: the weights file has no {', '.join(lacking)}, which {purpose} needs; use a "
+                "checkpoint with these heads"
+            )
+
+
+def _among(ids: Tensor, numbers: frozenset[int]) -> Tensor:
+    return torch.isin(ids, torch.tensor(sorted(numbers), device=ids.device))

