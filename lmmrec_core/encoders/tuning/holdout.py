@@ -1,0 +1,40 @@
+"""Which pairs are held out for retrieval validation: by hash of the item id, without look-alikes in training."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from lmmrec_core.errors import DataError
+from lmmrec_core.flow import BoolArray, IntArray
+
+SHARE = 0.05
+
+
+def held_out(item_ids: Sequence[str], image_group: IntArray, text_group: IntArray, share: float = SHARE) -> BoolArray:
+    """Bool [pair]: True where the pair is held out (encoders spec 5.1).
+
+    An item is drawn when the SHA-256 of its id, as a fraction of its range, is below ``share``: the same item is on
+    the same side whatever the split seed, the encoder, or the other items. A drawn item whose picture or text is also
+    on the training side goes there, and so on until no group of equal content (``image_group``, ``text_group``
+    [pair]) crosses the border.
+
+    Raises DataError when one of the sides is left empty.
+    """
+    held = np.array([_fraction(item_id) < share for item_id in item_ids], dtype=np.bool_)
+    while True:
+        crossing = held & (np.isin(image_group, image_group[~held]) | np.isin(text_group, text_group[~held]))
+        if not crossing.any():
+            break
+        held &= ~crossing
+    if not held.any() or held.all():
+        raise DataError(
+            f"of {len(held)} pairs {int(held.sum())} are held out at a share of {share:g}; both sides need some: "
+            "change the share, or bring more items with distinct pictures and texts"
+        )
+    return held
+
+
+def _fraction(item_id: str) -> float:
+    digest = hashlib.sha256(f"held out/{item_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
