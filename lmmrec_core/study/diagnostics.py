@@ -1,0 +1,203 @@
+"""Alignment diagnostics of a data set's features, computed once and stored beside the results (encoders spec 7)."""
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmmrec_core.config import digest
+from lmmrec_core.errors import ConfigError, FeatureError, ResultError
+from lmmrec_core.flow import MODALITIES, Catalogue, Features, FloatArray
+from lmmrec_core.metrics.diagnose import VERSION, diagnose
+from lmmrec_core.metrics.item_graph import share_above
+from lmmrec_core.results.plain import plain
+from lmmrec_core.results.provenance import provenance
+from lmmrec_core.study.places import Places
+from lmmrec_core.study.prepare import Prepared
+from lmmrec_core.study.track import TrackSettings
+
+FOLDER = "features"  # below results/<track>/<dataset>; no run folder can have this name
+SHARED_VECTORS = ("joint", "itc", "itc_vl")  # vectors trained to be compared across modalities
+COLUMNS = ("dataset", "encoder", "stage", "digest", "time", "items")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+]*")
+SETTINGS = {"k": 10, "seed": 0, "bootstrap": 1000}
+
+
+def diagnostics_of(
+    prepared: Prepared,
+    features: Features,
+    encoder: str,
+    track: TrackSettings,
+    places: Places,
+    *,
+    stage: str = "none",
+    labels: Mapping[str, Sequence[Any]] | None = None,
+    item_vectors: FloatArray | None = None,
+    shared_space: bool | None = None,
+) -> dict[str, Any]:
+    """The stored diagnostics of these features (:func:`~lmmrec_core.metrics.diagnose.diagnose`), or new ones, stored.
+
+    The file is ``results/<track>/<dataset>/features/<encoder>[-<stage>]-<digest8>.json``; it counts only for the same
+    content of features and catalogue, split, labels, item vectors and version of the diagnostics, and is replaced
+    otherwise. ``stage``: none, PT, FT or ETE. ``shared_space`` None: :func:`has_shared_space` decides.
+
+    Raises ConfigError for a name that cannot be a file's, FeatureError for features that cannot be diagnosed,
+    ResultError for a file that is damaged or cannot be written.
+    """
+    for what, name in (("encoder", encoder), ("stage", stage)):
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{what} {name!r} cannot be part of a file name; use letters, digits and . _ +")
+    n_items = len(next(iter(features.matrices.values())))
+    if n_items != prepared.catalogue.n_items:
+        raise FeatureError(
+            f"{encoder} features have {n_items} rows, data set {prepared.name!r} has {prepared.catalogue.n_items} "
+            "items; pass the features of this data set"
+        )
+    shared = has_shared_space(features) if shared_space is None else shared_space
+    identity = {
+        "version": VERSION, "features": features.digest, "catalogue": prepared.fingerprint,
+        "split": prepared.split.fingerprint, "shared_space": shared, **SETTINGS,
+        "labels": None if labels is None else digest({name: list(values) for name, values in labels.items()}),
+        "item_vectors": None if item_vectors is None else _bytes_digest(np.ascontiguousarray(item_vectors).tobytes()),
+    }  # fmt: skip
+    named = encoder if stage == "none" else f"{encoder}-{stage}"
+    path = places.results / track.name / prepared.name / FOLDER / f"{named}-{features.digest[:8]}.json"
+    if path.is_file() and (stored := _read(path))["identity"] == identity:
+        return dict(stored["diagnostics"])
+    text_keys, image_keys = content_keys(prepared.catalogue)
+    found = diagnose(
+        {str(name): rows for name, rows in features.matrices.items()},
+        shared_space=shared, text_keys=text_keys, image_keys=image_keys, labels=labels,
+        train=prepared.split.train, held_out=prepared.split.test, item_vectors=item_vectors, **SETTINGS,
+    )  # fmt: skip
+    record = {
+        "dataset": prepared.name, "encoder": encoder, "stage": stage, "identity": identity,
+        "filled": {modality: int((~flags).sum()) for modality, flags in features.present.items()},
+        "diagnostics": found, "provenance": provenance(),
+    }  # fmt: skip
+    _write(path, plain(record))
+    return dict(_read(path)["diagnostics"])
+
+
+def has_shared_space(features: Features) -> bool:
+    """Whether picture and text rows may be compared with each other: one encoder's vectors, trained to be compared.
+
+    Read from the card's spec: equal weights and the same vector in both modalities, one of :data:`SHARED_VECTORS`.
+    Transforms do not count: features with one modality rotated are measured as if shared, to see the loss.
+    """
+    specs = features.card.get("spec", {}).get("encoders", {})
+    if set(specs) != set(MODALITIES) or set(features.matrices) != set(MODALITIES):
+        return False
+    visual, textual = (specs[modality] for modality in MODALITIES)
+    vectors = {spec.get("architecture", {}).get("vector") for spec in (visual, textual)}
+    one = len(vectors) == 1 and vectors <= set(SHARED_VECTORS)
+    dims = {matrix.shape[1] for matrix in features.matrices.values()}
+    return one and visual.get("weights") == textual.get("weights") and len(dims) == 1
+
+
+def content_keys(catalogue: Catalogue) -> tuple[list[str], list[str | None]]:
+    """(per item the SHA-256 of its text, of its picture's bytes): equal where the content is; None without a picture.
+
+    Items without a picture have equal keys as they have equal rows. Raises FeatureError for a picture that is gone.
+    """
+    texts = [_bytes_digest(text.encode()) for text in catalogue.texts]
+    images: list[str | None] = []
+    for item_id, path in zip(catalogue.item_ids, catalogue.images, strict=True):
+        try:
+            images.append(None if path is None else _bytes_digest(path.read_bytes()))
+        except OSError as error:
+            raise FeatureError(
+                f"picture of item {item_id!r}, {path}: cannot be read ({error.strerror}); restore it"
+            ) from None
+    return texts, images
+
+
+def read_diagnostics(track: TrackSettings, results: Path) -> pd.DataFrame:
+    """One row per stored diagnostics of a track, by data set, encoder, stage and time; no rows where there are none.
+
+    Columns: :data:`COLUMNS`, then every measure under its dotted name (``graph.visual.reciprocity``), with ``.low`` and
+    ``.high`` where it has an interval; NaN where a measure does not apply. ``graph.<modality>.above_baseline_p99`` is
+    the share of pairs whose cosine exceeds the 99th percentile of the newest baseline features of the data set.
+
+    Diagnostics of another version are named in a warning and left out. Raises ResultError for a damaged file.
+    """
+    rows = []
+    for name in track.datasets:
+        records = []
+        for path in sorted((results / track.name / name / FOLDER).glob("[!.]*.json")):
+            record = _read(path)
+            if record["identity"]["version"] != VERSION:
+                warnings.warn(f"{path}: of another version; run `lmmrec reproduce` to make it again", stacklevel=2)
+                continue
+            records.append(record)
+        records.sort(key=lambda record: (record["encoder"], record["stage"], record["provenance"]["time"]))
+        baseline = next((r["diagnostics"] for r in reversed(records) if r["encoder"] == "baseline"), None)
+        rows += [_row(record, baseline) for record in records]
+    return pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
+
+
+def _row(record: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> dict[str, Any]:
+    found = record["diagnostics"]
+    row = {
+        "dataset": record["dataset"], "encoder": record["encoder"], "stage": record["stage"],
+        "digest": record["identity"]["features"], "time": record["provenance"]["time"], "items": found["items"],
+    }  # fmt: skip
+    for modality, measures in found["modality"].items():
+        if baseline is not None and modality in baseline["modality"]:
+            limit = baseline["graph"][modality]["cosine_p99"]
+            row[f"graph.{modality}.above_baseline_p99"] = share_above(measures["cosine_counts"], limit)
+    for section in ("dims", "modality", "pair", "shared", "cca", "graph", "probe"):
+        row |= _flat(section, found.get(section, {}))
+    return row
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        flat: dict[str, Any] = {}
+        for key, inner in value.items():
+            flat |= _flat(name if key == "value" else f"{name}.{key}", inner)
+        return flat
+    return {} if isinstance(value, list) else {name: value}
+
+
+def _bytes_digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    cure = "delete it and run `lmmrec reproduce` again"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultError(f"{path}: damaged ({error}); {cure}") from None
+    if not isinstance(record, dict) or record.get("digest") != _seal(record):
+        raise ResultError(f"{path}: damaged (its content does not match its digest); {cure}")
+    return record
+
+
+def _seal(record: Mapping[str, Any]) -> str:
+    return digest({name: value for name, value in record.items() if name != "digest"})
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    """Whole or not at all: written beside its place, flushed, renamed."""
+    text = json.dumps({**record, "digest": _seal(record)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    partial = path.with_name(f".partial-{path.name}-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise ResultError(f"{path}: could not be written ({error.strerror}); free space or permissions") from None
+    finally:
+        partial.unlink(missing_ok=True)
