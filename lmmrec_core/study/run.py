@@ -1,7 +1,8 @@
 """One run: catalogue → features → recommender → run → result."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,12 @@ from lmmrec_core.config import Settings
 from lmmrec_core.encoders.store import FeatureStore
 from lmmrec_core.encoders.transforms import apply_control, select
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.flow import Features, Result, Split
+from lmmrec_core.flow import Features, Part, Result, Split
 from lmmrec_core.metrics.evaluate import evaluate, recall_at
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.results.store import ResultStore, key_of
-from lmmrec_core.roles import Scorer, TrainingData
+from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import MODALITY_SETS, Case
 from lmmrec_core.study.declared import declared_digest
@@ -107,17 +108,10 @@ def run_case(todo: Plan, track: TrackSettings, prepared: Prepared, places: Place
     if (done := store.path_of(todo.key, case.track, case.dataset, case.slug)).is_dir():
         return store.load(done)
     reset_peak_memory()
-    features = _features_of(case, track, prepared, places, progress)
+    features = features_of(case, track, prepared, places, progress)
     split = prepared.split
-    data = training_data(split, features)
-    model = RECOMMENDERS[case.model](data, todo.model, torch_stream(case.seed, "init"))
     checkpoint = places.checkpoints / f"{todo.key}.pt"
-    trained: Training | None = None
-    if hasattr(model, "loss"):
-        trained = train(
-            model, data, split, todo.training, seed=case.seed, validate=_validation(split, track.evaluation.k),
-            checkpoint=checkpoint, identity=todo.key, progress=progress,
-        )  # fmt: skip
+    model, trained = fit(todo, split, training_data(split, features), checkpoint, progress)
     record, per_user, top_items = _measure(todo, model.scorer(), split, track, trained)
     record["data"] = {
         "name": prepared.name, "catalogue": prepared.fingerprint, "split": split.fingerprint, "rule": split.rule,
@@ -131,6 +125,23 @@ def run_case(todo: Plan, track: TrackSettings, prepared: Prepared, places: Place
     return store.load(done)
 
 
+def fit(
+    todo: Plan, split: Split, data: TrainingData, checkpoint: Path, progress: bool
+) -> tuple[Recommender, Training | None]:
+    """Build the recommender of a plan and train it; no Training where nothing is learnt by epochs.
+
+    Goes on from ``checkpoint`` where that is of the same plan. Raises TrainingError.
+    """
+    seed = todo.case.seed
+    model: Recommender = RECOMMENDERS[todo.case.model](data, todo.model, torch_stream(seed, "init"))
+    if not hasattr(model, "loss"):
+        return model, None
+    return model, train(
+        model, data, split, todo.training, seed=seed, validate=validation(split),
+        checkpoint=checkpoint, identity=todo.key, progress=progress,
+    )  # fmt: skip
+
+
 def training_data(split: Split, features: Features | None) -> TrainingData:
     """What the recommender may see of a split and its features."""
     matrices = {} if features is None else {m: torch.from_numpy(x.copy()) for m, x in features.matrices.items()}
@@ -140,9 +151,10 @@ def training_data(split: Split, features: Features | None) -> TrainingData:
     )  # fmt: skip
 
 
-def _features_of(
+def features_of(
     case: Case, track: TrackSettings, prepared: Prepared, places: Places, progress: bool
 ) -> Features | None:
+    """The features a case reads, its modalities and control applied; None for a model without content."""
     if not RECOMMENDERS[case.model].uses_features:
         return None
     modalities = MODALITY_SETS[case.modalities]
@@ -150,16 +162,18 @@ def _features_of(
     return apply_control(features, case.control, case.seed, modalities)
 
 
-def _validation(split: Split, k: int) -> Any:
-    users = _users_with(split, "valid")
-
-    def validate(scorer: Scorer) -> float:
-        return recall_at(top_k(scorer, users, split, k=20), users, split, "valid", k=20)
-
-    return validate
+def validation(split: Split) -> Callable[[Scorer], float]:
+    """What stops a training and chooses settings: Recall@20 on the validation part."""
+    return lambda scorer: recall_20(scorer, split, "valid")
 
 
-def _users_with(split: Split, part: Any) -> Any:
+def recall_20(scorer: Scorer, split: Split, part: Part, mask_valid: bool = False) -> float:
+    """Recall@20 on a part, mean over the users with a row in it; ``mask_valid`` as in the ranking protocol."""
+    users = _users_with(split, part)
+    return recall_at(top_k(scorer, users, split, k=20, mask_valid=mask_valid), users, split, part, k=20)
+
+
+def _users_with(split: Split, part: Part) -> Any:
     return np.unique(split.part(part).user)
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from lmmrec_core.study import tuning
+from lmmrec_core.study.grids import Grid, ModelGrid
 from lmmrec_core.study.places import Places
 from lmmrec_core.study.track import TrackSettings, read_track
 
@@ -30,3 +32,60 @@ def tiny_track(**changes) -> TrackSettings:
 @pytest.fixture
 def track() -> TrackSettings:
     return tiny_track()
+
+
+TUNING_RATES = (0.001, 0.01, 0.05)
+TUNING_GRID = Grid(
+    name="study", source="a test", trials=None,
+    models={
+        "bpr": ModelGrid(
+            search={"learning_rate": TUNING_RATES, "reg_weight": (0.1, 0.001)}, fixed={"embedding_dim": 8}
+        ),
+        "itemknn": ModelGrid(search={"shrink": (0, 10), "neighbours": (5, None)}),
+        "vbpr": ModelGrid(search={"reg_weight": (1, 0.1)}, fixed={"embedding_dim": 8}),
+    },
+)  # fmt: skip
+
+
+@pytest.fixture
+def places(tiny_places, tmp_path) -> Places:
+    """Results and trials of one test alone, light encoders and features shared."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for name in ("catalogues", "features", "encoders"):
+        (tiny_places.cache / name).mkdir(parents=True, exist_ok=True)
+        (cache / name).symlink_to(tiny_places.cache / name)
+    return Places(results=tmp_path / "results", cache=cache)
+
+
+@pytest.fixture
+def search(track, places):
+    """``tune`` on the tiny track; keywords change the call."""
+
+    def call(model="bpr", **changes):
+        given = {"track": track, "grid": TUNING_GRID, "places": places, "progress": False, **changes}
+        return tuning.tune(model, "complementary", **given)
+
+    return call
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """Trainings replaced by scores: the points asked for, and what they get."""
+
+    class Trainings:
+        asked: list[dict]
+        valid = staticmethod(lambda point: point["learning_rate"])
+        test = staticmethod(lambda point: 1 - point["learning_rate"])
+
+    trainings = Trainings()
+    trainings.asked = []
+
+    def measure(todo, search, inputs, checkpoint):
+        point = {"learning_rate": todo.training.learning_rate, "reg_weight": todo.model.reg_weight}
+        trainings.asked.append(point)
+        notes = {"test": trainings.test(point)} if search.measure_test else {}
+        return trainings.valid(point), notes
+
+    monkeypatch.setattr(tuning, "_measure", measure)
+    return trainings
