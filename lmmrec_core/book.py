@@ -27,6 +27,7 @@ from lmmrec_core.execution import faults, read, run_notebook
 
 TRACKS = ("controls", "movielens", "paper")
 SETTINGS = (".py", ".yaml", ".csv", ".json")  # what of the package can change a notebook's outputs
+DESCRIPTIONS = ("features", "encoders")  # folders beside the runs whose files pages show
 LABEL = re.compile(r"^\(([^()\s]+)\)=\s*$|^\s*:name:\s*(\S+)\s*$|^\s*:label:\s*(\S+)\s*$", re.MULTILINE)
 REFERENCE = re.compile(r"(\{(?:numref|ref|eq)\}`(?:[^`<]*<)?)([^`<>]+)(>?`)|(\]\(#)([^)\s]+)(\))")
 
@@ -74,8 +75,9 @@ def package_digest(root: Path) -> str:
 
 
 def inputs_of(page: Page, root: Path, package: str) -> str:
-    """Digest of all that an executed page depends on: notebook, parameters, package, stored runs of its track."""
-    runs = file_digest((root / "results" / page.track).rglob("run.json"), root)
+    """Digest of all that an executed page depends on: notebook, parameters, package, what is stored of its track."""
+    stored = (root / "results" / page.track).rglob("[!.]*.json")
+    runs = file_digest((path for path in stored if path.name == "run.json" or path.parent.name in DESCRIPTIONS), root)
     source = hashlib.sha256(page.source.read_bytes()).hexdigest()
     parts = {"source": source, "parameters": page.values, "package": package, "runs": runs}
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:32]

@@ -70,6 +70,19 @@ class TrainableEncoder(Encoder, Protocol):
 
 
 @runtime_checkable
+class CutEncoder(TrainableEncoder, Protocol):
+    """A trainable encoder whose path can be cut below a part, so that what is frozen runs once (encoders spec 5.6)."""
+
+    def below(self, modality: Modality, inputs: Tensor | Mapping[str, Tensor], part: str) -> Mapping[str, Tensor]:
+        """Pixels or tokens → the tensors [item, ...] that enter ``part``. Raises ConfigError where no cut is known."""
+        ...
+
+    def above(self, modality: Modality, states: Mapping[str, Tensor], part: str) -> Tensor:
+        """The rest of the way: ``above(m, below(m, x, part), part)`` equals the vectors of ``x`` [item, dim]."""
+        ...
+
+
+@runtime_checkable
 class ItemEncoder(Protocol):
     """Feature rows of a catalogue's items as a differentiable function of weights: what end-to-end training needs."""
 

@@ -12,7 +12,9 @@ import yaml
 from bs4 import BeautifulSoup, Tag
 
 from lmmrec_core import book
+from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.roles import Recommender, TrainingData
+from lmmrec_core.study.multimodal import MultimodalSettings, is_multimodal
 from lmmrec_core.study.track import TRACKS
 from tests.browser import CHROMIUM, DRIVER, browser, remote_requests, severe, show
 from tests.rendered import declared_pages, notebook_at, prose, quotations, rendered, toc_files
@@ -84,6 +86,19 @@ def test_the_worked_example_of_a_recommender_works() -> None:
     bonus = weighted.scorer()(torch.tensor([0]))[0] - scores[0]
     torch.testing.assert_close(bonus, torch.tensor([2.0, 1.0, 2.0, 1.0]).log())
     assert len(worked_example().splitlines()) < 50
+
+
+def test_the_worked_entries_of_encoders_are_valid_settings() -> None:
+    text = (ROOT / "book" / "chapters" / "add_encoder.md").read_text(encoding="utf-8")
+    entries = [yaml.safe_load(block)["encoders"] for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)]
+    checked = []
+    for entry in (entry for block in entries for entry in block.values()):
+        members = [entry] if is_multimodal(entry) else list(entry.values())
+        for member in members:
+            settings = MultimodalSettings.build(member, "add_encoder.md")
+            cls = ENCODERS[settings.encoder].load()  # type: ignore[attr-defined]
+            checked.append(cls.Settings.build(settings.settings, "add_encoder.md"))
+    assert len(entries) == 3 and len(checked) == 4
 
 
 # --- the rendered book

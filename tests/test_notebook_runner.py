@@ -232,6 +232,18 @@ def test_a_page_is_out_of_date_when_any_of_its_inputs_changes(project: Path) -> 
     assert digests(project)["paper"] != changed["paper"]
 
 
+@pytest.mark.parametrize("name", ["set/features/clip-PT-01234567.json", "encoders/clip-PT-01234567.json"])
+def test_what_is_known_of_encoders_is_an_input_too(project: Path, name: str) -> None:
+    before = digests(project)
+    path = project / "results" / "controls" / name
+    path.parent.mkdir(parents=True)
+    path.with_name(".partial-clip-PT-01234567.json").write_text("{}")
+    assert digests(project) == before
+    path.write_text("{}")
+    after = digests(project)
+    assert after["controls"] != before["controls"] and after["paper"] == before["paper"]
+
+
 def test_only_a_whole_notebook_counts_as_up_to_date(tmp_path: Path) -> None:
     target = tmp_path / "a.ipynb"
     assert book.stored_inputs(target) is None

@@ -17,6 +17,7 @@ from lmmrec_core.study import Study
 from lmmrec_core.study.cases import FLOOR_MODELS
 from lmmrec_core.study.places import Places
 from lmmrec_core.study.track import TRACKS
+from tests.report.training_records import aligned, tuned
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -204,3 +205,31 @@ def test_measured_numbers_reach_the_tables(
     if path.stem == "04_rq3_modalities":
         assert glued["planted"] == "not run"  # complementary is found, the other two have no runs
         assert "Complementary: found" in space["planted"].sentence
+
+
+def test_what_is_known_of_the_encoders_reaches_its_sections(
+    glued: dict, empty_study: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rq1, rq2 = (ROOT / "notebooks" / f"{name}.ipynb" for name in ("02_rq1_pretrained", "03_rq2_training"))
+    before, untrained = execute(rq1, "controls")["shown"], execute(rq2, "controls")["shown"]
+    assert before["alignment"] == "No features of this track have been diagnosed yet."
+    assert all(untrained[name].startswith("No ") for name in ("training", "retrieval", "end-to-end"))
+
+    measured = {"pair.adjusted_overlap@10": 0.25, "pair.cka": 0.5}
+    case = {"dataset": "null", "encoder": "clip", "stage": "PT", "time": "2026-01-01"}
+    monkeypatch.setattr(Study, "diagnostics", lambda self: pd.DataFrame([{**case, **measured}]))
+    assert "<td" in execute(rq1, "controls")["shown"]["alignment"]
+
+    run = synthetic("null")[-1]
+    notes = {"reading": "e2", "settings": {"part": "all", "policy": "window"}, "updates": 5}
+    notes["feature_change"] = {"visual": 0.125}
+    joint = Result(
+        {**run.case, "encoder": "clip", "paradigm": "ETE", "control": "none"}, run.per_user, run.overall,
+        {**run.record, "training": {"features": notes}},
+    )  # fmt: skip
+    monkeypatch.setattr(Study, "results", lambda self, question=None: [joint])
+    monkeypatch.setattr(Study, "encoder_records", lambda self: [aligned(), tuned("null")])
+    shown = execute(rq2, "controls")["shown"]
+    assert "closed form: regularised CCA" in shown["training"] and "0.11 → 0.31 (0.025)" in shown["training"]
+    assert "0.1 → 0.3" in shown["retrieval"]
+    assert "the whole encoder" in shown["end-to-end"] and "0.125" in shown["end-to-end"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lmmrec_core.config import parse_assignments
-from lmmrec_core.errors import ConfigError, DataError
+from lmmrec_core.config import parse_assignments, read_yaml
+from lmmrec_core.errors import ConfigError, DataError, unknown
 from lmmrec_core.study.cases import MODALITY_SETS, Case
 from lmmrec_core.study.facade import Study
 from lmmrec_core.study.places import default_places
@@ -52,7 +52,8 @@ def _prepare_all(study: Study) -> None:
 
 def features(arguments: argparse.Namespace) -> int:
     """``lmmrec features``: extract and show cards."""
-    from lmmrec_core.study.prepare import load_features, prepare_dataset
+    from lmmrec_core.study.features import load_features
+    from lmmrec_core.study.prepare import prepare_dataset
 
     if arguments.catalogue:
         track, name = user_track(arguments, arguments.catalogue)
@@ -77,8 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     track, name = user_track(arguments, arguments.data)
     overrides = parse_assignments(arguments.set)
-    resolve(track, arguments.model, overrides)  # refuse a misspelt name before anything is read
+    own = {key: value for key, value in overrides.items() if not key.startswith("end_to_end.")}
+    resolve(track, arguments.model, own)  # refuse a misspelt name before anything is read
     uses_features = RECOMMENDERS[arguments.model].uses_features
+    track, encoder = _with_own_encoder(track, arguments.encoder)
     places = default_places()
     progress = not arguments.quiet
     prepared = prepare_dataset(track.dataset(name), name, places, Path(arguments.data).resolve().parent)
@@ -86,7 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
     case = Case.build(
         {
             "track": track.name, "dataset": name, "model": arguments.model, "seed": arguments.seed,
-            "encoder": arguments.encoder if uses_features else "none", "modalities": modalities,
+            "encoder": encoder if uses_features else "none", "modalities": modalities,
+            "paradigm": _paradigm(track, encoder, arguments.paradigm) if uses_features else "none",
             "control": arguments.control if uses_features else "none",
         },
         "lmmrec run",
@@ -99,6 +103,24 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{case.model} on {name}, seed {case.seed}: test metrics, mean over {len(result.per_user)} users")
     print(means.to_string(float_format="{:.4f}".format))
     return 0
+
+
+def _with_own_encoder(track: TrackSettings, asked: str) -> tuple[TrackSettings, str]:
+    """The track, with the entry of a YAML file as its encoder ``own`` where a file was named."""
+    if not asked.endswith((".yaml", ".yml")):
+        if asked not in track.encoders:
+            raise unknown("encoder", asked, track.encoders, "--encoder (or the name of a .yaml file)")
+        return track, asked
+    return track.model_copy(update={"encoders": {**track.encoders, "own": read_yaml(Path(asked))}}), "own"
+
+
+def _paradigm(track: TrackSettings, encoder: str, asked: str) -> str:
+    """Encoders named one by one have none; one of both modalities is pre-trained unless something else is asked."""
+    if "encoder" in track.encoders[encoder]:
+        return asked or "PT"
+    if asked:
+        raise ConfigError(f"--paradigm {asked} needs one encoder of both modalities; {encoder} names one for each")
+    return "none"
 
 
 def _modalities(asked: str, ready: object) -> str:
@@ -145,7 +167,8 @@ def export_mmrec(arguments: argparse.Namespace) -> int:
     """``lmmrec export-mmrec``."""
     from lmmrec_core.data.mmrec import write_mmrec
     from lmmrec_core.encoders.store import ready_features
-    from lmmrec_core.study.prepare import load_features, prepare_dataset
+    from lmmrec_core.study.features import load_features
+    from lmmrec_core.study.prepare import prepare_dataset
 
     _refuse_existing(arguments.target)
     track, name = user_track(arguments, arguments.source)

@@ -88,8 +88,12 @@ def _run(subs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     models = "vbpr, mmgcn, mmgcl, slmrec, lattice, freedom, bm3; popularity, itemknn, ease, bpr, lightgcn"
     sub.add_argument("--model", required=True, help=models)
     sub.add_argument(
-        "--encoder", default="baseline", help="encoder of the content (default: baseline; ready features win)"
+        "--encoder",
+        default="baseline",
+        help="encoder of the content: baseline (the default; ready features win), clip, or a YAML file with an entry "
+        "of your own",
     )
+    sub.add_argument("--paradigm", default="", help="PT, FT or ETE for an encoder of both modalities (default: PT)")
     sub.add_argument("--modalities", default="V&T", help="V&T, V or T (default: V&T)")
     sub.add_argument(
         "--control", default="none", help="none, shuffled, noise or zero: replace the content (default: none)"

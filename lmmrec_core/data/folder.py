@@ -51,6 +51,20 @@ def read_folder(path: Path, settings: FolderSettings | None = None, name: str | 
     return replace(catalogue, user_group=_groups(catalogue, settings.group_divisor))
 
 
+def read_content(path: Path, settings: FolderSettings | None = None, name: str | None = None) -> Catalogue:
+    """The items of a catalogue folder with their pictures and texts, without users or interactions.
+
+    Raises DataError as :func:`read_folder` does.
+    """
+    path, settings = Path(path), settings or FolderSettings()
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder; give one with items.csv")
+    items, none = _read_items(path, settings), np.zeros(0, dtype=np.int64)
+    return Catalogue(
+        name or path.resolve().name, (), tuple(items.ids), none, none, tuple(items.texts), tuple(items.images)
+    )
+
+
 def _read_items(path: Path, settings: FolderSettings) -> Items:
     file = path / "items.csv"
     _, table = read_rows(file, ("item_id", *settings.text_fields, "image"))

@@ -167,11 +167,11 @@ def _legend(figure: Figure, axes: Axes, columns: int) -> None:
     figure.legend(handles, names, loc="outside lower center", ncols=min(columns, 3), frameon=False)
 
 
-def _nothing() -> Figure:
+def _nothing(words: str = NOTHING) -> Figure:
     with _theme():
         figure, axes = plt.subplots(figsize=(WIDTH, 1.0))  # a notebook shows no figure without axes
         axes.set_axis_off()
-        axes.text(0.5, 0.5, NOTHING, ha="center", va="center", color=GREY, transform=axes.transAxes)
+        axes.text(0.5, 0.5, words, ha="center", va="center", color=GREY, transform=axes.transAxes)
         return _closed(figure)
 
 

@@ -6,6 +6,7 @@ Best and second are found on the unrounded numbers. Ids are fixed: equal tables 
 
 import math
 import re
+from dataclasses import dataclass
 from html import escape
 from numbers import Integral
 from typing import Any
@@ -51,6 +52,21 @@ def plain_table(frame: pd.DataFrame, name: str, *, digits: int | None = 4, perce
     words = pd.DataFrame("", index=text.index, columns=text.columns, dtype=object)
     words = words.mask(text.map(len) > 24, "text")
     return _style(text, [escape(str(label)) for label in frame.iloc[:, 0]], name, words)
+
+
+@dataclass(frozen=True)
+class Words:
+    """A sentence in place of a listing without lines. Shown in a notebook as its Markdown."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+
+def listing_or_words(frame: pd.DataFrame, name: str, words: str, **options: Any) -> Styler | Words:
+    """:func:`plain_table` with its ``options``, or ``words`` where the listing has no lines."""
+    return plain_table(frame, name, **options) if len(frame) else Words(words)
 
 
 def _style(text: pd.DataFrame, labels: list[str], name: str, classes: pd.DataFrame | None) -> Styler:

@@ -5,7 +5,7 @@ anchors, the modality ablation of every model and the content controls. A case t
 that the tables say *not run*.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from lmmrec_core.config import Settings
@@ -34,7 +34,7 @@ class Case(Settings):
     track: str
     dataset: str
     model: str
-    encoder: Literal["none", "baseline", "clip", "vlmo"] = "none"
+    encoder: Literal["none", "baseline", "clip", "vlmo", "own"] = "none"
     paradigm: Literal["none", "PT", "FT", "ETE"] = "none"
     modalities: Literal["none", "V&T", "V", "T"] = "none"
     control: Literal["none", "shuffled", "noise", "zero"] = "none"
@@ -80,8 +80,15 @@ def parse_question(text: str | int | None) -> str | None:
     return name
 
 
-def grid(track: str, datasets: Iterable[str], seeds: Sequence[int]) -> tuple[Case, ...]:
-    """Every case of the study on a track, runnable or not, in the order of the tables."""
+def grid(
+    track: str, datasets: Iterable[str], seeds: Sequence[int], ablate: Mapping[str, Sequence[str]] | None = None
+) -> tuple[Case, ...]:
+    """Every case of the study on a track, runnable or not, in the order of the tables.
+
+    ``ablate``: multi-modal encoder → paradigms under which modalities are removed. Table 5 does so under CLIP-ETE
+    only; None does for every encoder and paradigm (question 67).
+    """
+    chosen = {encoder: PARADIGMS for encoder in LMM_ENCODERS} if ablate is None else ablate
     if len(set(seeds)) != len(seeds) or not seeds:
         raise ConfigError(f"seeds {list(seeds)} must be distinct and at least one; write for instance SEEDS='1 2 3'")
     cases = []
@@ -91,19 +98,16 @@ def grid(track: str, datasets: Iterable[str], seeds: Sequence[int]) -> tuple[Cas
             cases += [Case(track=track, dataset=dataset, model=model, seed=seed) for seed in used]
         for model in (*PAPER_MODELS, *ANCHOR_MODELS):
             for seed in seeds:
-                cases += _cases_of_model(track, dataset, model, seed)
+                cases += _cases_of_model(track, dataset, model, seed, chosen)
     return tuple(cases)
 
 
-def _cases_of_model(track: str, dataset: str, model: str, seed: int) -> list[Case]:
+def _cases_of_model(track: str, dataset: str, model: str, seed: int, ablate: Mapping[str, Sequence[str]]) -> list[Case]:
     cell = {"track": track, "dataset": dataset, "model": model, "seed": seed}
     cases = [Case.build({**cell, "encoder": "baseline", "modalities": m}) for m in ("V&T", "V", "T")]
     cases += [Case.build({**cell, "encoder": "baseline", "modalities": "V&T", "control": c}) for c in CONTROLS]
     for encoder in LMM_ENCODERS if model in PAPER_MODELS else ():
         for paradigm in PARADIGMS:
-            # Table 5 removes a modality under CLIP-ETE only; we do it for every paradigm (question 67)
-            cases += [
-                Case.build({**cell, "encoder": encoder, "paradigm": paradigm, "modalities": m})
-                for m in ("V&T", "V", "T")
-            ]
+            sets = ("V&T", "V", "T") if paradigm in ablate.get(encoder, ()) else ("V&T",)
+            cases += [Case.build({**cell, "encoder": encoder, "paradigm": paradigm, "modalities": m}) for m in sets]
     return cases

@@ -1,8 +1,6 @@
 """Alignment diagnostics of a data set's features, computed once and stored beside the results (encoders spec 7)."""
 
 import hashlib
-import json
-import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.config import digest
-from lmmrec_core.errors import ConfigError, FeatureError, ResultError
+from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import MODALITIES, Catalogue, Features, FloatArray
 from lmmrec_core.metrics.diagnose import VERSION, diagnose
 from lmmrec_core.metrics.item_graph import share_above
@@ -21,6 +19,7 @@ from lmmrec_core.results.plain import plain
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.study.places import Places
 from lmmrec_core.study.prepare import Prepared
+from lmmrec_core.study.sealed import read_sealed, write_sealed
 from lmmrec_core.study.track import TrackSettings
 
 FOLDER = "features"  # below results/<track>/<dataset>; no run folder can have this name
@@ -69,7 +68,7 @@ def diagnostics_of(
     }  # fmt: skip
     named = encoder if stage == "none" else f"{encoder}-{stage}"
     path = places.results / track.name / prepared.name / FOLDER / f"{named}-{features.digest[:8]}.json"
-    if path.is_file() and (stored := _read(path))["identity"] == identity:
+    if path.is_file() and (stored := read_sealed(path))["identity"] == identity:
         return dict(stored["diagnostics"])
     text_keys, image_keys = content_keys(prepared.catalogue)
     found = diagnose(
@@ -82,8 +81,8 @@ def diagnostics_of(
         "filled": {modality: int((~flags).sum()) for modality, flags in features.present.items()},
         "diagnostics": found, "provenance": provenance(),
     }  # fmt: skip
-    _write(path, plain(record))
-    return dict(_read(path)["diagnostics"])
+    write_sealed(path, plain(record))
+    return dict(read_sealed(path)["diagnostics"])
 
 
 def has_shared_space(features: Features) -> bool:
@@ -132,7 +131,7 @@ def read_diagnostics(track: TrackSettings, results: Path) -> pd.DataFrame:
     for name in track.datasets:
         records = []
         for path in sorted((results / track.name / name / FOLDER).glob("[!.]*.json")):
-            record = _read(path)
+            record = read_sealed(path)
             if record["identity"]["version"] != VERSION:
                 warnings.warn(f"{path}: of another version; run `lmmrec reproduce` to make it again", stacklevel=2)
                 continue
@@ -169,35 +168,3 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
 
 def _bytes_digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    cure = "delete it and run `lmmrec reproduce` again"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ResultError(f"{path}: damaged ({error}); {cure}") from None
-    if not isinstance(record, dict) or record.get("digest") != _seal(record):
-        raise ResultError(f"{path}: damaged (its content does not match its digest); {cure}")
-    return record
-
-
-def _seal(record: Mapping[str, Any]) -> str:
-    return digest({name: value for name, value in record.items() if name != "digest"})
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    """Whole or not at all: written beside its place, flushed, renamed."""
-    text = json.dumps({**record, "digest": _seal(record)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    partial = path.with_name(f".partial-{path.name}-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise ResultError(f"{path}: could not be written ({error.strerror}); free space or permissions") from None
-    finally:
-        partial.unlink(missing_ok=True)

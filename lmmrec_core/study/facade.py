@@ -14,6 +14,8 @@ from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.cases import Case, grid, parse_question
 from lmmrec_core.study.comparisons import comparisons
 from lmmrec_core.study.declared import declared_digest
+from lmmrec_core.study.diagnostics import read_diagnostics
+from lmmrec_core.study.encoder_records import read_encoder_records
 from lmmrec_core.study.places import Places, data_root, default_places
 from lmmrec_core.study.statistics import read_statistics
 from lmmrec_core.study.track import TrackSettings, read_track
@@ -56,7 +58,7 @@ class Study:
     def cases(self, question: str | int | None = None) -> tuple[Case, ...]:
         """The grid of the track, or the part a research question reads. Raises ConfigError for an unknown one."""
         asked = parse_question(question)
-        cases = grid(self.track.name, self.datasets, self.seeds)
+        cases = grid(self.track.name, self.datasets, self.seeds, self.track.ablate)
         return cases if asked is None else tuple(case for case in cases if asked in case.questions())
 
     def results(self, question: str | int | None = None) -> list[Result]:
@@ -128,6 +130,14 @@ class Study:
         if metrics is None:
             return comparisons(asked, results, self.datasets)
         return comparisons(asked, results, self.datasets, metrics)
+
+    def diagnostics(self) -> pd.DataFrame:
+        """What the track's features know by themselves, one row each, see ``study/diagnostics.py``."""
+        return read_diagnostics(self.track, self.places.results)
+
+    def encoder_records(self) -> list[dict[str, Any]]:
+        """How the track's encoders were trained: the newest record of each, see ``study/encoder_records.py``."""
+        return read_encoder_records(self.track, self.places.results)
 
     def receipt(self) -> pd.DataFrame:
         """One row per stored run of the track: what ran, with which settings, when, on what, at what cost."""

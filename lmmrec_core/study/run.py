@@ -21,15 +21,21 @@ from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import MODALITY_SETS, Case
 from lmmrec_core.study.declared import declared_digest
+from lmmrec_core.study.end_to_end import attach_encoder
+from lmmrec_core.study.features import load_features, spec_of
 from lmmrec_core.study.memory import peak_memory, reset_peak_memory
+from lmmrec_core.study.multimodal import end_to_end_settings
 from lmmrec_core.study.places import Places
-from lmmrec_core.study.prepare import Prepared, load_features, spec_of
+from lmmrec_core.study.prepare import Prepared
 from lmmrec_core.study.track import TrackSettings
+from lmmrec_core.training.feature_training import FeatureTraining
 from lmmrec_core.training.loop import Training, TrainingSettings, train
+from lmmrec_core.training.readings import EndToEndSettings
 from lmmrec_core.training.recommend import top_k
 
 # settings that say how a run is carried out, not what comes out of it
 _UNIDENTIFIED = {"checkpoint_seconds", "device", "threads"}
+_END_TO_END = "end_to_end."  # before the name of a setting of end-to-end training, among overrides
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Plan:
     training: TrainingSettings
     declared: str
     key: str
+    end_to_end: EndToEndSettings | None = None  # how the encoder is trained too, for paradigm ETE
 
 
 def resolve(
@@ -75,14 +82,29 @@ def resolve(
 def plan(
     case: Case, track: TrackSettings, prepared: Prepared, places: Places, overrides: Mapping[str, Any] | None = None
 ) -> Plan:
-    """Resolve a case and compute the key of its result (no training, no feature extraction)."""
-    model, training = resolve(track, case.model, overrides)
+    """Resolve a case and compute the key of its result (no training, no feature extraction).
+
+    ``overrides`` named ``end_to_end.NAME`` go to the training of the encoder. Under ETE a model's own trainable copies
+    of the features are left out: the encoder's features take their place.
+    """
+    given = dict(overrides or {})
+    own = {key.removeprefix(_END_TO_END): given.pop(key) for key in list(given) if key.startswith(_END_TO_END)}
+    joint: EndToEndSettings | None = None
+    if case.paradigm == "ETE":
+        joint = end_to_end_settings(track, case.encoder, own)
+        if "trainable_features" in RECOMMENDERS[case.model].Settings.model_fields:
+            given.setdefault("trainable_features", False)
+    elif own:
+        raise ConfigError(f"setting {_END_TO_END}{next(iter(own))} needs paradigm ETE")
+    model, training = resolve(track, case.model, given)
     content = None
     if RECOMMENDERS[case.model].uses_features:
         if case.encoder == "none" or not MODALITY_SETS[case.modalities]:
             raise ConfigError(f"model {case.model!r} needs content; name an encoder and modalities, for instance 'V&T'")
         content = {
-            "features": FeatureStore(places.features).key(spec_of(prepared, case.encoder, track, places)),
+            "features": FeatureStore(places.features).key(
+                spec_of(prepared, case.encoder, track, places, case.paradigm)
+            ),
             "modalities": case.modalities,
             "control": case.control,
         }
@@ -96,7 +118,9 @@ def plan(
         "paradigm": case.paradigm,
         "seed": case.seed,
     }
-    return Plan(case, model, training, declared_digest(track, case), key_of(identity))
+    if joint is not None:
+        identity["end_to_end"] = joint.model_dump(mode="json")
+    return Plan(case, model, training, declared_digest(track, case), key_of(identity), joint)
 
 
 def run_case(todo: Plan, track: TrackSettings, prepared: Prepared, places: Places, progress: bool) -> Result:
@@ -111,7 +135,8 @@ def run_case(todo: Plan, track: TrackSettings, prepared: Prepared, places: Place
     features = features_of(case, track, prepared, places, progress)
     split = prepared.split
     checkpoint = places.checkpoints / f"{todo.key}.pt"
-    model, trained = fit(todo, split, training_data(split, features), checkpoint, progress)
+    joint = attach_encoder(case, todo.end_to_end, features, prepared, track, places) if todo.end_to_end else None
+    model, trained = fit(todo, split, training_data(split, features), checkpoint, progress, joint)
     record, per_user, top_items = _measure(todo, model.scorer(), split, track, trained)
     record["data"] = {
         "name": prepared.name, "catalogue": prepared.fingerprint, "split": split.fingerprint, "rule": split.rule,
@@ -126,9 +151,16 @@ def run_case(todo: Plan, track: TrackSettings, prepared: Prepared, places: Place
 
 
 def fit(
-    todo: Plan, split: Split, data: TrainingData, checkpoint: Path, progress: bool
+    todo: Plan,
+    split: Split,
+    data: TrainingData,
+    checkpoint: Path,
+    progress: bool,
+    features: FeatureTraining | None = None,
 ) -> tuple[Recommender, Training | None]:
     """Build the recommender of a plan and train it; no Training where nothing is learnt by epochs.
+
+    ``features`` trains the item features too.
 
     Goes on from ``checkpoint`` where that is of the same plan. Raises TrainingError.
     """
@@ -138,7 +170,7 @@ def fit(
         return model, None
     return model, train(
         model, data, split, todo.training, seed=seed, validate=validation(split),
-        checkpoint=checkpoint, identity=todo.key, progress=progress,
+        checkpoint=checkpoint, identity=todo.key, progress=progress, features=features,
     )  # fmt: skip
 
 
@@ -158,7 +190,7 @@ def features_of(
     if not RECOMMENDERS[case.model].uses_features:
         return None
     modalities = MODALITY_SETS[case.modalities]
-    features = select(load_features(prepared, case.encoder, track, places, progress), modalities)
+    features = select(load_features(prepared, case.encoder, track, places, progress, case.paradigm), modalities)
     return apply_control(features, case.control, case.seed, modalities)
 
 
@@ -206,7 +238,7 @@ def _measure(
             "epochs": len(trained.history),
             "stopped": trained.stopped,
             "history": [asdict(epoch) for epoch in trained.history],
-        }
+        } | ({"features": dict(trained.notes)} if trained.notes else {})
     return record, per_user, top_items
 
 

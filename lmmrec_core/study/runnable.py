@@ -6,8 +6,7 @@ from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.cases import PARADIGMS, Case
 from lmmrec_core.study.track import TrackSettings
 
-# how an encoder of the LMM family may be trained; grows with the encoders
-AVAILABLE_PARADIGMS: frozenset[str] = frozenset({"none"})
+AVAILABLE_PARADIGMS: frozenset[str] = frozenset({"none", *PARADIGMS})
 
 
 def reason_not_run(case: Case, track: TrackSettings) -> str | None:
@@ -17,9 +16,9 @@ def reason_not_run(case: Case, track: TrackSettings) -> str | None:
     if case.model not in track.models:
         return f"track {track.name} declares no settings for {case.model}"
     if case.encoder != "none" and case.encoder not in track.encoders:
-        return f"encoder {case.encoder} is not in the package yet"
+        return f"track {track.name} declares no encoder {case.encoder}"
     if case.paradigm not in AVAILABLE_PARADIGMS:
-        return f"paradigm {case.paradigm} is not in the package yet ({', '.join(PARADIGMS)})"
+        return f"paradigm {case.paradigm} is unknown ({', '.join(PARADIGMS)})"
     return None
 
 

@@ -19,8 +19,10 @@ from tqdm import tqdm
 from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.cases import Case
+from lmmrec_core.study.diagnostics import diagnostics_of
+from lmmrec_core.study.features import load_features
 from lmmrec_core.study.places import Places
-from lmmrec_core.study.prepare import Prepared, load_features, prepare_dataset
+from lmmrec_core.study.prepare import Prepared, prepare_dataset
 from lmmrec_core.study.run import Plan, plan, run_case
 from lmmrec_core.study.statistics import store_statistics
 from lmmrec_core.study.track import TrackSettings
@@ -81,10 +83,17 @@ def _plans(
         planned = [plan(case, track, prepared, places) for case in mine]
         store = ResultStore(places.results)
         missing = [p for p in planned if not store.path_of(p.key, track.name, name, p.case.slug).is_dir()]
-        for encoder in dict.fromkeys(p.case.encoder for p in missing if p.case.encoder != "none"):
-            load_features(prepared, encoder, track, places, progress)
+        used = ((p.case.encoder, _stage(p.case.paradigm)) for p in missing if p.case.encoder != "none")
+        for encoder, stage in dict.fromkeys(used):
+            features = load_features(prepared, encoder, track, places, progress, stage)
+            diagnostics_of(prepared, features, encoder, track, places, stage=stage)
         plans += planned
     return plans
+
+
+def _stage(paradigm: str) -> str:
+    """Whose features a paradigm reads: end-to-end training starts from those of PT."""
+    return "PT" if paradigm == "ETE" else paradigm
 
 
 def _run_parallel(

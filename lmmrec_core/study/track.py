@@ -52,6 +52,9 @@ class TrackSettings(Settings):
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: EvaluationSettings = EvaluationSettings()
     seeds: tuple[int, ...]
+    ablate: dict[str, tuple[str, ...]] | None = Field(
+        None, description="multi-modal encoder → paradigms under which modalities are removed; None: all"
+    )
 
     def dataset(self, name: str) -> DatasetSettings:
         """The settings of a data set; ConfigError with the nearest name when there is none."""

@@ -25,6 +25,16 @@ def tiny_track(**changes) -> TrackSettings:
         }
     }
     values["encoders"]["baseline"]["outside_items"] = 120
+    for name in ("clip", "vlmo"):
+        entry = values["encoders"][name]
+        entry["pretrain"] = {
+            "source": "controls",
+            "items": 120,
+            "seed": 7,
+            "level_epochs": 2,
+            "tune": {"part": "heads", "keep_start": False, "epochs": 2, "batch_size": 40, "learning_rate": 0.01},
+        }
+        entry["fine_tune"] |= {"epochs": 1, "batch_size": 20}
     values["training"] = {"epochs": 4, "batch_size": 512, "learning_rate": 0.01, "patience": 4}
     return TrackSettings.build({**values, **changes}, "tiny track")
 

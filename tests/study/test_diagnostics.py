@@ -162,7 +162,7 @@ def test_nothing_half_written_stays(prepared, features, track, places, quick, mo
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(diagnostics.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ResultError, match=r"could not be written \(No space left"):
         diagnostics_of(prepared, features, "baseline", track, places)
     assert stored(places) == []

@@ -28,6 +28,7 @@ from lmmrec_core.encoders.clip.towers import (
     image_vector,
     part_names,
     text_vector,
+    through_head,
     vector_dim,
 )
 from lmmrec_core.encoders.image_rule import CLIP_MEAN, CLIP_STD, HALF, ImageRule
@@ -183,6 +184,20 @@ class CLIP:
     def part(self, name: str) -> frozenset[str]:
         """As :func:`~.towers.part_names`."""
         return part_names(self.module, name)
+
+    def below(self, modality: Modality, inputs: Tensor | Mapping[str, Tensor], part: str) -> Mapping[str, Tensor]:
+        """Cut below "heads" only, where joint vectors are pooled vectors times a map."""
+        if part != "heads" or self._vector != "joint":
+            raise ConfigError(
+                f"encoder {self.name!r}: states are kept for part 'heads' of joint vectors; set boundary: encode"
+            )
+        check_vector(self.module, "pre")
+        if isinstance(inputs, Tensor):
+            return {"pooled": image_vector(self.module, self._layout(inputs), "pre")}
+        return {"pooled": text_vector(self.module, inputs, "pre")}
+
+    def above(self, modality: Modality, states: Mapping[str, Tensor], part: str) -> Tensor:
+        return through_head(self.module, modality, states["pooled"])
 
     # -- weights we trained ----------------------------------------------------------------------------------
 

@@ -71,6 +71,17 @@ def text_vector(module: Any, tokens: Mapping[str, Tensor], vector: Vector) -> Te
     return pooled if vector == "pre" else _project(pooled, tower.text_projection)
 
 
+def through_head(module: Any, modality: Modality, pooled: Tensor) -> Tensor:
+    """A tower's vector before its projection [item, width] → the joint vector [item, dim]."""
+    if modality == "visual":
+        visual = module.visual
+        head = visual.head if isinstance(visual, TimmModel) else visual.proj
+    else:
+        tower = text_tower(module)
+        head = tower.proj if isinstance(tower, HFTextEncoder) else tower.text_projection
+    return _project(pooled, head)
+
+
 def _mean(states: Tensor, real: Tensor) -> Tensor:
     weights = real.unsqueeze(-1).to(states.dtype)
     return (states * weights).sum(dim=1) / weights.sum(dim=1)

@@ -115,15 +115,10 @@ class VLMo:
         return self.tokeniser.encode(texts, self.settings.max_text_length)
 
     def image_vectors(self, pixels: Tensor) -> Tensor:
-        rows = self.module.embed_image(self._checked_pixels(pixels))
-        inside = rows.new_ones(rows.shape[:2], dtype=torch.bool)
-        inside[:, 0] = False
-        return self._vector(rows, "imag", None, inside)
+        return self._vector("imag", *self._embedded(pixels))
 
     def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
-        ids, real = self._checked_tokens(tokens)
-        inside = real & ~_among(ids, self.tokeniser.framing)
-        return self._vector(self.module.embed_text(ids), "text", real, inside)
+        return self._vector("text", *self._embedded(tokens))
 
     # Role: TrainableEncoder
 
@@ -149,6 +144,29 @@ class VLMo:
         Raises ConfigError for an unknown part or more blocks than there are.
         """
         return part_names(self.module, name)
+
+    def below(self, modality: Modality, inputs: Tensor | Mapping[str, Tensor], part: str) -> Mapping[str, Tensor]:
+        """Cut below "heads" (vector itc) and below "top-K" with K the number of blocks with a VL expert."""
+        net, s = self.module, self.settings
+        if part == "heads" and s.vector == "itc":
+            rows, real, _ = self._embedded(inputs)
+            kind: Kind = "imag" if modality == "visual" else "text"
+            last = net.upper(net.lower(rows, kind, real), kind, real)
+            return {"cls": net.final_norm(last)[:, 0]}
+        if part == f"top-{s.depth - s.first_vl}":
+            rows, real, inside = self._embedded(inputs)
+            rows = net.lower(rows, "imag" if modality == "visual" else "text", real)
+            return {"rows": rows, "inside": inside} | ({} if real is None else {"real": real})
+        raise ConfigError(
+            f"encoder {self.name!r}: states are kept for part 'top-{s.depth - s.first_vl}', or 'heads' of vector itc; "
+            "set boundary: encode"
+        )
+
+    def above(self, modality: Modality, states: Mapping[str, Tensor], part: str) -> Tensor:
+        kind: Kind = "imag" if modality == "visual" else "text"
+        if part == "heads":
+            return self._projected(at_least_fp32(states["cls"]), kind)
+        return self._upper_vector(states["rows"], kind, states.get("real"), states["inside"])
 
     def groups(self) -> dict[str, frozenset[str]]:
         """Parameter names by place, each in one group: "embeddings", "block-0" …, "norm" (may be empty), "heads"."""
@@ -227,9 +245,21 @@ class VLMo:
             )
         )  # fmt: skip
 
-    def _vector(self, rows: Tensor, kind: Kind, real: Tensor | None, inside: Tensor) -> Tensor:
+    def _embedded(self, inputs: Tensor | Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Rows of pixels or tokens; which are real (None: all); which of them a mean is over."""
+        if isinstance(inputs, Tensor):
+            rows = self.module.embed_image(self._checked_pixels(inputs))
+            inside = rows.new_ones(rows.shape[:2], dtype=torch.bool)
+            inside[:, 0] = False
+            return rows, None, inside
+        ids, real = self._checked_tokens(inputs)
+        return self.module.embed_text(ids), real, real & ~_among(ids, self.tokeniser.framing)
+
+    def _vector(self, kind: Kind, rows: Tensor, real: Tensor | None, inside: Tensor) -> Tensor:
+        return self._upper_vector(self.module.lower(rows, kind, real), kind, real, inside)
+
+    def _upper_vector(self, boundary: Tensor, kind: Kind, real: Tensor | None, inside: Tensor) -> Tensor:
         net, vector = self.module, self.settings.vector
-        boundary = net.lower(rows, kind, real)
         last = net.upper(boundary, "vl" if vector == "itc_vl" else kind, real)
         if vector == "cls_raw":
             return at_least_fp32(last[:, 0])
@@ -239,8 +269,12 @@ class VLMo:
         if vector == "mean":
             count = inside.sum(dim=1, keepdim=True).clamp(min=1)
             return (last * inside.unsqueeze(-1)).sum(dim=1) / count
-        head = net.get_submodule(_VECTOR_HEADS[vector][kind == "imag"])
-        return functional.normalize(at_least_fp32(head(last[:, 0])), dim=1)
+        return self._projected(last[:, 0], kind)
+
+    def _projected(self, cls: Tensor, kind: Kind) -> Tensor:
+        """Row 0 → its contrastive projection of length 1."""
+        head = self.module.get_submodule(_VECTOR_HEADS[self.settings.vector][kind == "imag"])
+        return functional.normalize(at_least_fp32(head(cls)), dim=1)
 
     def _both(self, rows: Tensor, kind: Kind, real: Tensor | None) -> tuple[Tensor, Tensor]:
         """Normed rows 0: of the modality's own path, of its vision-language continuation."""

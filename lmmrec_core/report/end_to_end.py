@@ -1,0 +1,71 @@
+"""What end-to-end runs did to their encoders, from the notes that training leaves in the run record."""
+
+from collections.abc import Iterable, Mapping
+from statistics import fmean, median
+from typing import Any
+
+import pandas as pd
+
+from lmmrec_core.flow import Result
+from lmmrec_core.report.frames import case_label
+from lmmrec_core.report.html import _number
+from lmmrec_core.report.labels import dataset_name, variant
+
+ABSENT = "–"
+COLUMNS = ("runs of", "reading", "what trains", "gradient", "seeds", "encoder updates", "picture rows", "text rows")
+AGREEMENT = "cosine to exact"
+PARTS = {"all": "the whole encoder", "heads": "its heads", "lora": "low-rank factors (LoRA)"}
+CHANGES = {"visual": "picture rows", "textual": "text rows"}
+
+
+def end_to_end_listing(results: Iterable[Result]) -> pd.DataFrame:
+    """One line per data set, model and encoder, and per reading of Algorithm 1 that was run; no lines without notes.
+
+    ``encoder updates``: steps of the encoder's optimiser, mean over seeds. ``picture rows`` and ``text rows``: how far
+    the features moved, ``|now - start| / |start|`` (Frobenius), mean over seeds. Where an approximate gradient was
+    held against the exact one, ``cosine to exact`` is the median of all such measurements.
+    """
+    grouped: dict[tuple[str, str, str, str], list[Mapping[str, Any]]] = {}
+    for result in results:
+        notes = (result.record.get("training") or {}).get("features")
+        if notes:
+            case = result.case
+            label = f"{dataset_name(str(case['dataset']))}, {case_label(str(case['model']), variant(case))}"
+            key = (label, str(notes["reading"]).upper(), _what_trains(notes), _gradient(notes))
+            grouped.setdefault(key, []).append(notes)
+    rows = []
+    for key, runs in grouped.items():
+        row = dict(zip(COLUMNS, key, strict=False)) | {"seeds": len(runs), "encoder updates": _updates(runs)}
+        row |= {column: _change(runs, modality) for modality, column in CHANGES.items()}
+        cosines = [entry["cosine"] for notes in runs for entry in notes.get("against_exact", ())]
+        rows.append(row | {AGREEMENT: _number(median(cosines), None) if cosines else ABSENT})
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, AGREEMENT])
+    return frame if (frame[AGREEMENT] != ABSENT).any() else frame[list(COLUMNS)]
+
+
+def _what_trains(notes: Mapping[str, Any]) -> str:
+    if notes["reading"] == "e0":
+        return f"nobody; rows computed again: {notes['effect']}"
+    if notes["reading"] == "e1":
+        return "the feature rows"
+    part = str(notes["settings"]["part"])
+    return PARTS.get(part, f"its last blocks and heads ({part})")
+
+
+def _gradient(notes: Mapping[str, Any]) -> str:
+    """exact, none, or what makes it an approximation."""
+    if notes["reading"] == "e0":
+        return "none"
+    if notes["reading"] == "e1" or notes["settings"]["policy"] == "window":
+        return "exact"
+    return f"approximate: {notes['gradient']}"
+
+
+def _updates(runs: list[Mapping[str, Any]]) -> str:
+    counts = [float(notes["updates"]) for notes in runs if "updates" in notes]
+    return _number(fmean(counts), 0) if counts else ABSENT
+
+
+def _change(runs: list[Mapping[str, Any]], modality: str) -> str:
+    moved = [notes["feature_change"][modality] for notes in runs if modality in notes.get("feature_change", {})]
+    return _number(fmean(moved), None) if moved else ABSENT

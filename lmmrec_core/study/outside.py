@@ -1,0 +1,69 @@
+"""Items to pre-train encoders on: drawn for the controls, or a folder shown to share nothing with any catalogue."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lmmrec_core.config import digest
+from lmmrec_core.data.controls import GENERATOR_VERSION, write_outside_items
+from lmmrec_core.data.files import read_rows
+from lmmrec_core.data.folder import read_content
+from lmmrec_core.encoders.pretrain_pairs import check_disjoint, pairs_of
+from lmmrec_core.flow import Catalogue
+from lmmrec_core.study.multimodal import PretrainSettings
+from lmmrec_core.study.places import Places, require_below
+from lmmrec_core.study.prepare import write_beside
+from lmmrec_core.study.track import TrackSettings
+
+
+def outside_items(
+    settings: PretrainSettings, track: TrackSettings, places: Places, data: Path | None
+) -> tuple[Catalogue, dict[str, Any]]:
+    """The items, and what shows that they are outside.
+
+    Raises ConfigError or DataError for a folder that is not there, FeatureError naming an item of it that a catalogue
+    of the track has too, by id, title, picture file or looks.
+    """
+    if settings.source == "controls":
+        folder = outside_folder(settings, places)
+        return read_content(folder, name="outside"), {"drawn": settings.items, "seed": settings.seed}
+    folder = require_below(data, settings.path, "items to pre-train on")
+    outside = read_content(folder, name=folder.name)
+    pairs = pairs_of(outside)
+    compared = {}
+    for path in sorted({dataset.path for dataset in track.datasets.values() if dataset.path}):
+        other = require_below(data, path, path)
+        catalogue = read_content(other, name=other.name)
+        found = check_disjoint(
+            pairs, catalogue, ids=_both(_imdb_ids(folder, outside), _imdb_ids(other, catalogue)),
+            titles=(_column(folder / "items.csv", "title", outside), _column(other / "items.csv", "title", catalogue)),
+        )  # fmt: skip
+        compared[other.name] = vars(found)
+    return outside, {"items": len(pairs), "disjoint_from": compared}
+
+
+def outside_folder(settings: PretrainSettings, places: Places) -> Path:
+    """The folder of the controls' outside items, drawn into the cache when it is not there."""
+    assert settings.items is not None and settings.seed is not None  # the settings saw to it
+    items, seed = settings.items, settings.seed
+    key = digest({"items": items, "seed": seed, "generator": GENERATOR_VERSION}, 10)
+    folder = places.catalogues / f"outside-{key}"
+    if not folder.is_dir():
+        write_beside(folder, lambda partial: write_outside_items(partial / "items", seed, items))
+    return folder / "items"
+
+
+def _both(ours: Sequence[str] | None, theirs: Sequence[str] | None) -> tuple[Sequence[str], Sequence[str]] | None:
+    return None if ours is None or theirs is None else (ours, theirs)
+
+
+def _imdb_ids(folder: Path, catalogue: Catalogue) -> list[str] | None:
+    """IMDb ids in the order of the items, where the folder tells them: its own item numbers are another space."""
+    file = folder / "item_provenance.csv"
+    return _column(file, "imdb_id", catalogue) if file.is_file() else None
+
+
+def _column(file: Path, column: str, catalogue: Catalogue) -> list[str]:
+    _, rows = read_rows(file, ("item_id", column))
+    values = {cells["item_id"]: cells[column] for _, cells in rows}
+    return [values.get(item, "") for item in catalogue.item_ids]
