@@ -20,7 +20,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from measuring import ENCODERS, SEED, MadeUpItems, PeakMemory, clock, device_name, free_memory, in_own_process, now
+from measuring import (
+    ENCODERS,
+    SEED,
+    MadeUpItems,
+    PeakMemory,
+    clock,
+    device_name,
+    free_memory,
+    in_own_process,
+    now,
+    size_of,
+)
 
 from lmmrec_core.flow import Interactions, Split
 from lmmrec_core.recommenders.vbpr import VBPR
@@ -98,10 +109,6 @@ def whole_batch(data: TrainingData, rows: int, device: str) -> Batch:
     order = torch.randperm(len(data.user), generator=stream)[:rows]
     negative = torch.randint(data.n_items, (len(order),), generator=stream)
     return Batch(data.user[order].to(device), data.item[order].to(device), negative.to(device), True)
-
-
-def size_of(tensors: Any) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def measure_window(options: Options, n: int) -> dict[str, Any]:

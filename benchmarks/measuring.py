@@ -5,7 +5,7 @@ import gc
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any
@@ -119,6 +119,11 @@ def return_freed_memory() -> None:
     if hasattr(library, "mallopt"):  # glibc; its threshold otherwise grows with the arrays that were freed
         library.mallopt(_MMAP_THRESHOLD, 65_536)
         library.malloc_trim(0)
+
+
+def size_of(tensors: Iterable[Tensor]) -> int:
+    """Bytes of the values."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def free_memory(device: str) -> int:

@@ -18,7 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import ENCODERS, MadeUpItems, PeakMemory, clock, device_name, in_own_process, now, return_freed_memory
+from measuring import (
+    ENCODERS,
+    MadeUpItems,
+    PeakMemory,
+    clock,
+    device_name,
+    in_own_process,
+    now,
+    return_freed_memory,
+    size_of,
+)
 
 from lmmrec_core.encoders.clip.encoder import CLIP
 from lmmrec_core.results.provenance import provenance
@@ -107,12 +117,14 @@ def measure_memory(name: str, chunk: int, options: Options) -> dict[str, Any]:
     memory = PeakMemory(options.device)
     passes_of(items, torch.arange(chunk), options)
     activations, paths = memory.above(), towers(items.encoder).values()
+    reached = [p for p in items.module.parameters() if p.grad is not None]  # others, as VLMo's heads, have no moments
     return {
         "activation_bytes": activations,
         "activation_bytes_per_item": activations / chunk,
         "activation_bytes_per_item_by_the_rule": sum(t.kept_bytes(options.precision, as_built=False) for t in paths),
         "activation_bytes_per_item_as_built": sum(t.kept_bytes(options.precision, as_built=True) for t in paths),
-        "weights_gradients_moments_bytes": 4 * sum(p.numel() * p.element_size() for p in items.module.parameters()),
+        "parameters_with_gradient": sum(p.numel() for p in reached),
+        "weights_gradients_moments_bytes": size_of(items.module.parameters()) + 3 * size_of(reached),
         "held_bytes": memory.held,  # before the chunk; on a CPU with the interpreter and its libraries
     }
 
