@@ -28,6 +28,7 @@ from lmmrec_core.study.multimodal import end_to_end_settings
 from lmmrec_core.study.places import Places
 from lmmrec_core.study.prepare import Prepared
 from lmmrec_core.study.track import TrackSettings
+from lmmrec_core.study.trained_features import keep_trained_features
 from lmmrec_core.training.feature_training import FeatureTraining
 from lmmrec_core.training.loop import Training, TrainingSettings, train
 from lmmrec_core.training.readings import EndToEndSettings
@@ -144,6 +145,8 @@ def run_case(todo: Plan, track: TrackSettings, prepared: Prepared, places: Place
         "valid": len(split.valid), "test": len(split.test),
     }  # fmt: skip
     record["features"] = None if features is None else {"digest": features.digest, "card": dict(features.card)}
+    if todo.end_to_end and features is not None:
+        record["features"]["trained"] = keep_trained_features(todo.key, case, model, features, prepared, track, places)
     record["provenance"] = provenance(device=todo.training.device)
     store.save(case.track, case.dataset, case.slug, todo.key, record, per_user, top_items)
     checkpoint.unlink(missing_ok=True)

@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 from lmmrec_core.config import Settings
 
 _ENCODER = {"encoder_learning_rate", "encoder_weight_decay", "clip", "max_epoch_minutes"}
-_GRADIENT = {"part", "boundary", "updates_per_epoch", "policy", "kept_rows", "measure_batches", *_ENCODER}
+_WINDOW = {"updates_per_epoch", "epochs_per_update", "policy", "kept_rows", "measure_batches"}
+_GRADIENT = {"part", "boundary", *_WINDOW, *_ENCODER}
 _IGNORED = {"e0": _GRADIENT, "e1": {*_GRADIENT, "chunk", "stochastic", "precision"}}
 
 
@@ -16,6 +17,7 @@ class EndToEndSettings(Settings):
 
     ``updates_per_epoch`` encoder steps share an epoch's batches: each takes the mean gradient of its window, exactly
     (spec 5.3). "every_step" is one per batch. A model that reads features once an epoch (LATTICE) gets one in any case.
+    Where an update costs minutes, ``updates_per_epoch=1`` with ``epochs_per_update`` makes windows of whole epochs.
     ``policy`` other than "window" changes the gradient (spec 5.5) and says so in the notes. ``arm`` is for e0: the
     letter of the algorithm, or the release's side effects. Settings that a reading ignores are refused.
     """
@@ -24,6 +26,7 @@ class EndToEndSettings(Settings):
     arm: Literal["letter", "released"] = "letter"
     part: str = Field(default="all", pattern=r"^(all|heads|lora|top-[1-9]\d*)$")
     updates_per_epoch: int | Literal["every_step"] = 8
+    epochs_per_update: int = Field(default=1, ge=1)
     policy: Literal["window", "bank", "top", "sampled"] = "window"
     kept_rows: int | None = Field(default=None, ge=1)  # top, sampled; None: as many as the window's batches touch
     measure_batches: int = Field(default=0, ge=0)  # windows an epoch in which an approximation is held against exact
@@ -47,6 +50,8 @@ class EndToEndSettings(Settings):
             raise ValueError(f"reading {self.reading} does not use {', '.join(ignored)}; leave it out")
         if isinstance(self.updates_per_epoch, int) and self.updates_per_epoch < 1:
             raise ValueError("updates_per_epoch is at least 1, or 'every_step'")
+        if self.epochs_per_update > 1 and (self.updates_per_epoch != 1 or self.stochastic or self.policy == "bank"):
+            raise ValueError("epochs_per_update above 1 needs updates_per_epoch=1, and neither stochastic nor bank")
         if self.reading in ("e2", "e3") and (self.part == "all") != (self.reading == "e2"):
             raise ValueError("reading e2 trains part 'all', reading e3 'heads', 'top-K' or 'lora'")
         if self.boundary != "encode" and (self.stochastic or not self.part.startswith(("heads", "top-"))):

@@ -24,7 +24,8 @@ class Window(FeatureTraining):
     Window of n steps: F is filled chunk by chunk without gradient and put into the model as leaves; the n losses
     leave ``G = mean of dL_t/dF`` in the leaves; chunks with a row of G are encoded again with gradient and sent
     ``<Z, G>``. That is exactly d/dtheta of the mean loss of the window, the recommender's own moves held fixed, for
-    the memory of one chunk and two feature matrices. The last window of an epoch may be shorter.
+    the memory of one chunk and two feature matrices. The last window of an epoch may be shorter; with
+    ``epochs_per_update`` a window spans epochs, and features and their gradient stay between them.
 
     The encoder is in evaluation mode unless ``stochastic``; evaluation always sees evaluation-mode features. A model
     that says ``reads_batch_items_only`` has only those items encoded, one that says ``features_enter_once_per_epoch``
@@ -34,6 +35,7 @@ class Window(FeatureTraining):
     def __init__(self, encoder: ItemEncoder, settings: EndToEndSettings) -> None:
         self.source, self.settings = encoder, settings
         self.epoch, self.length, self.draws, self.updates = 0, 1, 0, 0
+        self.steps = 0  # taken in the current window
         self.filled: list[Chunk] = []  # of the current window
         self.measured: list[tuple[int, float, float]] = []  # epoch, cosine, relative error
         self.exact: Tensor | None = None
@@ -88,15 +90,16 @@ class Window(FeatureTraining):
             self.exact = self._exact_now(model, step)
 
     def after_step(self, model: Any, step: Step) -> None:
-        length = step.index % self.length + 1
-        if length < self.length and step.index + 1 < step.n_batches:
+        self.steps += 1
+        last = step.index + 1 == step.n_batches
+        if self.epoch % self.settings.epochs_per_update or not (last or step.index % self.length + 1 == self.length):
             return
         started = time.perf_counter()
-        self._update(self._gradients(length), step)
+        self._update(self._gradients(self.steps), step)
         self.seconds += time.perf_counter() - started
         if self.update_seconds is None:
-            self._guard(-(-step.n_batches // self.length))
-        self.update_seconds, self.seconds = self.seconds, 0.0
+            self._guard(-(-step.n_batches // self.length) / self.settings.epochs_per_update)
+        self.update_seconds, self.seconds, self.steps = self.seconds, 0.0, 0
 
     def end_epoch(self, model: Any, evaluated: bool) -> None:
         if evaluated:
@@ -120,6 +123,7 @@ class Window(FeatureTraining):
             "weights": self.weights(),
             "optimiser": self.optimiser.state_dict(),
             "valid": self.valid,
+            "window": (self.steps, self.touched, {m: leaf.grad for m, leaf in self.leaves.items()}),
             "sampler": self.sampler.get_state(),
             "counts": (self.draws, self.updates, self.encoder.encoded),
             "measured": self.measured,
@@ -129,6 +133,10 @@ class Window(FeatureTraining):
         self._put(state["weights"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.valid = state["valid"].clone()
+        self.steps, touched, gradients = state["window"]
+        self.touched = touched.clone()
+        for modality, leaf in self.leaves.items():
+            leaf.grad = gradients[modality]
         self.sampler.set_state(state["sampler"])
         self.draws, self.updates, self.encoder.encoded = state["counts"]
         self.measured = [tuple(entry) for entry in state["measured"]]
@@ -140,7 +148,7 @@ class Window(FeatureTraining):
             "gradient": WHAT[settings.policy],
             "settings": settings.model_dump(mode="json"),
             "trained_parameters": sum(parameter.numel() for parameter in self.trained.values()),
-            "steps_per_update": self.length,
+            "steps_per_update": self.length * self.settings.epochs_per_update,
             "updates": self.updates,
             "items_encoded": self.encoder.encoded,
             "boundary_bytes": self.kept_bytes,
@@ -264,11 +272,11 @@ class Window(FeatureTraining):
         if not parameters:
             raise TrainingError(f"no gradient reached part {self.settings.part!r} of the encoder: choose another part")
 
-    def _guard(self, updates: int) -> None:
+    def _guard(self, updates: float) -> None:
         minutes, limit = self.seconds * updates / 60, self.settings.max_epoch_minutes
         if limit is not None and minutes > limit:
             raise TrainingError(
-                f"one encoder update took {self.seconds:.1f} s, so an epoch with {updates} of them takes about "
+                f"one encoder update took {self.seconds:.1f} s, so an epoch with {updates:g} of them takes about "
                 f"{minutes:.1f} minutes, above max_epoch_minutes={limit:g}; take fewer updates_per_epoch, part 'heads' "
                 "or 'top-K', or a GPU"
             )

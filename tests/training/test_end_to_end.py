@@ -180,6 +180,8 @@ class Stop(Exception):
         ("mmgcn", {**E2, "policy": "sampled", "kept_rows": 9, "measure_batches": 1}),
         ("mmgcn", {**E2, "policy": "bank", "updates_per_epoch": "every_step"}),
         ("lattice", {**E2, "stochastic": True}),
+        ("mmgcn", {**E2, "updates_per_epoch": 1, "epochs_per_update": 3}),
+        ("vbpr", {**E2, "updates_per_epoch": 1, "epochs_per_update": 3}),
         ("vbpr", {"reading": "e1"}),
         ("mmgcl", {"reading": "e0", "arm": "released", "stochastic": True}),
     ],

@@ -189,6 +189,16 @@ def test_a_short_last_window_is_averaged_over_its_own_steps():
     assert len(window.gradients) == 2 and error(window.gradients[1], alone.gradients[0]) < 1e-4
 
 
+@pytest.mark.parametrize("name", ["vbpr", "mmgcn", "lattice"])
+def test_a_window_may_span_epochs(name):
+    models = [build(name, DATA) for _ in range(2)]
+    batches = batches_of(DATA, 3, negatives=models[0].needs_negatives)
+    window = windowed(models[0], ToyEncoder(ITEMS), batches, epochs=5, updates_per_epoch=1, epochs_per_update=2)
+    expected = whole_graph(models[1], ToyEncoder(ITEMS), batches, epochs=2)
+    assert len(window.gradients) == 2 == window.notes()["updates"] and window.notes()["steps_per_update"] == 6
+    assert error(window.gradients[0], expected) < 1e-5
+
+
 def test_the_gradient_is_clipped_by_its_global_norm():
     unclipped = windowed(build("vbpr", DATA), ToyEncoder(ITEMS), batches_of(DATA, 1)).gradients[0]
     limit = float(unclipped.norm()) / 3
@@ -246,6 +256,8 @@ def test_settings_that_contradict_each_other_are_refused():
         ({"measure_batches": 4}, "exact"),
         ({"updates_per_epoch": 0}, "at least 1"),
         ({"part": "top-0"}, "part"),
+        ({"epochs_per_update": 2}, "needs updates_per_epoch=1"),
+        ({"reading": "e1", "epochs_per_update": 2}, "does not use epochs_per_update"),
     ]:
         with pytest.raises(ConfigError, match=text):
             settings(**({"clip": 1.0} | values))

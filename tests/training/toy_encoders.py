@@ -123,33 +123,36 @@ def settings(**values) -> EndToEndSettings:
     return EndToEndSettings.build({"clip": None, **values})
 
 
-def windowed(model, encoder, batches, n_batches=None, kind=Captured, learning_rate=0.01, **values):
-    """One epoch of ``batches`` with the recommender moving; the Window, its gradients captured."""
+def windowed(model, encoder, batches, kind=Captured, learning_rate=0.01, epochs=1, **values):
+    """``epochs`` of ``batches`` with the recommender moving; the Window, its gradients captured."""
     window = kind(encoder, settings(**values))
     window.start(model, seed=1)
     optimiser, generator = Optimiser(model, learning_rate, 0.0), torch.Generator().manual_seed(9)
-    window.begin_epoch(model, 1, len(batches))
-    model.begin_epoch(1, generator)
-    for index, batch in enumerate(batches):
-        step = Step(batch, index, len(batches), generator)
-        window.before_batch(model, step)
-        optimiser.step(model.loss(batch, generator))
-        window.after_step(model, step)
+    for number in range(1, epochs + 1):
+        window.begin_epoch(model, number, len(batches))
+        model.begin_epoch(number, generator)
+        for index, batch in enumerate(batches):
+            step = Step(batch, index, len(batches), generator)
+            window.before_batch(model, step)
+            optimiser.step(model.loss(batch, generator))
+            window.after_step(model, step)
+        window.end_epoch(model, evaluated=True)
     return window
 
 
-def whole_graph(model, encoder, batches, learning_rate=0.01) -> Tensor:
+def whole_graph(model, encoder, batches, learning_rate=0.01, epochs=1) -> Tensor:
     """The slow, obvious gradient: every loss of the window through the encoder of all items, averaged."""
     encoder.module.eval().zero_grad(set_to_none=True)
     optimiser, generator = Optimiser(model, learning_rate, 0.0), torch.Generator().manual_seed(9)
     everything = torch.arange(model.n_items)
     model.features.update({m: encoder.rows(everything)[m] for m in model.features})
-    model.begin_epoch(1, generator)
-    for batch in batches:
-        rows = encoder.rows(everything)
-        model.features.update({m: rows[m] for m in model.features})
-        optimiser.step(model.loss(batch, generator))
-    return flat(encoder.module.parameters()) / len(batches)
+    for number in range(1, epochs + 1):
+        model.begin_epoch(number, generator)
+        for batch in batches:
+            rows = encoder.rows(everything)
+            model.features.update({m: rows[m] for m in model.features})
+            optimiser.step(model.loss(batch, generator))
+    return flat(encoder.module.parameters()) / (epochs * len(batches))
 
 
 def error(found: Tensor, expected: Tensor) -> float:
