@@ -18,6 +18,7 @@ from lmmrec_core.encoders.tuning.settings import TuneSettings
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Catalogue
+from lmmrec_core.study.device import device_of
 from lmmrec_core.study.encoder_records import read_encoder_records, write_encoder_record
 from lmmrec_core.study.multimodal import MultimodalSettings, Recipe, recipe_of, resolved_settings
 from lmmrec_core.study.outside import outside_folder, outside_items
@@ -103,7 +104,7 @@ def _pretrained(
         labels = read_outside(outside_folder(entry.pretrain, places))
         seed = int(entry.pretrain.seed or 0)
         record["levels"] = learn_levels(encoder, pairs, labels, entry.pretrain.level_epochs, seed, progress)
-    settings = TuneSettings.build(entry.pretrain.tune, f"encoders, {name}, pretrain, tune")
+    settings = _tune_settings(entry.pretrain.tune, track, f"encoders, {name}, pretrain, tune")
     return encoder, {**record, **_tuned(encoder, pairs, settings, path, "pt", progress)}
 
 
@@ -113,12 +114,16 @@ def _fine_tuned(
     """PT's weights tuned on the pictures and texts of the catalogue (encoders spec 5.1)."""
     encoder = trained_encoder(prepared, name, track, places, "PT", progress)
     parent = state_digest(encoder.module)
-    settings = TuneSettings.build(recipe.entry.fine_tune, f"encoders, {name}, fine_tune")
+    settings = _tune_settings(recipe.entry.fine_tune, track, f"encoders, {name}, fine_tune")
     pairs = collect_pairs(
         prepared.catalogue, encoder, items=settings.items, split=prepared.split, unreadable="missing", progress=progress
     )
     record = _tuned(encoder, pairs, settings, path, "ft", progress)
     return encoder, {**record, "parent": parent}
+
+
+def _tune_settings(declared: Mapping[str, Any], track: TrackSettings, where: str) -> TuneSettings:
+    return TuneSettings.build({"device": device_of(track), **declared}, where)
 
 
 def _tuned(

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from lmmrec_core.config import Settings, digest
 from lmmrec_core.data.controls import GENERATOR_VERSION
 from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.encoders.precision import Precision
 from lmmrec_core.encoders.tuning.settings import TuneSettings
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.study.places import Places, require_below
@@ -55,11 +56,13 @@ class MultimodalSettings(Settings):
     """One entry under ``encoders`` of a track file: an encoder of both modalities and how it is trained.
 
     ``settings`` are those of the encoder's class; a relative path there is below the data root. ``vector`` names the
-    feature where the class lets the user choose after training (VLMo).
+    feature where the class lets the user choose after training (VLMo). ``precision`` bf16: features are extracted in it
+    where a sample agrees with fp32 (encoders spec 6.2).
     """
 
     encoder: str
     settings: dict[str, Any] = Field(default_factory=dict)
+    precision: Precision = "fp32"
     pretrain: PretrainSettings | None = None
     fine_tune: dict[str, Any] = Field(default_factory=dict)
     end_to_end: dict[str, Any] = Field(default_factory=dict)

@@ -21,6 +21,7 @@ from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import MODALITY_SETS, Case
 from lmmrec_core.study.declared import declared_digest
+from lmmrec_core.study.device import device_of
 from lmmrec_core.study.end_to_end import attach_encoder
 from lmmrec_core.study.features import load_features, spec_of
 from lmmrec_core.study.memory import peak_memory, reset_peak_memory
@@ -63,7 +64,7 @@ def resolve(
         raise unknown("model", model, RECOMMENDERS)
     model_class = RECOMMENDERS[model].Settings
     declared = dict(track.models.get(model, {}))
-    trained = {**track.training, **declared.pop("training", {})}
+    trained = {"device": device_of(track), **track.training, **declared.pop("training", {})}
     for key, value in (overrides or {}).items():
         if key in model_class.model_fields and key not in TrainingSettings.model_fields:
             declared[key] = value

@@ -52,6 +52,7 @@ class TrackSettings(Settings):
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: EvaluationSettings = EvaluationSettings()
     seeds: tuple[int, ...]
+    device: str = Field("cpu", pattern=r"^(cpu|auto|cuda(:\d+)?)$", description="auto: the GPU where there is one")
     ablate: dict[str, tuple[str, ...]] | None = Field(
         None, description="multi-modal encoder → paradigms under which modalities are removed; None: all"
     )
