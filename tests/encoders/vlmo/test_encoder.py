@@ -1,11 +1,14 @@
 """VLMo in its roles: vectors, contrast, fused pass, parts, files (encoders spec 0.2, 1.8, 5.1, 5.2)."""
 
 import json
+import os
 
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch.nn import functional
 
 from lmmrec_core.encoders.extract import extract
 from lmmrec_core.encoders.tuning.roles import FusingEncoder
@@ -319,3 +322,23 @@ def test_base_plus_at_full_size_loads_and_encodes(tmp_path):
         assert encoder.word_logits(sequence, 40).shape == (1, 40, 30522)
     for mine, theirs in zip(encoder.module.parameters(), network.parameters(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+WEIGHTS = os.environ.get("LMMREC_VLMO_WEIGHTS")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not WEIGHTS, reason="needs VLMo Base Plus weights: set LMMREC_VLMO_WEIGHTS to the published file")
+def test_published_weights_know_red_from_blue():
+    """T-40: every backbone key is there, and the matching caption wins by ITC and by ITM."""
+    encoder = VLMoBasePlus(BasePlusSettings(weights=WEIGHTS))
+    pixels = encoder.preprocess_images([Image.new("RGB", (300, 300), colour) for colour in ("red", "blue")])
+    tokens = encoder.preprocess_texts(["a plain red picture", "a plain blue picture"])
+    with torch.no_grad():
+        image, text, _ = encoder.contrast(pixels, tokens)[0]
+        cosines = functional.normalize(image) @ functional.normalize(text).T
+        crossed = {name: value.flip(0) for name, value in tokens.items()}
+        right, wrong = (encoder.match_logits(encoder.fused(pixels, t)).softmax(1)[:, 1] for t in (tokens, crossed))
+    assert len(encoder.spec()["weights"]["file_sha256"]) == 64
+    assert cosines[0, 0] > cosines[0, 1] and cosines[1, 1] > cosines[1, 0]
+    assert (right > wrong).all()
