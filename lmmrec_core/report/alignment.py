@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from lmmrec_core.errors import unknown
 from lmmrec_core.report import figures
 from lmmrec_core.report.html import _number
-from lmmrec_core.report.labels import ENCODER_NAMES, dataset_name
+from lmmrec_core.report.labels import ENCODER_NAMES, dataset_name, model_name
 
 ABSENT = "–"  # the measure does not apply, for instance a gap without a shared space
 MEASURES: dict[str, str] = {
@@ -48,7 +48,7 @@ CHANCE: dict[str, str | float] = {  # a column, or the level itself
 def alignment_listing(
     diagnostics: pd.DataFrame, measures: Mapping[str, str] = MEASURES, digits: int | None = None
 ) -> pd.DataFrame:
-    """One line per data set, encoder and stage (the newest features of each); cells like "0.0155 [0.0140, 0.0171]".
+    """One line per data set, encoder and stage (the newest features of each; under ETE each recommender's); cells like "0.0155 [0.0140, 0.0171]".
 
     ``measures``: dotted name → heading. ``digits`` decimals, by default three significant digits. A heading whose
     measure no row has is left out; a dash marks a cell to which the measure does not apply.
@@ -107,8 +107,9 @@ def latest(diagnostics: pd.DataFrame) -> pd.DataFrame:
 
 
 def _stage_label(row: Mapping[Any, Any]) -> str:
-    encoder, stage = str(row["encoder"]), str(row["stage"])
-    return ENCODER_NAMES.get(encoder, encoder) + ("" if stage == "none" else f"-{stage}")
+    encoder, (stage, _, model) = str(row["encoder"]), str(row["stage"]).partition("+")
+    named = ENCODER_NAMES.get(encoder, encoder) + ("" if stage == "none" else f"-{stage}")
+    return f"{named} with {model_name(model)}" if model else named
 
 
 def _cell(row: Mapping[Any, Any], name: str, digits: int | None) -> str:

@@ -45,6 +45,13 @@ def test_cells_are_the_value_and_its_interval(diagnostics: pd.DataFrame) -> None
     assert alignment_listing(diagnostics, digits=2)[MEASURES[MEASURE]].tolist()[0] == "0.02 [0.01, 0.03]"
 
 
+def test_features_of_end_to_end_training_name_their_recommender() -> None:
+    rows = pd.DataFrame([row(encoder="clip", stage="ETE+vbpr"), row(encoder="clip", stage="ETE+lattice")])
+    assert alignment_listing(rows)["features"].tolist() == [
+        "ML-sparse, CLIP-ETE with VBPR", "ML-sparse, CLIP-ETE with LATTICE"
+    ]  # fmt: skip
+
+
 def test_negative_numbers_have_a_minus_sign(diagnostics: pd.DataFrame) -> None:
     changed = diagnostics.assign(**{MEASURE: -0.5, f"{MEASURE}.low": -0.6, f"{MEASURE}.high": -0.4})
     assert alignment_listing(changed)[MEASURES[MEASURE]][0] == "−0.5 [−0.6, −0.4]"

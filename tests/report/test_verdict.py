@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from lmmrec_core.report.changes import PLANNED, planned
-from lmmrec_core.report.planted import agrees, planted_listing, planted_verdict
+from lmmrec_core.report.planted import PLANTED_TRAINING, agrees, planted_listing, planted_verdict
 from lmmrec_core.report.published import DATASETS, MODELS
 from lmmrec_core.report.statistics import data_verdict, density_check
 from lmmrec_core.report.verdict import judge, judge_all, judged_listing, overall, verdict
@@ -140,6 +140,23 @@ def test_a_control_that_was_not_run_is_not_found_either() -> None:
     assert planted_verdict(pd.DataFrame(_planted()[:2]), KINDS).status == "not run"
     assert planted_verdict(NONE, KINDS).counts["not run"] == 3
     assert planted_listing(NONE).empty
+
+
+def test_planted_answers_of_training_are_asked_of_the_model_they_were_planted_for() -> None:
+    def step(model: str, a: str, b: str, **fields: object) -> dict[str, object]:
+        sides = {"a": f"{model} clip {a} V&T", "b": f"{model} clip {b} V&T"}
+        return comparison(model=model, pair=f"clip {a} - {b}", **sides, **fields)
+
+    rows = [
+        step("vbpr", "ETE", "FT"),
+        step("lattice", "ETE", "FT", p_holm=0.9),  # nothing was planted for it
+        step("vbpr", "FT", "PT", dataset="null", p_holm=0.9),
+        step("lattice", "ETE", "FT", dataset="null", p_holm=0.001),
+    ]
+    listed = planted_listing(pd.DataFrame(rows), expectations=PLANTED_TRAINING)
+    assert sorted(listed["answer"]) == ["found", "found", "not found"]
+    found = planted_verdict(pd.DataFrame(rows), KINDS, expectations=PLANTED_TRAINING)
+    assert found.counts == {"found": 1, "not found": 1, "not run": 0}
 
 
 def test_other_tracks_have_no_planted_answer() -> None:

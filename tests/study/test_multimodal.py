@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 
+from lmmrec_core.encoders.store import FeatureStore
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.declared import declared_digest
+from lmmrec_core.study.diagnostics import read_diagnostics
 from lmmrec_core.study.encoder_records import read_encoder_records
 from lmmrec_core.study.encoder_weights import trained_encoder
 from lmmrec_core.study.features import load_features
@@ -132,6 +134,27 @@ def test_the_readings_can_be_chosen_and_are_other_runs(track, prepared, tiny_pla
         plan(case_of(paradigm="PT"), track, prepared, places, {"end_to_end.chunk": 3})
     with pytest.raises(ConfigError, match="chunck"):
         plan(case, track, prepared, places, {"end_to_end.chunck": 3})
+
+
+def test_the_features_of_the_best_epoch_are_kept_and_diagnosed(track, prepared, tiny_places, tmp_path):
+    places = Places(results=tmp_path / "results", cache=tiny_places.cache)
+    start = load_features(prepared, "clip", track, places, False, "PT")
+    kept = {}
+    for model, seed in (("vbpr", track.seeds[0]), ("vbpr", 99), ("lattice", track.seeds[0])):
+        case = case_of(model, "clip", "ETE", seed=seed)
+        trained = run_case(plan(case, track, prepared, places), track, prepared, places, False).record["features"]
+        spec = {
+            "stage": "ete", "run": trained["trained"]["run"], "recommender": model, "seed": seed, "encoder": "clip",
+            "parent": start.digest,
+        }  # fmt: skip
+        features = FeatureStore(places.features).load(trained["trained"]["key"], spec)
+        assert features is not None and features.digest == trained["trained"]["digest"]
+        assert {m: f.shape for m, f in features.matrices.items()} == {m: f.shape for m, f in start.matrices.items()}
+        kept[model, seed] = features.digest
+    assert len({start.digest, *kept.values()}) == 4
+    rows = read_diagnostics(track, places.results)
+    found = {(row["stage"], row["digest"]) for row in rows.to_dict("records")}
+    assert found == {(f"ETE+{model}", kept[model, track.seeds[0]]) for model in ("vbpr", "lattice")}
 
 
 def test_own_copies_of_features_give_way_to_the_encoder(track, prepared, tiny_places):
