@@ -48,7 +48,9 @@ CHANCE: dict[str, str | float] = {  # a column, or the level itself
 def alignment_listing(
     diagnostics: pd.DataFrame, measures: Mapping[str, str] = MEASURES, digits: int | None = None
 ) -> pd.DataFrame:
-    """One line per data set, encoder and stage (the newest features of each; under ETE each recommender's); cells like "0.0155 [0.0140, 0.0171]".
+    """One line per data set, encoder and stage (the newest features of each, under ETE of each recommender).
+
+    Cells are like "0.0155 [0.0140, 0.0171]".
 
     ``measures``: dotted name → heading. ``digits`` decimals, by default three significant digits. A heading whose
     measure no row has is left out; a dash marks a cell to which the measure does not apply.

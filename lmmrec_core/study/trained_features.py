@@ -15,7 +15,7 @@ from lmmrec_core.study.track import TrackSettings
 def keep_trained_features(
     run: str, case: Case, model: Any, start: Features, prepared: Prepared, track: TrackSettings, places: Places
 ) -> dict[str, str]:
-    """Store the features of a trained recommender's best epoch; gives their ``key`` in the store, ``digest`` and ``run``.
+    """Store the features of a trained recommender's best epoch; gives ``key`` in the store, ``digest``, ``run``.
 
     ``run``: key of the run, part of theirs: under ETE every recommender and seed ends with features of its own.
     ``start``: those it began with. With both modalities as they are, the track's first seed is diagnosed too, as
