@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lmmrec_core.encoders.pictures import read_picture
+from lmmrec_core.encoders.pixel_store import PixelStore
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Catalogue, Features, Modality
@@ -26,7 +27,7 @@ _CHUNK = 32  # items preprocessed, or passed through the frozen part, at a time
 class ItemContent:
     """Preprocessed pictures and texts of all items; items without content have zeros or an empty text."""
 
-    pixels: Tensor | None  # [item, ...]
+    pixels: PixelStore | None
     tokens: Mapping[str, Tensor] | None  # [item, length]
     present: Mapping[Modality, Tensor]  # bool [item]
     frozen: dict[tuple[str, str, Modality], dict[str, Tensor]] = field(default_factory=dict)
@@ -35,7 +36,7 @@ class ItemContent:
         """What an encoder takes for these items; columns that are padding for all of them are cut."""
         if modality == "visual":
             assert self.pixels is not None
-            return self.pixels[items].float().to(device)
+            return self.pixels.rows(items.cpu()).to(device)
         assert self.tokens is not None
         tokens = {name: value[items] for name, value in self.tokens.items()}
         mask = tokens.get("attention_mask")
@@ -51,7 +52,8 @@ def item_content(encoder: Encoder, catalogue: Catalogue, features: Features, pro
     Raises FeatureError for a picture that cannot be read.
     """
     present = {modality: torch.from_numpy(np.array(flags)) for modality, flags in features.present.items()}
-    pixels = tokens = None
+    pixels: PixelStore | None = None
+    tokens: dict[str, Tensor] | None = None
     if "visual" in features.matrices:
         pixels = _read_pixels(encoder, catalogue, present["visual"], progress)
     if "textual" in features.matrices:
@@ -59,8 +61,8 @@ def item_content(encoder: Encoder, catalogue: Catalogue, features: Features, pro
     return ItemContent(pixels, tokens, present)
 
 
-def _read_pixels(encoder: Encoder, catalogue: Catalogue, present: Tensor, progress: bool) -> Tensor:
-    kept: Tensor | None = None
+def _read_pixels(encoder: Encoder, catalogue: Catalogue, present: Tensor, progress: bool) -> PixelStore:
+    kept = PixelStore(catalogue.n_items)
     todo = present.nonzero().flatten().tolist()
     bar = tqdm(total=len(todo), desc=f"{catalogue.name}: pictures for {encoder.name}", disable=not progress)
     with bar:
@@ -72,12 +74,9 @@ def _read_pixels(encoder: Encoder, catalogue: Catalogue, present: Tensor, progre
                 if path is None:
                     raise FeatureError(f"item {catalogue.item_ids[i]!r} has no picture; extract its features again")
                 pictures.append(read_picture(path, catalogue.item_ids[i]))
-            values = encoder.preprocess_images(pictures).detach()
-            if kept is None:
-                kept = torch.zeros(catalogue.n_items, *values.shape[1:])
-            kept[items] = values
+            kept.put(torch.tensor(items), encoder.preprocess_images(pictures))
             bar.update(len(items))
-    if kept is None:
+    if not todo:
         raise FeatureError(f"{catalogue.name}: no item has a picture; train with texts alone")
     return kept
 
