@@ -136,7 +136,8 @@ def windowed(model, encoder, batches, kind=Captured, learning_rate=0.01, epochs=
             window.before_batch(model, step)
             optimiser.step(model.loss(batch, generator))
             window.after_step(model, step)
-        window.end_epoch(model, evaluated=True)
+        if number < epochs:
+            window.end_epoch(model, evaluated=True)
     return window
 
 
