@@ -19,7 +19,7 @@ from lmmrec_core.config import digest
 from lmmrec_core.encoders.content import check_matrix, make_features
 from lmmrec_core.encoders.missing import check_rule, fill_missing
 from lmmrec_core.encoders.pictures import read_picture
-from lmmrec_core.encoders.precision import PRECISIONS, Precision, compare, sample_of
+from lmmrec_core.encoders.precision import PRECISIONS, Precision, compare, sample_of, with_precision
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, BoolArray, Catalogue, Features, Float32Array, IntArray, Modality
 from lmmrec_core.roles import Encoder
@@ -51,7 +51,7 @@ def feature_spec(
         },
         "missing": {"rule": missing, "unreadable": unreadable},
     }
-    return spec if precision == "fp32" else {**spec, "precision": precision}
+    return with_precision(spec, precision)
 
 
 def extract(

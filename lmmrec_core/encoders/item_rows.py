@@ -62,8 +62,10 @@ def item_content(encoder: Encoder, catalogue: Catalogue, features: Features, pro
 
 
 def _read_pixels(encoder: Encoder, catalogue: Catalogue, present: Tensor, progress: bool) -> PixelStore:
-    kept = PixelStore(catalogue.n_items)
     todo = present.nonzero().flatten().tolist()
+    if not todo:
+        raise FeatureError(f"{catalogue.name}: no item has a picture; train with texts alone")
+    kept = PixelStore(catalogue.n_items)
     bar = tqdm(total=len(todo), desc=f"{catalogue.name}: pictures for {encoder.name}", disable=not progress)
     with bar:
         for start in range(0, len(todo), _CHUNK):
@@ -76,8 +78,6 @@ def _read_pixels(encoder: Encoder, catalogue: Catalogue, present: Tensor, progre
                 pictures.append(read_picture(path, catalogue.item_ids[i]))
             kept.put(torch.tensor(items), encoder.preprocess_images(pictures))
             bar.update(len(items))
-    if not todo:
-        raise FeatureError(f"{catalogue.name}: no item has a picture; train with texts alone")
     return kept
 
 

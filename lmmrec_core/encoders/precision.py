@@ -12,6 +12,11 @@ SAMPLE = 512  # items encoded in both precisions
 LEAST_COSINE, LEAST_OVERLAP, NEIGHBOURS = 0.995, 0.97, 10
 
 
+def with_precision(spec: dict[str, Any], precision: Precision) -> dict[str, Any]:
+    """A spec of features with the precision asked for; fp32, the default, is not written."""
+    return spec if precision == "fp32" else {**spec, "precision": precision}
+
+
 def sample_of(items: IntArray) -> IntArray:
     """At most :data:`SAMPLE` of ``items``, the same ones every time, ascending."""
     ordered = np.sort(items)

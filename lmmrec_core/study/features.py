@@ -7,14 +7,14 @@ from typing import Any
 from lmmrec_core.config import digest
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.extract import extract, feature_spec
-from lmmrec_core.encoders.precision import Precision
+from lmmrec_core.encoders.precision import Precision, with_precision
 from lmmrec_core.encoders.store import FeatureStore, ready_features
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, Catalogue, Features, Modality
 from lmmrec_core.roles import Encoder
 from lmmrec_core.study.device import device_of
 from lmmrec_core.study.encoder_weights import trained_encoder
-from lmmrec_core.study.multimodal import MultimodalSettings, is_multimodal, recipe_of
+from lmmrec_core.study.multimodal import is_multimodal, read_entry, recipe_of
 from lmmrec_core.study.places import Places
 from lmmrec_core.study.prepare import Prepared, write_beside
 from lmmrec_core.study.track import TrackSettings
@@ -28,10 +28,12 @@ def load_features(
     Raises ConfigError for an encoder the track does not have, FeatureError for features that cannot be used.
     """
     members = _entry(encoder, track)
-    catalogue, precision = prepared.catalogue, _precision(members)
+    catalogue = prepared.catalogue
+    precision: Precision = "fp32"
     if _brings_its_own(catalogue, track, encoder):
         return ready_features(catalogue, track.missing)
     if is_multimodal(members):
+        precision = read_entry(track, encoder).precision
         both = trained_encoder(prepared, encoder, track, places, paradigm, progress)
         encoders: dict[Modality, Encoder] = {m: both for m in both.modalities}
     else:
@@ -75,8 +77,7 @@ def _spec_of(prepared: Prepared, encoder: str, track_json: str, places: Places, 
         items = {"fingerprint": prepared.fingerprint, "order": digest(list(catalogue.item_ids))}
         recipe = recipe_of(track, encoder, paradigm, places, prepared.data, items)
         spec = {"recipe": dict(recipe.values), "items": items, "missing": track.missing}
-        precision = _precision(members)
-        return spec if precision == "fp32" else {**spec, "precision": precision}
+        return with_precision(spec, recipe.entry.precision)
     ready = [m for m in MODALITIES if members.get(m) == "ready"]
     spec = feature_spec(
         build_encoders(members, places, progress=False),
@@ -85,10 +86,6 @@ def _spec_of(prepared: Prepared, encoder: str, track_json: str, places: Places, 
         missing=track.missing,
     )
     return {**spec, "ready": ready_features(catalogue, track.missing).digest} if ready else spec
-
-
-def _precision(members: Mapping[str, Any]) -> Precision:
-    return MultimodalSettings.build(members, "encoders").precision if is_multimodal(members) else "fp32"
 
 
 def _entry(encoder: str, track: TrackSettings) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from lmmrec_core.study.track import TrackSettings
 def keep_trained_features(
     run: str, case: Case, model: Any, start: Features, prepared: Prepared, track: TrackSettings, places: Places
 ) -> dict[str, str]:
-    """Store the features of a trained recommender's best epoch; gives ``key`` in the store, ``digest``, ``run``.
+    """Store the features of a trained recommender's best epoch; gives their ``key`` in the store and ``digest``.
 
     ``run``: key of the run, part of theirs: under ETE every recommender and seed ends with features of its own.
     ``start``: those it began with. With both modalities as they are, the track's first seed is diagnosed too, as
@@ -33,4 +33,4 @@ def keep_trained_features(
     plain = case.modalities == "V&T" and case.control == "none"
     if plain and case.seed == track.seeds[0] and features.digest != start.digest:
         diagnostics_of(prepared, features, case.encoder, track, places, stage=f"ETE+{case.model}")
-    return {"key": key, "digest": features.digest, "run": run}
+    return {"key": key, "digest": features.digest}

@@ -142,9 +142,10 @@ def test_the_features_of_the_best_epoch_are_kept_and_diagnosed(track, prepared, 
     kept = {}
     for model, seed in (("vbpr", track.seeds[0]), ("vbpr", 99), ("lattice", track.seeds[0])):
         case = case_of(model, "clip", "ETE", seed=seed)
-        trained = run_case(plan(case, track, prepared, places), track, prepared, places, False).record["features"]
+        todo = plan(case, track, prepared, places)
+        trained = run_case(todo, track, prepared, places, False).record["features"]
         spec = {
-            "stage": "ete", "run": trained["trained"]["run"], "recommender": model, "seed": seed, "encoder": "clip",
+            "stage": "ete", "run": todo.key, "recommender": model, "seed": seed, "encoder": "clip",
             "parent": start.digest,
         }  # fmt: skip
         features = FeatureStore(places.features).load(trained["trained"]["key"], spec)
