@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 
@@ -57,7 +58,34 @@ def info_nce(
 ) -> Float[Tensor, ""]:
     """In-batch contrast, row direction only: row b of ``key`` is the match of row b of ``query``, the others are not.
 
-    Rows are used as they come; normalise them first where cosines are meant.
+    Rows are used as they come; normalise them first where cosines are meant. Equal to ``cross_entropy`` of the logits
+    ``query @ key.T / temperature`` with the diagonal as classes, at half the passes over the batch × batch matrix.
     """
-    logits = query @ key.T / temperature
-    return functional.cross_entropy(logits, torch.arange(len(query), device=query.device))
+    return _InBatch.apply(query / temperature, key)
+
+
+class _InBatch(torch.autograd.Function):
+    """Mean of ``log sum_j exp(q_b . k_j) - q_b . k_b``.
+
+    With P the row softmax, ``dq = (P k - k) / B`` and ``dk = (P' q - q) / B``.
+    P is kept as exponentials and row sums; the sums divide the narrow matrices instead.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor) -> Tensor:
+        logits = query @ key.T
+        match = logits.diagonal().clone()
+        top = logits.amax(1, keepdim=True)
+        exponentials = logits.sub_(top).exp_()
+        total = exponentials.sum(1, keepdim=True)
+        ctx.save_for_backward(query, key, exponentials, total)
+        return (total.log() + top).squeeze(1).sub_(match).mean()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        query, key, exponentials, total = ctx.saved_tensors
+        scale = gradients[0] / len(query)
+        to_query = (exponentials @ key).div_(total).sub_(key).mul_(scale) if ctx.needs_input_grad[0] else None
+        to_key = (exponentials.T @ (query / total)).sub_(query).mul_(scale) if ctx.needs_input_grad[1] else None
+        return to_query, to_key

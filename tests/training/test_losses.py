@@ -49,3 +49,19 @@ def test_gradient_of_the_norm_is_a_unit_direction_and_zero_at_zero():
     (2 * reg_norm(zero, block)).backward()
     torch.testing.assert_close(block.grad, 2 * block.detach() / block.detach().norm() / 3)
     assert not zero.grad.any()
+
+
+@pytest.mark.parametrize("spread", [1.0, 300.0])
+def test_info_nce_and_its_gradients_are_those_of_cross_entropy(spread):
+    generator = torch.Generator().manual_seed(3)
+    query, key = (spread * torch.randn(7, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    query.requires_grad_()
+    key.requires_grad_()
+    plain = torch.nn.functional.cross_entropy(query @ key.T / 0.3, torch.arange(7))
+    ours = info_nce(query, key, 0.3)
+    torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12)
+    wanted = torch.autograd.grad(3 * plain, [query, key])
+    for found, right in zip(torch.autograd.grad(3 * ours, [query, key]), wanted, strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-10, atol=1e-10)
+    (alone,) = torch.autograd.grad(info_nce(query.detach(), key, 0.3), [key])
+    torch.testing.assert_close(3 * alone, wanted[1], rtol=1e-10, atol=1e-10)
