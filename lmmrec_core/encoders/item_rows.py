@@ -6,6 +6,7 @@ them is computed once per encoder and shared too.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -121,11 +122,11 @@ class CatalogueRows:
 
     def rows_from(self, states: Mapping[str, Tensor], part: str) -> Mapping[Modality, Tensor]:
         """The rest of the way; gradients flow into ``part``."""
-        assert isinstance(self.encoder, CutEncoder)  # boundary() came first
+        encoder = cast(CutEncoder, self.encoder)  # boundary() saw to it
         rows: dict[Modality, Tensor] = {}
         for modality in self.given:
             own = {k.removeprefix(f"{modality}."): v for k, v in states.items() if k.startswith(f"{modality}.")}
-            rows[modality] = self._filled(modality, self.encoder.above(modality, own, part), states["item"])
+            rows[modality] = self._filled(modality, encoder.above(modality, own, part), states["item"])
         return rows
 
     def _filled(self, modality: Modality, vectors: Tensor, items: Tensor) -> Tensor:

@@ -41,6 +41,8 @@ class ChunkedEncoder:
         self.device, self.precision = first.device, precision
         self.module.to(self.device)
         self.encoded = 0  # items, gradient or not: the cost
+        self.layers = list(self.module.modules())
+        self.mode: bool | None = None  # train mode or not, once checked
 
     def check(self, chunk: int, stochastic: bool) -> None:
         """Encode the first chunk twice and compare; also in train mode when that is what is asked for."""
@@ -101,8 +103,12 @@ class ChunkedEncoder:
         return rows
 
     def _mode(self, train: bool) -> None:
+        """Nothing to do for most chunks: setting the mode layer by layer costs more than a small chunk itself."""
+        if self.mode is train and all(layer.training is train for layer in self.layers):
+            return
         self.module.train(train)
         refuse_batch_statistics(self.module)
+        self.mode = train
 
 
 @contextmanager

@@ -119,7 +119,7 @@ def test_end_to_end_reaches_the_encoder_under_every_recommender(model, encoder, 
 def test_the_readings_can_be_chosen_and_are_other_runs(track, prepared, tiny_places, tmp_path):
     places = Places(results=tmp_path / "results", cache=tiny_places.cache)
     case, keys, found = case_of("vbpr", "clip", "ETE"), set(), {}
-    off = {"boundary": "encode", "updates_per_epoch": 8, "encoder_learning_rate": 1e-5, "part": "all"}
+    off = {"boundary": "encode", "updates_per_epoch": 8, "chunk": 64, "encoder_learning_rate": 1e-5, "part": "all"}
     for reading, values in (("e0", off), ("e1", off), ("e2", E2), ("lora", {**E2, "reading": "e3", "part": "lora"})):
         overrides = {f"end_to_end.{key}": value for key, value in {**values, "reading": reading}.items()}
         if reading == "lora":
