@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -165,26 +166,12 @@ class ResultStore:
         """Read and check run.json of a run folder. Raises ResultError naming file and cure."""
         file = Path(path) / RECORD
         try:
-            data = json.loads(file.read_text(encoding="utf-8"))
+            state = file.stat()
         except FileNotFoundError:
             raise _damaged(file, "missing") from None
         except OSError as error:
             raise ResultError(f"{file}: cannot be read ({error.strerror}); allow reading it") from None
-        except ValueError as error:  # neither UTF-8 nor JSON
-            raise _damaged(file, f"not valid JSON ({error})") from None
-        schema = data.get("schema") if isinstance(data, dict) else None
-        if not isinstance(schema, int):
-            raise _damaged(file, "no run record")
-        if schema != SCHEMA:
-            raise ResultError(
-                f"{file}: written with schema {schema}, this version reads {SCHEMA}; "
-                f"use the version that wrote it, or delete the folder and run again"
-            )
-        if data.get("digest") != digest({name: value for name, value in data.items() if name != "digest"}):
-            raise _damaged(file, "its content does not match its digest (edited by hand?)")
-        if not str(file.parent.name).endswith(f"-{data['key']}"):
-            raise _damaged(file, f"it holds the run {data['key']}, not the one its folder is named after")
-        return Record(Path(path), data)
+        return _read_record(Path(path), (state.st_ino, state.st_mtime_ns, state.st_size))
 
     def _folders(self, tracks: Any, datasets: Any) -> list[Path]:
         found: list[Path] = []
@@ -192,6 +179,33 @@ class ResultStore:
             for dataset in datasets:
                 found += self.root.glob(f"{track}/{dataset}/*-????????????????")
         return sorted(p for p in set(found) if _FOLDER.fullmatch(p.name) and p.name[0] != "." and p.is_dir())
+
+
+@lru_cache(maxsize=4096)  # a page of the book asks for the same records several times
+def _read_record(path: Path, state: tuple[int, int, int]) -> Record:
+    """``state`` tells one content of the file from another."""
+    file = path / RECORD
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _damaged(file, "missing") from None
+    except OSError as error:
+        raise ResultError(f"{file}: cannot be read ({error.strerror}); allow reading it") from None
+    except ValueError as error:  # neither UTF-8 nor JSON
+        raise _damaged(file, f"not valid JSON ({error})") from None
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if not isinstance(schema, int):
+        raise _damaged(file, "no run record")
+    if schema != SCHEMA:
+        raise ResultError(
+            f"{file}: written with schema {schema}, this version reads {SCHEMA}; "
+            f"use the version that wrote it, or delete the folder and run again"
+        )
+    if data.get("digest") != digest({name: value for name, value in data.items() if name != "digest"}):
+        raise _damaged(file, "its content does not match its digest (edited by hand?)")
+    if not str(file.parent.name).endswith(f"-{data['key']}"):
+        raise _damaged(file, f"it holds the run {data['key']}, not the one its folder is named after")
+    return Record(path, data)
 
 
 def _complete(record: Mapping[str, Any], track: str, dataset: str, key: str) -> dict[str, Any]:

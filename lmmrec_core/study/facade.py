@@ -123,13 +123,18 @@ class Study:
                     widths[record.case["dataset"], modality] = int(entry["dim"])
         return widths
 
-    def comparisons(self, question: str, metrics: Sequence[str] | None = None) -> pd.DataFrame:
-        """The planned comparisons of a question with both sides measured (see ``study/comparisons.py``)."""
+    def comparisons(
+        self, question: str, metrics: Sequence[str] | None = None, results: Sequence[Result] | None = None
+    ) -> pd.DataFrame:
+        """The planned comparisons of a question with both sides measured (see ``study/comparisons.py``).
+
+        ``results``: the question's, where they were read already.
+        """
         asked = parse_question(question) or ""
-        results = self.results(asked)
+        found = self.results(asked) if results is None else results
         if metrics is None:
-            return comparisons(asked, results, self.datasets)
-        return comparisons(asked, results, self.datasets, metrics)
+            return comparisons(asked, found, self.datasets)
+        return comparisons(asked, found, self.datasets, metrics)
 
     def diagnostics(self) -> pd.DataFrame:
         """What the track's features know by themselves, one row each, see ``study/diagnostics.py``."""
