@@ -6,6 +6,8 @@ seed and the name only, so they are the same on every machine and in every proce
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,3 +32,16 @@ def torch_stream(seed: int, name: str, device: str = "cpu") -> "torch.Generator"
     import torch
 
     return torch.Generator(device=device).manual_seed(derive(seed, name))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums in one order on every machine, however many cores or processes: small networks come out alike."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lmmrec_core.encoders.tuning.settings import TuneSettings
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Catalogue
+from lmmrec_core.seeds import one_thread
 from lmmrec_core.study.device import device_of
 from lmmrec_core.study.encoder_records import read_encoder_records, write_encoder_record
 from lmmrec_core.study.multimodal import MultimodalSettings, Recipe, recipe_of, resolved_settings
@@ -48,7 +50,8 @@ def trained_encoder(
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         make = _pretrained if recipe.stage == "PT" else _fine_tuned
-        encoder, record = make(recipe, path, prepared, name, track, places, progress)
+        with one_thread() if recipe.entry.encoder in _FROM_SCRATCH else nullcontext():
+            encoder, record = make(recipe, path, prepared, name, track, places, progress)
         record = {**record, "recipe": recipe.key, "weights": state_digest(encoder.module)}
         _note_of(path).write_text(json.dumps(record), encoding="utf-8")
         encoder.save(path)

@@ -12,6 +12,7 @@ from lmmrec_core.encoders.store import FeatureStore, ready_features
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, Catalogue, Features, Modality
 from lmmrec_core.roles import Encoder
+from lmmrec_core.seeds import one_thread
 from lmmrec_core.study.device import device_of
 from lmmrec_core.study.encoder_weights import trained_encoder
 from lmmrec_core.study.multimodal import is_multimodal, read_entry, recipe_of
@@ -57,6 +58,20 @@ def load_features(
         ),
     )
     return _with_ready(features, ready_features(catalogue, track.missing), ready) if ready else features
+
+
+def make_shared_weights(prepared: Prepared, encoder: str, track: TrackSettings, places: Places, progress: bool) -> None:
+    """Train what all data sets of a track share of an encoder: before features are made in several processes at once.
+
+    Raises as :func:`load_features`.
+    """
+    members = _entry(encoder, track)
+    if _brings_its_own(prepared.catalogue, track, encoder):
+        return
+    if is_multimodal(members):
+        trained_encoder(prepared, encoder, track, places, "PT", progress)
+    else:
+        build_encoders(members, places, progress)
 
 
 def spec_of(
@@ -146,7 +161,8 @@ def _light_encoders(n_items: int, seed: int, places: Places, progress: bool) -> 
 
         def make(partial: Any) -> None:
             write_outside_items(partial / "outside", seed, n_items)
-            image, text = train_light(partial / "outside", seed, progress=progress)
+            with one_thread():
+                image, text = train_light(partial / "outside", seed, progress=progress)
             image.save(partial / "light-cnn.safetensors")
             text.save(partial / "light-text.safetensors")
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from tqdm import tqdm
@@ -19,12 +18,9 @@ from tqdm import tqdm
 from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.diagnostics import diagnostics_of
-from lmmrec_core.study.features import load_features
 from lmmrec_core.study.places import Places
-from lmmrec_core.study.prepare import Prepared, prepare_dataset
-from lmmrec_core.study.run import Plan, plan, run_case
-from lmmrec_core.study.statistics import store_statistics
+from lmmrec_core.study.planning import plan_all, prepared_of
+from lmmrec_core.study.run import Plan, run_case
 from lmmrec_core.study.track import TrackSettings
 
 
@@ -47,7 +43,7 @@ def run_cases(
     """
     if jobs < 1:
         raise ConfigError(f"JOBS={jobs}: at least one process is needed; write JOBS=2")
-    plans = _plans(cases, track, places, data, progress)
+    plans = _planned(cases, track, places, data, jobs, progress)
     todo, damaged = _sort_out(plans, ResultStore(places.results))
     before = len(plans) - len(todo) - len(damaged)
     if not todo:
@@ -71,40 +67,34 @@ def _sort_out(plans: list[Plan], store: ResultStore) -> tuple[list[Plan], list[t
     return todo, damaged
 
 
-def _plans(
-    cases: Sequence[Case], track: TrackSettings, places: Places, data: Path | None, progress: bool
+def _planned(
+    cases: Sequence[Case], track: TrackSettings, places: Places, data: Path | None, jobs: int, progress: bool
 ) -> list[Plan]:
-    """Prepare each data set once, extract its features here (not in every worker), resolve every case."""
-    plans = []
-    for name in dict.fromkeys(case.dataset for case in cases):
-        prepared = _prepared(track, name, places, data)
-        store_statistics(prepared, track, places)
-        mine = [case for case in cases if case.dataset == name]
-        planned = [plan(case, track, prepared, places) for case in mine]
-        store = ResultStore(places.results)
-        missing = [p for p in planned if not store.path_of(p.key, track.name, name, p.case.slug).is_dir()]
-        used = ((p.case.encoder, _stage(p.case.paradigm)) for p in missing if p.case.encoder != "none")
-        for encoder, stage in dict.fromkeys(used):
-            features = load_features(prepared, encoder, track, places, progress, stage)
-            diagnostics_of(prepared, features, encoder, track, places, stage=stage)
-        plans += planned
-    return plans
+    """Encoders of drawn catalogues are small: several at a time. Others need the machine, and show their own bars."""
+    if jobs == 1 or any(dataset.source != "controls" for dataset in track.datasets.values()):
+        return plan_all(cases, track, places, data, None, progress)
+    pool = _pool(jobs)
+    try:
+        return plan_all(cases, track, places, data, pool, progress)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _stage(paradigm: str) -> str:
-    """Whose features a paradigm reads: end-to-end training starts from those of PT."""
-    return "PT" if paradigm == "ETE" else paradigm
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    # spawn: a forked torch hangs once it has used threads
+    return ProcessPoolExecutor(
+        jobs,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(max(1, (os.cpu_count() or 1) // jobs),),
+    )
 
 
 def _run_parallel(
     todo: list[Plan], track: TrackSettings, places: Places, data: Path | None, jobs: int, before: int, progress: bool
 ) -> list[tuple[Case, str]]:
-    threads = max(1, (os.cpu_count() or 1) // jobs)
     failures: list[tuple[Case, str]] = []
-    # spawn: a forked torch hangs once it has used threads
-    pool = ProcessPoolExecutor(
-        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(threads,)
-    )
+    pool = _pool(jobs)
     bar = tqdm(total=before + len(todo), initial=before, desc=f"{track.name}", unit="run", disable=not progress)
     try:
         futures: dict[Future[str], Plan] = {pool.submit(_work, p, track, places, data): p for p in todo}
@@ -135,18 +125,8 @@ def _start_worker(threads: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
-@lru_cache(maxsize=4)
-def _prepared_cached(track_json: str, name: str, places: Places, data: Path | None) -> Prepared:
-    track = TrackSettings.model_validate_json(track_json)
-    return prepare_dataset(track.dataset(name), name, places, data)
-
-
-def _prepared(track: TrackSettings, name: str, places: Places, data: Path | None) -> Prepared:
-    return _prepared_cached(track.model_dump_json(), name, places, data)
-
-
 def _work(todo: Plan, track: TrackSettings, places: Places, data: Path | None) -> str:
     """One case in a worker process; returns the line the progress bar shows."""
-    prepared = _prepared(track, todo.case.dataset, places, data)
+    prepared = prepared_of(track, todo.case.dataset, places, data)
     result = run_case(todo, track, prepared, places, progress=False)
     return f"{todo.case.dataset}/{todo.case.slug} recall@20 {result.mean('recall@20'):.4f}"

@@ -13,7 +13,7 @@ from lmmrec_core.errors import ConfigError
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.places import Places
-from lmmrec_core.study.schedule import run_cases
+from lmmrec_core.study.schedule import _planned, run_cases
 from tests.study.conftest import tiny_track
 
 
@@ -58,6 +58,24 @@ def test_one_failing_case_leaves_the_others(places):
 def test_jobs_below_one_are_refused(places):
     with pytest.raises(ConfigError, match="JOBS=0"):
         run_cases(cases("bpr"), tiny_track(), places, None, jobs=0)
+
+
+def test_encoders_made_in_processes_are_those_made_here(tmp_path):
+    track, content = tiny_track(), {"track": "controls", "dataset": "complementary", "model": "vbpr", "seed": 1}
+    chosen = [("baseline", "none"), ("clip", "PT"), ("clip", "FT"), ("clip", "ETE")]
+    wanted = [
+        Case.build({**content, "modalities": "V&T", "encoder": encoder, "paradigm": paradigm}, "case")
+        for encoder, paradigm in chosen
+    ]
+    keys, made = [], []
+    for name, jobs in (("here", 1), ("processes", 2)):
+        home = Places(results=tmp_path / name / "results", cache=tmp_path / name / "cache")
+        keys.append([todo.key for todo in _planned(wanted, track, home, None, jobs, progress=False)])
+        made.append({file.name: file.read_bytes() for file in home.encoders.rglob("*.safetensors")})
+        assert len(list(home.features.glob("*.safetensors"))) == 3  # end-to-end training starts from those of PT
+    assert keys[0] == keys[1]
+    assert made[0].keys() == made[1].keys() and len(made[0]) == 4
+    assert all(made[1][file] == content for file, content in made[0].items())
 
 
 EPOCHS = 150
