@@ -1,0 +1,119 @@
+"""What must stay the same when code is moved: the keys of all cases, and one short training per model.
+
+``pinned.json`` holds both. After a change that is meant to alter them, write it again and say why in the commit:
+``python -m tests.study.pinning ../shared/data > tests/study/pinned.json``.
+"""
+
+import hashlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lmmrec_core.config import digest
+from lmmrec_core.data.controls import GENERATOR_VERSION
+from lmmrec_core.data.fingerprint import catalogue_fingerprint
+from lmmrec_core.data.splitting import make_split
+from lmmrec_core.encoders.light import LIGHT_VERSION, LightCNN, LightText
+from lmmrec_core.encoders.light_networks import PictureNetwork, WordNetwork
+from lmmrec_core.flow import Catalogue, Features
+from lmmrec_core.recommenders import RECOMMENDERS
+from lmmrec_core.study import planning
+from lmmrec_core.study.cases import Case, grid
+from lmmrec_core.study.places import Places
+from lmmrec_core.study.prepare import Prepared
+from lmmrec_core.study.run import fit, plan, recall_20, resolve, training_data
+from lmmrec_core.study.track import read_track
+
+SEEDS = (1, 2)
+WORDS = ("cup", "jug", "tea")
+
+
+def light_weights_of_zeros(places: Places, members) -> None:
+    """Untrained light encoders in the cache: trained ones may differ in the last bit between machines."""
+    identity = {"items": members["outside_items"], "seed": members["seed"]}
+    key = digest({**identity, "generator": GENERATOR_VERSION, "light": LIGHT_VERSION}, 10)
+    folder = places.encoders / f"light-{key}"
+    folder.mkdir(parents=True)
+    picture, words = PictureNetwork(), WordNetwork(len(WORDS) + 2)
+    for network in (picture, words):
+        for weight in network.state_dict().values():
+            weight.zero_()
+    LightCNN(picture, {}).save(folder / "light-cnn.safetensors")
+    LightText(words, {"vocabulary": list(WORDS)}).save(folder / "light-text.safetensors")
+
+
+def made_up(name: str, n_users: int = 60, n_items: int = 40) -> Catalogue:
+    """A catalogue with ready pictures, as those of the paper's data sets come; everything from one generator."""
+    rng = np.random.default_rng(sum(name.encode()))
+    user = np.repeat(np.arange(n_users), 8)
+    item = np.concatenate([rng.permutation(n_items)[:8] for _ in range(n_users)])
+    return Catalogue(
+        name, tuple(f"u{u}" for u in range(n_users)), tuple(f"i{i}" for i in range(n_items)), user, item,
+        tuple(f"text {i}" for i in range(n_items)), (None,) * n_items,
+        ready_features={"visual": rng.standard_normal((n_items, 12)).astype(np.float32)},
+    )  # fmt: skip
+
+
+def prepared_made_up(name: str, data: Path | None = None) -> Prepared:
+    catalogue = made_up(name)
+    return Prepared(name, catalogue, make_split(catalogue, "mmrec", 2026), catalogue_fingerprint(catalogue), data)
+
+
+def keys(track_name: str, home: Path, data: Path | None) -> dict[str, str]:
+    """``dataset/model`` → number of cases and a digest of all their keys."""
+    track = read_track(track_name)
+    places = Places(home / track_name / "results", home / track_name / "cache")
+    prepared = {}
+    if track_name == "controls":
+        light_weights_of_zeros(places, track.encoders["baseline"])
+    if track_name == "paper":
+        data = home / "data"
+        (data / "vlmo").mkdir(parents=True)
+        (data / "vlmo" / "vlmo_base_plus_patch16_224.pt").write_bytes(b"weights")
+        prepared = {name: prepared_made_up(name, data) for name in track.datasets}
+    lines: dict[str, list[str]] = {}
+    for case in grid(track.name, list(track.datasets), SEEDS, track.ablate):
+        known = prepared.get(case.dataset) or planning.prepared_of(track, case.dataset, places, data)
+        key = plan(case, track, known, places).key
+        lines.setdefault(f"{case.dataset}/{case.model}", []).append(f"{case.slug} {key}")
+    return {
+        group: f"{len(cases)} {hashlib.sha256(chr(10).join(sorted(cases)).encode()).hexdigest()[:16]}"
+        for group, cases in lines.items()
+    }
+
+
+def trainings() -> dict[str, list[float]]:
+    """Model → losses of three epochs, then Recall@20 on the validation part."""
+    torch.set_num_threads(1)
+    track, prepared = read_track("user"), prepared_made_up("trained")
+    rng = np.random.default_rng(3)
+    matrices = {m: rng.standard_normal((40, width)).astype(np.float32) for m, width in (("visual", 9), ("textual", 7))}
+    features = Features(matrices, {m: np.ones(40, dtype=bool) for m in matrices}, {}, "pinned")
+    found = {}
+    for name in RECOMMENDERS:
+        model, training = resolve(track, name, {"epochs": 3, "batch_size": 128})
+        reads = RECOMMENDERS[name].uses_features
+        content = {"encoder": "baseline", "modalities": "V&T"} if reads else {}
+        case = Case.build({"track": "user", "dataset": "trained", "model": name, **content}, "pinned")
+        todo = planning.Plan(case, model, training, "", "0" * 16)
+        data = training_data(prepared.split, features if reads else None)
+        with tempfile.TemporaryDirectory() as folder:
+            fitted, trained = fit(todo, prepared.split, data, Path(folder) / "checkpoint.pt", progress=False)
+        losses = [epoch.loss for epoch in trained.history] if trained else []
+        found[name] = [*losses, recall_20(fitted.scorer(), prepared.split, "valid")]
+    return found
+
+
+def pins(home: Path, data: Path | None) -> dict[str, dict[str, object]]:
+    """All that is pinned; the keys of MovieLens only where ``data`` is given."""
+    tracks = ("controls", "paper", "movielens") if data else ("controls", "paper")
+    return {**{name: keys(name, home, data) for name in tracks}, "trainings": trainings()}
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(pins(Path(folder), Path(sys.argv[1])), indent=1))
