@@ -14,10 +14,10 @@ import numpy as np
 
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.places import default_places
-from lmmrec_core.study.prepare import prepare_dataset
+from lmmrec_core.study.datasets import prepare_dataset
 from lmmrec_core.study.run import plan, run_case
 from lmmrec_core.study.track import DatasetSettings, read_track
+from lmmrec_core.study.workspace import default_places
 
 PUBLISHED = {  # enoche/MMRec, evaluation/README.md, table of Baby
     "bpr": {"recall@20": 0.0575, "ndcg@20": 0.0249},

@@ -38,12 +38,12 @@ from lmmrec_core.recommenders.vbpr import VBPR
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.roles import Batch, TrainingData
 from lmmrec_core.seeds import numpy_stream, torch_stream
-from lmmrec_core.training.chunks import Chunk
-from lmmrec_core.training.feature_training import Step
+from lmmrec_core.training.joint.chunks import Chunk
+from lmmrec_core.training.joint.e2 import Window
+from lmmrec_core.training.joint.hooks import Step
+from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.loop import TrainingSettings, train
 from lmmrec_core.training.optimiser import Optimiser
-from lmmrec_core.training.readings import EndToEndSettings
-from lmmrec_core.training.window import Window
 
 PER_USER = 8  # training rows of every user and of every item; there are as many users as items
 SMALLEST = 2 * PER_USER

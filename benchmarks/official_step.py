@@ -32,7 +32,7 @@ from measuring import (
 
 from lmmrec_core.encoders.clip.encoder import CLIP
 from lmmrec_core.results.provenance import provenance
-from lmmrec_core.training.chunks import decay_groups, trained_part
+from lmmrec_core.training.joint.chunks import decay_groups, trained_part
 
 CATALOGUES = {"baby": 7_050, "sports": 18_357, "clothing": 23_033}
 UPDATES_PER_EPOCH = 8  # the default of EndToEndSettings

@@ -9,7 +9,7 @@ os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 from jaxtyping import install_import_hook
 
 install_import_hook(
-    ["lmmrec_core.recommenders", "lmmrec_core.training", "lmmrec_core.encoders.tuning"],
+    ["lmmrec_core.recommenders", "lmmrec_core.training", "lmmrec_core.encoders.fine_tuning"],
     "beartype.beartype",
 )
 

@@ -10,15 +10,15 @@ import pandas as pd
 from lmmrec_core.config import parse_assignments, read_yaml
 from lmmrec_core.errors import ConfigError, DataError, unknown
 from lmmrec_core.study.cases import MODALITY_SETS, Case
-from lmmrec_core.study.facade import Study
-from lmmrec_core.study.places import default_places
+from lmmrec_core.study.study import Study
 from lmmrec_core.study.track import TRACKS, DatasetSettings, TrackSettings, read_track
+from lmmrec_core.study.workspace import default_places
 
 
 def data(arguments: argparse.Namespace) -> int:
     """``lmmrec data``: statistics of tracks, or of one catalogue folder."""
     if arguments.folder:
-        from lmmrec_core.study.prepare import prepare_dataset
+        from lmmrec_core.study.datasets import prepare_dataset
         from lmmrec_core.study.statistics import statistics_of
 
         track, name = user_track(arguments, arguments.folder)
@@ -39,7 +39,7 @@ def data(arguments: argparse.Namespace) -> int:
 
 
 def _prepare_all(study: Study) -> None:
-    from lmmrec_core.study.prepare import prepare_dataset
+    from lmmrec_core.study.datasets import prepare_dataset
     from lmmrec_core.study.statistics import store_statistics
 
     for name in study.datasets:
@@ -52,8 +52,8 @@ def _prepare_all(study: Study) -> None:
 
 def features(arguments: argparse.Namespace) -> int:
     """``lmmrec features``: extract and show cards."""
+    from lmmrec_core.study.datasets import prepare_dataset
     from lmmrec_core.study.features import load_features
-    from lmmrec_core.study.prepare import prepare_dataset
 
     if arguments.catalogue:
         track, name = user_track(arguments, arguments.catalogue)
@@ -73,7 +73,7 @@ def features(arguments: argparse.Namespace) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """``lmmrec run``: one case on a catalogue of the user's own."""
     from lmmrec_core.recommenders import RECOMMENDERS
-    from lmmrec_core.study.prepare import prepare_dataset
+    from lmmrec_core.study.datasets import prepare_dataset
     from lmmrec_core.study.run import plan, resolve, run_case
 
     track, name = user_track(arguments, arguments.data)
@@ -166,9 +166,9 @@ def import_mmrec(arguments: argparse.Namespace) -> int:
 def export_mmrec(arguments: argparse.Namespace) -> int:
     """``lmmrec export-mmrec``."""
     from lmmrec_core.data.mmrec import write_mmrec
-    from lmmrec_core.encoders.store import ready_features
+    from lmmrec_core.encoders.features.store import ready_features
+    from lmmrec_core.study.datasets import prepare_dataset
     from lmmrec_core.study.features import load_features
-    from lmmrec_core.study.prepare import prepare_dataset
 
     _refuse_existing(arguments.target)
     track, name = user_track(arguments, arguments.source)

@@ -7,9 +7,9 @@ from pathlib import Path
 from lmmrec_core.cli import commands
 from lmmrec_core.config import parse_assignments
 from lmmrec_core.errors import ConfigError
-from lmmrec_core.study.grids import GRIDS
-from lmmrec_core.study.places import data_root
+from lmmrec_core.study.search.grids import GRIDS
 from lmmrec_core.study.track import TrackSettings, read_track
+from lmmrec_core.study.workspace import data_root
 
 
 def add_parser(subs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -48,7 +48,7 @@ def add_parser(subs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> a
 
 def run(arguments: argparse.Namespace) -> int:
     """``lmmrec tune``: search, print the points and the choice."""
-    from lmmrec_core.study.tuning import tune
+    from lmmrec_core.study.search.search import tune
 
     track, dataset, root = _place(arguments)
     fixed = parse_assignments(arguments.set)

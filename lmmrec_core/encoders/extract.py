@@ -16,9 +16,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lmmrec_core.config import digest
-from lmmrec_core.encoders.content import check_matrix, make_features
+from lmmrec_core.encoders.features.content import check_matrix, make_features
 from lmmrec_core.encoders.missing import check_rule, fill_missing
-from lmmrec_core.encoders.pictures import read_picture
+from lmmrec_core.encoders.pictures.reading import read_picture
 from lmmrec_core.encoders.precision import PRECISIONS, Precision, compare, sample_of, with_precision
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, BoolArray, Catalogue, Features, Float32Array, IntArray, Modality

@@ -1,7 +1,8 @@
 """Rows of a feature matrix: checked, brought to length 1, and their cosines block by block.
 
 A row of zeros has no direction. Its cosine with every row counts as 0 here and in every consumer of features
-(:func:`lmmrec_core.encoders.transforms.apply_control` makes such rows), so its squared distance to any row is 2.
+(:func:`lmmrec_core.encoders.features.transforms.apply_control` makes such rows), so its squared distance to any row
+is 2.
 """
 
 from collections.abc import Iterator

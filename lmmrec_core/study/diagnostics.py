@@ -11,16 +11,16 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.config import digest
+from lmmrec_core.disk import read_sealed, write_sealed
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import MODALITIES, Catalogue, Features, FloatArray
 from lmmrec_core.metrics.diagnose import VERSION, diagnose
 from lmmrec_core.metrics.item_graph import share_above
 from lmmrec_core.results.plain import plain
 from lmmrec_core.results.provenance import provenance
-from lmmrec_core.study.places import Places
-from lmmrec_core.study.prepare import Prepared
-from lmmrec_core.study.sealed import read_sealed, write_sealed
+from lmmrec_core.study.datasets import Prepared
 from lmmrec_core.study.track import TrackSettings
+from lmmrec_core.study.workspace import Places
 
 FOLDER = "features"  # below results/<track>/<dataset>; no run folder can have this name
 SHARED_VECTORS = ("joint", "itc", "itc_vl")  # vectors trained to be compared across modalities

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lmmrec_core.disk import CURE, read_sealed, write_sealed
 from lmmrec_core.errors import ConfigError, ResultError, unknown
 from lmmrec_core.results.plain import plain
 from lmmrec_core.results.provenance import provenance
-from lmmrec_core.study.places import Places
-from lmmrec_core.study.sealed import CURE, read_sealed, write_sealed
 from lmmrec_core.study.track import TrackSettings
+from lmmrec_core.study.workspace import Places
 
 FOLDER = "encoders"
 STAGES = ("PT", "FT", "ETE")  # in the order they follow each other

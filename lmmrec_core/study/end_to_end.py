@@ -3,19 +3,19 @@
 from functools import lru_cache
 from typing import Any
 
-from lmmrec_core.encoders.item_rows import CatalogueRows, ItemContent, item_content
+from lmmrec_core.encoders.features.item_rows import CatalogueRows, ItemContent, item_content
 from lmmrec_core.encoders.lora import add_lora
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Features
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.encoder_weights import trained_encoder
+from lmmrec_core.study.datasets import Prepared
 from lmmrec_core.study.features import load_features
-from lmmrec_core.study.places import Places
-from lmmrec_core.study.prepare import Prepared
 from lmmrec_core.study.track import TrackSettings
-from lmmrec_core.training.end_to_end import end_to_end
-from lmmrec_core.training.feature_training import FeatureTraining
-from lmmrec_core.training.readings import EndToEndSettings
+from lmmrec_core.study.weights import trained_encoder
+from lmmrec_core.study.workspace import Places
+from lmmrec_core.training.joint.end_to_end import end_to_end
+from lmmrec_core.training.joint.hooks import FeatureTraining
+from lmmrec_core.training.joint.settings import EndToEndSettings
 
 
 def attach_encoder(

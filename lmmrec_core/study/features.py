@@ -7,18 +7,18 @@ from typing import Any
 from lmmrec_core.config import digest
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.extract import extract, feature_spec
+from lmmrec_core.encoders.features.store import FeatureStore, ready_features
 from lmmrec_core.encoders.precision import Precision, with_precision
-from lmmrec_core.encoders.store import FeatureStore, ready_features
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, Catalogue, Features, Modality
 from lmmrec_core.roles import Encoder
 from lmmrec_core.seeds import one_thread
+from lmmrec_core.study.datasets import Prepared, write_beside
 from lmmrec_core.study.device import device_of
-from lmmrec_core.study.encoder_weights import trained_encoder
-from lmmrec_core.study.multimodal import is_multimodal, read_entry, recipe_of
-from lmmrec_core.study.places import Places
-from lmmrec_core.study.prepare import Prepared, write_beside
+from lmmrec_core.study.recipes import is_multimodal, read_entry, recipe_of
 from lmmrec_core.study.track import TrackSettings
+from lmmrec_core.study.weights import trained_encoder
+from lmmrec_core.study.workspace import Places
 
 
 def load_features(
@@ -153,7 +153,7 @@ def _member(value: Any, modality: Modality) -> Encoder:
 
 def _light_encoders(n_items: int, seed: int, places: Places, progress: bool) -> dict[Modality, Encoder]:
     from lmmrec_core.data.controls import GENERATOR_VERSION, write_outside_items
-    from lmmrec_core.encoders.light import LIGHT_VERSION, LightCNN, LightText, train_light
+    from lmmrec_core.encoders.light.encoders import LIGHT_VERSION, LightCNN, LightText, train_light
 
     key = digest({"items": n_items, "seed": seed, "generator": GENERATOR_VERSION, "light": LIGHT_VERSION}, 10)
     folder = places.encoders / f"light-{key}"

@@ -8,12 +8,12 @@ from lmmrec_core.config import digest
 from lmmrec_core.data.controls import GENERATOR_VERSION, write_outside_items
 from lmmrec_core.data.files import read_rows
 from lmmrec_core.data.folder import read_content
-from lmmrec_core.encoders.pretrain_pairs import check_disjoint, pairs_of
+from lmmrec_core.encoders.fine_tuning.outside import check_disjoint, pairs_of
 from lmmrec_core.flow import Catalogue
-from lmmrec_core.study.multimodal import PretrainSettings
-from lmmrec_core.study.places import Places, require_below
-from lmmrec_core.study.prepare import write_beside
+from lmmrec_core.study.datasets import write_beside
+from lmmrec_core.study.recipes import PretrainSettings
 from lmmrec_core.study.track import TrackSettings
+from lmmrec_core.study.workspace import Places, require_below
 
 
 def outside_items(

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from lmmrec_core.config import Settings
-from lmmrec_core.encoders.store import FeatureStore
-from lmmrec_core.encoders.transforms import apply_control, select
+from lmmrec_core.encoders.features.store import FeatureStore
+from lmmrec_core.encoders.features.transforms import apply_control, select
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Features, Part, Result, Split
 from lmmrec_core.metrics.evaluate import evaluate, recall_at
@@ -20,19 +20,19 @@ from lmmrec_core.results.store import ResultStore, key_of
 from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import MODALITY_SETS, Case
+from lmmrec_core.study.datasets import Prepared
 from lmmrec_core.study.declared import declared_digest
 from lmmrec_core.study.device import device_of
 from lmmrec_core.study.end_to_end import attach_encoder
 from lmmrec_core.study.features import load_features, spec_of
 from lmmrec_core.study.memory import peak_memory, reset_peak_memory
-from lmmrec_core.study.multimodal import end_to_end_settings
-from lmmrec_core.study.places import Places
-from lmmrec_core.study.prepare import Prepared
+from lmmrec_core.study.recipes import end_to_end_settings
 from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.trained_features import keep_trained_features
-from lmmrec_core.training.feature_training import FeatureTraining
+from lmmrec_core.study.workspace import Places
+from lmmrec_core.training.joint.hooks import FeatureTraining
+from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.loop import Training, TrainingSettings, train
-from lmmrec_core.training.readings import EndToEndSettings
 from lmmrec_core.training.recommend import top_k
 
 # settings that say how a run is carried out, not what comes out of it

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.places import Places
-from lmmrec_core.study.planning import plan_all, prepared_of
+from lmmrec_core.study.inputs import plan_all, prepared_of
 from lmmrec_core.study.run import Plan, run_case
 from lmmrec_core.study.track import TrackSettings
+from lmmrec_core.study.workspace import Places
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import pandas as pd
 
 from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import Catalogue, Split
-from lmmrec_core.study.places import Places
 from lmmrec_core.study.track import TrackSettings
+from lmmrec_core.study.workspace import Places
 
 FILE = "dataset.json"
 

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from lmmrec_core.encoders.content import make_features
-from lmmrec_core.encoders.store import FeatureStore
+from lmmrec_core.encoders.features.content import make_features
+from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.flow import Features
 from lmmrec_core.study.cases import Case
+from lmmrec_core.study.datasets import Prepared
 from lmmrec_core.study.diagnostics import diagnostics_of
-from lmmrec_core.study.places import Places
-from lmmrec_core.study.prepare import Prepared
 from lmmrec_core.study.track import TrackSettings
+from lmmrec_core.study.workspace import Places
 
 
 def keep_trained_features(

@@ -16,10 +16,10 @@ from lmmrec_core import checkpoints
 from lmmrec_core.config import Settings
 from lmmrec_core.errors import TrainingError
 from lmmrec_core.flow import Epoch, Split
-from lmmrec_core.interrupt import StopRequest
+from lmmrec_core.process import StopRequest
 from lmmrec_core.roles import Batch, Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import derive, torch_stream
-from lmmrec_core.training.feature_training import FeatureTraining, Step
+from lmmrec_core.training.joint.hooks import FeatureTraining, Step
 from lmmrec_core.training.optimiser import Optimiser
 from lmmrec_core.training.sampling import NegativeSampler
 

@@ -140,8 +140,8 @@ def test_spec_tells_orders_apart_though_fingerprints_do_not(catalogue):
 
 
 def test_real_encoders_do_not_depend_on_the_batch(tmp_path):
-    from lmmrec_core.encoders.cnn import EfficientNetLite0, Lite0Settings
-    from lmmrec_core.encoders.sentence import MiniLM
+    from lmmrec_core.encoders.lite0 import EfficientNetLite0, Lite0Settings
+    from lmmrec_core.encoders.minilm import MiniLM
 
     paths = [tmp_path / f"{number}.png" for number in range(4)]
     for number, path in enumerate(paths):

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from lmmrec_core.encoders.extract import extract, feature_spec
+from lmmrec_core.encoders.minilm import MiniLM
 from lmmrec_core.encoders.precision import SAMPLE, compare, sample_of
-from lmmrec_core.encoders.sentence import MiniLM
 from lmmrec_core.errors import ConfigError
 from tests.encoders.toys import catalogue_of
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lmmrec_core.encoders.content import make_features
+from lmmrec_core.encoders.features.content import make_features
 from lmmrec_core.flow import Catalogue, Features, Modality
 
 

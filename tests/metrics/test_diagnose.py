@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from lmmrec_core.encoders.transforms import apply_control, rotate
+from lmmrec_core.encoders.features.transforms import apply_control, rotate
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.metrics.alignment import align, align_by_chance
 from lmmrec_core.metrics.diagnose import VERSION, diagnose

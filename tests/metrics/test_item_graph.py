@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from scipy.stats import skew
 
-from lmmrec_core.encoders.transforms import rotate
+from lmmrec_core.encoders.features.transforms import rotate
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.metrics import rows
 from lmmrec_core.metrics.item_graph import (

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
-from lmmrec_core.encoders.transforms import rotate
+from lmmrec_core.encoders.features.transforms import rotate
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.metrics import rows
 from lmmrec_core.metrics.neighbours import adjusted_overlap, cka, nearest, overlap, overlap_by_chance

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cross_decomposition import CCA as ReferenceCCA
 
-from lmmrec_core.encoders.transforms import apply_control, rotate
+from lmmrec_core.encoders.features.transforms import apply_control, rotate
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.metrics import rows
 from lmmrec_core.metrics.resampling import Estimate

@@ -19,7 +19,7 @@ from lmmrec_core.report.encoder_training import (
 )
 from lmmrec_core.report.html import Words, listing_or_words, plain_table
 from lmmrec_core.results.plain import plain
-from tests.encoders.tuning.running import PAIRS, run
+from tests.encoders.fine_tuning.running import PAIRS, run
 from tests.report.test_figures import overlaps, says_nothing
 from tests.report.training_records import aligned, tuned
 

@@ -7,13 +7,13 @@ import pytest
 from lmmrec_core.flow import Result
 from lmmrec_core.report.end_to_end import ABSENT, COLUMNS, end_to_end_listing
 from lmmrec_core.report.html import plain_table
-from lmmrec_core.training.policies import WHAT
-from lmmrec_core.training.readings import EndToEndSettings
+from lmmrec_core.training.joint.policies import WHAT
+from lmmrec_core.training.joint.settings import EndToEndSettings
 from tests.report.conftest import MakeResult
 
 
 def notes(reading: str = "e2", updates: int = 8, change: float = 0.25, **settings: Any) -> dict[str, Any]:
-    """As ``training/window.py`` leaves them."""
+    """As ``training/joint/e2.py`` leaves them."""
     checked = EndToEndSettings.build({"reading": reading, **settings})
     return {
         "reading": reading, "gradient": WHAT[checked.policy], "settings": checked.model_dump(mode="json"),

@@ -2,10 +2,10 @@
 
 import pytest
 
-from lmmrec_core.study import tuning
-from lmmrec_core.study.grids import Grid, ModelGrid
-from lmmrec_core.study.places import Places
+from lmmrec_core.study.search import search as tuning
+from lmmrec_core.study.search.grids import Grid, ModelGrid
 from lmmrec_core.study.track import TrackSettings, read_track
+from lmmrec_core.study.workspace import Places
 
 
 @pytest.fixture(scope="session")

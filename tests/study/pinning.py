@@ -17,16 +17,16 @@ from lmmrec_core.config import digest
 from lmmrec_core.data.controls import GENERATOR_VERSION
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
 from lmmrec_core.data.splitting import make_split
-from lmmrec_core.encoders.light import LIGHT_VERSION, LightCNN, LightText
-from lmmrec_core.encoders.light_networks import PictureNetwork, WordNetwork
+from lmmrec_core.encoders.light.encoders import LIGHT_VERSION, LightCNN, LightText
+from lmmrec_core.encoders.light.networks import PictureNetwork, WordNetwork
 from lmmrec_core.flow import Catalogue, Features
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.study import planning
+from lmmrec_core.study import inputs as planning
 from lmmrec_core.study.cases import Case, grid
-from lmmrec_core.study.places import Places
-from lmmrec_core.study.prepare import Prepared
+from lmmrec_core.study.datasets import Prepared
 from lmmrec_core.study.run import fit, plan, recall_20, resolve, training_data
 from lmmrec_core.study.track import read_track
+from lmmrec_core.study.workspace import Places
 
 SEEDS = (1, 2)
 WORDS = ("cup", "jug", "tea")

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lmmrec_core.encoders.content import make_features
-from lmmrec_core.encoders.transforms import rotate, select
+from lmmrec_core.encoders.features.content import make_features
+from lmmrec_core.encoders.features.transforms import rotate, select
 from lmmrec_core.errors import ConfigError, FeatureError, ResultError
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study import diagnostics
+from lmmrec_core.study.datasets import prepare_dataset
 from lmmrec_core.study.diagnostics import content_keys, diagnostics_of, has_shared_space, read_diagnostics
-from lmmrec_core.study.places import Places
-from lmmrec_core.study.prepare import prepare_dataset
+from lmmrec_core.study.workspace import Places
 from tests.results.samples import save
 from tests.study.conftest import tiny_track
 

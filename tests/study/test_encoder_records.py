@@ -8,8 +8,8 @@ from lmmrec_core.errors import ConfigError, ResultError
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study import encoder_records
 from lmmrec_core.study.encoder_records import read_encoder_records, write_encoder_record
-from lmmrec_core.study.facade import Study
-from lmmrec_core.study.places import Places
+from lmmrec_core.study.study import Study
+from lmmrec_core.study.workspace import Places
 from tests.results.samples import save
 from tests.study.conftest import tiny_track
 

@@ -5,7 +5,7 @@ import pytest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.prepare import prepare_dataset
+from lmmrec_core.study.datasets import prepare_dataset
 from lmmrec_core.study.run import plan, resolve, run_case
 
 
@@ -79,7 +79,7 @@ def test_run_is_stored_with_its_identity_and_returned_when_asked_again(case, tra
 
 
 def test_the_same_case_computed_twice_gives_the_same_lists(track, prepared, tiny_places, tmp_path):
-    from lmmrec_core.study.places import Places
+    from lmmrec_core.study.workspace import Places
 
     todo = plan(case_of("lattice", encoder="baseline", modalities="V&T", seed=5), track, prepared, tiny_places)
     first = run_case(todo, track, prepared, tiny_places, progress=False)

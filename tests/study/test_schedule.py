@@ -12,8 +12,8 @@ import pytest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.places import Places
 from lmmrec_core.study.schedule import _planned, run_cases
+from lmmrec_core.study.workspace import Places
 from tests.study.conftest import tiny_track
 
 
@@ -82,7 +82,7 @@ EPOCHS = 150
 _CHILD = """
 import sys
 from pathlib import Path
-from lmmrec_core.study.places import Places
+from lmmrec_core.study.workspace import Places
 from lmmrec_core.study.schedule import run_cases
 from tests.study.conftest import tiny_track
 from tests.study.test_schedule import cases

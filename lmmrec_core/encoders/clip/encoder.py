@@ -31,7 +31,7 @@ from lmmrec_core.encoders.clip.towers import (
     through_head,
     vector_dim,
 )
-from lmmrec_core.encoders.image_rule import CLIP_MEAN, CLIP_STD, HALF, ImageRule
+from lmmrec_core.encoders.pictures.rule import CLIP_MEAN, CLIP_STD, HALF, ImageRule
 from lmmrec_core.encoders.weights import file_sha256, load_strictly, state_digest
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import Modality

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from lmmrec_core.encoders import sentence
+from lmmrec_core.encoders import minilm
 from lmmrec_core.encoders.clip.build import build_module
 from lmmrec_core.encoders.clip.cca import Heads, choose_heads, held_out
 from lmmrec_core.encoders.clip.encoder import CLIP
 from lmmrec_core.encoders.clip.settings import CLIPSettings
 from lmmrec_core.encoders.clip.tokens import Tokens, WordPieces
 from lmmrec_core.encoders.clip.towers import image_vector, text_vector
-from lmmrec_core.encoders.cnn import EfficientNetLite0, Lite0Settings
-from lmmrec_core.encoders.pictures import read_picture
+from lmmrec_core.encoders.lite0 import EfficientNetLite0, Lite0Settings
+from lmmrec_core.encoders.pictures.reading import read_picture
 from lmmrec_core.encoders.weights import file_sha256, package_file
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import FloatArray
@@ -54,7 +54,7 @@ class ClipSmall(CLIP):
         return super()._complete(settings)
 
     def _config(self) -> dict[str, Any]:
-        self.folder = package_file(sentence.PACKAGE, lambda package: package.get_model_path())
+        self.folder = package_file(minilm.PACKAGE, lambda package: package.get_model_path())
         return {
             "embed_dim": EMBED_DIM,
             "custom_text": True,
@@ -72,10 +72,10 @@ class ClipSmall(CLIP):
         module: Any = build_module(self.config, seed=self.settings.seed or 0)
         if towers:
             lite0 = EfficientNetLite0(Lite0Settings(image_size=self.settings.image_size or IMAGE_SIZE))
-            minilm = sentence.MiniLM()
-            self._packages = {"visual_sha256": lite0.file_sha256, "textual_sha256": minilm.file_sha256}
+            text = minilm.MiniLM()
+            self._packages = {"visual_sha256": lite0.file_sha256, "textual_sha256": text.file_sha256}
             module.visual.trunk.load_state_dict(lite0.module.state_dict(), strict=True)
-            module.text.transformer.load_state_dict(minilm.module.state_dict(), strict=True)
+            module.text.transformer.load_state_dict(text.module.state_dict(), strict=True)
         # Channels-last halves the CPU time of this trunk (encoders spec 4.2).
         module.visual.to(memory_format=torch.channels_last)
         built: nn.Module = module

@@ -12,7 +12,7 @@ from open_clip.tokenizer import SimpleTokenizer, default_bpe
 from torch import Tensor
 
 from lmmrec_core.config import digest
-from lmmrec_core.encoders.light_networks import split_words
+from lmmrec_core.encoders.light.networks import split_words
 from lmmrec_core.encoders.weights import file_sha256
 from lmmrec_core.errors import ConfigError
 

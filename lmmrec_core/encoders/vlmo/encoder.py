@@ -14,7 +14,7 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.nn import functional
 
-from lmmrec_core.encoders.pictures import image_spec, to_pixels
+from lmmrec_core.encoders.pictures.reading import image_spec, to_pixels
 from lmmrec_core.encoders.vlmo.blocks import Kind, at_least_fp32
 from lmmrec_core.encoders.vlmo.initial import empty_network
 from lmmrec_core.encoders.vlmo.model import GridEmbed, VLMoNetwork

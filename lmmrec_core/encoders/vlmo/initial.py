@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lmmrec_core.encoders.light_networks import Standardise
+from lmmrec_core.encoders.light.networks import Standardise
 from lmmrec_core.encoders.vlmo.model import VLMoNetwork
 from lmmrec_core.encoders.vlmo.settings import VLMoSettings
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from lmmrec_core.encoders.light_networks import Standardise
+from lmmrec_core.encoders.light.networks import Standardise
 from lmmrec_core.encoders.vlmo.blocks import Block, Kind
 from lmmrec_core.encoders.vlmo.settings import GRID_CHANNELS, VLMoSettings
 

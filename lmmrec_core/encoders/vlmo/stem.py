@@ -7,7 +7,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from lmmrec_core.encoders.cnn import EfficientNetLite0, Lite0Settings
+from lmmrec_core.encoders.lite0 import EfficientNetLite0, Lite0Settings
 from lmmrec_core.encoders.vlmo.settings import GRID_CHANNELS
 from lmmrec_core.encoders.weights import state_digest
 

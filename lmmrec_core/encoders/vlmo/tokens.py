@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lmmrec_core.config import digest
-from lmmrec_core.encoders.light_networks import split_words
+from lmmrec_core.encoders.light.networks import split_words
 from lmmrec_core.encoders.weights import file_sha256, package_file
 from lmmrec_core.errors import FeatureError
 
@@ -75,7 +75,7 @@ class WordPiece:
 class WholeWords:
     """One id per word: 0 padding, 1 unknown, 2 class, 3 end, 4 mask, then words.
 
-    With ``words`` (:func:`~lmmrec_core.encoders.light_networks.build_vocabulary`) each has its own id and any
+    With ``words`` (:func:`~lmmrec_core.encoders.light.networks.build_vocabulary`) each has its own id and any
     other is unknown. Without, a word's id is a hash among ``size`` ids, and two words may share one.
     """
 

@@ -6,8 +6,8 @@ from torch.nn import functional
 from lmmrec_core.encoders.clip.cca import Heads, held_out
 from lmmrec_core.encoders.clip.settings import CLIPSettings
 from lmmrec_core.encoders.clip.small import ClipSmall, align, pooled_pairs, set_heads
-from lmmrec_core.encoders.cnn import EfficientNetLite0, Lite0Settings
-from lmmrec_core.encoders.sentence import MiniLM, MiniLMSettings
+from lmmrec_core.encoders.lite0 import EfficientNetLite0, Lite0Settings
+from lmmrec_core.encoders.minilm import MiniLM, MiniLMSettings
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.roles import TrainableEncoder
 from tests.encoders.clip.small_clips import TEXTS, content

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from lmmrec_core.encoders.extract import extract
-from lmmrec_core.encoders.tuning.roles import FusingEncoder
+from lmmrec_core.encoders.fine_tuning.roles import FusingEncoder
 from lmmrec_core.encoders.vlmo.initial import empty_network
 from lmmrec_core.encoders.vlmo.presets import BasePlusSettings, TinySettings, VLMoBasePlus, VLMoSmall, VLMoTiny
 from lmmrec_core.encoders.vlmo.settings import VLMoSettings

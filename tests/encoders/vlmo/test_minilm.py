@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lmmrec_core.encoders.cnn import EfficientNetLite0, Lite0Settings
-from lmmrec_core.encoders.sentence import MiniLM
+from lmmrec_core.encoders.lite0 import EfficientNetLite0, Lite0Settings
+from lmmrec_core.encoders.minilm import MiniLM
 from lmmrec_core.encoders.vlmo.initial import build_network
 from lmmrec_core.encoders.vlmo.minilm import start_from_minilm
 from lmmrec_core.encoders.vlmo.model import VLMoNetwork

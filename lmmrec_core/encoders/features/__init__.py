@@ -1,0 +1,1 @@
+"""Features: made from vectors or brought along, transformed, and kept on disk."""

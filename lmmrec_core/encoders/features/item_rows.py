@@ -1,0 +1,157 @@
+"""Feature rows of a catalogue's items as a function of an encoder's weights (encoders spec 5.3).
+
+Pictures and texts are read and preprocessed once and shared by every run; what a frozen part of the encoder makes of
+them is computed once per encoder and shared too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from lmmrec_core.encoders.pictures.pixel_store import PixelStore
+from lmmrec_core.encoders.pictures.reading import read_picture
+from lmmrec_core.encoders.weights import state_digest
+from lmmrec_core.errors import ConfigError, FeatureError
+from lmmrec_core.flow import Catalogue, Features, Modality
+from lmmrec_core.roles import CutEncoder, Encoder, TrainableEncoder
+
+_CHUNK = 32  # items preprocessed, or passed through the frozen part, at a time
+
+
+@dataclass(frozen=True, eq=False)
+class ItemContent:
+    """Preprocessed pictures and texts of all items; items without content have zeros or an empty text."""
+
+    pixels: PixelStore | None
+    tokens: Mapping[str, Tensor] | None  # [item, length]
+    present: Mapping[Modality, Tensor]  # bool [item]
+    frozen: dict[tuple[str, str, Modality], dict[str, Tensor]] = field(default_factory=dict)
+
+    def inputs(self, modality: Modality, items: Tensor, device: torch.device) -> Tensor | dict[str, Tensor]:
+        """What an encoder takes for these items; columns that are padding for all of them are cut."""
+        if modality == "visual":
+            assert self.pixels is not None
+            return self.pixels.rows(items.cpu()).to(device)
+        assert self.tokens is not None
+        tokens = {name: value[items] for name, value in self.tokens.items()}
+        mask = tokens.get("attention_mask")
+        if mask is not None:
+            length = max(1, int(mask.bool().any(dim=0).nonzero().max()) + 1)
+            tokens = {name: value[:, :length] for name, value in tokens.items()}
+        return {name: value.to(device) for name, value in tokens.items()}
+
+
+def item_content(encoder: Encoder, catalogue: Catalogue, features: Features, progress: bool = True) -> ItemContent:
+    """Read what ``features`` were made of: the same items count as present.
+
+    Raises FeatureError for a picture that cannot be read.
+    """
+    present = {modality: torch.from_numpy(np.array(flags)) for modality, flags in features.present.items()}
+    pixels: PixelStore | None = None
+    tokens: dict[str, Tensor] | None = None
+    if "visual" in features.matrices:
+        pixels = _read_pixels(encoder, catalogue, present["visual"], progress)
+    if "textual" in features.matrices:
+        tokens = dict(encoder.preprocess_texts(list(catalogue.texts)))
+    return ItemContent(pixels, tokens, present)
+
+
+def _read_pixels(encoder: Encoder, catalogue: Catalogue, present: Tensor, progress: bool) -> PixelStore:
+    todo = present.nonzero().flatten().tolist()
+    if not todo:
+        raise FeatureError(f"{catalogue.name}: no item has a picture; train with texts alone")
+    kept = PixelStore(catalogue.n_items)
+    bar = tqdm(total=len(todo), desc=f"{catalogue.name}: pictures for {encoder.name}", disable=not progress)
+    with bar:
+        for start in range(0, len(todo), _CHUNK):
+            items = todo[start : start + _CHUNK]
+            pictures = []
+            for i in items:
+                path = catalogue.images[i]
+                if path is None:
+                    raise FeatureError(f"item {catalogue.item_ids[i]!r} has no picture; extract its features again")
+                pictures.append(read_picture(path, catalogue.item_ids[i]))
+            kept.put(torch.tensor(items), encoder.preprocess_images(pictures))
+            bar.update(len(items))
+    return kept
+
+
+class CatalogueRows:
+    """An encoder on one catalogue: a ``roles.ItemEncoder``, and a ``SplitEncoder`` where the encoder can be cut.
+
+    Rows of items without content are those of ``features`` (filled by the missing rule) and get no gradient.
+    """
+
+    def __init__(self, encoder: TrainableEncoder, content: ItemContent, features: Features) -> None:
+        self.encoder, self.content, self.module = encoder, content, encoder.module
+        self.given = {m: torch.from_numpy(np.array(matrix)) for m, matrix in features.matrices.items()}
+        self._start = state_digest(encoder.module)  # kept states are those of the weights it came with
+
+    def rows(self, items: Int[Tensor, "chunk"]) -> Mapping[Modality, Tensor]:
+        """Item numbers → float32 [chunk, dim] per modality."""
+        device = next(self.module.parameters()).device
+        rows: dict[Modality, Tensor] = {}
+        for modality in self.given:
+            inputs = self.content.inputs(modality, items, device)
+            vectors = (
+                self.encoder.image_vectors(inputs) if isinstance(inputs, Tensor) else self.encoder.text_vectors(inputs)
+            )
+            rows[modality] = self._filled(modality, vectors, items)
+        return rows
+
+    def part(self, name: str) -> frozenset[str]:
+        """As ``roles.TrainableEncoder.part``."""
+        return self.encoder.part(name)
+
+    def boundary(self, items: Int[Tensor, "chunk"], part: str) -> Mapping[str, Tensor]:
+        """What enters ``part``, per modality; computed for the whole catalogue at the first call.
+
+        Raises ConfigError for an encoder that cannot be cut there.
+        """
+        states: dict[str, Tensor] = {"item": items}
+        for modality in self.given:
+            for name, state in self._frozen(modality, part).items():
+                states[f"{modality}.{name}"] = state[items]
+        return states
+
+    def rows_from(self, states: Mapping[str, Tensor], part: str) -> Mapping[Modality, Tensor]:
+        """The rest of the way; gradients flow into ``part``."""
+        encoder = cast(CutEncoder, self.encoder)  # boundary() saw to it
+        rows: dict[Modality, Tensor] = {}
+        for modality in self.given:
+            own = {k.removeprefix(f"{modality}."): v for k, v in states.items() if k.startswith(f"{modality}.")}
+            rows[modality] = self._filled(modality, encoder.above(modality, own, part), states["item"])
+        return rows
+
+    def _filled(self, modality: Modality, vectors: Tensor, items: Tensor) -> Tensor:
+        items = items.cpu()
+        present = self.content.present[modality][items]
+        if bool(present.all()):
+            return vectors
+        given = self.given[modality][items].to(vectors)
+        return torch.where(present.to(vectors.device)[:, None], vectors, given)
+
+    def _frozen(self, modality: Modality, part: str) -> dict[str, Tensor]:
+        if not isinstance(self.encoder, CutEncoder):
+            raise ConfigError(f"encoder {self.encoder.name!r} cannot be cut below {part!r}; set boundary: encode")
+        key = (self._start, part, modality)
+        if key not in self.content.frozen:
+            device = next(self.module.parameters()).device
+            made: list[Mapping[str, Tensor]] = []
+            for items in torch.arange(len(self.given[modality])).split(_CHUNK):
+                made.append(self.encoder.below(modality, self._whole(modality, items, device), part))
+            self.content.frozen[key] = {name: torch.cat([m[name].cpu() for m in made]) for name in made[0]}
+        return self.content.frozen[key]
+
+    def _whole(self, modality: Modality, items: Tensor, device: torch.device) -> Tensor | dict[str, Tensor]:
+        """Inputs with all their padding: kept states need one length."""
+        if modality == "visual":
+            return self.content.inputs(modality, items, device)
+        assert self.content.tokens is not None
+        return {name: value[items].to(device) for name, value in self.content.tokens.items()}

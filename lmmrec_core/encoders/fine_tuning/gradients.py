@@ -1,0 +1,206 @@
+"""Gradients of the objectives of a batch, in chunks of constant memory (encoders spec 5.1, 5.3).
+
+The contrast couples all pairs of a batch. Gradient caching (Gao et al. 2021) still needs the activations of one chunk
+only: encode all chunks without gradient, differentiate the loss with respect to the rows, then encode each chunk
+again and push its rows' gradient through. Matching and masked words are sums over pairs and split by themselves.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lmmrec_core.encoders.fine_tuning.losses import (
+    IGNORED,
+    cosine_logits,
+    full,
+    hard_negatives,
+    itc,
+    itm,
+    mlm,
+    same_content,
+)
+from lmmrec_core.encoders.fine_tuning.masking import mask_words
+from lmmrec_core.encoders.fine_tuning.pairs import PairBatch
+from lmmrec_core.encoders.fine_tuning.roles import FusingEncoder
+from lmmrec_core.errors import ConfigError, TrainingError
+from lmmrec_core.roles import TrainableEncoder
+
+Terms = list[tuple[Tensor, Tensor, Tensor]]  # per contrastive term: image rows, text rows, scale
+BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How an encoder is run: where, in which precision, and how many pairs with activations at a time."""
+
+    device: str = "cpu"
+    precision: str = "fp32"
+    chunk: int | None = None  # None: the whole batch
+
+    @contextmanager
+    def towers(self) -> Iterator[None]:
+        """The towers' precision. A context per pass: autocast remembers weights that were cast without gradient."""
+        kind = torch.device(self.device).type
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+            yield
+
+    def pieces(self, count: int, divisor: int = 1) -> tuple[Tensor, ...]:
+        """The numbers 0 … count - 1 in pieces of the chunk's size over ``divisor``."""
+        return torch.arange(count).split(count if self.chunk is None else max(1, self.chunk // divisor))
+
+
+def refuse_batch_norm(module: nn.Module) -> None:
+    """Raises TrainingError for batch-norm that learns statistics: its output would depend on the chunks (T-26)."""
+    for name, layer in module.named_modules():
+        if isinstance(layer, BATCH_NORMS) and layer.training:
+            raise TrainingError(
+                f"batch-norm {name!r} is in training mode: a pair's rows would depend on the others in its chunk; "
+                "put it into evaluation mode"
+            )
+
+
+def contrast(encoder: TrainableEncoder, batch: PairBatch, rows: Tensor, passes: Passes) -> Terms:
+    """The contrastive terms of some pairs of a batch, in float32."""
+    with passes.towers():
+        terms = encoder.contrast(*batch.take(rows, rows, passes.device))
+    return [(full(image), full(text), full(scale)) for image, text, scale in terms]
+
+
+def itc_backward(encoder: TrainableEncoder, batch: PairBatch, passes: Passes) -> tuple[float, Tensor]:
+    """Add the gradient of the contrast, the mean over the encoder's terms, to the parameters.
+
+    Gives the loss and the logits [pair, pair] of the first term, without gradient. In chunks the result is the same;
+    dropout draws are replayed. Raises TrainingError for batch-norm in training mode.
+    """
+    refuse_batch_norm(encoder.module)
+    pieces = passes.pieces(len(batch))
+    if len(pieces) == 1:
+        terms = contrast(encoder, batch, pieces[0], passes)
+        loss = _mean_itc(terms)
+        _backward(loss)
+        return loss.item(), cosine_logits(*terms[0]).detach()
+    states, cached = [], []
+    with torch.no_grad():
+        for piece in pieces:
+            states.append(_GeneratorStates(passes.device))
+            cached.append(contrast(encoder, batch, piece, passes))
+    after = _GeneratorStates(passes.device)
+    leaves = [_leaf_term([terms[number] for terms in cached]) for number in range(len(cached[0]))]
+    loss = _mean_itc(leaves)
+    loss.backward()
+    for piece, state in zip(pieces, states, strict=True):
+        state.restore()
+        surrogate = torch.zeros((), device=passes.device)
+        for term, leaf in zip(contrast(encoder, batch, piece, passes), leaves, strict=True):
+            for rows, cache in zip(term[:2], leaf[:2], strict=True):
+                assert cache.grad is not None
+                surrogate = surrogate + (rows * cache.grad[piece.to(rows.device)]).sum()
+            if piece[0] == 0:  # the scale is the same in every chunk: once
+                assert leaf[2].grad is not None
+                surrogate = surrogate + term[2] * leaf[2].grad
+        _backward(surrogate)
+    after.restore()
+    return loss.item(), cosine_logits(*leaves[0]).detach()
+
+
+def _backward(loss: Tensor) -> None:
+    if loss.requires_grad:  # not where the trained part has no say in this objective
+        loss.backward()
+
+
+def _mean_itc(terms: Terms) -> Tensor:
+    return torch.stack([itc(*term) for term in terms]).mean()
+
+
+def _leaf_term(parts: Terms) -> tuple[Tensor, Tensor, Tensor]:
+    image, text = (torch.cat([part[side] for part in parts]).requires_grad_() for side in (0, 1))
+    return image, text, parts[0][2].clone().requires_grad_()
+
+
+class _GeneratorStates:
+    """The global generators' states, which dropout draws from, as they are now."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device if torch.device(device).type == "cuda" else None
+        self.cpu = torch.get_rng_state()
+        self.cuda = torch.cuda.get_rng_state(self.device) if self.device else None
+
+    def restore(self) -> None:
+        torch.set_rng_state(self.cpu)
+        if self.cuda is not None:
+            torch.cuda.set_rng_state(self.cuda, self.device or "cuda")
+
+
+def first_logits(encoder: TrainableEncoder, batch: PairBatch, passes: Passes) -> Tensor:
+    """The logits that negatives are drawn from, where the contrast itself is no objective."""
+    with torch.no_grad():
+        parts = [contrast(encoder, batch, piece, passes)[0] for piece in passes.pieces(len(batch))]
+        return cosine_logits(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]), parts[0][2])
+
+
+def itm_backward(
+    encoder: FusingEncoder, batch: PairBatch, logits: Tensor, weight: float, generator: torch.Generator, passes: Passes
+) -> float:
+    """Add the gradient of ``weight`` × matching loss: each pair, and one hard negative per picture and per text.
+
+    A third of the rows match (more where a batch has no negative for some). Three fused rows per pair: pieces are a
+    third of the chunk. Gives the loss without weight.
+    """
+    same = same_content(batch.image_group, batch.text_group)
+    text_for, image_for = hard_negatives(logits.cpu(), same, generator)
+    total = len(batch) + int((text_for >= 0).sum() + (image_for >= 0).sum())
+
+    def share(rows: Tensor) -> Tensor:
+        lone_image, lone_text = rows[text_for[rows] >= 0], rows[image_for[rows] >= 0]
+        images = torch.cat([rows, lone_image, image_for[lone_text]])
+        texts = torch.cat([rows, text_for[lone_image], lone_text])
+        with passes.towers():
+            scores = encoder.match_logits(encoder.fused(*batch.take(images, texts, passes.device)))
+        matches = torch.arange(len(images), device=scores.device) < len(rows)
+        return itm(scores, matches, total)
+
+    return _accumulate(share, passes.pieces(len(batch), 3), weight)
+
+
+def mlm_backward(
+    encoder: FusingEncoder, batch: PairBatch, weight: float, generator: torch.Generator, passes: Passes
+) -> float:
+    """Add the gradient of ``weight`` × masked-word loss; gives the loss without weight.
+
+    Raises ConfigError for tokens without ``input_ids`` and ``attention_mask``.
+    """
+    for name in ("input_ids", "attention_mask"):
+        if name not in batch.tokens:
+            raise ConfigError(f"{encoder.name}: its tokens have no {name!r}, which mlm needs; leave mlm out")
+    ids = batch.tokens["input_ids"]
+    hidden, labels = mask_words(
+        ids,
+        batch.tokens["attention_mask"].bool(),
+        encoder.word_starts(ids),
+        mask_token=encoder.mask_token,
+        special_tokens=encoder.special_tokens,
+        vocabulary_size=encoder.vocabulary_size,
+        generator=generator,
+    )
+    masked = PairBatch(batch.pixels, {**batch.tokens, "input_ids": hidden}, batch.image_group, batch.text_group)
+    total = int((labels != IGNORED).sum())
+
+    def share(rows: Tensor) -> Tensor:
+        with passes.towers():
+            sequence = encoder.fused(*masked.take(rows, rows, passes.device))
+            words = encoder.word_logits(sequence, ids.shape[1])
+        return mlm(words, labels[rows].to(words.device), total)
+
+    return _accumulate(share, passes.pieces(len(batch)), weight)
+
+
+def _accumulate(share: Callable[[Tensor], Tensor], pieces: tuple[Tensor, ...], weight: float) -> float:
+    total = 0.0
+    for piece in pieces:
+        loss = share(piece)
+        _backward(weight * loss)
+        total += loss.item()
+    return total

@@ -1,0 +1,266 @@
+"""The tuning loop: epochs over shuffled pairs, stopping on held-out retrieval, exact resume (encoders spec 5.1)."""
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from lmmrec_core import checkpoints
+from lmmrec_core.config import digest
+from lmmrec_core.encoders.fine_tuning.augment import random_crop
+from lmmrec_core.encoders.fine_tuning.evaluation import Standing, evaluate
+from lmmrec_core.encoders.fine_tuning.gradients import (
+    Passes,
+    first_logits,
+    itc_backward,
+    itm_backward,
+    mlm_backward,
+)
+from lmmrec_core.encoders.fine_tuning.pairs import PairBatch, TrainingPairs
+from lmmrec_core.encoders.fine_tuning.preparation import check, prepared, training_mode
+from lmmrec_core.encoders.fine_tuning.record import TuneEpoch, Tuning
+from lmmrec_core.encoders.fine_tuning.schedule import Stepper, trainable
+from lmmrec_core.encoders.fine_tuning.settings import TuneSettings
+from lmmrec_core.encoders.weights import state_digest
+from lmmrec_core.errors import ConfigError, FeatureError, TrainingError
+from lmmrec_core.flow import IntArray
+from lmmrec_core.process import StopRequest
+from lmmrec_core.roles import TrainableEncoder
+from lmmrec_core.seeds import torch_stream
+
+STREAMS = ("shuffle", "crops", "negatives", "masks")
+
+
+def tune(
+    encoder: TrainableEncoder,
+    pairs: TrainingPairs,
+    settings: TuneSettings,
+    *,
+    checkpoint: Path | None = None,
+    identity: str = "",
+    progress: bool = True,
+) -> Tuning:
+    """Train ``encoder`` in place on the pairs that are not held out; it ends with the weights of its best epoch.
+
+    Best is the highest held-out retrieval (mean R@10 of both directions, against all pairs), the lower held-out
+    contrast among equals; with ``keep_start`` the weights it came with compete as epoch 0. Each epoch visits every
+    training pair once, in random order. What is outside ``settings.part`` stays bit-equal. The module comes back in
+    evaluation mode, on its old device, with its old ``requires_grad``.
+
+    With ``checkpoint``, the state is saved between epochs, at most every ``checkpoint_seconds``, and when the process
+    is asked to stop. A later call with the same ``identity``, encoder, pairs and settings goes on from there and ends
+    with bit-identical weights (on a GPU as far as its kernels repeat themselves). The caller deletes the file when the
+    result is safe.
+
+    Raises ConfigError for settings that do not fit the encoder or the pairs, TrainingError for a loss or gradient that
+    is not finite and for a checkpoint of another tuning.
+    """
+    check(encoder, pairs, settings)
+    whole = {"identity": identity, "encoder": dict(encoder.spec()), "pairs": pairs.fingerprint}
+    name = f"{identity or encoder.name} {digest(whole | {'settings': settings.model_dump(mode='json')})}"
+    with prepared(encoder, settings):
+        return _Loop(encoder, pairs, settings, checkpoint, name, progress).run()
+
+
+class _Loop:
+    """State of one tuning; everything that changes goes into the checkpoint."""
+
+    def __init__(
+        self,
+        encoder: Any,
+        pairs: TrainingPairs,
+        settings: TuneSettings,
+        path: Path | None,
+        identity: str,
+        progress: bool,
+    ) -> None:
+        self.encoder, self.pairs, self.settings = encoder, pairs, settings
+        self.path, self.identity, self.progress = path, identity, progress
+        self.passes = Passes(settings.device, settings.precision, settings.micro_batch)
+        self.per_epoch = len(batches(pairs.train_rows, settings.batch_size))
+        steps = settings.epochs * self.per_epoch
+        self.stepper = Stepper(encoder, trainable(encoder, settings), settings, steps)
+        self.generators = {stream: torch_stream(settings.seed, f"tune/{stream}") for stream in STREAMS}
+        self.history: list[TuneEpoch] = []
+        self.before: Standing | None = None
+        self.best: Standing | None = None
+        self.best_epoch, self.bad = 0, 0
+        self.best_weights: dict[str, Tensor] = {}
+        self.stopped = ""
+        self.seconds = 0.0
+
+    def run(self) -> Tuning:
+        if self.path is not None and (saved := checkpoints.load(self.path, self.identity)):
+            self._restore(saved)
+        if self.before is None:
+            start = time.perf_counter()
+            self.before = evaluate(self.encoder, self.pairs, self.passes)
+            if self.settings.keep_start:
+                self._keep(0, self.before)
+            self.seconds += time.perf_counter() - start
+        last_save, written = time.monotonic(), bool(self.history)
+        bar = tqdm(
+            total=self.stepper.steps, initial=self.stepper.done, desc=self.encoder.name, unit="step",
+            disable=not self.progress,
+        )  # fmt: skip
+        with bar, StopRequest() as stop:
+            while not self.stopped:
+                self._epoch(len(self.history) + 1, bar)
+                due = time.monotonic() - last_save >= self.settings.checkpoint_seconds
+                if self.path is not None and (due or stop.asked or (written and self.stopped)):
+                    checkpoints.save(self.path, self.identity, self._state())
+                    last_save, written = time.monotonic(), True
+                if stop.asked:
+                    stop.obey()
+        return self._result()
+
+    def _result(self) -> Tuning:
+        assert self.before is not None and self.best is not None
+        self.encoder.module.load_state_dict(self.best_weights)
+        self.encoder.module.eval()
+        return Tuning(
+            history=tuple(self.history),
+            before=self.before,
+            after=self.best,
+            best_epoch=self.best_epoch,
+            steps=self.stepper.done,
+            stopped=self.stopped,
+            seconds=self.seconds,
+            weights=state_digest(self.encoder.module),
+            settings=self.settings,
+            pairs={**self.pairs.counts, "items_choice": self.pairs.items, "fingerprint": self.pairs.fingerprint},
+        )
+
+    def _epoch(self, number: int, bar: Any) -> None:
+        start = time.perf_counter()
+        training_mode(self.encoder.module, self.settings.stochastic)
+        order = torch.randperm(len(self.pairs.train_rows), generator=self.generators["shuffle"]).numpy()
+        totals: dict[str, float] = dict.fromkeys(self.settings.objectives, 0.0)
+        for place, rows in enumerate(batches(self.pairs.train_rows[order], self.settings.batch_size), start=1):
+            losses = self._step(self._batch(rows), f"epoch {number}, batch {place}")
+            for objective, loss in losses.items():
+                totals[objective] += loss * len(rows)
+            bar.update()
+            shown = {name: f"{loss:.3f}" for name, loss in losses.items()}
+            bar.set_postfix(shown | {"best R@10": f"{self._best_score():.3f}"}, refresh=False)
+        means = {name: total / len(order) for name, total in totals.items()}
+        standing = self._stand(number)
+        self._compare(number, standing)
+        if not self.stopped and number >= self.settings.epochs:
+            self.stopped = "epochs"
+        seconds = time.perf_counter() - start
+        self.seconds += seconds
+        total = sum(self._weight(name) * mean for name, mean in means.items())
+        self.history.append(TuneEpoch(number, self.stepper.done, total, means, standing, self.stepper.scale, seconds))
+
+    def _stand(self, number: int) -> Standing:
+        try:
+            return evaluate(self.encoder, self.pairs, self.passes)
+        except FeatureError:
+            self._check(math.nan, "size of some vector", f"the end of epoch {number}")
+            raise
+
+    def _batch(self, rows: IntArray) -> PairBatch:
+        batch = self.pairs.batch(rows)
+        if self.settings.augment == "none":
+            return batch
+        pixels = random_crop(batch.pixels, self.generators["crops"])
+        return PairBatch(pixels, batch.tokens, batch.image_group, batch.text_group)
+
+    def _step(self, batch: PairBatch, place: str) -> dict[str, float]:
+        """Gradients of every objective, one update; the losses without their weights."""
+        self.stepper.zero()
+        losses: dict[str, float] = {}
+        wanted, encoder, passes = self.settings.objectives, self.encoder, self.passes
+        logits: Tensor | None = None
+        if "itc" in wanted:
+            losses["itc"], logits = itc_backward(encoder, batch, passes)
+            self._check(losses["itc"], "itc loss", place)
+        if "itm" in wanted:
+            logits = first_logits(encoder, batch, passes) if logits is None else logits
+            generator = self.generators["negatives"]
+            losses["itm"] = itm_backward(encoder, batch, logits, self._weight("itm"), generator, passes)
+            self._check(losses["itm"], "itm loss", place)
+        if "mlm" in wanted:
+            losses["mlm"] = mlm_backward(encoder, batch, self._weight("mlm"), self.generators["masks"], passes)
+            self._check(losses["mlm"], "mlm loss", place)
+        if not self.stepper.has_gradient:
+            raise ConfigError(
+                f"{encoder.name}: part {self.settings.part!r} has no say in {', '.join(wanted)}: nothing to learn; "
+                "choose another part, or other objectives"
+            )
+        self._check(self.stepper.step(), "norm of the gradient", place)
+        return losses
+
+    def _check(self, value: float, what: str, place: str) -> None:
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{self.encoder.name}: the {what} is {value} at {place}; lower learning_rate "
+                f"(now {self.settings.learning_rate:g}) or check the weights and the pictures"
+            )
+
+    def _weight(self, objective: str) -> float:
+        return {"itc": 1.0, "itm": self.settings.itm_weight, "mlm": self.settings.mlm_weight}[objective]
+
+    def _best_score(self) -> float:
+        return self.best.held_out.score if self.best else 0.0
+
+    def _compare(self, number: int, standing: Standing) -> None:
+        if self.best is None or standing.rank > self.best.rank:
+            self._keep(number, standing)
+            return
+        self.bad += 1
+        if self.bad > self.settings.patience:
+            self.stopped = "patience"
+
+    def _keep(self, number: int, standing: Standing) -> None:
+        self.best, self.best_epoch, self.bad = standing, number, 0
+        for key, value in self.encoder.module.state_dict().items():
+            if key in self.best_weights:
+                self.best_weights[key].copy_(value)
+            else:
+                self.best_weights[key] = value.detach().to("cpu", copy=True)
+
+    def _state(self) -> dict[str, Any]:
+        assert self.before is not None and self.best is not None
+        cuda = torch.device(self.settings.device).type == "cuda"
+        return {
+            "module": self.encoder.module.state_dict(),
+            "stepper": self.stepper.state(),
+            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
+            "global_generator": torch.get_rng_state(),
+            "device_generator": torch.cuda.get_rng_state(self.settings.device) if cuda else None,
+            "history": [epoch.plain() for epoch in self.history],
+            "before": self.before.plain(),
+            "best": (self.best.plain(), self.best_epoch, self.bad),
+            "best_weights": self.best_weights,
+            "stopped": self.stopped,
+            "seconds": self.seconds,
+        }
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        self.encoder.module.load_state_dict(saved["module"])
+        self.stepper.restore(saved["stepper"])
+        for name, state in saved["generators"].items():
+            self.generators[name].set_state(state)
+        torch.set_rng_state(saved["global_generator"])
+        if saved["device_generator"] is not None:
+            torch.cuda.set_rng_state(saved["device_generator"], self.settings.device)
+        self.history = [TuneEpoch.of(entry) for entry in saved["history"]]
+        self.before = Standing.of(saved["before"])
+        best, self.best_epoch, self.bad = saved["best"]
+        self.best, self.best_weights = Standing.of(best), saved["best_weights"]
+        self.stopped, self.seconds = saved["stopped"], saved["seconds"]
+
+
+def batches(rows: IntArray, size: int) -> list[IntArray]:
+    """``rows`` in batches of ``size``, the last one shorter; a single one left over joins the batch before it."""
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [np.concatenate(parts[-2:])]
+    return parts

@@ -1,0 +1,179 @@
+"""Pairs of pictures and texts to pre-train on, and the proof that none of them is in a catalogue.
+
+Pre-training on a catalogue's own items would let an encoder remember what it is later tested on. Four tests, each
+with a witness in the error: shared ids, shared titles, identical picture files, look-alike pictures.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lmmrec_core.encoders.pictures.reading import read_picture
+from lmmrec_core.errors import DataError, FeatureError
+from lmmrec_core.flow import BoolArray, Catalogue
+
+HASH_SIDE = 16  # a difference hash of 16 × 16 bits
+CLOSE = (
+    24  # bits: a picture saved again at another size and quality differs by about 6 to 15, two posters by 70 or more
+)
+_ARTICLES = {"the", "a", "an"}
+_YEAR = re.compile(r"\(\s*\d{4}\s*\)")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Items with a picture and a text each, one entry per item."""
+
+    name: str
+    item_ids: tuple[str, ...]
+    images: tuple[Path, ...]
+    texts: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+
+def pairs_of(catalogue: Catalogue) -> Pairs:
+    """The pairs of a catalogue. Raises DataError naming the first item without picture or text."""
+    for item, image, text in zip(catalogue.item_ids, catalogue.images, catalogue.texts, strict=True):
+        lacking = "picture" if image is None else "" if text.strip() else "text"
+        if lacking:
+            raise DataError(
+                f"{catalogue.name}: item {item!r} has no {lacking}; leave it out of the items to pre-train on"
+            )
+    images = tuple(image for image in catalogue.images if image is not None)
+    return Pairs(catalogue.name, catalogue.item_ids, images, catalogue.texts)
+
+
+@dataclass(frozen=True)
+class Disjoint:
+    """What :func:`check_disjoint` compared, for the record of an encoder."""
+
+    ids: bool
+    titles: bool
+    pictures: int  # compared, on both sides together
+    closest_bits: int | None  # least distance of two difference hashes; None where no pictures were compared
+
+
+def check_disjoint(
+    pairs: Pairs,
+    catalogue: Catalogue,
+    *,
+    ids: tuple[Sequence[str], Sequence[str]] | None,
+    titles: tuple[Sequence[str], Sequence[str]] | None,
+    close: int | None = CLOSE,
+) -> Disjoint:
+    """Raise FeatureError naming the first item to pre-train on that is also in the catalogue.
+
+    ``ids`` and ``titles``: for the pairs and for the catalogue, in their order. Ids must be of one number
+    space (IMDb, ASIN): a catalogue's own numbering may reuse a number for another item; None where there is no common
+    space, or no titles. Pictures are always compared: by their bytes, and by difference hash unless ``close`` is
+    None (two hashes ``close`` bits or fewer apart look alike). A picture of one colour has no hash.
+    Raises DataError when neither ids nor titles are given, or a list has another length than its items.
+    """
+    if ids is None and titles is None:
+        raise DataError(
+            f"{pairs.name} against {catalogue.name}: give ids, titles or both; pictures alone are not enough"
+        )
+    _refuse_shared(pairs, catalogue, "id", ids, str.strip)
+    _refuse_shared(pairs, catalogue, "title", titles, normalise_title)
+    theirs = [(item, path) for item, path in zip(catalogue.item_ids, catalogue.images, strict=True) if path is not None]
+    ours = list(zip(pairs.item_ids, pairs.images, strict=True))
+    by_bytes = {_sha256(path, item): item for item, path in theirs}
+    for item, path in ours:
+        other = by_bytes.get(_sha256(path, item))
+        if other is not None:
+            raise _shared(pairs, item, catalogue, other, f"the same picture file ({path.name})")
+    closest = None if close is None else _refuse_look_alikes(pairs, ours, catalogue, theirs, close)
+    return Disjoint(ids is not None, titles is not None, len(ours) + len(theirs), closest)
+
+
+def normalise_title(title: str) -> str:
+    """Letters and digits only, accents folded, lower case, without a year in brackets and without articles.
+
+    ``"Léon: The Professional (1994)"`` and ``"Leon - Professional, The"`` are one title.
+    """
+    folded = unicodedata.normalize("NFKD", _YEAR.sub(" ", title)).casefold()
+    letters = "".join(sign for sign in folded if not unicodedata.combining(sign))
+    words = re.findall(r"[^\W_]+", letters.replace("'", "").replace("’", ""))
+    return " ".join(word for word in words if word not in _ARTICLES) or " ".join(words)
+
+
+def difference_hash(picture: Image.Image) -> BoolArray:
+    """[256] whether each of 16 × 16 places is brighter than its left neighbour, in grey, at 17 × 16 pixels."""
+    grey = picture.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX)
+    values = np.asarray(grey).astype(np.int16)
+    return (values[:, 1:] > values[:, :-1]).ravel()
+
+
+def _refuse_shared(
+    pairs: Pairs,
+    catalogue: Catalogue,
+    kind: str,
+    values: tuple[Sequence[str], Sequence[str]] | None,
+    normalise: Callable[[str], str],
+) -> None:
+    if values is None:
+        return
+    ours, theirs = values
+    for name, given, expected in ((pairs.name, ours, len(pairs)), (catalogue.name, theirs, catalogue.n_items)):
+        if len(given) != expected:
+            raise DataError(f"{name}: {len(given)} {kind}s for {expected} items; give one per item, in their order")
+    known = {normalise(value): item for item, value in zip(catalogue.item_ids, theirs, strict=True) if value.strip()}
+    for item, value in zip(pairs.item_ids, ours, strict=True):
+        if value.strip() and normalise(value) in known:
+            raise _shared(pairs, item, catalogue, known[normalise(value)], f"the same {kind} ({value})")
+
+
+def _refuse_look_alikes(
+    pairs: Pairs,
+    ours: Sequence[tuple[str, Path]],
+    catalogue: Catalogue,
+    theirs: Sequence[tuple[str, Path]],
+    close: int,
+) -> int | None:
+    our_items, our_hashes = _hashes(ours)
+    their_items, their_hashes = _hashes(theirs)
+    if not len(our_items) or not len(their_items):
+        return None
+    a, b = our_hashes.astype(np.float32), their_hashes.astype(np.float32)
+    distance = (a.sum(1)[:, None] + b.sum(1)[None] - 2 * a @ b.T).astype(np.int64)  # Hamming, exact below 2^24
+    row, column = np.unravel_index(int(distance.argmin()), distance.shape)
+    least = int(distance[row, column])
+    if least <= close:
+        detail = f"pictures that look alike ({least} of {HASH_SIDE**2} bits differ; up to {close} count as alike)"
+        raise _shared(pairs, our_items[row], catalogue, their_items[column], detail)
+    return least
+
+
+def _hashes(entries: Iterable[tuple[str, Path]]) -> tuple[list[str], BoolArray]:
+    """Items and hashes [item, 256]; pictures whose hash has no bit or all (one colour, a ramp) are left out."""
+    items, rows = [], []
+    for item, path in entries:
+        row = difference_hash(read_picture(path, item))
+        if 0 < row.sum() < row.size:
+            items.append(item)
+            rows.append(row)
+    return items, np.array(rows, dtype=np.bool_).reshape(len(rows), HASH_SIDE**2)
+
+
+def _sha256(path: Path, item: str) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise FeatureError(
+            f"item {item!r}: picture {path} cannot be read ({error.strerror}); replace the file"
+        ) from None
+
+
+def _shared(pairs: Pairs, item: str, catalogue: Catalogue, other: str, detail: str) -> FeatureError:
+    return FeatureError(
+        f"item {item!r} of {pairs.name} is in {catalogue.name} as {other!r}: {detail}; remove it from the items to "
+        "pre-train on, or the encoder has seen what it is tested on"
+    )

@@ -1,0 +1,209 @@
+"""The pictures and texts that encoders are tuned on, preprocessed once, with the held-out items marked."""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from lmmrec_core.config import digest
+from lmmrec_core.encoders.fine_tuning.holdout import SHARE, held_out
+from lmmrec_core.encoders.pictures.reading import read_picture
+from lmmrec_core.errors import ConfigError, DataError, FeatureError, unknown
+from lmmrec_core.flow import BoolArray, Catalogue, IntArray, Split
+from lmmrec_core.roles import Encoder
+
+ItemChoice = Literal["all", "train_items"]
+ITEMS: tuple[ItemChoice, ...] = ("all", "train_items")
+UNREADABLE = ("error", "missing")
+MEMORY_LIMIT = 4 * 2**30  # bytes of pixels kept in memory; more go to a memory-mapped file
+_CHUNK = 32  # decoded pictures in memory at a time
+
+
+@dataclass(frozen=True, eq=False)
+class PairBatch:
+    """Some pairs, ready for an encoder."""
+
+    pixels: Tensor  # [pair, ...] as the encoder preprocesses pictures
+    tokens: Mapping[str, Tensor]  # [pair, length]
+    image_group: Tensor  # int64 [pair]; equal where the pictures are identical
+    text_group: Tensor  # int64 [pair]; equal where the texts are identical
+
+    def __len__(self) -> int:
+        return len(self.image_group)
+
+    def take(
+        self, images: Int[Tensor, "row"], texts: Int[Tensor, "row"], device: str
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Pixels of the pairs ``images`` and tokens of the pairs ``texts``, on ``device``."""
+        return self.pixels[images].to(device), {name: value[texts].to(device) for name, value in self.tokens.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPairs:
+    """One pair per item that has both a picture and a text, in the order of the catalogue."""
+
+    name: str
+    item_ids: tuple[str, ...]
+    pixels: npt.NDArray[np.float32]  # [pair, ...], in memory or mapped from an unnamed temporary file
+    tokens: Mapping[str, Tensor]  # [pair, length], padded to the longest of all
+    image_group: IntArray  # [pair]
+    text_group: IntArray  # [pair]
+    held_out: BoolArray  # [pair]
+    items: str  # of ITEMS
+    counts: Mapping[str, int]  # pairs, held out, and what was left out
+    fingerprint: str  # digest of ids, contents and held-out marks
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    @property
+    def train_rows(self) -> IntArray:
+        return np.flatnonzero(~self.held_out)
+
+    @property
+    def held_out_rows(self) -> IntArray:
+        return np.flatnonzero(self.held_out)
+
+    def batch(self, rows: IntArray) -> PairBatch:
+        """The pairs ``rows`` as a copy; padding beyond their longest text is cut where a mask tells it."""
+        index = torch.from_numpy(rows)
+        tokens = {name: value[index] for name, value in self.tokens.items()}
+        mask = tokens.get("attention_mask")
+        if mask is not None:
+            length = max(1, int(mask.bool().any(dim=0).nonzero().max()) + 1)
+            tokens = {name: value[:, :length] if value.ndim > 1 else value for name, value in tokens.items()}
+        groups = (torch.from_numpy(group[rows]) for group in (self.image_group, self.text_group))
+        return PairBatch(torch.from_numpy(np.asarray(self.pixels[rows])), tokens, *groups)
+
+
+def collect_pairs(
+    catalogue: Catalogue,
+    encoder: Encoder,
+    *,
+    items: str = "all",
+    split: Split | None = None,
+    share: float = SHARE,
+    unreadable: str = "error",
+    memory_limit: int = MEMORY_LIMIT,
+    folder: Path | None = None,
+    progress: bool = True,
+) -> TrainingPairs:
+    """Read, preprocess and group the pictures and texts of a catalogue's items.
+
+    Content only: a pair is a picture file and the catalogue's text, which no reader composes of reviews, related
+    items or ranks. ``items="train_items"`` keeps the items with a training interaction of ``split``; "all" needs no
+    split (encoders spec 5.1). ``share`` of the items is held out (:func:`~.holdout.held_out`). Pictures are the same
+    when they decode to the same RGB pixels, texts when they are the same characters. Pixels beyond ``memory_limit``
+    bytes go to a temporary file in ``folder`` (default: the system's), which disappears with the object.
+
+    Raises ConfigError for unknown settings or a missing split, FeatureError for pictures that cannot be read,
+    DataError when no pair is left or one side of the hold-out is empty.
+    """
+    if items not in ITEMS:
+        raise unknown("value of items", items, ITEMS)
+    if unreadable not in UNREADABLE:
+        raise unknown("value of unreadable", unreadable, UNREADABLE)
+    if items == "train_items" and split is None:
+        raise ConfigError("items = 'train_items' needs the split; give split, or set items to 'all'")
+    todo, counts = _candidates(catalogue, split if items == "train_items" else None)
+    pixels, kept, pictures = _read(catalogue, encoder, todo, unreadable, memory_limit, folder, progress)
+    counts["without_readable_picture"] = len(todo) - len(kept)
+    if not kept:
+        raise DataError(f"{catalogue.name}: no item has both a picture and a text ({counts}); nothing to tune on")
+    texts = [catalogue.texts[i] for i in kept]
+    item_ids = tuple(catalogue.item_ids[i] for i in kept)
+    image_group, text_group = _groups(pictures), _groups(texts)
+    held = held_out(item_ids, image_group, text_group, share)
+    counts |= {"pairs": len(kept), "held_out": int(held.sum())}
+    content = [[*row] for row in zip(item_ids, pictures, texts, held.tolist(), strict=True)]
+    return TrainingPairs(
+        name=catalogue.name,
+        item_ids=item_ids,
+        pixels=pixels,
+        tokens=dict(encoder.preprocess_texts(texts)),
+        image_group=image_group,
+        text_group=text_group,
+        held_out=held,
+        items=items,
+        counts=counts,
+        fingerprint=digest(content),
+    )
+
+
+def _candidates(catalogue: Catalogue, split: Split | None) -> tuple[list[int], dict[str, int]]:
+    """Items with picture and text (and, given a split, with a training interaction); counts of the others."""
+    picture = np.array([path is not None for path in catalogue.images], dtype=np.bool_)
+    text = np.array([bool(text.strip()) for text in catalogue.texts], dtype=np.bool_)
+    both = picture & text
+    counts = {"items": catalogue.n_items, "without_picture": int((~picture).sum()), "without_text": int((~text).sum())}
+    if split is not None:
+        if split.n_items != catalogue.n_items:
+            raise DataError(
+                f"the split has {split.n_items} items, {catalogue.name} has {catalogue.n_items}; "
+                "give the split of this catalogue"
+            )
+        trained = np.zeros(catalogue.n_items, dtype=np.bool_)
+        trained[split.train.item] = True
+        counts["without_training_interaction"] = int((both & ~trained).sum())
+        both &= trained
+    return np.flatnonzero(both).tolist(), counts
+
+
+def _read(
+    catalogue: Catalogue,
+    encoder: Encoder,
+    todo: list[int],
+    unreadable: str,
+    memory_limit: int,
+    folder: Path | None,
+    progress: bool,
+) -> tuple[npt.NDArray[np.float32], list[int], list[str]]:
+    """Pixels of the readable items of ``todo``, those items, and the digest of each picture."""
+    pixels: npt.NDArray[np.float32] = np.empty((0,), dtype=np.float32)
+    kept: list[int] = []
+    digests: list[str] = []
+    bar = tqdm(total=len(todo), desc=f"{catalogue.name}: pictures", unit="item", disable=not progress)
+    with bar:
+        for start in range(0, len(todo), _CHUNK):
+            pictures = []
+            for i in todo[start : start + _CHUNK]:
+                path = catalogue.images[i]
+                assert path is not None  # only items with a picture are listed
+                try:
+                    picture = read_picture(path, catalogue.item_ids[i])
+                except FeatureError:
+                    if unreadable == "error":
+                        raise
+                    continue
+                pictures.append(picture)
+                digests.append(hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest())
+                kept.append(i)
+            if pictures:
+                values = encoder.preprocess_images(pictures).detach().numpy()
+                if not pixels.size:
+                    pixels = _buffer((len(todo), *values.shape[1:]), memory_limit, folder)
+                pixels[len(kept) - len(values) : len(kept)] = values
+            bar.update(min(_CHUNK, len(todo) - start))
+    return pixels[: len(kept)], kept, digests
+
+
+def _buffer(shape: tuple[int, ...], memory_limit: int, folder: Path | None) -> npt.NDArray[np.float32]:
+    if 4 * int(np.prod(shape)) <= memory_limit:
+        return np.empty(shape, dtype=np.float32)
+    with tempfile.TemporaryFile(dir=folder) as file:  # unnamed: it is gone when the last map of it is
+        return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
+
+
+def _groups(contents: list[str]) -> IntArray:
+    """The place of the first equal entry, for each entry."""
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(content, place) for place, content in enumerate(contents)], dtype=np.int64)

@@ -1,0 +1,61 @@
+"""What a tuning leaves besides the weights: its history and where the encoder stood before and after."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lmmrec_core.encoders.fine_tuning.evaluation import Standing
+from lmmrec_core.encoders.fine_tuning.settings import TuneSettings
+
+
+@dataclass(frozen=True)
+class TuneEpoch:
+    """One line of a tuning's history."""
+
+    number: int  # from 1
+    step: int  # optimiser steps so far
+    loss: float  # weighted sum of the objectives, mean per pair
+    losses: Mapping[str, float]  # objective to its mean, without weight
+    standing: Standing  # after the epoch
+    rate: float  # the last step's learning rate over its peak
+    seconds: float  # with evaluation
+
+    def plain(self) -> dict[str, Any]:
+        """Numbers and text only."""
+        return {**vars(self), "losses": dict(self.losses), "standing": self.standing.plain()}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "TuneEpoch":
+        """The inverse of :meth:`plain`."""
+        return cls(**{**plain, "standing": Standing.of(plain["standing"])})
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """How a tuning went; the encoder holds the weights of ``best_epoch`` afterwards."""
+
+    history: tuple[TuneEpoch, ...]
+    before: Standing
+    after: Standing  # with the weights of the best epoch
+    best_epoch: int  # from 1; 0 where no epoch was better than the weights it came with
+    steps: int  # optimiser steps made
+    stopped: str  # "patience" or "epochs"
+    seconds: float  # over all sittings when resumed
+    weights: str  # digest of the module's state, as in feature specs
+    settings: TuneSettings
+    pairs: Mapping[str, Any]  # counts, choice of items, fingerprint
+
+    def plain(self) -> dict[str, Any]:
+        """Everything as numbers and text, for a card or a record."""
+        return {
+            "history": [epoch.plain() for epoch in self.history],
+            "before": self.before.plain(),
+            "after": self.after.plain(),
+            "best_epoch": self.best_epoch,
+            "steps": self.steps,
+            "stopped": self.stopped,
+            "seconds": self.seconds,
+            "weights": self.weights,
+            "settings": self.settings.model_dump(mode="json"),
+            "pairs": dict(self.pairs),
+        }

@@ -1,0 +1,1 @@
+"""Light encoders: the modality-specific baseline of the controls, trained from scratch in seconds."""

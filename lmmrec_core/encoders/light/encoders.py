@@ -1,0 +1,247 @@
+"""Light encoders: the modality-specific baseline of the controls, trained from scratch in seconds.
+
+:class:`LightCNN` never sees a text and :class:`LightText` never sees a picture, as in the study's baseline
+of a CNN beside a sentence encoder (encoders spec 4): what one knows of the other modality is nothing.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from PIL.Image import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lmmrec_core.config import digest
+from lmmrec_core.encoders.light.networks import (
+    DIM,
+    UNKNOWN,
+    PictureNetwork,
+    WordNetwork,
+    build_vocabulary,
+    number_words,
+)
+from lmmrec_core.encoders.light.training import OutsideItems, fit, read_outside
+from lmmrec_core.encoders.pictures.reading import image_spec, read_picture, to_pixels
+from lmmrec_core.encoders.weights import load_strictly, state_digest
+from lmmrec_core.errors import FeatureError
+from lmmrec_core.flow import Modality
+
+LIGHT_VERSION = 2  # raise it with every change of network or training
+SIDE = 64  # pixels
+LONGEST = 128  # words; the controls' texts have about half
+EPOCHS: dict[Modality, int] = {"visual": 10, "textual": 40}
+_CENTRE = (0.5, 0.5, 0.5)
+
+
+class _Light:
+    """What the two light encoders share: naming, saving, loading, refusing the other modality."""
+
+    name: str
+    modalities: tuple[Modality, ...]
+    module: nn.Module
+    stage = "pt"
+
+    def __init__(self, note: Mapping[str, Any]) -> None:
+        self.note = dict(note)  # how it was trained, JSON-able
+
+    @classmethod
+    def _rebuild(cls, note: Mapping[str, Any]) -> Self:
+        """An encoder of this class with the architecture that ``note`` tells, weights still to be loaded."""
+        raise NotImplementedError
+
+    def dim(self, modality: Modality) -> int:
+        if modality not in self.modalities:
+            raise FeatureError(f"encoder {self.name!r} has no {modality} vectors; use it for {self.modalities[0]}")
+        return DIM
+
+    def save(self, path: Path) -> None:
+        """Weights and their note as one safetensors file; :meth:`load` gives the same encoder back."""
+        state = {key: value.detach().cpu().contiguous() for key, value in self.module.state_dict().items()}
+        note = {"encoder": self.name, "version": LIGHT_VERSION, **self.note}
+        save_file(state, path, metadata={"note": json.dumps(note, sort_keys=True, ensure_ascii=False)})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The encoder that :meth:`save` wrote, in evaluation mode.
+
+        Raises FeatureError for a file that is absent, damaged, of another encoder or another version.
+        """
+        cure = "delete it and train the light encoders again (train_light)"
+        if not path.is_file():
+            raise FeatureError(f"{path}: no such weights; train the light encoders first (train_light)")
+        try:
+            with safe_open(path, framework="pt") as file:
+                note = json.loads((file.metadata() or {})["note"])
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+            seen = (note.pop("encoder"), note.pop("version"))
+        except (SafetensorError, KeyError, ValueError, AttributeError, TypeError) as error:
+            raise FeatureError(f"{path}: not the weights of a light encoder ({error}); {cure}") from None
+        if seen != (cls.name, LIGHT_VERSION):
+            raise FeatureError(
+                f"{path}: weights of {seen[0]} version {seen[1]}, expected {cls.name} version {LIGHT_VERSION}; {cure}"
+            )
+        try:
+            encoder = cls._rebuild(note)
+        except (KeyError, TypeError) as error:
+            raise FeatureError(f"{path}: its note is incomplete ({error}); {cure}") from None
+        load_strictly(encoder.module, state, path)
+        encoder.module.eval()
+        return encoder
+
+    def _weights_spec(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "source": "trained here",
+            "state_sha256": state_digest(self.module),
+            "stage": self.stage,
+            "training": {key: value for key, value in self.note.items() if key != "vocabulary"},
+        }
+
+
+class LightCNN(_Light):
+    """Pictures → 64 numbers, by a small convolutional network (:class:`~.light_networks.PictureNetwork`)."""
+
+    name = "light-cnn"
+    modalities: tuple[Modality, ...] = ("visual",)
+
+    def __init__(self, module: PictureNetwork | None = None, note: Mapping[str, Any] | None = None) -> None:
+        if module is None:
+            raise FeatureError("encoder 'light-cnn' has no weights of its own; use LightCNN.load(path) or train_light")
+        super().__init__(note or {})
+        self.module = module
+
+    @classmethod
+    def _rebuild(cls, note: Mapping[str, Any]) -> Self:
+        return cls(PictureNetwork(), note)
+
+    def spec(self) -> Mapping[str, Any]:
+        return {
+            "weights": self._weights_spec(),
+            "architecture": {
+                "class": type(self).__name__, "version": LIGHT_VERSION, "network": "four strided convolutions",
+                "activation": "gelu", "norm": "group norm", "vector": "linear map of four bands, standardised",
+                "precision": "fp32", "autocast": False,
+            },
+            "image": image_spec(SIDE, mean=_CENTRE, std=_CENTRE),
+        }  # fmt: skip
+
+    def preprocess_images(self, images: Sequence[Image]) -> Tensor:
+        return to_pixels(images, SIDE, mean=_CENTRE, std=_CENTRE)
+
+    def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
+        raise FeatureError(f"encoder {self.name!r} reads no text; use it for visual")
+
+    def image_vectors(self, pixels: Tensor) -> Tensor:
+        vectors: Tensor = self.module(pixels)
+        return vectors
+
+    def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
+        raise FeatureError(f"encoder {self.name!r} reads no text; use it for visual")
+
+
+class LightText(_Light):
+    """Texts → 64 numbers, by word embeddings and two layers (:class:`~.light_networks.WordNetwork`).
+
+    The vocabulary is that of the outside items; any other word counts as unknown.
+    """
+
+    name = "light-text"
+    modalities: tuple[Modality, ...] = ("textual",)
+
+    def __init__(self, module: WordNetwork | None = None, note: Mapping[str, Any] | None = None) -> None:
+        if module is None or note is None:
+            raise FeatureError("encoder 'light-text' has no weights of its own; use LightText.load or train_light")
+        super().__init__(note)
+        self.module = module
+        self.numbers = {word: number for number, word in enumerate(note["vocabulary"], start=UNKNOWN + 1)}
+
+    @classmethod
+    def _rebuild(cls, note: Mapping[str, Any]) -> Self:
+        return cls(WordNetwork(len(note["vocabulary"]) + UNKNOWN + 1), note)
+
+    def spec(self) -> Mapping[str, Any]:
+        return {
+            "weights": self._weights_spec(),
+            "architecture": {
+                "class": type(self).__name__, "version": LIGHT_VERSION, "network": "mean of words, two layers",
+                "activation": "gelu", "norm": "none", "vector": "linear map, standardised",
+                "precision": "fp32", "autocast": False,
+            },
+            "text": {
+                "vocabulary": digest(list(self.numbers)), "words": len(self.numbers), "max_length": LONGEST,
+                "truncation": "right", "unit": "words",
+            },
+        }  # fmt: skip
+
+    def preprocess_images(self, images: Sequence[Image]) -> Tensor:
+        raise FeatureError(f"encoder {self.name!r} reads no pictures; use it for textual")
+
+    def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
+        """``words``, int64 [item, length]; 0 is padding."""
+        return {"words": number_words(texts, self.numbers, LONGEST)}
+
+    def image_vectors(self, pixels: Tensor) -> Tensor:
+        raise FeatureError(f"encoder {self.name!r} reads no pictures; use it for textual")
+
+    def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
+        vectors: Tensor = self.module(tokens["words"])
+        return vectors
+
+
+def train_light(outside_folder: Path, seed: int, progress: bool = True) -> tuple[LightCNN, LightText]:
+    """Train both encoders on the items that ``data.controls.write_outside_items`` wrote.
+
+    The same folder and seed give the same weights on one machine: one thread, its own random streams.
+    Give about 1500 items: the features then tell every factor whatever the seed. With 500 the picture
+    network learns the density of stripes for some seeds only.
+    Raises DataError or FeatureError for a folder that cannot be used, TrainingError when the loss is not finite.
+    """
+    outside = read_outside(outside_folder)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums of several threads differ in their last bits
+    try:
+        return _train_cnn(outside, seed, progress), _train_text(outside, seed, progress)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train_cnn(outside: OutsideItems, seed: int, progress: bool) -> LightCNN:
+    pictures = [read_picture(path, item) for path, item in zip(outside.images, outside.item_ids, strict=True)]
+
+    def mirror(pixels: Tensor, stream: torch.Generator) -> Tensor:
+        turned = torch.rand(len(pixels), generator=stream) < 0.5
+        return torch.where(turned[:, None, None, None], pixels.flip(3), pixels)
+
+    network, loss = fit(
+        PictureNetwork, to_pixels(pictures, SIDE, mean=_CENTRE, std=_CENTRE), outside.levels["visual"],
+        epochs=EPOCHS["visual"], learning_rate=4e-3, seed=seed, name=LightCNN.name, change=mirror, progress=progress,
+    )  # fmt: skip
+    return LightCNN(network, _note(outside, "visual", seed, loss))
+
+
+def _train_text(outside: OutsideItems, seed: int, progress: bool) -> LightText:
+    vocabulary = build_vocabulary(outside.texts)
+    numbers = {word: number for number, word in enumerate(vocabulary, start=UNKNOWN + 1)}
+
+    def forget(words: Tensor, stream: torch.Generator) -> Tensor:
+        """One word in ten becomes unknown, so that a word never seen later on is read as saying little."""
+        dropped = (torch.rand(words.shape, generator=stream) < 0.1) & (words > UNKNOWN)
+        return words.masked_fill(dropped, UNKNOWN)
+
+    network, loss = fit(
+        lambda: WordNetwork(len(vocabulary) + UNKNOWN + 1), number_words(outside.texts, numbers, LONGEST),
+        outside.levels["textual"], epochs=EPOCHS["textual"], learning_rate=1e-2, seed=seed, name=LightText.name,
+        change=forget, progress=progress,
+    )  # fmt: skip
+    return LightText(network, {**_note(outside, "textual", seed, loss), "vocabulary": list(vocabulary)})
+
+
+def _note(outside: OutsideItems, modality: Modality, seed: int, loss: float) -> dict[str, Any]:
+    return {
+        "items": len(outside.item_ids), "factors": list(outside.factors[modality]), "seed": seed,
+        "epochs": EPOCHS[modality], "loss": round(loss, 4),
+    }  # fmt: skip

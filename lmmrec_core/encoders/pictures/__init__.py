@@ -1,0 +1,1 @@
+"""Pictures: read, brought to a size by a stated rule, kept as bytes."""

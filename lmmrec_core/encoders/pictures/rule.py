@@ -1,0 +1,56 @@
+"""How a picture becomes a square of pixels: crop, squash or pad, then a stated standardisation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from PIL import Image
+from torch import Tensor
+
+from lmmrec_core.encoders.pictures.reading import image_spec, to_pixels, to_rgb
+
+Fit = Literal["crop", "squash", "pad"]
+Triple = tuple[float, float, float]
+
+CLIP_MEAN: Triple = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD: Triple = (0.26862954, 0.26130258, 0.27577711)
+HALF: Triple = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class ImageRule:
+    """Everything done to a picture after it was read; the same picture gives the same pixels.
+
+    ``crop``: the shorter side becomes ``size``, the middle is kept, as CLIP does (encoders spec 2.3); a tall
+    picture loses top and bottom. ``squash``: both sides become ``size``. ``pad``: the longer side becomes
+    ``size``, the rest is white, as transparent parts are. All resizing is bicubic with antialiasing.
+    """
+
+    size: int
+    fit: Fit = "crop"
+    mean: Triple = CLIP_MEAN
+    std: Triple = CLIP_STD
+
+    def pixels(self, images: Sequence[Image.Image]) -> Tensor:
+        """RGB pictures → float32 [item, 3, size, size]."""
+        return to_pixels([self._square(to_rgb(image)) for image in images], self.size, mean=self.mean, std=self.std)
+
+    def spec(self) -> dict[str, Any]:
+        """The rule for the key of a feature file (encoders spec 6.1)."""
+        padding = {"padding": "white"} if self.fit == "pad" else {}
+        return {**image_spec(self.size, mean=self.mean, std=self.std), "fit": self.fit, **padding}
+
+    def _square(self, image: Image.Image) -> Image.Image:
+        if self.fit == "squash":
+            return image  # to_pixels squashes
+        width, height = image.size
+        side = min(width, height) if self.fit == "crop" else max(width, height)
+        # rounding down and half to even, as torchvision's Resize and CenterCrop do: equal pixels, not similar ones
+        new = (max(1, self.size * width // side), max(1, self.size * height // side))
+        resized = image.resize(new, Image.Resampling.BICUBIC)
+        if self.fit == "pad":
+            square = Image.new("RGB", (self.size, self.size), (255, 255, 255))
+            square.paste(resized, ((self.size - new[0]) // 2, (self.size - new[1]) // 2))
+            return square
+        left, top = round((new[0] - self.size) / 2), round((new[1] - self.size) / 2)
+        return resized.crop((left, top, left + self.size, top + self.size))

@@ -1,0 +1,169 @@
+"""The multi-modal encoders of a track: what its file says about them, and the weights made from that, kept by recipe.
+
+PT: published weights, or weights that we pre-train on items outside every catalogue. FT: those tuned on the pictures
+and texts of one catalogue. ETE starts from PT and is trained with a recommender (``study/run.py``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from lmmrec_core.config import Settings, digest
+from lmmrec_core.data.controls import GENERATOR_VERSION
+from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.encoders.fine_tuning.settings import TuneSettings
+from lmmrec_core.encoders.precision import Precision
+from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.study.track import TrackSettings
+from lmmrec_core.study.workspace import Places, require_below
+from lmmrec_core.training.joint.settings import EndToEndSettings
+
+RECIPE_VERSION = 1  # raise it with every change of how weights are made from a recipe
+
+
+class PretrainSettings(Settings):
+    """How weights of ours are made, on items that are in no catalogue (encoders spec 4.6).
+
+    ``source``: "controls" draws ``items`` items with ``seed``; "folder" reads ``path`` below the data root, after
+    showing that none of its items is in a catalogue of the track. ``level_epochs``: so long the towers first learn to
+    name the levels of the controls' factors, each those of its own modality. ``how``: "tune" trains with ``tune``;
+    "cca" sets the heads of clip-small in closed form.
+    """
+
+    source: Literal["controls", "folder"]
+    items: int | None = Field(None, ge=20)
+    seed: int | None = None
+    path: str = ""
+    how: Literal["tune", "cca"] = "tune"
+    level_epochs: int = Field(0, ge=0)
+    tune: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "PretrainSettings":
+        if self.source == "controls" and (self.items is None or self.seed is None):
+            raise ValueError("source controls needs items and seed")
+        if self.level_epochs and self.source != "controls":
+            raise ValueError("level_epochs needs source controls, whose items come with levels")
+        if self.source == "folder" and not self.path:
+            raise ValueError("source folder needs path, below the data root")
+        return self
+
+
+class MultimodalSettings(Settings):
+    """One entry under ``encoders`` of a track file: an encoder of both modalities and how it is trained.
+
+    ``settings`` are those of the encoder's class; a relative path there is below the data root. ``vector`` names the
+    feature where the class lets the user choose after training (VLMo). ``precision`` bf16: features are extracted in it
+    where a sample agrees with fp32 (encoders spec 6.2).
+    """
+
+    encoder: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    precision: Precision = "fp32"
+    pretrain: PretrainSettings | None = None
+    fine_tune: dict[str, Any] = Field(default_factory=dict)
+    end_to_end: dict[str, Any] = Field(default_factory=dict)
+
+
+def is_multimodal(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry under ``encoders`` is one encoder of both modalities; others name one encoder for each."""
+    return "encoder" in entry
+
+
+def read_entry(track: TrackSettings, name: str) -> MultimodalSettings:
+    """The checked entry ``name``. Raises ConfigError naming track, entry and setting."""
+    where = f"track {track.name!r}, encoders, {name}"
+    entry = MultimodalSettings.build(track.encoders[name], where)
+    if entry.encoder not in ENCODERS:
+        raise unknown("encoder", entry.encoder, ENCODERS, where)
+    if entry.pretrain is not None:
+        TuneSettings.build(entry.pretrain.tune, f"{where}, pretrain, tune")
+    TuneSettings.build(entry.fine_tune, f"{where}, fine_tune")
+    EndToEndSettings.build(entry.end_to_end, f"{where}, end_to_end")
+    return entry
+
+
+def end_to_end_settings(track: TrackSettings, name: str, overrides: Mapping[str, Any] | None = None) -> Any:
+    """How an encoder is trained with a recommender: the entry's ``end_to_end`` with ``overrides``."""
+    values = {**read_entry(track, name).end_to_end, **(overrides or {})}
+    return EndToEndSettings.build(values, f"track {track.name!r}, encoders, {name}, end_to_end")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides an encoder's weights, as plain values; equal recipes give equal weights."""
+
+    entry: MultimodalSettings
+    stage: Literal["PT", "FT"]
+    values: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        return digest(self.values)
+
+
+def recipe_of(
+    track: TrackSettings, name: str, paradigm: str, places: Places, data: Path | None, catalogue: Mapping[str, Any]
+) -> Recipe:
+    """The recipe of an encoder's weights before a recommender is trained: those of PT for ETE too.
+
+    ``catalogue``: what identifies the items that FT tunes on. Nothing is trained or read but files of weights.
+    """
+    entry = read_entry(track, name)
+    values: dict[str, Any] = {
+        "version": RECIPE_VERSION,
+        "encoder": entry.encoder,
+        "settings": _without_paths(resolved_settings(entry, data)),
+    }
+    if entry.pretrain is not None:
+        own: dict[str, Any] = {"generator": GENERATOR_VERSION}
+        if entry.pretrain.source == "folder":
+            own = {"items": _table_digest(require_below(data, entry.pretrain.path, name) / "items.csv")}
+        values["pretrain"] = {**entry.pretrain.model_dump(mode="json"), **own}
+    if paradigm != "FT":
+        return Recipe(entry, "PT", values)
+    tuned = TuneSettings.build(entry.fine_tune, f"encoders, {name}, fine_tune")
+    tuning = tuned.model_dump(mode="json", exclude={"device", "checkpoint_seconds", "micro_batch"})
+    return Recipe(entry, "FT", {**values, "fine_tune": tuning, "catalogue": dict(catalogue)})
+
+
+def resolved_settings(entry: MultimodalSettings, data: Path | None) -> dict[str, Any]:
+    """The entry's settings with a relative file of weights looked up below the data root.
+
+    Raises ConfigError where it needs the data root and none was given.
+    """
+    values = dict(entry.settings)
+    weights = values.get("weights")
+    if weights is not None and not Path(weights).is_absolute():
+        if data is None:
+            raise ConfigError(f"encoder {entry.encoder!r} reads {weights} below the data folder; give it: DATA=FOLDER")
+        values["weights"] = str(data / weights)
+    return values
+
+
+def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with a file or folder replaced by its content's digest: where it lies says nothing."""
+    from lmmrec_core.encoders.weights import file_sha256
+
+    values = dict(settings)
+    if values.get("weights") is not None:
+        path = Path(values.pop("weights"))
+        if not path.is_file():
+            raise ConfigError(f"weights {path} not found; put the file there, or name another in the track file")
+        values["weights_sha256"] = file_sha256(path)
+    if "model" in values and Path(str(values["model"])).is_dir():
+        folder = Path(values.pop("model"))
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        values["model_sha256"] = digest([[str(file.relative_to(folder)), file_sha256(file)] for file in files])
+    return values
+
+
+def _table_digest(path: Path) -> str:
+    from lmmrec_core.encoders.weights import file_sha256
+
+    if not path.is_file():
+        raise ConfigError(f"{path} not found; it lists the items to pre-train on")
+    return file_sha256(path)

@@ -1,0 +1,1 @@
+"""Searches the settings of a recommender on the validation part."""

@@ -1,0 +1,112 @@
+"""What a search leaves behind: a table of its trials, the choice, the leak, and a JSON summary beside the results.
+
+``results/<track>/tuning/`` holds files only, so readers of results, which look for run folders, pass it by.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lmmrec_core.errors import ResultError
+from lmmrec_core.results.plain import plain
+from lmmrec_core.results.provenance import provenance
+from lmmrec_core.study.cases import Case
+from lmmrec_core.study.search.trials import Trial
+
+SCHEMA = 1
+FOLDER = "tuning"
+
+
+def score_of(trial: Trial, part: str) -> float:
+    """Recall@20 of a trial that worked, on "valid" or, where it was measured, "test"."""
+    return float(trial.notes["test"] if part == "test" or trial.valid is None else trial.valid)
+
+
+def chosen(done: Sequence[Trial], select_on: str) -> Trial:
+    """The trial with the highest score on a part, the first of equal ones; failed ones are never chosen."""
+    worked = [trial for trial in done if trial.valid is not None]
+    return max(worked, key=lambda trial: score_of(trial, select_on))
+
+
+def leak_of(done: Sequence[Trial]) -> dict[str, Any]:
+    """What choosing by the test score adds to the reported test score, over the same points.
+
+    ``gap`` = test Recall@20 of the point chosen on test minus that of the point chosen on validation; it cannot be
+    negative. ``relative`` is its share of the latter, None where that is zero.
+    """
+    honest, leaky = (chosen(done, part) for part in ("valid", "test"))
+    scores = [score_of(trial, "test") for trial in (honest, leaky)]
+    gap = scores[1] - scores[0]
+    return {
+        "metric": "recall@20",
+        "chosen_on_validation": {"settings": honest.settings, "valid": honest.valid, "test": scores[0]},
+        "chosen_on_test": {"settings": leaky.settings, "valid": leaky.valid, "test": scores[1]},
+        "gap": gap,
+        "relative": gap / scores[0] if scores[0] else None,
+    }
+
+
+def frame_of(done: Sequence[Trial]) -> pd.DataFrame:
+    """One row per trial, in order: its settings, ``valid``, the notes, and ``error`` (None where it worked)."""
+    index = pd.RangeIndex(1, len(done) + 1, name="trial")
+    settings = pd.DataFrame([trial.settings for trial in done], index=index, dtype=object)  # None stays None
+    scores = pd.DataFrame([{"valid": trial.valid, **trial.notes} for trial in done], index=index)
+    errors = pd.Series([trial.error for trial in done], index=index, dtype=object, name="error")
+    return pd.concat([settings, scores, errors], axis=1)
+
+
+def summary_path(results: Path, case: Case, grid: str, measured_test: bool) -> Path:
+    """``<dataset>-<model>-<encoder>-<modalities>.json``; another grid than ours and a measured leak are told apart."""
+    parts = [case.dataset, case.slug.removesuffix(f"-s{case.seed}")]
+    parts += [grid] if grid != "study" else []
+    parts += ["leak"] if measured_test else []
+    return results / case.track / FOLDER / f"{'-'.join(parts)}.json"
+
+
+def write_summary(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Store a summary with its provenance, atomically, and give it; one that says the same stays as it is.
+
+    Raises ResultError when it cannot be written or holds a value that is not finite.
+    """
+    record: dict[str, Any] = {"schema": SCHEMA, **plain(content, "tuning summary")}
+    if path.is_file():
+        try:
+            before = read_summary(path)
+        except ResultError:
+            before = {}  # damaged: made again from the stored trials
+        if {name: value for name, value in before.items() if name != "provenance"} == record:
+            return before
+    record["provenance"] = provenance(device=content["settings"]["training"]["device"])
+    partial = path.with_name(f".partial-{path.name}-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise ResultError(f"{path}: could not be written ({error.strerror}); free space or permissions") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return record
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """A stored summary. Raises ResultError naming the file and the cure."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ResultError(f"{path}: cannot be read ({error.strerror}); tune again") from None
+    except ValueError as error:
+        raise ResultError(f"{path}: damaged ({error}); the same `lmmrec tune` makes it again") from None
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise ResultError(f"{path}: no tuning summary of schema {SCHEMA}; the same `lmmrec tune` makes it again")
+    return record
+
+
+def stored_summaries(results: Path, track: str) -> list[dict[str, Any]]:
+    """All summaries of a track, by file name. Raises ResultError for a damaged one."""
+    return [read_summary(path) for path in sorted((results / track / FOLDER).glob("[!.]*.json"))]

@@ -1,0 +1,1 @@
+"""Training an encoder together with a recommender, end to end."""
