@@ -1,9 +1,6 @@
 """Checkpoints: everything needed to go on bit for bit, written whole or not at all."""
 
-import contextlib
-import os
 import pickle
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -12,25 +9,16 @@ from typing import Any
 
 import torch
 
+from lmmrec_core.disk import whole_file
 from lmmrec_core.errors import TrainingError
 
 SCHEMA = 1
 
 
 def save(path: Path, identity: str, state: Mapping[str, Any]) -> None:
-    """Write ``state`` to ``path``: temporary file beside it, flushed to disk, then renamed over it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save({"schema": SCHEMA, "identity": identity, "state": dict(state)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise
+    """Write ``state`` to ``path``, whole or not at all. Raises TrainingError where that cannot be written."""
+    with whole_file(path, TrainingError) as partial, partial.open("wb") as file:
+        torch.save({"schema": SCHEMA, "identity": identity, "state": dict(state)}, file)
 
 
 def load(path: Path, identity: str) -> dict[str, Any] | None:

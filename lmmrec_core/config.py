@@ -4,8 +4,6 @@ All settings classes derive from :class:`Settings` (pydantic). An unknown key, a
 value of the wrong kind is refused with the place, the value seen and the nearest valid name.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -87,13 +85,3 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping of settings, saw {type(content).__name__}")
     return content
-
-
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no blanks: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def digest(value: Any, length: int = 16) -> str:
-    """First ``length`` hex digits of the SHA-256 of :func:`canonical_json`."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]

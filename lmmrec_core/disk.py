@@ -1,48 +1,139 @@
-"""JSON files beside the runs: there whole or not at all, and refused when they were changed by hand."""
+"""Files and folders that are there whole or not at all, and JSON that notices when it was changed.
+
+Everything is written beside its place under a name that starts with :data:`PARTIAL`, flushed to disk and renamed, so
+neither a kill nor a full disk leaves half a file. What a killed process left behind is removed a day later.
+"""
 
 import json
 import os
-from collections.abc import Mapping
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lmmrec_core.config import digest
-from lmmrec_core.errors import ResultError
+from lmmrec_core.digests import digest
+from lmmrec_core.errors import LmmrecError, ResultError
 
-CURE = "delete it and run `lmmrec reproduce` again"
+PARTIAL = ".partial-"
+CURE = "delete it and run the same command again"
+_ABANDONED = 24 * 3600  # seconds after which what a killed process left is removed
 
 
-def write_sealed(path: Path, record: Mapping[str, Any]) -> None:
-    """Write ``record`` with a digest of itself: beside its place, flushed, renamed.
+@contextmanager
+def whole_file(path: Path, error: type[LmmrecError] = ResultError, needed: int = 0) -> Iterator[Path]:
+    """A path beside ``path`` to write to; it takes the place of ``path`` when the block ends well, else it vanishes.
 
-    ``record`` holds plain JSON values (:func:`~lmmrec_core.results.plain.plain`). Raises ResultError for a disk that
-    is full or not writable; nothing half written stays.
+    Raises ``error`` naming ``path``, and the bytes ``needed`` where they are known, when the disk is full or does not
+    allow writing.
     """
-    text = json.dumps({**record, "digest": _seal(record)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    partial = path.with_name(f".partial-{path.name}-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise ResultError(f"{path}: could not be written ({error.strerror}); free space or permissions") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    partial: Path | None = None
+    with _plain_errors(path, error, needed):
+        try:
+            _make_room(path)
+            handle, name = tempfile.mkstemp(prefix=f"{PARTIAL}{path.name}-", suffix=path.suffix, dir=path.parent)
+            os.close(handle)
+            partial = Path(name)
+            partial.chmod(0o644)  # mkstemp makes it private; what is kept is meant to be read
+            yield partial
+            _flush(partial)
+            partial.replace(path)
+            _flush(path.parent)
+        finally:
+            if partial is not None:
+                partial.unlink(missing_ok=True)
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """What :func:`write_sealed` wrote, its digest included. Raises ResultError naming a damaged file and the cure."""
+@contextmanager
+def whole_folder(path: Path, error: type[LmmrecError] = ResultError, needed: int = 0) -> Iterator[Path]:
+    """A folder beside ``path`` to fill; it takes the name ``path`` when the block ends well, else it vanishes.
+
+    Where ``path`` has come into being meanwhile, made by another process, theirs stays and ours is removed.
+    Raises as :func:`whole_file`.
+    """
+    partial: Path | None = None
+    with _plain_errors(path, error, needed):
+        try:
+            _make_room(path)
+            partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{path.name}-", dir=path.parent))
+            partial.chmod(0o755)
+            yield partial
+            for file in (*partial.rglob("*"), partial):
+                _flush(file)
+            try:
+                partial.rename(path)
+            except OSError:
+                if not (path.is_dir() and any(path.iterdir())):
+                    raise
+            _flush(path.parent)
+        finally:
+            if partial is not None:
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_file(path: Path, content: bytes | str, error: type[LmmrecError] = ResultError) -> None:
+    """Write ``content`` (text as UTF-8) to ``path``, whole or not at all. Raises as :func:`whole_file`."""
+    content = content.encode() if isinstance(content, str) else content
+    with whole_file(path, error, len(content)) as partial:
+        partial.write_bytes(content)
+
+
+def write_sealed(path: Path, record: Mapping[str, Any], error: type[LmmrecError] = ResultError) -> None:
+    """Write ``record``, plain JSON values, with a digest of itself. Raises as :func:`whole_file`."""
+    sealed = {**record, "digest": _seal(record)}
+    write_file(path, json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=False) + "\n", error)
+
+
+def read_sealed(path: Path, error: type[LmmrecError] = ResultError) -> dict[str, Any]:
+    """What :func:`write_sealed` wrote, its digest included. Raises ``error`` naming a damaged file and the cure."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # ValueError: neither UTF-8 nor JSON
-        raise ResultError(f"{path}: damaged ({error}); {CURE}") from None
+    except (OSError, ValueError) as problem:  # ValueError: neither UTF-8 nor JSON
+        raise error(f"{path}: damaged ({problem}); {CURE}") from None
     if not isinstance(record, dict) or record.get("digest") != _seal(record):
-        raise ResultError(f"{path}: damaged (its content does not match its digest); {CURE}")
+        raise error(f"{path}: damaged (its content does not match its digest); {CURE}")
     return record
 
 
 def _seal(record: Mapping[str, Any]) -> str:
     return digest({name: value for name, value in record.items() if name != "digest"})
+
+
+@contextmanager
+def _plain_errors(path: Path, error: type[LmmrecError], needed: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        space = f"{needed:,} bytes" if needed else "space"
+        raise error(
+            f"{path}: could not be written ({problem.strerror or problem}); free {space} or allow writing there, "
+            "then run the same command again"
+        ) from None
+
+
+def _make_room(path: Path) -> None:
+    """The parent folder, without what killed processes left there long ago."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for entry in path.parent.glob(f"{PARTIAL}*"):
+        try:
+            if time.time() - entry.stat().st_mtime < _ABANDONED:
+                continue
+        except FileNotFoundError:  # its owner has just renamed or removed it
+            continue
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Make a file's content, or the names in a folder, outlast a loss of power."""
+    if path.is_dir() and os.name != "posix":  # only there can a folder be opened
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

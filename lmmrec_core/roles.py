@@ -6,6 +6,7 @@ folder, and the contract tests of its role run on it.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -13,6 +14,7 @@ from jaxtyping import Float, Int
 from PIL.Image import Image
 from torch import Tensor, nn
 
+from lmmrec_core.config import Settings
 from lmmrec_core.flow import Modality
 
 
@@ -47,6 +49,20 @@ class Encoder(Protocol):
 
     def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
         """Token tensors → [item, dim]."""
+        ...
+
+
+class EncoderClass(Protocol):
+    """The class of an encoder, as a track file names it: built from its settings, or without any by its defaults."""
+
+    name: str
+    modalities: tuple[Modality, ...]
+    Settings: type[Settings]
+
+    def __call__(self, settings: Any = None, /) -> Any: ...
+
+    def load(self, path: Path, /) -> Any:
+        """Only of encoders that we train: the encoder whose weights ``save`` wrote to ``path``."""
         ...
 
 
@@ -144,6 +160,16 @@ class TrainableRecommender(Recommender, Protocol):
     def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         """Mean loss of a batch; ``generator`` feeds dropout and sampled views."""
         ...
+
+
+class RecommenderClass(Protocol):
+    """The class of a recommender, as a track file names it."""
+
+    name: str
+    uses_features: bool  # False: the catalogue's pictures and texts are not looked at
+    Settings: type[Settings]
+
+    def __call__(self, data: TrainingData, settings: Any, generator: torch.Generator, /) -> Recommender: ...
 
 
 @runtime_checkable

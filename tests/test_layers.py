@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "lmmrec_core"
-BASE = {"flow", "roles", "config", "errors", "seeds", "losses", "checkpoints", "process", "disk"}
+BASE = {
+    "flow", "names", "roles", "registry", "config", "digests", "disk", "errors",
+    "seeds", "losses", "checkpoints", "process",
+}  # fmt: skip
 STAGES = ("data", "encoders", "recommenders", "training", "metrics", "significance", "results", "report")
 TORCHLESS = ("metrics", "significance", "results", "report")
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -5,7 +5,6 @@ all it depends on is kept in its metadata, so nothing runs twice for the same in
 asked, because a fresh clone gives every file the same one.
 """
 
-import hashlib
 import re
 import shutil
 import subprocess
@@ -22,10 +21,10 @@ import nbformat
 from nbformat import NotebookNode
 
 from lmmrec_core.book.runner import faults, read, run_notebook
-from lmmrec_core.config import canonical_json
+from lmmrec_core.digests import digest, file_sha256, files_digest
 from lmmrec_core.errors import ConfigError, ResultError, unknown
+from lmmrec_core.names import TRACKS
 
-TRACKS = ("controls", "movielens", "paper")
 SETTINGS = (".py", ".yaml", ".csv", ".json")  # what of the package can change a notebook's outputs
 DESCRIPTIONS = ("features", "encoders")  # folders beside the runs whose files pages show
 LABEL = re.compile(r"^\(([^()\s]+)\)=\s*$|^\s*:name:\s*(\S+)\s*$|^\s*:label:\s*(\S+)\s*$", re.MULTILINE)
@@ -58,29 +57,19 @@ def pages(root: Path, tracks: Iterable[str] = TRACKS) -> list[Page]:
     return [Page(source, track, generated / track / source.name) for track in tracks for source in sources]
 
 
-def file_digest(paths: Iterable[Path], root: Path) -> str:
-    """SHA-256 over names (relative to ``root``) and contents, in sorted order."""
-    total = hashlib.sha256()
-    for path in sorted(paths):
-        total.update(f"{path.relative_to(root).as_posix()}\0".encode())
-        total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
-
-
 def package_digest(root: Path) -> str:
     """Digest of the code, tracks and printed tables, and of the pinned environment."""
     files = [path for path in (root / "lmmrec_core").rglob("*") if path.suffix in SETTINGS and path.is_file()]
     pins = root / "requirements.txt"
-    return file_digest([*files, pins] if pins.is_file() else files, root)
+    return files_digest([*files, pins] if pins.is_file() else files, root)
 
 
 def inputs_of(page: Page, root: Path, package: str) -> str:
     """Digest of all that an executed page depends on: notebook, parameters, package, what is stored of its track."""
     stored = (root / "results" / page.track).rglob("[!.]*.json")
-    runs = file_digest((path for path in stored if path.name == "run.json" or path.parent.name in DESCRIPTIONS), root)
-    source = hashlib.sha256(page.source.read_bytes()).hexdigest()
-    parts = {"source": source, "parameters": page.values, "package": package, "runs": runs}
-    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:32]
+    runs = files_digest((path for path in stored if path.name == "run.json" or path.parent.name in DESCRIPTIONS), root)
+    parts = {"source": file_sha256(page.source), "parameters": page.values, "package": package, "runs": runs}
+    return digest(parts, 32)
 
 
 def stored_inputs(target: Path) -> str | None:
@@ -220,7 +209,7 @@ def book_digest(root: Path) -> str:
     """Digest of everything the rendered book depends on."""
     files = [path for path in (root / "book").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     files += [root / name for name in ("_config.yml", "_toc.yml", "requirements.txt") if (root / name).is_file()]
-    return file_digest(files, root)
+    return files_digest(files, root)
 
 
 def fresh(root: Path) -> bool:

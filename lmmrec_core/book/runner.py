@@ -17,6 +17,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from lmmrec_core.disk import write_file
 from lmmrec_core.errors import ConfigError, ResultError, unknown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,13 +149,7 @@ def tidy(notebook: NotebookNode) -> None:
 def publish(notebook: NotebookNode, target: Path) -> None:
     """Write beside ``target`` under a name no book takes up, then put it in place in one step."""
     nbformat.validate(notebook)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.parent / f".{target.name}.{os.getpid()}.partial"
-    try:
-        nbformat.write(notebook, beside)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_file(target, nbformat.writes(notebook) + "\n")
 
 
 def run_notebook(

@@ -18,6 +18,7 @@ from lmmrec_core.book import pages as book
 from lmmrec_core.book.runner import ROOT, faults, read, run_notebook
 from lmmrec_core.config import read_yaml
 from lmmrec_core.errors import ConfigError, LmmrecError
+from lmmrec_core.names import TRACKS
 
 
 def parse_values(assignments: Sequence[str], file: Path | None) -> dict[str, Any]:
@@ -50,10 +51,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--timeout", type=int, help="seconds a single cell may take")
     every = commands.add_parser("all", help="execute the book's notebooks whose inputs changed")
     every.add_argument("--jobs", type=int, default=2, help="notebooks at the same time (default 2)")
-    every.add_argument("--track", action="append", choices=book.TRACKS, help="only this track (may be repeated)")
+    every.add_argument("--track", action="append", choices=TRACKS, help="only this track (may be repeated)")
     every.add_argument("--force", action="store_true", help="also those whose inputs are unchanged")
     page = commands.add_parser("page", help="execute one notebook of the book, whatever its state")
-    page.add_argument("track", choices=book.TRACKS)
+    page.add_argument("track", choices=TRACKS)
     page.add_argument("name", help="for instance 01_motivation")
     check = commands.add_parser("check", help="are the executed notebooks whole and run as the book declares?")
     check.add_argument("paths", type=Path, nargs="*", help="only look whether these are whole")
@@ -84,7 +85,7 @@ def _run(options: argparse.Namespace) -> int:
             values = parse_values(options.assignments, options.file)
             run_notebook(options.source, options.target, values, cwd=options.cwd, timeout=options.timeout)
         case "all":
-            book.execute_all(ROOT, tracks=options.track or book.TRACKS, jobs=options.jobs, force=options.force)
+            book.execute_all(ROOT, tracks=options.track or TRACKS, jobs=options.jobs, force=options.force)
         case "page":
             book.execute_page(ROOT, options.track, options.name)
         case "check":

@@ -9,9 +9,10 @@ import pandas as pd
 
 from lmmrec_core.config import parse_assignments, read_yaml
 from lmmrec_core.errors import ConfigError, DataError, unknown
-from lmmrec_core.study.cases import MODALITY_SETS, Case
+from lmmrec_core.names import MODALITY_SETS, TRACKS
+from lmmrec_core.study.cases import Case
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.track import TRACKS, DatasetSettings, TrackSettings, read_track
+from lmmrec_core.study.track import DatasetSettings, TrackSettings, read_track
 from lmmrec_core.study.workspace import default_places
 
 

@@ -4,10 +4,9 @@ Reading the same data with its rows in another order, or numbering users and ite
 """
 
 import hashlib
-from pathlib import Path
 
 from lmmrec_core.data.ids import natural_key
-from lmmrec_core.errors import DataError
+from lmmrec_core.digests import bytes_sha256, file_sha256
 from lmmrec_core.flow import PARTS, Catalogue, Interactions, Split
 
 
@@ -20,8 +19,8 @@ def catalogue_fingerprint(catalogue: Catalogue) -> str:
     running = hashlib.sha256()
     for i in sorted(range(catalogue.n_items), key=lambda i: natural_key(catalogue.item_ids[i])):
         image = catalogue.images[i]
-        picture = "none" if image is None else _bytes_digest(image)
-        text = hashlib.sha256(catalogue.texts[i].encode()).hexdigest()
+        picture = "none" if image is None else file_sha256(image)
+        text = bytes_sha256(catalogue.texts[i].encode())
         running.update(f"{_framed(catalogue.item_ids[i])}{picture}{text}\n".encode())
     return running.hexdigest()
 
@@ -33,7 +32,7 @@ def split_fingerprint(catalogue: Catalogue, train: Interactions, valid: Interact
     lines = []
     for part, rows in zip(PARTS, (train, valid, test), strict=True):
         lines += [f"{users[u]}{items[i]}{part}\n" for u, i in zip(rows.user.tolist(), rows.item.tolist(), strict=True)]
-    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+    return bytes_sha256("".join(sorted(lines)).encode())
 
 
 def same_split(catalogue: Catalogue, split: Split) -> bool:
@@ -46,10 +45,3 @@ def _framed(identifier: str) -> str:
     return f"{len(identifier)}:{identifier}"
 
 
-def _bytes_digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise DataError(
-            f"{path}: picture cannot be read ({error.strerror}); restore it or read the catalogue again"
-        ) from None

@@ -1,12 +1,11 @@
 """Writing a folder whole or not at all, and never over something that is there."""
 
 import csv
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lmmrec_core.disk import whole_folder
 from lmmrec_core.errors import DataError
 
 
@@ -18,17 +17,8 @@ def new_folder(target: Path) -> Iterator[Path]:
     """
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise DataError(f"{target}: exists already; give the name of a new folder, or remove it yourself")
-    partial = target.with_name(f".partial-{target.name}-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
+    with whole_folder(target, DataError) as partial:
         yield partial
-        partial.rename(target)
-    except OSError as error:
-        raise DataError(
-            f"{target}: could not be written ({error.strerror or error}); free space or permissions"
-        ) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]], separator: str = ",") -> None:

@@ -1,22 +1,30 @@
 """Takes a Catalogue (pictures and texts of items), gives Features (one row per item and modality)."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
-from lmmrec_core.encoders.lazy import Lazy
+from lmmrec_core.registry import Registry
 
-ENCODERS: dict[str, Callable[..., Any]] = {
-    "lite0": Lazy("lmmrec_core.encoders.lite0", "EfficientNetLite0", ("visual",)),
-    "minilm": Lazy("lmmrec_core.encoders.minilm", "MiniLM", ("textual",)),
-    "light-cnn": Lazy("lmmrec_core.encoders.light.encoders", "LightCNN", ("visual",)),
-    "light-text": Lazy("lmmrec_core.encoders.light.encoders", "LightText", ("textual",)),
-    "clip-b16": Lazy("lmmrec_core.encoders.clip.official", "ClipB16", ("visual", "textual")),
-    "clip-b32": Lazy("lmmrec_core.encoders.clip.official", "ClipB32", ("visual", "textual")),
-    "clip-l14": Lazy("lmmrec_core.encoders.clip.official", "ClipL14", ("visual", "textual")),
-    "clip-small": Lazy("lmmrec_core.encoders.clip.small", "ClipSmall", ("visual", "textual")),
-    "clip-tiny": Lazy("lmmrec_core.encoders.clip.tiny", "ClipTiny", ("visual", "textual")),
-    "own": Lazy("lmmrec_core.encoders.own.encoder", "Own", ("visual", "textual")),
-    "vlmo-base-plus": Lazy("lmmrec_core.encoders.vlmo.presets", "VLMoBasePlus", ("visual", "textual")),
-    "vlmo-small": Lazy("lmmrec_core.encoders.vlmo.presets", "VLMoSmall", ("visual", "textual")),
-    "vlmo-tiny": Lazy("lmmrec_core.encoders.vlmo.presets", "VLMoTiny", ("visual", "textual")),
-}
+if TYPE_CHECKING:  # naming an encoder must not load its libraries
+    from lmmrec_core.roles import EncoderClass
+
+_HERE = "lmmrec_core.encoders"
+#: Every encoder by name; see ``roles.EncoderClass`` for what a member promises.
+ENCODERS: Registry["EncoderClass"] = Registry(
+    "encoder",
+    "lmmrec.encoders",
+    {
+        "lite0": f"{_HERE}.lite0:EfficientNetLite0",
+        "minilm": f"{_HERE}.minilm:MiniLM",
+        "light-cnn": f"{_HERE}.light.encoders:LightCNN",
+        "light-text": f"{_HERE}.light.encoders:LightText",
+        "clip-b16": f"{_HERE}.clip.official:ClipB16",
+        "clip-b32": f"{_HERE}.clip.official:ClipB32",
+        "clip-l14": f"{_HERE}.clip.official:ClipL14",
+        "clip-small": f"{_HERE}.clip.small:ClipSmall",
+        "clip-tiny": f"{_HERE}.clip.tiny:ClipTiny",
+        "own": f"{_HERE}.own.encoder:Own",
+        "vlmo-base-plus": f"{_HERE}.vlmo.presets:VLMoBasePlus",
+        "vlmo-small": f"{_HERE}.vlmo.presets:VLMoSmall",
+        "vlmo-tiny": f"{_HERE}.vlmo.presets:VLMoTiny",
+    },
+)

@@ -15,7 +15,7 @@ from PIL.Image import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest
 from lmmrec_core.encoders.features.content import check_matrix, make_features
 from lmmrec_core.encoders.missing import check_rule, fill_missing
 from lmmrec_core.encoders.pictures.reading import read_picture

@@ -17,10 +17,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lmmrec_core.config import Settings
+from lmmrec_core.digests import file_sha256
 from lmmrec_core.encoders.pictures.reading import image_spec, to_pixels
 from lmmrec_core.encoders.weights import (
     check_sha256,
-    file_sha256,
     load_strictly,
     package_file,
     read_tensors,
@@ -111,7 +111,7 @@ class EfficientNetLite0:
             self.file_sha256 = check_sha256(path, SHA256)
         else:
             path = self.settings.weights
-            self.file_sha256 = file_sha256(path)
+            self.file_sha256 = file_sha256(path, FeatureError)
         module = load_lite0(path, self.settings.architecture)
         module.reset_classifier(0)  # type: ignore[operator]
         # Channels-last halves the CPU time of this network (encoders spec 4.2).

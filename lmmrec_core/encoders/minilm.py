@@ -13,9 +13,9 @@ from torch.nn import functional
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from lmmrec_core.config import Settings
+from lmmrec_core.digests import file_sha256
 from lmmrec_core.encoders.weights import (
     check_sha256,
-    file_sha256,
     load_strictly,
     package_file,
     read_tensors,
@@ -56,8 +56,8 @@ class MiniLM:
             if not (folder / name).is_file():
                 raise FeatureError(f"{folder}: no {name}; give the folder of a sentence model")
         weights = folder / "model.safetensors"
-        self.file_sha256 = check_sha256(weights, SHA256) if own is None else file_sha256(weights)
-        self.tokenizer_sha256 = file_sha256(folder / "tokenizer.json")
+        self.file_sha256 = check_sha256(weights, SHA256) if own is None else file_sha256(weights, FeatureError)
+        self.tokenizer_sha256 = file_sha256(folder / "tokenizer.json", FeatureError)
         self.module = _load_bert(folder)
         self.tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         if self.settings.max_length > self.module.config.max_position_embeddings:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lmmrec_core.digests import file_sha256
 from lmmrec_core.errors import FeatureError
 
 
@@ -29,18 +30,9 @@ def package_file(package: str, locate: Callable[[Any], Any]) -> Path:
     return path
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hex. Raises FeatureError when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise FeatureError(f"{path}: weights cannot be read ({error.strerror}); give their path") from None
-
-
 def check_sha256(path: Path, expected: str) -> str:
     """The digest of ``path``. Raises FeatureError unless it is ``expected``."""
-    seen = file_sha256(path)
+    seen = file_sha256(path, FeatureError)
     if seen != expected:
         raise FeatureError(
             f"{path}: SHA-256 is {seen[:16]}…, expected {expected[:16]}…; the file is damaged or of another version: "

@@ -1,32 +1,29 @@
 """Takes training interactions and item features; gives a scorer of every item for any user."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from lmmrec_core.recommenders.bm3 import BM3
-from lmmrec_core.recommenders.bpr import BPR
-from lmmrec_core.recommenders.ease import EASE
-from lmmrec_core.recommenders.freedom import FREEDOM
-from lmmrec_core.recommenders.itemknn import ItemKNN
-from lmmrec_core.recommenders.lattice import LATTICE
-from lmmrec_core.recommenders.lightgcn import LightGCN
-from lmmrec_core.recommenders.mmgcl import MMGCL
-from lmmrec_core.recommenders.mmgcn import MMGCN
-from lmmrec_core.recommenders.popularity import Popularity
-from lmmrec_core.recommenders.slmrec import SLMRec
-from lmmrec_core.recommenders.vbpr import VBPR
+from lmmrec_core.registry import Registry
 
-MEMBERS = (
-    Popularity,
-    ItemKNN,
-    EASE,
-    BPR,
-    LightGCN,
-    VBPR,
-    MMGCN,
-    MMGCL,
-    SLMRec,
-    LATTICE,
-    FREEDOM,
-    BM3,
+if TYPE_CHECKING:  # torch takes seconds to import; whoever only lists names never needs it
+    from lmmrec_core.roles import RecommenderClass
+
+_HERE = "lmmrec_core.recommenders"
+#: Every recommender by name, in the order of the tables; see ``roles.RecommenderClass`` for what a member promises.
+RECOMMENDERS: Registry["RecommenderClass"] = Registry(
+    "model",
+    "lmmrec.recommenders",
+    {
+        "popularity": f"{_HERE}.popularity:Popularity",
+        "itemknn": f"{_HERE}.itemknn:ItemKNN",
+        "ease": f"{_HERE}.ease:EASE",
+        "bpr": f"{_HERE}.bpr:BPR",
+        "lightgcn": f"{_HERE}.lightgcn:LightGCN",
+        "vbpr": f"{_HERE}.vbpr:VBPR",
+        "mmgcn": f"{_HERE}.mmgcn:MMGCN",
+        "mmgcl": f"{_HERE}.mmgcl:MMGCL",
+        "slmrec": f"{_HERE}.slmrec:SLMRec",
+        "lattice": f"{_HERE}.lattice:LATTICE",
+        "freedom": f"{_HERE}.freedom:FREEDOM",
+        "bm3": f"{_HERE}.bm3:BM3",
+    },
 )
-RECOMMENDERS: dict[str, Any] = {member.name: member for member in MEMBERS}

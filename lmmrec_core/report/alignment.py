@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lmmrec_core.errors import unknown
+from lmmrec_core.names import ENCODER_TITLES
 from lmmrec_core.report import figures
 from lmmrec_core.report.html import _number
-from lmmrec_core.report.labels import ENCODER_NAMES, dataset_name, model_name
+from lmmrec_core.report.labels import dataset_name, model_name
 
 ABSENT = "–"  # the measure does not apply, for instance a gap without a shared space
 MEASURES: dict[str, str] = {
@@ -110,7 +111,7 @@ def latest(diagnostics: pd.DataFrame) -> pd.DataFrame:
 
 def _stage_label(row: Mapping[Any, Any]) -> str:
     encoder, (stage, _, model) = str(row["encoder"]), str(row["stage"]).partition("+")
-    named = ENCODER_NAMES.get(encoder, encoder) + ("" if stage == "none" else f"-{stage}")
+    named = ENCODER_TITLES.get(encoder, encoder) + ("" if stage == "none" else f"-{stage}")
     return f"{named} with {model_name(model)}" if model else named
 
 

@@ -5,46 +5,24 @@ from typing import Any
 
 import pandas as pd
 
-MODEL_NAMES = {
-    "popularity": "Popularity",
-    "itemknn": "Item-kNN",
-    "ease": "EASE",
-    "bpr": "BPR",
-    "lightgcn": "LightGCN",
-    "vbpr": "VBPR",
-    "mmgcn": "MMGCN",
-    "mmgcl": "MMGCL",
-    "slmrec": "SLMRec",
-    "lattice": "LATTICE",
-    "freedom": "FREEDOM",
-    "bm3": "BM3",
-}
-ENCODER_NAMES = {"baseline": "baseline", "clip": "CLIP", "vlmo": "VLMo"}
-DATASET_NAMES = {
-    "sports": "Amazon Sports",
-    "clothing": "Amazon Clothing",
-    "baby": "Amazon Baby",
-    "sparse": "ML-sparse",
-    "dense": "ML-dense",
-}
-METRIC_NAMES = {"recall": "Recall", "ndcg": "NDCG", "precision": "Precision", "map": "MAP", "coverage": "Coverage"}
+from lmmrec_core.names import DATASET_TITLES, ENCODER_TITLES, METRIC_TITLES, MODEL_TITLES
 
 
 def model_name(key: str) -> str:
     """``"slmrec"`` → ``"SLMRec"``; a key that is not known stays as it is."""
-    return MODEL_NAMES.get(key, key)
+    return MODEL_TITLES.get(key, key)
 
 
 def dataset_name(key: str) -> str:
     """``"baby"`` → ``"Amazon Baby"``; other keys are capitalised, ``_`` and ``-`` become blanks."""
     readable = key.replace("_", " ").replace("-", " ")
-    return DATASET_NAMES.get(key, readable[:1].upper() + readable[1:])
+    return DATASET_TITLES.get(key, readable[:1].upper() + readable[1:])
 
 
 def metric_name(key: str) -> str:
     """``"ndcg@20"`` → ``"NDCG@20"``."""
     kind, separator, k = key.partition("@")
-    return METRIC_NAMES.get(kind, kind) + separator + k
+    return METRIC_TITLES.get(kind, kind) + separator + k
 
 
 def variant(case: Mapping[str, Any]) -> str:
@@ -56,7 +34,7 @@ def variant(case: Mapping[str, Any]) -> str:
     encoder, paradigm = str(case["encoder"]), str(case["paradigm"])
     if encoder == "none":
         return "none"
-    name = ENCODER_NAMES.get(encoder, encoder) + ("" if paradigm == "none" else f"-{paradigm}")
+    name = ENCODER_TITLES.get(encoder, encoder) + ("" if paradigm == "none" else f"-{paradigm}")
     modalities, control = str(case["modalities"]), str(case["control"])
     extra = [modalities] * (modalities != "V&T") + [control] * (control != "none")
     return f"{name} ({', '.join(extra)})" if extra else name
@@ -76,7 +54,7 @@ def variant_of(side: str, model: str) -> str:
     A text that is a variant already stays as it is.
     """
     words = side.split()
-    if words and words[0] in MODEL_NAMES and words[0] != model:
+    if words and words[0] in MODEL_TITLES and words[0] != model:
         return model_name(words[0])
     if not words or words[0] != model:
         return side

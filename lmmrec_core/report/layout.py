@@ -13,7 +13,8 @@ import pandas as pd
 
 from lmmrec_core.errors import ConfigError, ResultError, unknown
 from lmmrec_core.flow import Result, Table
-from lmmrec_core.report.labels import MODEL_NAMES, dataset_name, metric_name, variant, with_variants
+from lmmrec_core.names import MODEL_TITLES
+from lmmrec_core.report.labels import dataset_name, metric_name, variant, with_variants
 
 CASE_FIELDS = ("dataset", "model", "encoder", "paradigm", "modalities", "control")
 ABOVE, BELOW = "↑", "↓"
@@ -115,7 +116,7 @@ def fill_measured(
     Raises ConfigError for a model that neither the study nor any result knows.
     """
     grouped = by_case(results)
-    known = {*MODEL_NAMES, *(key[1] for key in grouped)}
+    known = {*MODEL_TITLES, *(key[1] for key in grouped)}
     for row in layout.rows:
         if row.model not in known:
             raise unknown("model", row.model, known, name)

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lmmrec_core.flow import Result, Table
+from lmmrec_core.names import ENCODER_TITLES, FLOOR_MODELS, LATER_MODELS
 from lmmrec_core.report import published
-from lmmrec_core.report.labels import ENCODER_NAMES, dataset_name, model_name
+from lmmrec_core.report.labels import dataset_name, model_name
 from lmmrec_core.report.layout import Column, Layout, Row, fill_measured, fill_printed, metric_columns
 from lmmrec_core.report.published import METRICS, MODELS, read_results, read_statistics
 
-FLOOR = ("popularity", "itemknn", "ease", "bpr", "lightgcn")
-ANCHORS = ("freedom", "bm3")  # not in the paper: shown with the modality-specific encoders only
 FUSING = ("mmgcl", "lattice")  # the two models of Tables 1 and 5
 MODALITIES = ("V&T", "V", "T")
 CONTROLS = ("none", "shuffled", "noise", "zero")
@@ -136,7 +135,7 @@ def table5(
     paradigm: str = "ETE",
 ) -> Table:
     """RQ3: both modalities against one alone, with CLIP trained end to end (or another encoder and paradigm)."""
-    name = f"{ENCODER_NAMES.get(encoder, encoder)}-{paradigm}"
+    name = f"{ENCODER_TITLES.get(encoder, encoder)}-{paradigm}"
     layout = _modality_layout(datasets, models, metric, encoder, paradigm)
     return fill_measured("table5", f"Which modality helps, with {name}.", layout, results, comparisons)
 
@@ -165,7 +164,7 @@ def ablation(
 def floor(
     results: Sequence[Result],
     datasets: Sequence[str],
-    models: Sequence[str] = FLOOR,
+    models: Sequence[str] = FLOOR_MODELS,
     metrics: Sequence[str] = METRICS,
 ) -> Table:
     """Recommenders that see no content: what interactions alone give."""
@@ -180,8 +179,8 @@ def _layout3(datasets: Sequence[str], models: Sequence[str], metrics: Sequence[s
         name = model_name(model)
         rows.append(Row(name, name, model, "baseline", modalities="V&T"))
         rows += [
-            Row(name, f"{name} {ENCODER_NAMES[encoder]}", model, encoder, "PT", "V&T", reference="baseline")
-            for encoder in (() if model in ANCHORS else LMM)
+            Row(name, f"{name} {ENCODER_TITLES[encoder]}", model, encoder, "PT", "V&T", reference="baseline")
+            for encoder in (() if model in LATER_MODELS else LMM)
         ]
     return Layout(tuple(rows), metric_columns(datasets, metrics))
 
@@ -191,7 +190,7 @@ def _layout4(datasets: Sequence[str], models: Sequence[str], metrics: Sequence[s
     rows = []
     for model in models:
         for encoder in LMM:
-            name, short = model_name(model), ENCODER_NAMES[encoder]
+            name, short = model_name(model), ENCODER_TITLES[encoder]
             rows += [
                 Row(
                     f"{name} {short}",  # the printed stars only make sense within three rows (audit, section 1)

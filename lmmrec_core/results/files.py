@@ -1,80 +1,13 @@
-"""Writing a folder so that it is there complete or not at all, and the tables inside it."""
-
-import hashlib
-import os
-import shutil
-import tempfile
-import time
-from collections.abc import Mapping
-from pathlib import Path
+"""The tables of a stored run as bytes: values per user and ranked lists."""
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import IntArray
 
-PARTIAL = ".partial-"
-_ABANDONED = 24 * 3600  # seconds after which the temporary folder of a killed process is removed
 _LISTS = {"hit_ranks": pa.list_(pa.int16()), "hit_items": pa.list_(pa.int32())}
-
-
-def write_folder(target: Path, files: Mapping[str, bytes]) -> bool:
-    """Write ``files`` into a temporary folder beside ``target``, flush them to disk, rename it to ``target``.
-
-    False when another process has made ``target`` meanwhile: theirs stays, ours is removed. Raises
-    ResultError when the disk is full or does not allow writing; no half-written folder is left then.
-    """
-    partial: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(target.parent)
-        partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{target.name}-", dir=target.parent))
-        partial.chmod(0o755)  # mkdtemp makes it private; results are meant to be read
-        for name, content in files.items():
-            with (partial / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        _flush_folder(partial)
-        partial.rename(target)
-        _flush_folder(target.parent)
-    except OSError as error:
-        if target.is_dir():
-            return False
-        raise ResultError(
-            f"{target}: could not be saved ({error.strerror or error}); nothing was left behind. "
-            f"Free {sum(map(len, files.values())) / 2**20:.1f} MiB or allow writing there, then run again"
-        ) from None
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
-    return True
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    for entry in folder.glob(f"{PARTIAL}*"):
-        try:
-            old = time.time() - entry.stat().st_mtime > _ABANDONED
-        except FileNotFoundError:  # its owner has just renamed or removed it
-            continue
-        if old and entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-
-
-def sha256(content: bytes) -> str:
-    """Hex digest of the bytes of a file."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def table_bytes(per_user: pd.DataFrame) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest
 from lmmrec_core.errors import ResultError
 
 

@@ -18,10 +18,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import bytes_sha256, digest
+from lmmrec_core.disk import whole_folder
 from lmmrec_core.errors import ResultError, unknown
 from lmmrec_core.flow import IntArray, Result
-from lmmrec_core.results.files import lists_bytes, read_lists, read_table, sha256, table_bytes, write_folder
+from lmmrec_core.results.files import lists_bytes, read_lists, read_table, table_bytes
 from lmmrec_core.results.plain import key_of, plain
 
 __all__ = ["CASE", "SCHEMA", "Record", "ResultStore", "key_of"]
@@ -98,12 +99,14 @@ class ResultStore:
             if top_items.ndim != 2 or len(top_items) != len(owners):
                 raise ResultError(f"lists {top_items.shape} do not belong to {len(owners)} users; pass users=")
             files[TOP_ITEMS] = lists_bytes(owners, top_items)
-        record["files"] = {name: sha256(content) for name, content in files.items()}
+        record["files"] = {name: bytes_sha256(content) for name, content in files.items()}
         record["digest"] = digest(record)
         # run.json last: whoever sees it sees the rest
         files[RECORD] = (json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-        if not write_folder(target, files):
-            self.load(target)  # another process was first; its result must be sound
+        with whole_folder(target, needed=sum(map(len, files.values()))) as partial:
+            for name, content in files.items():
+                (partial / name).write_bytes(content)
+        self.load(target)  # another process may have been first; its result must be sound
         return target
 
     def find_records(self, on_damage: Literal["raise", "warn"] = "raise", **filters: Any) -> list[Record]:
@@ -238,7 +241,7 @@ def _checked_bytes(record: Record, name: str) -> bytes:
         content = file.read_bytes()
     except OSError as error:
         raise _damaged(file, error.strerror or str(error)) from None
-    if sha256(content) != record.data["files"].get(name):
+    if bytes_sha256(content) != record.data["files"].get(name):
         raise _damaged(file, f"its {len(content)} bytes do not match the SHA-256 in {RECORD}")
     return content
 

@@ -10,21 +10,16 @@ from typing import Literal
 
 from lmmrec_core.config import Settings
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.flow import Modality
+from lmmrec_core.names import (
+    CONTROLS,
+    FLOOR_MODELS,
+    LATER_MODELS,
+    LMM_ENCODERS,
+    PAPER_MODELS,
+    PARADIGMS,
+    SEEDLESS_MODELS,
+)
 
-PAPER_MODELS = ("vbpr", "mmgcn", "mmgcl", "slmrec", "lattice")
-ANCHOR_MODELS = ("freedom", "bm3")  # later than the paper's five: how far the field has moved on the same content
-FLOOR_MODELS = ("popularity", "itemknn", "ease", "bpr", "lightgcn")
-SEEDLESS_MODELS = ("popularity", "itemknn", "ease")  # closed form: every seed gives the same lists
-LMM_ENCODERS = ("clip", "vlmo")
-PARADIGMS = ("PT", "FT", "ETE")
-MODALITY_SETS: dict[str, tuple[Modality, ...]] = {
-    "V&T": ("visual", "textual"),
-    "V": ("visual",),
-    "T": ("textual",),
-    "none": (),
-}
-CONTROLS = ("shuffled", "noise", "zero")
 QUESTIONS = ("data", "motivation", "rq1", "rq2", "rq3")
 
 
@@ -96,7 +91,7 @@ def grid(
         for model in FLOOR_MODELS:
             used = seeds[:1] if model in SEEDLESS_MODELS else seeds
             cases += [Case(track=track, dataset=dataset, model=model, seed=seed) for seed in used]
-        for model in (*PAPER_MODELS, *ANCHOR_MODELS):
+        for model in (*PAPER_MODELS, *LATER_MODELS):
             for seed in seeds:
                 cases += _cases_of_model(track, dataset, model, seed, chosen)
     return tuple(cases)

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from lmmrec_core.flow import Result
+from lmmrec_core.names import FLOOR_MODELS, PAPER_MODELS
 from lmmrec_core.results.select import per_seed, pooled_per_user
 from lmmrec_core.significance.families import Family, Planned, compare_family
-from lmmrec_core.study.cases import FLOOR_MODELS, PAPER_MODELS
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 Cell = dict[str, str]

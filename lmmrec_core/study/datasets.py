@@ -1,12 +1,8 @@
 """What every case of a data set shares: its catalogue and its split, made once and kept."""
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lmmrec_core.config import digest
 from lmmrec_core.data.amazon import AmazonSettings, read_amazon
 from lmmrec_core.data.filtering import k_core
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
@@ -15,7 +11,9 @@ from lmmrec_core.data.mmrec import read_mmrec
 from lmmrec_core.data.movielens import read_movielens
 from lmmrec_core.data.parity import read_parity
 from lmmrec_core.data.splitting import make_split
-from lmmrec_core.errors import ConfigError
+from lmmrec_core.digests import digest
+from lmmrec_core.disk import whole_folder
+from lmmrec_core.errors import ConfigError, DataError
 from lmmrec_core.flow import Catalogue, Split
 from lmmrec_core.study.track import DatasetSettings
 from lmmrec_core.study.workspace import Places, require_below
@@ -72,21 +70,6 @@ def _generated(settings: DatasetSettings, name: str, places: Places) -> Catalogu
     identity = {"kind": kind, "seed": seed, "size": size.model_dump(), "version": GENERATOR_VERSION}
     folder = places.catalogues / f"{kind}-{digest(identity, 10)}"
     if not (folder / "planted.json").is_file():
-        write_beside(folder, lambda partial: write_controls(kind, partial, seed, size))
+        with whole_folder(folder, DataError) as partial:
+            write_controls(kind, partial, seed, size)
     return read_folder(folder, FolderSettings(), name)
-
-
-def write_beside(folder: Path, write: Any) -> None:
-    """Write into a temporary folder and rename it, so that a killed process leaves nothing half made."""
-    partial = folder.with_name(f".partial-{folder.name}-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        write(partial)
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another process was first, with the same content
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

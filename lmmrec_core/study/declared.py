@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.track import TrackSettings
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest
 from lmmrec_core.disk import read_sealed, write_sealed
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import MODALITIES, Catalogue, Features, FloatArray

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest
+from lmmrec_core.disk import whole_folder
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.extract import extract, feature_spec
 from lmmrec_core.encoders.features.store import FeatureStore, ready_features
@@ -13,7 +14,7 @@ from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, Catalogue, Features, Modality
 from lmmrec_core.roles import Encoder
 from lmmrec_core.seeds import one_thread
-from lmmrec_core.study.datasets import Prepared, write_beside
+from lmmrec_core.study.datasets import Prepared
 from lmmrec_core.study.device import device_of
 from lmmrec_core.study.recipes import is_multimodal, read_entry, recipe_of
 from lmmrec_core.study.track import TrackSettings
@@ -146,7 +147,7 @@ def _member(value: Any, modality: Modality) -> Encoder:
     if settings is None:
         made: Encoder = ENCODERS[name]()
         return made
-    cls: Any = ENCODERS[name].load()  # type: ignore[attr-defined]
+    cls: Any = ENCODERS[name]
     made = cls(cls.Settings.build(settings, f"encoder {name!r} for {modality}, settings"))
     return made
 
@@ -158,15 +159,12 @@ def _light_encoders(n_items: int, seed: int, places: Places, progress: bool) -> 
     key = digest({"items": n_items, "seed": seed, "generator": GENERATOR_VERSION, "light": LIGHT_VERSION}, 10)
     folder = places.encoders / f"light-{key}"
     if not folder.is_dir():
-
-        def make(partial: Any) -> None:
+        with whole_folder(folder, FeatureError) as partial:
             write_outside_items(partial / "outside", seed, n_items)
             with one_thread():
                 image, text = train_light(partial / "outside", seed, progress=progress)
             image.save(partial / "light-cnn.safetensors")
             text.save(partial / "light-text.safetensors")
-
-        write_beside(folder, make)
     return {
         "visual": LightCNN.load(folder / "light-cnn.safetensors"),
         "textual": LightText.load(folder / "light-text.safetensors"),

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lmmrec_core.config import digest
 from lmmrec_core.data.controls import GENERATOR_VERSION, write_outside_items
 from lmmrec_core.data.files import read_rows
 from lmmrec_core.data.folder import read_content
+from lmmrec_core.digests import digest
+from lmmrec_core.disk import whole_folder
 from lmmrec_core.encoders.fine_tuning.outside import check_disjoint, pairs_of
+from lmmrec_core.errors import DataError
 from lmmrec_core.flow import Catalogue
-from lmmrec_core.study.datasets import write_beside
 from lmmrec_core.study.recipes import PretrainSettings
 from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.workspace import Places, require_below
@@ -49,7 +50,8 @@ def outside_folder(settings: PretrainSettings, places: Places) -> Path:
     key = digest({"items": items, "seed": seed, "generator": GENERATOR_VERSION}, 10)
     folder = places.catalogues / f"outside-{key}"
     if not folder.is_dir():
-        write_beside(folder, lambda partial: write_outside_items(partial / "items", seed, items))
+        with whole_folder(folder, DataError) as partial:
+            write_outside_items(partial / "items", seed, items)
     return folder / "items"
 
 

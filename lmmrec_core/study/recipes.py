@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from lmmrec_core.config import Settings, digest
+from lmmrec_core.config import Settings
 from lmmrec_core.data.controls import GENERATOR_VERSION
+from lmmrec_core.digests import digest, file_sha256
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.fine_tuning.settings import TuneSettings
 from lmmrec_core.encoders.precision import Precision
@@ -146,8 +147,6 @@ def resolved_settings(entry: MultimodalSettings, data: Path | None) -> dict[str,
 
 def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with a file or folder replaced by its content's digest: where it lies says nothing."""
-    from lmmrec_core.encoders.weights import file_sha256
-
     values = dict(settings)
     if values.get("weights") is not None:
         path = Path(values.pop("weights"))
@@ -162,8 +161,6 @@ def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table_digest(path: Path) -> str:
-    from lmmrec_core.encoders.weights import file_sha256
-
     if not path.is_file():
         raise ConfigError(f"{path} not found; it lists the items to pre-train on")
     return file_sha256(path)

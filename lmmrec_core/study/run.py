@@ -14,12 +14,13 @@ from lmmrec_core.encoders.features.transforms import apply_control, select
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Features, Part, Result, Split
 from lmmrec_core.metrics.evaluate import evaluate, recall_at
+from lmmrec_core.names import MODALITY_SETS
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.results.store import ResultStore, key_of
 from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
-from lmmrec_core.study.cases import MODALITY_SETS, Case
+from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import Prepared
 from lmmrec_core.study.declared import declared_digest
 from lmmrec_core.study.device import device_of

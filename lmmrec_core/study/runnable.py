@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
+from lmmrec_core.names import PARADIGMS
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.study.cases import PARADIGMS, Case
+from lmmrec_core.study.cases import Case
 from lmmrec_core.study.track import TrackSettings
 
 AVAILABLE_PARADIGMS: frozenset[str] = frozenset({"none", *PARADIGMS})

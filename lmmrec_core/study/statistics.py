@@ -1,13 +1,13 @@
 """Statistics of a track's data sets (Table 2), stored beside the results so that readers need no data."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lmmrec_core.disk import write_file
 from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import Catalogue, Split
 from lmmrec_core.study.track import TrackSettings
@@ -56,15 +56,7 @@ def store_statistics(prepared: Any, track: TrackSettings, places: Places) -> Non
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{FILE}-{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise ResultError(f"{path}: could not be written ({error.strerror}); free space or permissions") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    write_file(path, text)
 
 
 def read_statistics(track: TrackSettings, results: Path) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import MODALITIES, Result
 from lmmrec_core.results.store import ResultStore

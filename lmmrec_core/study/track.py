@@ -7,8 +7,8 @@ from pydantic import Field
 
 from lmmrec_core.config import Settings, read_yaml
 from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.names import TRACKS
 
-TRACKS = ("controls", "movielens", "paper")
 FOLDER = Path(__file__).resolve().parents[1] / "tracks"
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest
+from lmmrec_core.disk import write_file
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.fine_tuning.loop import tune
 from lmmrec_core.encoders.fine_tuning.pairs import TrainingPairs, collect_pairs
@@ -17,7 +18,7 @@ from lmmrec_core.encoders.light.levels import learn_levels
 from lmmrec_core.encoders.light.networks import build_vocabulary
 from lmmrec_core.encoders.light.training import read_outside
 from lmmrec_core.encoders.weights import state_digest
-from lmmrec_core.errors import ConfigError
+from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Catalogue
 from lmmrec_core.seeds import one_thread
 from lmmrec_core.study.datasets import Prepared
@@ -53,12 +54,12 @@ def trained_encoder(
         with one_thread() if recipe.entry.encoder in _FROM_SCRATCH else nullcontext():
             encoder, record = make(recipe, path, prepared, name, track, places, progress)
         record = {**record, "recipe": recipe.key, "weights": state_digest(encoder.module)}
-        _note_of(path).write_text(json.dumps(record), encoding="utf-8")
+        write_file(_note_of(path), json.dumps(record), FeatureError)
         encoder.save(path)
         path.with_suffix(".pt").unlink(missing_ok=True)
     dataset = None if recipe.stage == "PT" else prepared.name
     _publish(path, name, recipe.stage, dataset, track, places)
-    return ENCODERS[recipe.entry.encoder].load().load(path)  # type: ignore[attr-defined]
+    return ENCODERS[recipe.entry.encoder].load(path)
 
 
 def _publish(path: Path, name: str, stage: str, dataset: str | None, track: TrackSettings, places: Places) -> None:
@@ -80,7 +81,7 @@ def _note_of(path: Path) -> Path:
 
 
 def _new(entry: MultimodalSettings, data: Path | None, more: Mapping[str, Any] | None = None) -> Any:
-    cls: Any = ENCODERS[entry.encoder].load()  # type: ignore[attr-defined]
+    cls: Any = ENCODERS[entry.encoder]
     values = {**resolved_settings(entry, data), **(more or {})}
     return cls(cls.Settings.build(values, f"encoder {entry.encoder!r}, settings"))
 

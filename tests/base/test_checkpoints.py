@@ -58,7 +58,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(TrainingError, match="disk full"):
         checkpoints.save(path, "run a", {"epoch": 2})
     monkeypatch.undo()
     assert checkpoints.load(path, "run a") == {"epoch": 1} and len(list(tmp_path.iterdir())) == 1

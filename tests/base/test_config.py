@@ -1,7 +1,8 @@
 import pytest
 from pydantic import Field
 
-from lmmrec_core.config import Settings, canonical_json, digest, parse_assignments, read_yaml
+from lmmrec_core.config import Settings, parse_assignments, read_yaml
+from lmmrec_core.digests import canonical_json, digest
 from lmmrec_core.errors import ConfigError, nearest, unknown
 
 

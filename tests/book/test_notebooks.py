@@ -12,10 +12,9 @@ import pytest
 from nbformat import NotebookNode
 
 from lmmrec_core.flow import Result, Table
+from lmmrec_core.names import FLOOR_MODELS, TRACKS
 from lmmrec_core.report.html import NOT_RUN
 from lmmrec_core.study import Study
-from lmmrec_core.study.cases import FLOOR_MODELS
-from lmmrec_core.study.track import TRACKS
 from lmmrec_core.study.workspace import Places
 from tests.report.training_records import aligned, tuned
 

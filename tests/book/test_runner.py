@@ -15,6 +15,7 @@ from lmmrec_core.book import pages as book
 from lmmrec_core.book.runner import checked, faults, parameters_of, publish, read, run_notebook, tidy
 from lmmrec_core.cli.book import main, parse_values
 from lmmrec_core.errors import ConfigError, ResultError
+from lmmrec_core.names import TRACKS
 
 PARAMETERS = (
     'track: str = "controls"  # which track\n'
@@ -218,7 +219,7 @@ def digests(root: Path) -> dict[str, str]:
 
 def test_a_page_is_out_of_date_when_any_of_its_inputs_changes(project: Path) -> None:
     before = digests(project)
-    assert len(set(before.values())) == len(book.TRACKS)
+    assert len(set(before.values())) == len(TRACKS)
     assert digests(project) == before
     stored = project / "results" / "controls" / "set" / "bpr-4567"
     stored.mkdir()
@@ -227,7 +228,7 @@ def test_a_page_is_out_of_date_when_any_of_its_inputs_changes(project: Path) -> 
     assert after["controls"] != before["controls"] and after["paper"] == before["paper"]
     (project / "lmmrec_core" / "a.py").write_text("A = 2\n")
     changed = digests(project)
-    assert all(changed[track] != after[track] for track in book.TRACKS)
+    assert all(changed[track] != after[track] for track in TRACKS)
     nbformat.write(notebook("print(1)"), project / "notebooks" / "01_one.ipynb")
     assert digests(project)["paper"] != changed["paper"]
 

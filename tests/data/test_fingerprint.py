@@ -48,5 +48,5 @@ def test_numbering_does_not_count():
 def test_a_lost_picture_is_named(folder):
     catalogue = read_folder(folder)
     catalogue.images[0].unlink()
-    with pytest.raises(DataError, match=r"2.jpg: picture cannot be read"):
+    with pytest.raises(DataError, match=r"2.jpg: cannot be read"):
         catalogue_fingerprint(catalogue)

@@ -27,7 +27,7 @@ def python(code: str, root: Path, *arguments: str) -> subprocess.Popen[str]:
 STOP_BEFORE = """
 import sys, time
 from pathlib import Path
-import lmmrec_core.results.files as files
+import lmmrec_core.disk as disk
 from tests.results.samples import save
 
 def stop(*_):
@@ -37,12 +37,12 @@ def stop(*_):
 if sys.argv[2] == "rename":
     Path.rename = stop
 else:
-    files.os.fsync = stop  # the first file is written, the others are not
+    disk.os.fsync = stop  # all is written, nothing has its name yet
 save(Path(sys.argv[1]))
 """
 
 
-@pytest.mark.parametrize("moment", ["rename", "first file"])
+@pytest.mark.parametrize("moment", ["rename", "flush"])
 def test_a_killed_process_leaves_no_visible_run(tmp_path: Path, root: Path, moment: str) -> None:
     process = python(STOP_BEFORE, root, str(tmp_path), moment)
     assert process.stdout is not None and process.stdout.readline() == "here\n"
@@ -132,7 +132,7 @@ except ResultError as error:
 
 def test_a_file_that_cannot_be_written_to_its_end_leaves_nothing(tmp_path: Path, root: Path) -> None:
     output, errors = python(FULL_DISK, root, str(tmp_path)).communicate(timeout=60)
-    assert "could not be saved (File too large); nothing was left behind. Free " in output, errors
+    assert "could not be written (File too large); free " in output, errors
     assert list((tmp_path / "controls" / "null").iterdir()) == []
     assert ResultStore(tmp_path).find() == []
 
@@ -142,7 +142,7 @@ def test_a_full_disk_is_told_with_the_space_needed(tmp_path: Path, monkeypatch: 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ResultError, match=r"No space left on device.*Free 0\.0 MiB"):
+    with pytest.raises(ResultError, match=r"No space left on device.*free [\d,]+ bytes"):
         save(tmp_path)
     assert not list(tmp_path.rglob(".partial*"))
 
@@ -159,7 +159,7 @@ def test_an_interrupt_while_saving_leaves_nothing(tmp_path: Path, monkeypatch: p
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "controls").write_text("a file where a folder should be")
-    with pytest.raises(ResultError, match="could not be saved"):
+    with pytest.raises(ResultError, match="could not be written"):
         save(tmp_path)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, ResultError
 from lmmrec_core.results.store import ResultStore, key_of
 from tests.results.samples import CASE, per_user, record, save

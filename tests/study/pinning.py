@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lmmrec_core.config import digest
 from lmmrec_core.data.controls import GENERATOR_VERSION
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
 from lmmrec_core.data.splitting import make_split
+from lmmrec_core.digests import digest
 from lmmrec_core.encoders.light.encoders import LIGHT_VERSION, LightCNN, LightText
 from lmmrec_core.encoders.light.networks import PictureNetwork, WordNetwork
 from lmmrec_core.flow import Catalogue, Features

@@ -1,8 +1,9 @@
 import pytest
 
 from lmmrec_core.errors import ConfigError
-from lmmrec_core.study.cases import PAPER_MODELS, Case, grid, parse_question
-from lmmrec_core.study.track import TRACKS, read_track
+from lmmrec_core.names import PAPER_MODELS, TRACKS
+from lmmrec_core.study.cases import Case, grid, parse_question
+from lmmrec_core.study.track import read_track
 
 GRID = grid("paper", ["sports", "clothing", "baby"], [1])
 

@@ -7,6 +7,7 @@ import torch
 
 from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.errors import ConfigError, FeatureError
+from lmmrec_core.names import TRACKS
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import prepare_dataset
 from lmmrec_core.study.declared import declared_digest
@@ -16,7 +17,7 @@ from lmmrec_core.study.features import load_features
 from lmmrec_core.study.outside import outside_items
 from lmmrec_core.study.recipes import read_entry, recipe_of
 from lmmrec_core.study.run import plan, run_case
-from lmmrec_core.study.track import TRACKS, read_track
+from lmmrec_core.study.track import read_track
 from lmmrec_core.study.weights import trained_encoder
 from lmmrec_core.study.workspace import Places
 from tests.study.conftest import tiny_track

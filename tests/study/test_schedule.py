@@ -153,7 +153,8 @@ def test_full_disk_loses_nothing_finished_and_says_what_to_do(tiny_places, tmp_p
             cases("popularity", "itemknn", "bpr", seeds=(1, 2, 3)), tiny_track(), places, None, 1, progress=False
         )
         assert outcome.failures
-        assert all("No space left" in text and "run again" in text for _, text in outcome.failures), outcome.failures
+        told = [text for _, text in outcome.failures]
+        assert all("No space left" in text and "run the same command again" in text for text in told), told
         for record in ResultStore(places.results).find_records():  # whatever was stored is whole
             ResultStore(places.results).load_record(record)
         assert len(ResultStore(places.results).find_records()) == outcome.computed

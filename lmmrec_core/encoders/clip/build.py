@@ -18,7 +18,7 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest
 from lmmrec_core.encoders.weights import load_strictly, read_tensors
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.seeds import derive

@@ -8,7 +8,7 @@ import open_clip
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest, file_sha256
 from lmmrec_core.encoders.clip.build import (
     activation,
     architecture,
@@ -32,7 +32,7 @@ from lmmrec_core.encoders.clip.towers import (
     vector_dim,
 )
 from lmmrec_core.encoders.pictures.rule import CLIP_MEAN, CLIP_STD, HALF, ImageRule
-from lmmrec_core.encoders.weights import file_sha256, load_strictly, state_digest
+from lmmrec_core.encoders.weights import load_strictly, state_digest
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import Modality
 
@@ -268,7 +268,7 @@ class CLIP:
         else:
             return None, {}
         tag = {"tag": settings.pretrained} if settings.pretrained else {}
-        return path, {**source, **tag, "file_sha256": file_sha256(path)}
+        return path, {**source, **tag, "file_sha256": file_sha256(path, FeatureError)}
 
     def _load(self, path: Path, ours: bool) -> None:
         if ours:

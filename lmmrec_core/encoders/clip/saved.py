@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
+from lmmrec_core.disk import write_file
 from lmmrec_core.errors import FeatureError
 
 KEYS = frozenset({"encoder", "version", "settings", "stage", "note", "source"})
@@ -22,9 +23,7 @@ def write_saved(module: nn.Module, path: Path, note: Mapping[str, Any]) -> None:
     state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
     if any(".parametrizations." in key for key in state):
         raise FeatureError(f"encoder {note['encoder']!r} has low-rank factors; call lora.merge before saving")
-    partial = path.with_name(f"{path.name}.part")  # whole or not at all
-    save_file(state, partial, metadata={"lmmrec": json.dumps(dict(note), sort_keys=True, ensure_ascii=False)})
-    partial.replace(path)
+    write_file(path, save(state, {"lmmrec": json.dumps(dict(note), sort_keys=True, ensure_ascii=False)}), FeatureError)
 
 
 def read_note(path: Path) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
+from lmmrec_core.digests import file_sha256
 from lmmrec_core.encoders import minilm
 from lmmrec_core.encoders.clip.build import build_module
 from lmmrec_core.encoders.clip.cca import Heads, choose_heads, held_out
@@ -24,7 +25,7 @@ from lmmrec_core.encoders.clip.tokens import Tokens, WordPieces
 from lmmrec_core.encoders.clip.towers import image_vector, text_vector
 from lmmrec_core.encoders.lite0 import EfficientNetLite0, Lite0Settings
 from lmmrec_core.encoders.pictures.reading import read_picture
-from lmmrec_core.encoders.weights import file_sha256, package_file
+from lmmrec_core.encoders.weights import package_file
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import FloatArray
 
@@ -86,7 +87,8 @@ class ClipSmall(CLIP):
 
     def _config_spec(self) -> Any:
         text = {key: value for key, value in self.config["text_cfg"].items() if not key.endswith("_name")}
-        return {**self.config, "text_cfg": {**text, "config_sha256": file_sha256(self.folder / "config.json")}}
+        written = file_sha256(self.folder / "config.json", FeatureError)
+        return {**self.config, "text_cfg": {**text, "config_sha256": written}}
 
     def _package_source(self) -> dict[str, Any]:
         return {"source": "packages", **self._packages, "heads": f"random, seed {self.settings.seed}"}

@@ -11,10 +11,9 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer, default_bpe
 from torch import Tensor
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest, file_sha256
 from lmmrec_core.encoders.light.networks import split_words
-from lmmrec_core.encoders.weights import file_sha256
-from lmmrec_core.errors import ConfigError
+from lmmrec_core.errors import ConfigError, FeatureError
 
 RELEASE_CHARACTERS = 77  # the paper group's code cuts texts there, before tokenising (encoders spec 2.5)
 PADDING, UNKNOWN = 0, 1
@@ -64,7 +63,7 @@ class WordPieces:
 
         self.max_length = max_length
         self.tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        self.sha256 = file_sha256(folder / "tokenizer.json")
+        self.sha256 = file_sha256(folder / "tokenizer.json", FeatureError)
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
         encoded = self.tokenizer(

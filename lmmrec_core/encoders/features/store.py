@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +12,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from lmmrec_core.config import canonical_json, digest
+from lmmrec_core.digests import canonical_json, digest
+from lmmrec_core.disk import write_file
 from lmmrec_core.encoders.features.cards import feature_card
 from lmmrec_core.encoders.features.content import check_matrix, make_features
 from lmmrec_core.encoders.features.ready import ready_features
@@ -89,8 +89,8 @@ class FeatureStore:
             tensors[modality] = np.ascontiguousarray(matrix, dtype=np.float32)
             tensors[f"has_{modality}"] = features.present[modality].astype(np.uint8)
         path = self.path(key)
-        self._write(path, to_bytes(tensors, metadata))
-        self._write(path.with_name(f"{key}.card.md"), feature_card(key, features.digest, features.card).encode())
+        write_file(path, to_bytes(tensors, metadata), FeatureError)
+        write_file(path.with_name(f"{key}.card.md"), feature_card(key, features.digest, features.card), FeatureError)
         return path
 
     def get_or_compute(self, spec: Mapping[str, Any], compute: Callable[[], Features]) -> Features:
@@ -121,39 +121,6 @@ class FeatureStore:
             raise FeatureError(
                 f"{self.root}: the feature folder cannot be made ({error.strerror}); give another folder"
             ) from None
-
-    def _write(self, path: Path, content: bytes) -> None:
-        """Temporary file → on disk → renamed; nothing is left behind when any step fails."""
-        self._make_root()
-        partial = path.with_name(f".partial-{path.name}-{os.getpid()}")
-        try:
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-            _sync_folder(path.parent)
-        except OSError as error:
-            if error.errno in FULL:
-                raise FeatureError(
-                    f"{self.root}: no room for {path.name}, {len(content):,} bytes needed ({error.strerror}); "
-                    "free space or give another feature folder"
-                ) from None
-            raise FeatureError(
-                f"{self.root}: {path.name} cannot be written ({error.strerror}); check the folder's permissions"
-            ) from None
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable, where the system can open a folder."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Any]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lmmrec_core import checkpoints
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest
 from lmmrec_core.encoders.fine_tuning.augment import random_crop
 from lmmrec_core.encoders.fine_tuning.evaluation import Standing, evaluate
 from lmmrec_core.encoders.fine_tuning.gradients import (

@@ -4,7 +4,6 @@ Pre-training on a catalogue's own items would let an encoder remember what it is
 with a witness in the error: shared ids, shared titles, identical picture files, look-alike pictures.
 """
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lmmrec_core.digests import file_sha256
 from lmmrec_core.encoders.pictures.reading import read_picture
 from lmmrec_core.errors import DataError, FeatureError
 from lmmrec_core.flow import BoolArray, Catalogue
@@ -85,9 +85,9 @@ def check_disjoint(
     _refuse_shared(pairs, catalogue, "title", titles, normalise_title)
     theirs = [(item, path) for item, path in zip(catalogue.item_ids, catalogue.images, strict=True) if path is not None]
     ours = list(zip(pairs.item_ids, pairs.images, strict=True))
-    by_bytes = {_sha256(path, item): item for item, path in theirs}
+    by_bytes = {file_sha256(path, FeatureError): item for item, path in theirs}
     for item, path in ours:
-        other = by_bytes.get(_sha256(path, item))
+        other = by_bytes.get(file_sha256(path, FeatureError))
         if other is not None:
             raise _shared(pairs, item, catalogue, other, f"the same picture file ({path.name})")
     closest = None if close is None else _refuse_look_alikes(pairs, ours, catalogue, theirs, close)
@@ -161,15 +161,6 @@ def _hashes(entries: Iterable[tuple[str, Path]]) -> tuple[list[str], BoolArray]:
             items.append(item)
             rows.append(row)
     return items, np.array(rows, dtype=np.bool_).reshape(len(rows), HASH_SIDE**2)
-
-
-def _sha256(path: Path, item: str) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise FeatureError(
-            f"item {item!r}: picture {path} cannot be read ({error.strerror}); replace the file"
-        ) from None
 
 
 def _shared(pairs: Pairs, item: str, catalogue: Catalogue, other: str, detail: str) -> FeatureError:

@@ -14,7 +14,7 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest
 from lmmrec_core.encoders.fine_tuning.holdout import SHARE, held_out
 from lmmrec_core.encoders.pictures.reading import read_picture
 from lmmrec_core.errors import ConfigError, DataError, FeatureError, unknown

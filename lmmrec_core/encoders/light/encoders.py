@@ -12,10 +12,11 @@ from typing import Any, Self
 import torch
 from PIL.Image import Image
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest
+from lmmrec_core.disk import write_file
 from lmmrec_core.encoders.light.networks import (
     DIM,
     UNKNOWN,
@@ -62,7 +63,7 @@ class _Light:
         """Weights and their note as one safetensors file; :meth:`load` gives the same encoder back."""
         state = {key: value.detach().cpu().contiguous() for key, value in self.module.state_dict().items()}
         note = {"encoder": self.name, "version": LIGHT_VERSION, **self.note}
-        save_file(state, path, metadata={"note": json.dumps(note, sort_keys=True, ensure_ascii=False)})
+        write_file(path, save(state, {"note": json.dumps(note, sort_keys=True, ensure_ascii=False)}), FeatureError)
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -11,9 +11,9 @@ from safetensors import safe_open
 from timm.data import resolve_model_data_config
 from torch import Tensor
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest, file_sha256
 from lmmrec_core.encoders.pictures.rule import Fit, ImageRule
-from lmmrec_core.encoders.weights import file_sha256, load_strictly, read_tensors, state_digest
+from lmmrec_core.encoders.weights import load_strictly, read_tensors, state_digest
 from lmmrec_core.errors import FeatureError, unknown
 from lmmrec_core.flow import Modality
 
@@ -35,7 +35,7 @@ class SentenceFolder:
 
         folder = _sentence_folder(model)
         self.files = {
-            path.relative_to(folder).as_posix(): file_sha256(path)
+            path.relative_to(folder).as_posix(): file_sha256(path, FeatureError)
             for pattern in ("*.json", "*.txt", "*.model")
             for path in sorted(folder.rglob(pattern))
         }
@@ -123,7 +123,7 @@ class TimmPictures:
             ) from None
         if weights is not None:
             load_strictly(self.module, _without_classifier(self.module, read_tensors(weights)), weights)
-            self.source["file_sha256"] = file_sha256(weights)
+            self.source["file_sha256"] = file_sha256(weights, FeatureError)
         stated = resolve_model_data_config(self.module)
         size = image_size or int(stated["input_size"][1])
         self.image = ImageRule(size, fit, tuple(stated["mean"]), tuple(stated["std"]))

@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from lmmrec_core.digests import file_sha256
 from lmmrec_core.encoders.vlmo.model import VLMoNetwork
 from lmmrec_core.encoders.vlmo.settings import VLMoSettings
-from lmmrec_core.encoders.weights import check_sha256, file_sha256
+from lmmrec_core.encoders.weights import check_sha256
 from lmmrec_core.errors import ConfigError, FeatureError
 
 WRAPPERS = ("state_dict", "module", "model")
@@ -78,7 +79,7 @@ def load_checkpoint(
     """
     if trust_pickle and sha256 is None:
         raise ConfigError("VLMo: trust_pickle needs sha256, the SHA-256 of the file you trust; add it")
-    digest = check_sha256(path, sha256.lower()) if sha256 is not None else file_sha256(path)
+    digest = check_sha256(path, sha256.lower()) if sha256 is not None else file_sha256(path, FeatureError)
     state, wrapper = unwrap(_read(path, trust_pickle), path)
     fitting = _Fitting(path, state)
     _drop(fitting)

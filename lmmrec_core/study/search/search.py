@@ -17,7 +17,7 @@ from typing import Any, Literal
 import pandas as pd
 from tqdm.auto import tqdm
 
-from lmmrec_core.config import digest
+from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, TrainingError, unknown
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.roles import TrainingData

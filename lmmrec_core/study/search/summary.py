@@ -4,13 +4,13 @@
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from lmmrec_core.disk import write_file
 from lmmrec_core.errors import ResultError
 from lmmrec_core.results.plain import plain
 from lmmrec_core.results.provenance import provenance
@@ -81,16 +81,7 @@ def write_summary(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
         if {name: value for name, value in before.items() if name != "provenance"} == record:
             return before
     record["provenance"] = provenance(device=content["settings"]["training"]["device"])
-    partial = path.with_name(f".partial-{path.name}-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise ResultError(f"{path}: could not be written ({error.strerror}); free space or permissions") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    write_file(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return record
 
 

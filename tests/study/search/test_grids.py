@@ -7,15 +7,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmmrec_core import names
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.seeds import torch_stream
-from lmmrec_core.study import cases
 from lmmrec_core.study.search.grids import GRIDS, Grid, ModelGrid, check_names, combinations, grid_sizes, read_grid
 from lmmrec_core.training.loop import TrainingSettings, train
 from tests.recommenders.toys import random_data, split_for
 
-STUDY_MODELS = {*cases.PAPER_MODELS, *cases.FLOOR_MODELS, "freedom", "bm3"}
+STUDY_MODELS = {*names.PAPER_MODELS, *names.FLOOR_MODELS, "freedom", "bm3"}
 MEMBERS = [
     (name, part, model)
     for name in GRIDS
@@ -51,7 +51,7 @@ def test_the_release_changes_the_embedding_size_between_models_and_end_to_end():
 
 def test_the_paper_prints_five_rates_and_five_batch_sizes_for_all_five_models():
     sizes = grid_sizes("paper").set_index("model")
-    assert sorted(sizes.index) == sorted(cases.PAPER_MODELS)
+    assert sorted(sizes.index) == sorted(names.PAPER_MODELS)
     assert (sizes["distinct"] == 25).all()
 
 

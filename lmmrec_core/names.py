@@ -1,0 +1,51 @@
+"""The names of the study, each list written once: tracks, models, encoders, paradigms, modalities, controls.
+
+Lists are in the order of the tables. What another package brings (``registry.py``) is not listed here: it takes part
+where a track file names it, and is shown under its own name.
+"""
+
+from lmmrec_core.flow import Modality
+
+TRACKS = ("controls", "movielens", "paper")  # those of the book; ``user`` holds the defaults of `lmmrec run`
+
+PAPER_MODELS = ("vbpr", "mmgcn", "mmgcl", "slmrec", "lattice")
+LATER_MODELS = ("freedom", "bm3")  # later than the paper's five: how far the field has moved on the same content
+FLOOR_MODELS = ("popularity", "itemknn", "ease", "bpr", "lightgcn")  # read no content
+SEEDLESS_MODELS = ("popularity", "itemknn", "ease")  # closed form: every seed gives the same lists
+MODEL_TITLES = {
+    "popularity": "Popularity",
+    "itemknn": "Item-kNN",
+    "ease": "EASE",
+    "bpr": "BPR",
+    "lightgcn": "LightGCN",
+    "vbpr": "VBPR",
+    "mmgcn": "MMGCN",
+    "mmgcl": "MMGCL",
+    "slmrec": "SLMRec",
+    "lattice": "LATTICE",
+    "freedom": "FREEDOM",
+    "bm3": "BM3",
+}
+
+BASELINE = "baseline"  # the modality-specific encoders: one for pictures, one for texts
+LMM_ENCODERS = ("clip", "vlmo")  # large multi-modal encoders: one for both
+ENCODER_TITLES = {BASELINE: "baseline", "clip": "CLIP", "vlmo": "VLMo"}
+
+PARADIGMS = ("PT", "FT", "ETE")  # pre-trained, fine-tuned in two stages, trained end to end; in the order of training
+MODALITY_SETS: dict[str, tuple[Modality, ...]] = {
+    "V&T": ("visual", "textual"),
+    "V": ("visual",),
+    "T": ("textual",),
+    "none": (),
+}
+CONTROLS = ("shuffled", "noise", "zero")  # what the content is replaced by
+
+DATASET_TITLES = {
+    "sports": "Amazon Sports",
+    "clothing": "Amazon Clothing",
+    "baby": "Amazon Baby",
+    "sparse": "ML-sparse",
+    "dense": "ML-dense",
+}
+PAPER_METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+METRIC_TITLES = {"recall": "Recall", "ndcg": "NDCG", "precision": "Precision", "map": "MAP", "coverage": "Coverage"}
