@@ -14,10 +14,9 @@ import numpy as np
 
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.datasets import prepare_dataset
 from lmmrec_core.study.run import plan, run_case
 from lmmrec_core.study.track import DatasetSettings, read_track
-from lmmrec_core.study.workspace import default_places
+from lmmrec_core.study.workspace import Workspace
 
 PUBLISHED = {  # enoche/MMRec, evaluation/README.md, table of Baby
     "bpr": {"recall@20": 0.0575, "ndcg@20": 0.0249},
@@ -32,15 +31,15 @@ def main(data: Path, seeds: tuple[int, ...]) -> None:
         title="Amazon Baby", source="mmrec", path="amazon-baby", k_core=None, split={"rule": "given", "seed": None}
     )
     track = read_track("user").model_copy(update={"datasets": {"amazon-baby": dataset}})
-    places = default_places()
-    prepared = prepare_dataset(dataset, "amazon-baby", places, data)
-    report: dict[str, object] = {"split": prepared.split.fingerprint, "provenance": provenance("cpu")}
+    workspace = Workspace.open(track, data)
+    split = workspace.dataset("amazon-baby").split
+    report: dict[str, object] = {"split": split.fingerprint, "provenance": provenance("cpu")}
     for model, published in PUBLISHED.items():
         rows = []
         for seed in seeds:
             case = Case(track="user", dataset="amazon-baby", model=model, seed=seed)
             overrides = {**SETTINGS[model], "epochs": 1000}
-            result = run_case(plan(case, track, prepared, places, overrides), track, prepared, places, progress=True)
+            result = run_case(plan(case, workspace, overrides), workspace)
             rows.append({name: result.mean(name) for name in published} | {"seconds": result.record["cost"]["seconds"]})
         means = {name: float(np.mean([row[name] for row in rows])) for name in published}
         relative = {name: means[name] / published[name] - 1 for name in published}

@@ -4,7 +4,12 @@ Lists are in the order of the tables. What another package brings (``registry.py
 where a track file names it, and is shown under its own name.
 """
 
+from typing import Literal, get_args
+
 from lmmrec_core.flow import Modality
+
+Paradigm = Literal["PT", "FT", "ETE"]
+Control = Literal["shuffled", "noise", "zero"]
 
 TRACKS = ("controls", "movielens", "paper")  # those of the book; ``user`` holds the defaults of `lmmrec run`
 
@@ -31,14 +36,15 @@ BASELINE = "baseline"  # the modality-specific encoders: one for pictures, one f
 LMM_ENCODERS = ("clip", "vlmo")  # large multi-modal encoders: one for both
 ENCODER_TITLES = {BASELINE: "baseline", "clip": "CLIP", "vlmo": "VLMo"}
 
-PARADIGMS = ("PT", "FT", "ETE")  # pre-trained, fine-tuned in two stages, trained end to end; in the order of training
+# pre-trained, fine-tuned in two stages, trained end to end: in the order of training
+PARADIGMS: tuple[Paradigm, ...] = get_args(Paradigm)
 MODALITY_SETS: dict[str, tuple[Modality, ...]] = {
     "V&T": ("visual", "textual"),
     "V": ("visual",),
     "T": ("textual",),
     "none": (),
 }
-CONTROLS = ("shuffled", "noise", "zero")  # what the content is replaced by
+CONTROLS: tuple[Control, ...] = get_args(Control)  # what the content is replaced by
 
 DATASET_TITLES = {
     "sports": "Amazon Sports",

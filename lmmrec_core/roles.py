@@ -15,7 +15,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from lmmrec_core.config import Settings
-from lmmrec_core.flow import Modality
+from lmmrec_core.flow import Catalogue, Modality
 
 
 @runtime_checkable
@@ -96,6 +96,44 @@ class CutEncoder(TrainableEncoder, Protocol):
     def above(self, modality: Modality, states: Mapping[str, Tensor], part: str) -> Tensor:
         """The rest of the way: ``above(m, below(m, x, part), part)`` equals the vectors of ``x`` [item, dim]."""
         ...
+
+
+@runtime_checkable
+class LearnsLevels(Protocol):
+    """The class of a one-modality encoder that is trained from scratch, on items whose factors have known levels."""
+
+    VERSION: int  # raised with every change of network or training
+
+    def trained_on(self, folder: Path, seed: int, progress: bool, /) -> Any:
+        """A trained encoder; ``folder`` holds outside items. Equal on one thread for equal folder and seed."""
+        ...
+
+    def load(self, path: Path, /) -> Any:
+        """The encoder that its ``save`` wrote to ``path``."""
+        ...
+
+
+@runtime_checkable
+class LearnsWords(Protocol):
+    """The class of an encoder trained from scratch on pairs: the words it knows are those of the texts it is given."""
+
+    WORDS: str  # the setting that lists them
+
+
+@runtime_checkable
+class AlignsPairs(Protocol):
+    """An encoder whose common space can be set in closed form."""
+
+    def align(self, pairs: Catalogue, progress: bool, /) -> Mapping[str, Any]:
+        """Set it from the items of ``pairs`` that have both modalities; returns what was chosen, JSON-able."""
+        ...
+
+
+@runtime_checkable
+class FitsPixels(Protocol):
+    """An encoder with constants that are set once, from the pictures it is pre-trained on."""
+
+    def fit_pixels(self, pixels: Tensor, /) -> None: ...
 
 
 @runtime_checkable

@@ -3,32 +3,33 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from lmmrec_core.config import parse_assignments, read_yaml
 from lmmrec_core.errors import ConfigError, DataError, unknown
-from lmmrec_core.names import MODALITY_SETS, TRACKS
-from lmmrec_core.study.cases import Case
+from lmmrec_core.flow import Modality
+from lmmrec_core.names import BASELINE, MODALITY_SETS, TRACKS
+from lmmrec_core.study.cases import Case, split_runnable
 from lmmrec_core.study.study import Study
 from lmmrec_core.study.track import DatasetSettings, TrackSettings, read_track
-from lmmrec_core.study.workspace import default_places
+from lmmrec_core.study.workspace import Workspace
 
 
 def data(arguments: argparse.Namespace) -> int:
     """``lmmrec data``: statistics of tracks, or of one catalogue folder."""
     if arguments.folder:
-        from lmmrec_core.study.datasets import prepare_dataset
-        from lmmrec_core.study.statistics import statistics_of
+        from lmmrec_core.study.datasets import dataset_statistics
 
-        track, name = user_track(arguments, arguments.folder)
-        prepared = prepare_dataset(track.dataset(name), name, default_places(), Path(arguments.folder).parent)
-        _print_mapping(statistics_of(prepared.catalogue, prepared.split))
+        workspace, name = user_workspace(arguments, arguments.folder)
+        _print_mapping(dataset_statistics(workspace.dataset(name)))
         return 0
     for track_name in [arguments.track] if arguments.track else TRACKS:
         study = Study.open(track_name, data=arguments.data if track_name != "controls" else "")
-        if study.data is not None or track_name == "controls":
+        if study.workspace.data is not None or track_name == "controls":
             _prepare_all(study)
         frame = study.statistics()
         columns = [
@@ -40,31 +41,31 @@ def data(arguments: argparse.Namespace) -> int:
 
 
 def _prepare_all(study: Study) -> None:
-    from lmmrec_core.study.datasets import prepare_dataset
-    from lmmrec_core.study.statistics import store_statistics
+    from lmmrec_core.study.datasets import store_statistics
 
+    workspace = study.workspace
     for name in study.datasets:
-        settings = study.track.dataset(name)
-        if settings.path and study.data is not None and not (study.data / settings.path).is_dir():
-            print(f"{name}: {settings.path} is not under {study.data}; left out", file=sys.stderr)
+        path = study.track.dataset(name).path
+        if path and workspace.data is not None and not (workspace.data / path).is_dir():
+            print(f"{name}: {path} is not under {workspace.data}; left out", file=sys.stderr)
             continue
-        store_statistics(prepare_dataset(settings, name, study.places, study.data), study.track, study.places)
+        store_statistics(workspace.dataset(name), study.track, workspace.results)
 
 
 def features(arguments: argparse.Namespace) -> int:
     """``lmmrec features``: extract and show cards."""
-    from lmmrec_core.study.datasets import prepare_dataset
     from lmmrec_core.study.features import load_features
 
     if arguments.catalogue:
-        track, name = user_track(arguments, arguments.catalogue)
-        names, root = [name], Path(arguments.catalogue).resolve().parent
+        workspace, name = user_workspace(arguments, arguments.catalogue)
+        names = [name]
     else:
-        study = Study.open(arguments.track, data=arguments.data)
-        track, names, root = study.track, list(study.datasets), study.data  # type: ignore[assignment]
+        workspace = Workspace.open(arguments.track, arguments.data)
+        names = list(workspace.track.datasets)
+    workspace = workspace if sys.stderr.isatty() else workspace.quiet()
     for name in names:
-        prepared = prepare_dataset(track.dataset(name), name, default_places(), root)
-        found = load_features(prepared, arguments.encoder, track, default_places(), progress=sys.stderr.isatty())
+        paradigm = workspace.track.paradigms(arguments.encoder)[0]
+        found = load_features(workspace, workspace.dataset(name), arguments.encoder, paradigm)
         shapes = {modality: list(matrix.shape) for modality, matrix in found.matrices.items()}
         absent = {modality: int((~present).sum()) for modality, present in found.present.items()}
         _print_mapping({"dataset": name, "digest": found.digest, "shapes": shapes, "items without": absent})
@@ -74,29 +75,19 @@ def features(arguments: argparse.Namespace) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """``lmmrec run``: one case on a catalogue of the user's own."""
     from lmmrec_core.recommenders import RECOMMENDERS
-    from lmmrec_core.study.datasets import prepare_dataset
+    from lmmrec_core.study.inputs import prepare_weights
     from lmmrec_core.study.run import plan, resolve, run_case
 
-    track, name = user_track(arguments, arguments.data)
+    workspace, name = user_workspace(arguments, arguments.data)
+    workspace = workspace.quiet() if arguments.quiet else workspace
     overrides = parse_assignments(arguments.set)
     own = {key: value for key, value in overrides.items() if not key.startswith("end_to_end.")}
-    resolve(track, arguments.model, own)  # refuse a misspelt name before anything is read
-    uses_features = RECOMMENDERS[arguments.model].uses_features
-    track, encoder = _with_own_encoder(track, arguments.encoder)
-    places = default_places()
-    progress = not arguments.quiet
-    prepared = prepare_dataset(track.dataset(name), name, places, Path(arguments.data).resolve().parent)
-    modalities = _modalities(arguments.modalities, prepared.catalogue.ready_features) if uses_features else "none"
-    case = Case.build(
-        {
-            "track": track.name, "dataset": name, "model": arguments.model, "seed": arguments.seed,
-            "encoder": encoder if uses_features else "none", "modalities": modalities,
-            "paradigm": _paradigm(track, encoder, arguments.paradigm) if uses_features else "none",
-            "control": arguments.control if uses_features else "none",
-        },
-        "lmmrec run",
-    )  # fmt: skip
-    result = run_case(plan(case, track, prepared, places, overrides), track, prepared, places, progress)
+    resolve(workspace, arguments.model, own)  # refuse a misspelt name before anything is read
+    content = _content_of(workspace, name, arguments) if RECOMMENDERS[arguments.model].uses_features else {}
+    cell = {"track": workspace.track.name, "dataset": name, "model": arguments.model, "seed": arguments.seed}
+    case = Case.build({**cell, **content}, "lmmrec run")
+    prepare_weights([case], workspace)
+    result = run_case(plan(case, workspace, overrides), workspace)
     if arguments.json:
         print(json.dumps(dict(result.record), indent=1))
         return 0
@@ -106,36 +97,45 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _with_own_encoder(track: TrackSettings, asked: str) -> tuple[TrackSettings, str]:
-    """The track, with the entry of a YAML file as its encoder ``own`` where a file was named."""
-    if not asked.endswith((".yaml", ".yml")):
-        if asked not in track.encoders:
-            raise unknown("encoder", asked, track.encoders, "--encoder (or the name of a .yaml file)")
-        return track, asked
-    return track.model_copy(update={"encoders": {**track.encoders, "own": read_yaml(Path(asked))}}), "own"
+def _content_of(workspace: Workspace, name: str, arguments: argparse.Namespace) -> dict[str, str]:
+    """The fields of a case that say what content it reads."""
+    encoder = "own" if _is_file(arguments.encoder) else arguments.encoder
+    paradigms = workspace.track.paradigms(encoder)
+    if arguments.paradigm and paradigms == ("none",):
+        raise ConfigError(
+            f"--paradigm {arguments.paradigm} needs one encoder of both modalities; {encoder} names one for each"
+        )
+    return {
+        "encoder": encoder,
+        "paradigm": arguments.paradigm or paradigms[0],
+        "modalities": _modalities(arguments.modalities, workspace.dataset(name).catalogue.ready_features),
+        "control": arguments.control,
+    }
 
 
-def _paradigm(track: TrackSettings, encoder: str, asked: str) -> str:
-    """Encoders named one by one have none; one of both modalities is pre-trained unless something else is asked."""
-    if "encoder" in track.encoders[encoder]:
-        return asked or "PT"
-    if asked:
-        raise ConfigError(f"--paradigm {asked} needs one encoder of both modalities; {encoder} names one for each")
-    return "none"
+def _is_file(encoder: str) -> bool:
+    return encoder.endswith((".yaml", ".yml"))
 
 
-def _modalities(asked: str, ready: object) -> str:
+def _with_own_encoder(track: TrackSettings, asked: str) -> TrackSettings:
+    """The track, with the entry of a YAML file as its encoder ``own`` if a file was named."""
+    if _is_file(asked):
+        return track.model_copy(update={"encoders": {**track.encoders, "own": read_yaml(Path(asked))}})
+    if asked not in track.encoders:
+        raise unknown("encoder", asked, track.encoders, "--encoder (or the name of a .yaml file)")
+    return track
+
+
+def _modalities(asked: str, ready: Mapping[Modality, object]) -> str:
     if asked not in MODALITY_SETS or asked == "none":
         raise ConfigError(f"--modalities {asked!r}: write one of V&T, V, T (quote V&T in a shell)")
-    if ready and asked == "V&T" and len(ready) == 1:  # type: ignore[arg-type]
-        return "V" if "visual" in ready else "T"  # type: ignore[operator]
+    if asked == "V&T" and len(ready) == 1:
+        return "V" if "visual" in ready else "T"
     return asked
 
 
 def reproduce(arguments: argparse.Namespace) -> int:
     """``lmmrec reproduce``: the grid, or one question of it."""
-    from lmmrec_core.study.runnable import split_runnable
-
     study = Study.open(arguments.track, seeds=_whole(arguments.seeds), data=arguments.data)
     runnable, others = split_runnable(study.cases(arguments.rq), study.track)
     waiting = f"{len(others)} cannot yet (--dry-run says why)"
@@ -168,23 +168,22 @@ def export_mmrec(arguments: argparse.Namespace) -> int:
     """``lmmrec export-mmrec``."""
     from lmmrec_core.data.mmrec import write_mmrec
     from lmmrec_core.encoders.features.store import ready_features
-    from lmmrec_core.study.datasets import prepare_dataset
     from lmmrec_core.study.features import load_features
 
     _refuse_existing(arguments.target)
-    track, name = user_track(arguments, arguments.source)
-    places = default_places()
-    prepared = prepare_dataset(track.dataset(name), name, places, Path(arguments.source).resolve().parent)
-    found = ready_features(prepared.catalogue) if prepared.catalogue.ready_features else None
+    workspace, name = user_workspace(arguments, arguments.source)
+    dataset = workspace.dataset(name)
+    found = ready_features(dataset.catalogue) if dataset.catalogue.ready_features else None
     if arguments.encoder:
-        found = load_features(prepared, arguments.encoder, track, places, progress=sys.stderr.isatty())
-    write_mmrec(prepared.catalogue, prepared.split, found, Path(arguments.target))
-    print(f"{arguments.target}: {len(prepared.split.train)} train, {len(prepared.split.valid)} valid, "
-          f"{len(prepared.split.test)} test rows")  # fmt: skip
+        paradigm = workspace.track.paradigms(arguments.encoder)[0]
+        found = load_features(workspace, dataset, arguments.encoder, paradigm)
+    split = dataset.split
+    write_mmrec(dataset.catalogue, split, found, Path(arguments.target))
+    print(f"{arguments.target}: {len(split.train)} train, {len(split.valid)} valid, {len(split.test)} test rows")
     return 0
 
 
-def user_track(arguments: argparse.Namespace, folder: str) -> tuple[TrackSettings, str]:
+def user_workspace(arguments: argparse.Namespace, folder: str) -> tuple[Workspace, str]:
     """The ``user`` track with one data set: the given folder, its format recognised by the files in it."""
     path = Path(folder).resolve()
     if not path.is_dir():
@@ -213,8 +212,9 @@ def user_track(arguments: argparse.Namespace, folder: str) -> tuple[TrackSetting
         },
         "catalogue options",
     )  # fmt: skip
-    track = read_track("user")
-    return track.model_copy(update={"datasets": {path.name: dataset}}), path.name
+    track = _with_own_encoder(read_track("user"), getattr(arguments, "encoder", "") or BASELINE)
+    track = track.model_copy(update={"datasets": {path.name: dataset}})
+    return replace(Workspace.open(track), data=path.parent), path.name
 
 
 def _refuse_existing(target: str) -> None:

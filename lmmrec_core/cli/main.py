@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from lmmrec_core import __version__
-from lmmrec_core.cli import commands, tuning
+from lmmrec_core.cli import commands, search
 from lmmrec_core.errors import LmmrecError
 
 _EXAMPLES = """\
@@ -16,7 +16,7 @@ examples, from the first look to your own data:
   lmmrec reproduce --track movielens --data ../shared/data
   lmmrec run --data my-catalogue --model vbpr     one run on your own catalogue
   lmmrec run --data my-catalogue --model lattice --set n_neighbours=5 --set learning_rate=0.0005 --json
-  lmmrec tune --dataset complementary --model vbpr  search its settings, 20 trainings, on validation
+  lmmrec search --dataset complementary --model vbpr  search its settings, 20 trainings, on validation
   lmmrec import-mmrec downloads/baby my-catalogue use a data set in the MMRec layout
   lmmrec export-mmrec my-catalogue to-mmrec       and give yours to that toolbox
 
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     _features(subs)
     _run(subs)
     _reproduce(subs)
-    _catalogue_options(tuning.add_parser(subs))
+    _catalogue_options(search.add_parser(subs))
     _mmrec(subs)
     return top
 

@@ -1,38 +1,41 @@
 """The grid of the study as data: model × encoder × paradigm × data set × modalities × control × seed.
 
-The paper's cases come first (Tables 1, 3, 4, 5); ours beyond it are the ID-only floor, two later models as
-anchors, the modality ablation of every model and the content controls. A case that cannot run yet stays in the grid, so
-that the tables say *not run*.
+The track file decides which data sets, models and encoders there are. The paper's cases come first (Tables 1, 3, 4, 5);
+ours beyond it are the floor that reads no content, two later models, the modality ablation of every model and the
+content controls. A case that cannot run stays in the grid, so that the tables say *not run*.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from lmmrec_core.config import Settings
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.names import (
+    BASELINE,
     CONTROLS,
     FLOOR_MODELS,
     LATER_MODELS,
-    LMM_ENCODERS,
-    PAPER_MODELS,
-    PARADIGMS,
+    MODEL_TITLES,
     SEEDLESS_MODELS,
+    Control,
+    Paradigm,
 )
+from lmmrec_core.recommenders import RECOMMENDERS
+from lmmrec_core.study.track import TrackSettings, is_multimodal
 
 QUESTIONS = ("data", "motivation", "rq1", "rq2", "rq3")
 
 
 class Case(Settings):
-    """One cell of the grid. Its fields are the ``case`` of a stored run."""
+    """One cell of the grid. Its fields are the ``case`` of a stored run; ``encoder`` is a name of the track's."""
 
     track: str
     dataset: str
     model: str
-    encoder: Literal["none", "baseline", "clip", "vlmo", "own"] = "none"
-    paradigm: Literal["none", "PT", "FT", "ETE"] = "none"
+    encoder: str = "none"
+    paradigm: Literal["none"] | Paradigm = "none"
     modalities: Literal["none", "V&T", "V", "T"] = "none"
-    control: Literal["none", "shuffled", "noise", "zero"] = "none"
+    control: Literal["none"] | Control = "none"
     seed: int = 1
 
     @property
@@ -65,7 +68,7 @@ class Case(Settings):
 
 
 def parse_question(text: str | int | None) -> str | None:
-    """``2``, ``"2"``, ``"rq2"``, ``"motivation"`` → the question's name; None or "" → None (all)."""
+    """``2``, ``"rq2"`` or ``"motivation"`` → its name; None or "" → None (all). Raises ConfigError otherwise."""
     if text is None or str(text).strip() == "":
         return None
     name = str(text).strip().lower()
@@ -75,34 +78,73 @@ def parse_question(text: str | int | None) -> str | None:
     return name
 
 
-def grid(
-    track: str, datasets: Iterable[str], seeds: Sequence[int], ablate: Mapping[str, Sequence[str]] | None = None
-) -> tuple[Case, ...]:
-    """Every case of the study on a track, runnable or not, in the order of the tables.
+def grid(track: TrackSettings, seeds: Sequence[int]) -> tuple[Case, ...]:
+    """Every case of a track, runnable or not, in the order of the tables.
 
-    ``ablate``: multi-modal encoder → paradigms under which modalities are removed. Table 5 does so under CLIP-ETE
-    only; None does for every encoder and paradigm (question 67).
+    A model without content runs once per seed (once at all in closed form). A model that reads content runs under the
+    baseline's encoders with both modalities, with each alone and with every control. The paper's models and those of
+    other packages run under the track's other encoders too, under all their paradigms; modalities are removed under
+    the paradigms of ``track.ablate``.
+
+    Raises ConfigError for seeds that are not distinct.
     """
-    chosen = {encoder: PARADIGMS for encoder in LMM_ENCODERS} if ablate is None else ablate
     if len(set(seeds)) != len(seeds) or not seeds:
         raise ConfigError(f"seeds {list(seeds)} must be distinct and at least one; write for instance SEEDS='1 2 3'")
     cases = []
-    for dataset in datasets:
-        for model in FLOOR_MODELS:
-            used = seeds[:1] if model in SEEDLESS_MODELS else seeds
-            cases += [Case(track=track, dataset=dataset, model=model, seed=seed) for seed in used]
-        for model in (*PAPER_MODELS, *LATER_MODELS):
-            for seed in seeds:
-                cases += _cases_of_model(track, dataset, model, seed, chosen)
+    for dataset in track.datasets:
+        for model in ordered_models(track.models):
+            for seed in seeds[:1] if model in SEEDLESS_MODELS else seeds:
+                cell = {"track": track.name, "dataset": dataset, "model": model, "seed": seed}
+                cases += _cases_with_content(cell, track) if reads_content(model) else [Case.build(cell, "grid")]
     return tuple(cases)
 
 
-def _cases_of_model(track: str, dataset: str, model: str, seed: int, ablate: Mapping[str, Sequence[str]]) -> list[Case]:
-    cell = {"track": track, "dataset": dataset, "model": model, "seed": seed}
-    cases = [Case.build({**cell, "encoder": "baseline", "modalities": m}) for m in ("V&T", "V", "T")]
-    cases += [Case.build({**cell, "encoder": "baseline", "modalities": "V&T", "control": c}) for c in CONTROLS]
-    for encoder in LMM_ENCODERS if model in PAPER_MODELS else ():
-        for paradigm in PARADIGMS:
-            sets = ("V&T", "V", "T") if paradigm in ablate.get(encoder, ()) else ("V&T",)
-            cases += [Case.build({**cell, "encoder": encoder, "paradigm": paradigm, "modalities": m}) for m in sets]
-    return cases
+def ordered_models(models: Iterable[str]) -> list[str]:
+    """Models in the order of the tables, those of other packages last, as they come."""
+    known = list(MODEL_TITLES)
+    return sorted(models, key=lambda model: known.index(model) if model in known else len(known))
+
+
+def reads_content(model: str) -> bool:
+    """Whether a model reads item features. A model of ours is not imported for that. Raises ConfigError if unknown."""
+    if model in MODEL_TITLES:
+        return model not in FLOOR_MODELS
+    return bool(RECOMMENDERS[model].uses_features)
+
+
+def _cases_with_content(cell: Mapping[str, Any], track: TrackSettings) -> list[Case]:
+    cells: list[dict[str, str]] = []
+    for encoder, entry in track.encoders.items():
+        if encoder == BASELINE:
+            cells += [{"encoder": encoder, "modalities": modalities} for modalities in ("V&T", "V", "T")]
+            cells += [{"encoder": encoder, "modalities": "V&T", "control": control} for control in CONTROLS]
+        elif cell["model"] not in LATER_MODELS:
+            for paradigm in track.paradigms(encoder):
+                ablated = is_multimodal(entry) if track.ablate is None else paradigm in track.ablate.get(encoder, ())
+                for modalities in ("V&T", "V", "T") if ablated else ("V&T",):
+                    cells.append({"encoder": encoder, "paradigm": paradigm, "modalities": modalities})
+    return [Case.build({**cell, **more}, "grid") for more in cells]
+
+
+def reason_not_run(case: Case, track: TrackSettings) -> str | None:
+    """None for a case that can run; else what is missing, in words."""
+    if case.model not in RECOMMENDERS:
+        return f"recommender {case.model} is not installed"
+    if case.model not in track.models:
+        return f"track {track.name} declares no settings for {case.model}"
+    if case.encoder == "none":
+        return None
+    if case.encoder not in track.encoders:
+        return f"track {track.name} declares no encoder {case.encoder}"
+    if case.paradigm not in track.paradigms(case.encoder):
+        return f"encoder {case.encoder} has no paradigm {case.paradigm}: {', '.join(track.paradigms(case.encoder))}"
+    return None
+
+
+def split_runnable(cases: Iterable[Case], track: TrackSettings) -> tuple[list[Case], list[Case]]:
+    """(cases that can run, cases that cannot)."""
+    runnable: list[Case] = []
+    others: list[Case] = []
+    for case in cases:
+        (others if reason_not_run(case, track) else runnable).append(case)
+    return runnable, others

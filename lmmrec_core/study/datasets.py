@@ -1,7 +1,12 @@
-"""What every case of a data set shares: its catalogue and its split, made once and kept."""
+"""Data sets: read, filtered and split once for all cases, and their statistics (Table 2) kept beside the results."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from lmmrec_core.data.amazon import AmazonSettings, read_amazon
 from lmmrec_core.data.filtering import k_core
@@ -12,39 +17,43 @@ from lmmrec_core.data.movielens import read_movielens
 from lmmrec_core.data.parity import read_parity
 from lmmrec_core.data.splitting import make_split
 from lmmrec_core.digests import digest
-from lmmrec_core.disk import whole_folder
-from lmmrec_core.errors import ConfigError, DataError
-from lmmrec_core.flow import Catalogue, Split
-from lmmrec_core.study.track import DatasetSettings
-from lmmrec_core.study.workspace import Places, require_below
+from lmmrec_core.disk import whole_folder, write_file
+from lmmrec_core.errors import ConfigError, DataError, ResultError
+from lmmrec_core.flow import Catalogue, IntArray, Split
+from lmmrec_core.study.track import DatasetSettings, TrackSettings
+
+FILE = "dataset.json"
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class Dataset:
     """A data set ready for training."""
 
     name: str
     catalogue: Catalogue
     split: Split
     fingerprint: str  # of the catalogue's content
-    data: Path | None = None  # the folder the real data sets lie in
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells these items and their order from others: everything made from their content depends on it."""
+        return {"fingerprint": self.fingerprint, "order": digest(list(self.catalogue.item_ids))}
 
 
-def prepare_dataset(settings: DatasetSettings, name: str, places: Places, data: Path | None) -> Prepared:
+def read_dataset(settings: DatasetSettings, name: str, data: Path | None, drawn: Path) -> Dataset:
     """Read, filter and split one data set.
 
+    ``data`` is the folder of real data sets, ``drawn`` the one that generated catalogues are drawn into.
     Raises ConfigError or DataError naming what is missing and what to give.
     """
-    catalogue = _read(settings, name, places, data)
+    catalogue = _generated(settings, name, drawn) if settings.source == "controls" else _read(settings, name, data)
     if settings.k_core is not None:
         catalogue = k_core(catalogue, settings.k_core)
     split = make_split(catalogue, settings.split.rule, settings.split.seed)
-    return Prepared(name, catalogue, split, catalogue_fingerprint(catalogue), data)
+    return Dataset(name, catalogue, split, catalogue_fingerprint(catalogue))
 
 
-def _read(settings: DatasetSettings, name: str, places: Places, data: Path | None) -> Catalogue:
-    if settings.source == "controls":
-        return _generated(settings, name, places)
+def _read(settings: DatasetSettings, name: str, data: Path | None) -> Catalogue:
     folder = require_below(data, settings.path, name)
     if settings.source == "folder":
         return read_folder(folder, FolderSettings.build(settings.options, f"dataset {name!r}"), name)
@@ -57,7 +66,7 @@ def _read(settings: DatasetSettings, name: str, places: Places, data: Path | Non
     return {"mmrec": read_mmrec, "parity": read_parity}[settings.source](folder, name)
 
 
-def _generated(settings: DatasetSettings, name: str, places: Places) -> Catalogue:
+def _generated(settings: DatasetSettings, name: str, drawn: Path) -> Catalogue:
     """A controls data set, drawn once into the cache and then read like any other folder."""
     from lmmrec_core.data.controls import GENERATOR_VERSION, ControlSize, write_controls
 
@@ -68,8 +77,92 @@ def _generated(settings: DatasetSettings, name: str, places: Places) -> Catalogu
         raise ConfigError(f"dataset {name!r}: options need {key}; write options: {{kind: null, seed: 1}}") from None
     size = ControlSize.build(options, f"dataset {name!r}")
     identity = {"kind": kind, "seed": seed, "size": size.model_dump(), "version": GENERATOR_VERSION}
-    folder = places.catalogues / f"{kind}-{digest(identity, 10)}"
+    folder = drawn / f"{kind}-{digest(identity, 10)}"
     if not (folder / "planted.json").is_file():
         with whole_folder(folder, DataError) as partial:
             write_controls(kind, partial, seed, size)
     return read_folder(folder, FolderSettings(), name)
+
+
+def data_root(data: str | Path | None) -> Path | None:
+    """The folder that holds the real data sets: as given, its ``data`` folder, or None.
+
+    ``DATA=../shared`` and ``DATA=../shared/data`` mean the same. Raises DataError for a folder that does not exist.
+    """
+    if data is None or str(data).strip() == "":
+        return None
+    folder = Path(data).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"DATA={data}: no such folder; give the folder that holds ml-100k-posters or amazon")
+    return folder / "data" if (folder / "data").is_dir() and not (folder / "ml-100k-posters").is_dir() else folder
+
+
+def require_below(root: Path | None, path: str, wanted: str) -> Path:
+    """``root/path``, which ``wanted`` needs. Raises ConfigError or DataError saying what to give."""
+    if root is None:
+        raise ConfigError(f"dataset {wanted!r} needs real data; give its folder: DATA=FOLDER with {path} inside")
+    folder = root / path
+    if not folder.is_dir():
+        raise DataError(f"dataset {wanted!r}: {folder} not found; DATA={root} must hold {path}")
+    return folder
+
+
+def dataset_statistics(dataset: Dataset) -> dict[str, Any]:
+    """Counts, density, skew and everything that was dropped on the way."""
+    catalogue, split = dataset.catalogue, dataset.split
+    per_item = np.bincount(catalogue.item, minlength=catalogue.n_items)
+    return {
+        "users": catalogue.n_users,
+        "items": catalogue.n_items,
+        "interactions": len(catalogue.user),
+        "density": catalogue.density,
+        "per_user": len(catalogue.user) / catalogue.n_users,
+        "per_item": len(catalogue.item) / catalogue.n_items,
+        "gini_items": _gini(per_item),
+        "train": len(split.train),
+        "valid": len(split.valid),
+        "test": len(split.test),
+        "split_rule": split.rule,
+        "split_seed": split.seed,
+        "split": split.fingerprint,
+        "counts": {key: int(value) for key, value in catalogue.counts.items()},
+    }
+
+
+def _gini(counts: IntArray) -> float:
+    """Gini coefficient of popularity: 0 if all items are equally popular."""
+    ordered = np.sort(counts).astype(float)
+    n = len(ordered)
+    return float((2 * np.arange(1, n + 1) - n - 1) @ ordered / (n * ordered.sum()))
+
+
+def store_statistics(dataset: Dataset, track: TrackSettings, results: Path) -> None:
+    """Write ``results/<track>/<dataset>/dataset.json`` if it is new or has changed. Raises ResultError."""
+    path = results / track.name / dataset.name / FILE
+    settings = track.dataset(dataset.name)
+    content = {
+        "title": settings.title,
+        "note": settings.note,
+        "catalogue": dataset.fingerprint,
+        **dataset_statistics(dataset),
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_file(path, text)
+
+
+def stored_statistics(track: TrackSettings, results: Path) -> pd.DataFrame:
+    """One row per data set of the track that was prepared somewhere; the others are absent.
+
+    Readers of a book need no data. Raises ResultError for a damaged file.
+    """
+    rows = {}
+    for name in track.datasets:
+        path = results / track.name / name / FILE
+        if not path.is_file():
+            continue
+        try:
+            rows[name] = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ResultError(f"{path}: damaged ({error}); delete it and run `lmmrec reproduce` again") from None
+    return pd.DataFrame.from_dict(rows, orient="index")

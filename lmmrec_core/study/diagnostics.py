@@ -1,6 +1,5 @@
-"""Alignment diagnostics of a data set's features, computed once and stored beside the results (encoders spec 7)."""
+"""Alignment diagnostics of a data set's features, computed once and stored beside the results."""
 
-import hashlib
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmmrec_core.digests import digest
+from lmmrec_core.digests import bytes_sha256, digest
 from lmmrec_core.disk import read_sealed, write_sealed
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import MODALITIES, Catalogue, Features, FloatArray
@@ -18,66 +17,65 @@ from lmmrec_core.metrics.diagnose import VERSION, diagnose
 from lmmrec_core.metrics.item_graph import share_above
 from lmmrec_core.results.plain import plain
 from lmmrec_core.results.provenance import provenance
-from lmmrec_core.study.datasets import Prepared
+from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.track import TrackSettings
-from lmmrec_core.study.workspace import Places
+from lmmrec_core.study.workspace import Workspace
 
-FOLDER = "features"  # below results/<track>/<dataset>; no run folder can have this name
+_FOLDER = "features"  # below results/<track>/<dataset>; no run folder can have this name
 SHARED_VECTORS = ("joint", "itc", "itc_vl")  # vectors trained to be compared across modalities
 COLUMNS = ("dataset", "encoder", "stage", "digest", "time", "items")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+]*")
-SETTINGS = {"k": 10, "seed": 0, "bootstrap": 1000}
+_SETTINGS = {"k": 10, "seed": 0, "bootstrap": 1000}
 
 
 def diagnostics_of(
-    prepared: Prepared,
+    workspace: Workspace,
+    dataset: Dataset,
     features: Features,
     encoder: str,
-    track: TrackSettings,
-    places: Places,
     *,
-    stage: str = "none",
+    paradigm: str = "none",
     labels: Mapping[str, Sequence[Any]] | None = None,
     item_vectors: FloatArray | None = None,
     shared_space: bool | None = None,
 ) -> dict[str, Any]:
     """The stored diagnostics of these features (:func:`~lmmrec_core.metrics.diagnose.diagnose`), or new ones, stored.
 
-    The file is ``results/<track>/<dataset>/features/<encoder>[-<stage>]-<digest8>.json``; it counts only for the same
-    content of features and catalogue, split, labels, item vectors and version of the diagnostics, and is replaced
-    otherwise. ``stage``: none, PT, FT or ETE. ``shared_space`` None: :func:`has_shared_space` decides.
+    The file is ``results/<track>/<dataset>/features/<encoder>[-<paradigm>]-<digest8>.json``; it counts only for the
+    same content of features and catalogue, split, labels, item vectors and version of the diagnostics, and is replaced
+    otherwise. ``paradigm``: none, PT, FT, or ETE+<recommender>. ``shared_space`` None: :func:`has_shared_space`.
 
     Raises ConfigError for a name that cannot be a file's, FeatureError for features that cannot be diagnosed,
     ResultError for a file that is damaged or cannot be written.
     """
-    for what, name in (("encoder", encoder), ("stage", stage)):
+    for what, name in (("encoder", encoder), ("paradigm", paradigm)):
         if not _NAME.fullmatch(name):
             raise ConfigError(f"{what} {name!r} cannot be part of a file name; use letters, digits and . _ +")
     n_items = len(next(iter(features.matrices.values())))
-    if n_items != prepared.catalogue.n_items:
+    if n_items != dataset.catalogue.n_items:
         raise FeatureError(
-            f"{encoder} features have {n_items} rows, data set {prepared.name!r} has {prepared.catalogue.n_items} "
+            f"{encoder} features have {n_items} rows, data set {dataset.name!r} has {dataset.catalogue.n_items} "
             "items; pass the features of this data set"
         )
     shared = has_shared_space(features) if shared_space is None else shared_space
     identity = {
-        "version": VERSION, "features": features.digest, "catalogue": prepared.fingerprint,
-        "split": prepared.split.fingerprint, "shared_space": shared, **SETTINGS,
+        "version": VERSION, "features": features.digest, "catalogue": dataset.fingerprint,
+        "split": dataset.split.fingerprint, "shared_space": shared, **_SETTINGS,
         "labels": None if labels is None else digest({name: list(values) for name, values in labels.items()}),
-        "item_vectors": None if item_vectors is None else _bytes_digest(np.ascontiguousarray(item_vectors).tobytes()),
+        "item_vectors": None if item_vectors is None else bytes_sha256(np.ascontiguousarray(item_vectors).tobytes()),
     }  # fmt: skip
-    named = encoder if stage == "none" else f"{encoder}-{stage}"
-    path = places.results / track.name / prepared.name / FOLDER / f"{named}-{features.digest[:8]}.json"
+    named = encoder if paradigm == "none" else f"{encoder}-{paradigm}"
+    path = workspace.results / workspace.track.name / dataset.name / _FOLDER / f"{named}-{features.digest[:8]}.json"
     if path.is_file() and (stored := read_sealed(path))["identity"] == identity:
         return dict(stored["diagnostics"])
-    text_keys, image_keys = content_keys(prepared.catalogue)
+    text_keys, image_keys = content_keys(dataset.catalogue)
     found = diagnose(
         {str(name): rows for name, rows in features.matrices.items()},
         shared_space=shared, text_keys=text_keys, image_keys=image_keys, labels=labels,
-        train=prepared.split.train, held_out=prepared.split.test, item_vectors=item_vectors, **SETTINGS,
+        train=dataset.split.train, held_out=dataset.split.test, item_vectors=item_vectors, **_SETTINGS,
     )  # fmt: skip
     record = {
-        "dataset": prepared.name, "encoder": encoder, "stage": stage, "identity": identity,
+        "dataset": dataset.name, "encoder": encoder, "stage": paradigm, "identity": identity,
         "filled": {modality: int((~flags).sum()) for modality, flags in features.present.items()},
         "diagnostics": found, "provenance": provenance(),
     }  # fmt: skip
@@ -106,11 +104,11 @@ def content_keys(catalogue: Catalogue) -> tuple[list[str], list[str | None]]:
 
     Items without a picture have equal keys as they have equal rows. Raises FeatureError for a picture that is gone.
     """
-    texts = [_bytes_digest(text.encode()) for text in catalogue.texts]
+    texts = [bytes_sha256(text.encode()) for text in catalogue.texts]
     images: list[str | None] = []
     for item_id, path in zip(catalogue.item_ids, catalogue.images, strict=True):
         try:
-            images.append(None if path is None else _bytes_digest(path.read_bytes()))
+            images.append(None if path is None else bytes_sha256(path.read_bytes()))
         except OSError as error:
             raise FeatureError(
                 f"picture of item {item_id!r}, {path}: cannot be read ({error.strerror}); restore it"
@@ -130,7 +128,7 @@ def read_diagnostics(track: TrackSettings, results: Path) -> pd.DataFrame:
     rows = []
     for name in track.datasets:
         records = []
-        for path in sorted((results / track.name / name / FOLDER).glob("[!.]*.json")):
+        for path in sorted((results / track.name / name / _FOLDER).glob("[!.]*.json")):
             record = read_sealed(path)
             if record["identity"]["version"] != VERSION:
                 warnings.warn(f"{path}: of another version; run `lmmrec reproduce` to make it again", stacklevel=2)
@@ -164,7 +162,3 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
             flat |= _flat(name if key == "value" else f"{name}.{key}", inner)
         return flat
     return {} if isinstance(value, list) else {name: value}
-
-
-def _bytes_digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

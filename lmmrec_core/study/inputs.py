@@ -1,137 +1,115 @@
-"""Cases → plans. The encoders and features that cases without a result need are made on the way."""
+"""What cases need before they can run, made in two rounds: weights that all data sets share, then features."""
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Executor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from functools import lru_cache, partial
-from pathlib import Path
 
 from tqdm import tqdm
 
 from lmmrec_core.errors import TrainingError
-from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.datasets import Prepared, prepare_dataset
+from lmmrec_core.study.datasets import store_statistics
 from lmmrec_core.study.diagnostics import diagnostics_of
-from lmmrec_core.study.features import load_features, make_shared_weights
-from lmmrec_core.study.recipes import is_multimodal
+from lmmrec_core.study.features import load_features
 from lmmrec_core.study.run import Plan, plan
-from lmmrec_core.study.statistics import store_statistics
-from lmmrec_core.study.track import TrackSettings
-from lmmrec_core.study.workspace import Places
+from lmmrec_core.study.track import is_multimodal
+from lmmrec_core.study.weights.making import make_shared_weights, needs_shared_weights
+from lmmrec_core.study.workspace import Workspace
+
+Step = tuple[str, ...]  # (data set, encoder) for weights, (data set, encoder, paradigm) for features
+Make = Callable[[Workspace, Step], None]
 
 
-@dataclass(frozen=True)
-class _Step:
-    """Weights that all data sets share (``stage`` None), or features of one; ``then`` gives the steps it allows."""
+def prepare_cases(cases: Sequence[Case], workspace: Workspace, pool: Executor | None = None) -> list[Plan]:
+    """Read each data set once, plan every case, and make what those without a result need.
 
-    dataset: str
-    encoder: str
-    stage: str | None
-    then: "Callable[[], list[_Step]]" = list
-
-    def __str__(self) -> str:
-        return f"{self.encoder} weights" if self.stage is None else f"{self.dataset}/{self.encoder} {self.stage}"
-
-
-def plan_all(
-    cases: Sequence[Case],
-    track: TrackSettings,
-    places: Places,
-    data: Path | None,
-    pool: Executor | None,
-    progress: bool,
-) -> list[Plan]:
-    """Prepare each data set once, make the features that are missing (in ``pool`` where given), resolve every case.
-
-    Raises what :func:`~lmmrec_core.study.features.load_features` and :func:`~lmmrec_core.study.run.plan` raise, and
-    TrainingError where a process of ``pool`` was killed; weights and features made until then stay.
+    With ``pool``, a step at a time in each of its processes. Raises what
+    :func:`~lmmrec_core.study.features.load_features` and :func:`~lmmrec_core.study.run.plan` raise, and TrainingError
+    if a process of ``pool`` was killed; weights and features made until then stay.
     """
     for name in dict.fromkeys(case.dataset for case in cases):
-        store_statistics(prepared_of(track, name, places, data), track, places)
-    store = ResultStore(places.results)
-    plans: dict[int, Plan] = {}
-
-    def planned(places_of_cases: Iterable[int]) -> list[_Step]:
-        """Plan these cases; the features that those without a result read."""
-        steps: dict[tuple[str, str], _Step] = {}
-        for number in places_of_cases:
-            case = cases[number]
-            todo = plan(case, track, prepared_of(track, case.dataset, places, data), places)
-            plans[number] = todo
-            if case.encoder == "none" or store.path_of(todo.key, track.name, case.dataset, case.slug).is_dir():
-                continue
-            stage = "PT" if case.paradigm == "ETE" else case.paradigm  # end-to-end training starts from those of PT
-            steps.setdefault((case.dataset, stage), _Step(case.dataset, case.encoder, stage))
-        return list(steps.values())
-
-    first: list[_Step] = []
-    by_encoder: dict[str, list[int]] = {}
-    for number, case in enumerate(cases):
-        by_encoder.setdefault(case.encoder, []).append(number)
-    for encoder, numbers in by_encoder.items():
-        if encoder in track.encoders and not is_multimodal(track.encoders[encoder]):
-            # the identity of such features is that of the weights: plan when they are there
-            first.append(_Step(cases[numbers[0]].dataset, encoder, None, partial(planned, numbers)))
-        elif steps := planned(numbers):
-            first.append(_Step(steps[0].dataset, encoder, None, partial(list, steps)))
-    if pool is None:
-        _make_here(first, track, places, data, progress)
-    else:
-        _make_in(pool, first, track, places, data, progress)
-    return [plans[number] for number in range(len(cases))]
+        store_statistics(workspace.dataset(name), workspace.track, workspace.results)
+    prepare_weights(cases, workspace, pool)
+    plans = [plan(case, workspace) for case in cases]
+    waiting = [todo.case for todo in plans if _needs_features(todo, workspace)]
+    steps = ((case.dataset, case.encoder, "PT" if case.paradigm == "ETE" else case.paradigm) for case in waiting)
+    _make_all("features", dict.fromkeys(steps), make_features, workspace, pool)  # ETE starts from the features of PT
+    return plans
 
 
-def _make_here(steps: list[_Step], track: TrackSettings, places: Places, data: Path | None, progress: bool) -> None:
-    for step in steps:
-        _make(step.dataset, step.encoder, step.stage, track, places, data, progress)
-        _make_here(step.then(), track, places, data, progress)
+def prepare_weights(cases: Sequence[Case], workspace: Workspace, pool: Executor | None = None) -> None:
+    """Make the weights that all data sets share and that these cases need; afterwards each can be planned.
+
+    Encoders that are trained here from scratch are known by their weights, so theirs are always needed. Others are
+    known by their recipe, so theirs are made only if a case has no result. Raises as :func:`prepare_cases`.
+    """
+    steps: dict[str, Step] = {}  # encoder → the first data set that it is needed for, and its name
+    for case in cases:
+        if case.encoder == "none" or case.encoder in steps:
+            continue
+        if is_multimodal(workspace.track.encoder(case.encoder)):
+            needed = _needs_features(plan(case, workspace), workspace)
+        else:
+            needed = needs_shared_weights(workspace, case.encoder)
+        if needed:
+            steps[case.encoder] = (case.dataset, case.encoder)
+    _make_all("weights", steps.values(), make_weights, workspace, pool)
 
 
-def _make_in(
-    pool: Executor, first: list[_Step], track: TrackSettings, places: Places, data: Path | None, progress: bool
-) -> None:
-    waiting: dict[Future[None], _Step] = {}
-    with tqdm(total=0, desc=f"{track.name}: encoders", unit="step", disable=not progress or not first) as bar:
-
-        def submit(steps: list[_Step]) -> None:
-            for step in steps:
-                future = pool.submit(_make, step.dataset, step.encoder, step.stage, track, places, data, False)
-                waiting[future] = step
-            bar.total += len(steps)
-
-        submit(first)
-        while waiting:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                step = waiting.pop(future)
-                try:
-                    future.result()
-                except BrokenProcessPool:
-                    raise TrainingError(f"{step}: its process was killed; run the same command again") from None
-                bar.set_postfix_str(str(step))
-                bar.update()
-                submit(step.then())
+def make_weights(workspace: Workspace, step: Step) -> None:
+    """Round one: the weights of an encoder that all data sets share."""
+    dataset, encoder = step
+    make_shared_weights(workspace, encoder, workspace.dataset(dataset))
 
 
-def _make(
-    dataset: str, encoder: str, stage: str | None, track: TrackSettings, places: Places, data: Path | None,
-    progress: bool,
-) -> None:  # fmt: skip
-    prepared = prepared_of(track, dataset, places, data)
-    if stage is None:
-        make_shared_weights(prepared, encoder, track, places, progress)
+def make_features(workspace: Workspace, step: Step) -> None:
+    """Round two: features of a data set, fine-tuned weights if they need them, and their diagnostics."""
+    name, encoder, paradigm = step
+    dataset = workspace.dataset(name)
+    features = load_features(workspace, dataset, encoder, paradigm)
+    diagnostics_of(workspace, dataset, features, encoder, paradigm=paradigm)
+
+
+def _needs_features(todo: Plan, workspace: Workspace) -> bool:
+    case = todo.case
+    stored = workspace.store.path_of(todo.key, case.track, case.dataset, case.slug).is_dir()
+    return case.encoder != "none" and not stored
+
+
+def _make_all(what: str, wanted: Iterable[Step], make: Make, workspace: Workspace, pool: Executor | None) -> None:
+    steps = list(wanted)
+    if pool is None:  # one after another, each with bars of its own
+        for step in steps:
+            make(workspace, step)
         return
-    features = load_features(prepared, encoder, track, places, progress, stage)
-    diagnostics_of(prepared, features, encoder, track, places, stage=stage)
+    futures = {pool.submit(in_worker, make, step): step for step in steps}
+    off = not workspace.progress or not steps
+    with tqdm(total=len(steps), desc=f"{workspace.track.name}: {what}", unit="step", disable=off) as bar:
+        for future in as_completed(futures):
+            name = "/".join(futures[future])
+            try:
+                future.result()
+            except BrokenProcessPool:
+                raise TrainingError(f"{what} of {name}: the process was killed; run the same command again") from None
+            bar.set_postfix_str(name)
+            bar.update()
 
 
-@lru_cache(maxsize=4)
-def _prepared_cached(track_json: str, name: str, places: Places, data: Path | None) -> Prepared:
-    track = TrackSettings.model_validate_json(track_json)
-    return prepare_dataset(track.dataset(name), name, places, data)
+_here: Workspace | None = None  # the workspace of a worker process
 
 
-def prepared_of(track: TrackSettings, name: str, places: Places, data: Path | None) -> Prepared:
-    """A data set of a track, read once per process."""
-    return _prepared_cached(track.model_dump_json(), name, places, data)
+def set_workspace(workspace: Workspace) -> None:
+    """Called once in each worker process: what it reads is kept between its steps."""
+    global _here
+    _here = workspace
+
+
+def in_worker(make: Make, step: Step) -> None:
+    """Carry out a step with the workspace of this process."""
+    make(worker_workspace(), step)
+
+
+def worker_workspace() -> Workspace:
+    """The workspace of this worker process."""
+    assert _here is not None, "set_workspace is the initialiser of every worker"
+    return _here

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from lmmrec_core.config import Settings
-from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.encoders.features.transforms import apply_control, select
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Features, Part, Result, Split
@@ -17,20 +16,16 @@ from lmmrec_core.metrics.evaluate import evaluate, recall_at
 from lmmrec_core.names import MODALITY_SETS
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.provenance import provenance
-from lmmrec_core.results.store import ResultStore, key_of
+from lmmrec_core.results.store import key_of
 from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.datasets import Prepared
-from lmmrec_core.study.declared import declared_digest
-from lmmrec_core.study.device import device_of
-from lmmrec_core.study.end_to_end import attach_encoder
-from lmmrec_core.study.features import load_features, spec_of
+from lmmrec_core.study.end_to_end import attach_encoder, keep_trained_features
+from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.memory import peak_memory, reset_peak_memory
-from lmmrec_core.study.recipes import end_to_end_settings
-from lmmrec_core.study.track import TrackSettings
-from lmmrec_core.study.trained_features import keep_trained_features
-from lmmrec_core.study.workspace import Places
+from lmmrec_core.study.track import EvaluationSettings, declared_digest
+from lmmrec_core.study.weights.recipes import end_to_end_settings
+from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.hooks import FeatureTraining
 from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.loop import Training, TrainingSettings, train
@@ -54,18 +49,17 @@ class Plan:
 
 
 def resolve(
-    track: TrackSettings, model: str, overrides: Mapping[str, Any] | None = None
+    workspace: Workspace, model: str, overrides: Mapping[str, Any] | None = None
 ) -> tuple[Settings, TrainingSettings]:
     """Settings of a model and its training: class defaults, then the track file, then ``overrides``.
 
     An override goes to whichever of the two classes has that name. Raises ConfigError for a model or
     a setting nobody has, with the nearest name.
     """
-    if model not in RECOMMENDERS:
-        raise unknown("model", model, RECOMMENDERS)
+    track = workspace.track
     model_class = RECOMMENDERS[model].Settings
     declared = dict(track.models.get(model, {}))
-    trained = {"device": device_of(track), **track.training, **declared.pop("training", {})}
+    trained = {"device": workspace.device, **track.training, **declared.pop("training", {})}
     for key, value in (overrides or {}).items():
         if key in model_class.model_fields and key not in TrainingSettings.model_fields:
             declared[key] = value
@@ -82,14 +76,16 @@ def resolve(
     return model_class.build(declared, where), training
 
 
-def plan(
-    case: Case, track: TrackSettings, prepared: Prepared, places: Places, overrides: Mapping[str, Any] | None = None
-) -> Plan:
-    """Resolve a case and compute the key of its result (no training, no feature extraction).
+def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None = None) -> Plan:
+    """Resolve a case and compute the key of its result; nothing is trained or extracted.
 
     ``overrides`` named ``end_to_end.NAME`` go to the training of the encoder. Under ETE a model's own trainable copies
     of the features are left out: the encoder's features take their place.
+
+    Raises ConfigError for a case that the track cannot run, DataError for data that cannot be read, FeatureError for
+    features that have no identity yet (``weights.making.needs_shared_weights``).
     """
+    track, dataset = workspace.track, workspace.dataset(case.dataset)
     given = dict(overrides or {})
     own = {key.removeprefix(_END_TO_END): given.pop(key) for key in list(given) if key.startswith(_END_TO_END)}
     joint: EndToEndSettings | None = None
@@ -99,23 +95,21 @@ def plan(
             given.setdefault("trainable_features", False)
     elif own:
         raise ConfigError(f"setting {_END_TO_END}{next(iter(own))} needs paradigm ETE")
-    model, training = resolve(track, case.model, given)
+    model, training = resolve(workspace, case.model, given)
     content = None
     if RECOMMENDERS[case.model].uses_features:
         if case.encoder == "none" or not MODALITY_SETS[case.modalities]:
             raise ConfigError(f"model {case.model!r} needs content; name an encoder and modalities, for instance 'V&T'")
         content = {
-            "features": FeatureStore(places.features).key(
-                spec_of(prepared, case.encoder, track, places, case.paradigm)
-            ),
+            "features": features_key(workspace, dataset, case.encoder, case.paradigm),
             "modalities": case.modalities,
             "control": case.control,
         }
     identity = {
         "model": {"name": case.model, **model.model_dump(mode="json")},
         "training": training.model_dump(mode="json", exclude=_UNIDENTIFIED),
-        "catalogue": prepared.fingerprint,
-        "split": prepared.split.fingerprint,
+        "catalogue": dataset.fingerprint,
+        "split": dataset.split.fingerprint,
         "content": content,
         "evaluation": track.evaluation.model_dump(),
         "paradigm": case.paradigm,
@@ -123,32 +117,33 @@ def plan(
     }
     if joint is not None:
         identity["end_to_end"] = joint.model_dump(mode="json")
-    return Plan(case, model, training, declared_digest(track, case), key_of(identity), joint)
+    return Plan(case, model, training, declared_digest(track, case.model_dump()), key_of(identity), joint)
 
 
-def run_case(todo: Plan, track: TrackSettings, prepared: Prepared, places: Places, progress: bool) -> Result:
+def run_case(todo: Plan, workspace: Workspace) -> Result:
     """Train, rank, evaluate and store one case; a stored result is returned as it is.
 
     Raises TrainingError, FeatureError or ResultError; nothing is stored then, and a checkpoint stays.
     """
-    case, store = todo.case, ResultStore(places.results)
+    case, store = todo.case, workspace.store
     if (done := store.path_of(todo.key, case.track, case.dataset, case.slug)).is_dir():
         return store.load(done)
     reset_peak_memory()
-    features = features_of(case, track, prepared, places, progress)
-    split = prepared.split
-    checkpoint = places.checkpoints / f"{todo.key}.pt"
-    joint = attach_encoder(case, todo.end_to_end, features, prepared, track, places) if todo.end_to_end else None
-    model, trained = fit(todo, split, training_data(split, features), checkpoint, progress, joint)
-    record, per_user, top_items = _measure(todo, model.scorer(), split, track, trained)
+    dataset = workspace.dataset(case.dataset)
+    split = dataset.split
+    features = features_of(case, workspace)
+    checkpoint = workspace.checkpoints / f"{todo.key}.pt"
+    joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
+    model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, joint)
+    record, per_user, top_items = _measure(todo, model.scorer(), split, workspace.track.evaluation, trained)
     record["data"] = {
-        "name": prepared.name, "catalogue": prepared.fingerprint, "split": split.fingerprint, "rule": split.rule,
+        "name": dataset.name, "catalogue": dataset.fingerprint, "split": split.fingerprint, "rule": split.rule,
         "seed": split.seed, "users": split.n_users, "items": split.n_items, "train": len(split.train),
         "valid": len(split.valid), "test": len(split.test),
     }  # fmt: skip
     record["features"] = None if features is None else {"digest": features.digest, "card": dict(features.card)}
     if todo.end_to_end and features is not None:
-        record["features"]["trained"] = keep_trained_features(todo.key, case, model, features, prepared, track, places)
+        record["features"]["trained"] = keep_trained_features(workspace, todo.key, case, model, features)
     record["provenance"] = provenance(device=todo.training.device)
     store.save(case.track, case.dataset, case.slug, todo.key, record, per_user, top_items)
     checkpoint.unlink(missing_ok=True)
@@ -188,14 +183,13 @@ def training_data(split: Split, features: Features | None) -> TrainingData:
     )  # fmt: skip
 
 
-def features_of(
-    case: Case, track: TrackSettings, prepared: Prepared, places: Places, progress: bool
-) -> Features | None:
+def features_of(case: Case, workspace: Workspace) -> Features | None:
     """The features a case reads, its modalities and control applied; None for a model without content."""
     if not RECOMMENDERS[case.model].uses_features:
         return None
     modalities = MODALITY_SETS[case.modalities]
-    features = select(load_features(prepared, case.encoder, track, places, progress, case.paradigm), modalities)
+    whole = load_features(workspace, workspace.dataset(case.dataset), case.encoder, case.paradigm)
+    features = select(whole, modalities)
     return apply_control(features, case.control, case.seed, modalities)
 
 
@@ -215,10 +209,9 @@ def _users_with(split: Split, part: Part) -> Any:
 
 
 def _measure(
-    todo: Plan, scorer: Scorer, split: Split, track: TrackSettings, trained: Training | None
+    todo: Plan, scorer: Scorer, split: Split, protocol: EvaluationSettings, trained: Training | None
 ) -> tuple[dict[str, Any], Any, Any]:
     """Rank and evaluate on validation and test; the first half of the run record."""
-    protocol = track.evaluation
     valid_users, test_users = _users_with(split, "valid"), _users_with(split, "test")
     valid, _ = evaluate(top_k(scorer, valid_users, split, k=protocol.k), valid_users, split, "valid")
     top_items = top_k(scorer, test_users, split, k=protocol.k, mask_valid=protocol.mask_valid)

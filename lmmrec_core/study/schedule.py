@@ -11,17 +11,15 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from pathlib import Path
 
 from tqdm import tqdm
 
 from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.inputs import plan_all, prepared_of
+from lmmrec_core.study.inputs import prepare_cases, set_workspace, worker_workspace
 from lmmrec_core.study.run import Plan, run_case
-from lmmrec_core.study.track import TrackSettings
-from lmmrec_core.study.workspace import Places
+from lmmrec_core.study.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,7 @@ class Outcome:
     failures: tuple[tuple[Case, str], ...]  # the case and the error's text
 
 
-def run_cases(
-    cases: Sequence[Case], track: TrackSettings, places: Places, data: Path | None, jobs: int, progress: bool = True
-) -> Outcome:
+def run_cases(cases: Sequence[Case], workspace: Workspace, jobs: int) -> Outcome:
     """Run the given (runnable) cases. Failed cases are collected, the others go on.
 
     Raises ConfigError for ``jobs`` below 1, DataError for data that cannot be read, KeyboardInterrupt
@@ -43,12 +39,12 @@ def run_cases(
     """
     if jobs < 1:
         raise ConfigError(f"JOBS={jobs}: at least one process is needed; write JOBS=2")
-    plans = _planned(cases, track, places, data, jobs, progress)
-    todo, damaged = _sort_out(plans, ResultStore(places.results))
+    plans = _planned(cases, workspace, jobs)
+    todo, damaged = _sort_out(plans, workspace.store)
     before = len(plans) - len(todo) - len(damaged)
     if not todo:
         return Outcome(before, 0, tuple(damaged))
-    failures = _run_parallel(todo, track, places, data, min(jobs, len(todo)), before, progress)
+    failures = _run_parallel(todo, workspace, min(jobs, len(todo)), before)
     return Outcome(before, len(todo) - len(failures), (*damaged, *failures))
 
 
@@ -67,37 +63,34 @@ def _sort_out(plans: list[Plan], store: ResultStore) -> tuple[list[Plan], list[t
     return todo, damaged
 
 
-def _planned(
-    cases: Sequence[Case], track: TrackSettings, places: Places, data: Path | None, jobs: int, progress: bool
-) -> list[Plan]:
+def _planned(cases: Sequence[Case], workspace: Workspace, jobs: int) -> list[Plan]:
     """Encoders of drawn catalogues are small: several at a time. Others need the machine, and show their own bars."""
-    if jobs == 1 or any(dataset.source != "controls" for dataset in track.datasets.values()):
-        return plan_all(cases, track, places, data, None, progress)
-    pool = _pool(jobs)
+    if jobs == 1 or any(dataset.source != "controls" for dataset in workspace.track.datasets.values()):
+        return prepare_cases(cases, workspace)
+    pool = _pool(workspace, jobs)
     try:
-        return plan_all(cases, track, places, data, pool, progress)
+        return prepare_cases(cases, workspace, pool)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _pool(jobs: int) -> ProcessPoolExecutor:
+def _pool(workspace: Workspace, jobs: int) -> ProcessPoolExecutor:
     # spawn: a forked torch hangs once it has used threads
     return ProcessPoolExecutor(
         jobs,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(max(1, (os.cpu_count() or 1) // jobs),),
+        initargs=(workspace.quiet(), max(1, (os.cpu_count() or 1) // jobs)),
     )
 
 
-def _run_parallel(
-    todo: list[Plan], track: TrackSettings, places: Places, data: Path | None, jobs: int, before: int, progress: bool
-) -> list[tuple[Case, str]]:
+def _run_parallel(todo: list[Plan], workspace: Workspace, jobs: int, before: int) -> list[tuple[Case, str]]:
     failures: list[tuple[Case, str]] = []
-    pool = _pool(jobs)
-    bar = tqdm(total=before + len(todo), initial=before, desc=f"{track.name}", unit="run", disable=not progress)
+    pool = _pool(workspace, jobs)
+    total, name = before + len(todo), workspace.track.name
+    bar = tqdm(total=total, initial=before, desc=name, unit="run", disable=not workspace.progress)
     try:
-        futures: dict[Future[str], Plan] = {pool.submit(_work, p, track, places, data): p for p in todo}
+        futures: dict[Future[str], Plan] = {pool.submit(_work, p): p for p in todo}
         for future in as_completed(futures):
             case = futures[future].case
             try:
@@ -118,15 +111,15 @@ def _run_parallel(
     return failures
 
 
-def _start_worker(threads: int) -> None:
+def _start_worker(workspace: Workspace, threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    set_workspace(workspace)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
-def _work(todo: Plan, track: TrackSettings, places: Places, data: Path | None) -> str:
+def _work(todo: Plan) -> str:
     """One case in a worker process; returns the line the progress bar shows."""
-    prepared = prepared_of(track, todo.case.dataset, places, data)
-    result = run_case(todo, track, prepared, places, progress=False)
+    result = run_case(todo, worker_workspace())
     return f"{todo.case.dataset}/{todo.case.slug} recall@20 {result.mean('recall@20'):.4f}"

@@ -3,47 +3,52 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import MODALITIES, Result
-from lmmrec_core.results.store import ResultStore
-from lmmrec_core.study.cases import Case, grid, parse_question
+from lmmrec_core.study.cases import Case, grid, parse_question, reason_not_run, split_runnable
 from lmmrec_core.study.comparisons import comparisons
-from lmmrec_core.study.declared import declared_digest
+from lmmrec_core.study.datasets import stored_statistics
 from lmmrec_core.study.diagnostics import read_diagnostics
-from lmmrec_core.study.encoder_records import read_encoder_records
-from lmmrec_core.study.statistics import read_statistics
-from lmmrec_core.study.track import TrackSettings, read_track
-from lmmrec_core.study.workspace import Places, data_root, default_places
+from lmmrec_core.study.track import TrackSettings, declared_digest
+from lmmrec_core.study.weights.records import read_encoder_records
+from lmmrec_core.study.workspace import Workspace
+
+if TYPE_CHECKING:  # needs torch, which readers of results do not
+    from lmmrec_core.study.schedule import Outcome
 
 
 @dataclass(frozen=True)
 class Study:
     """One track with the seeds asked for. Reading needs neither torch nor the data sets."""
 
-    track: TrackSettings
+    workspace: Workspace
     seeds: tuple[int, ...]
-    data: Path | None
-    places: Places
 
     @classmethod
     def open(
-        cls, track: str, seeds: Sequence[int] | None = None, data: str | None = None, places: Places | None = None
+        cls, track: str, seeds: Sequence[int] | None = None, data: str | None = None, home: Path | None = None
     ) -> "Study":
-        """Open a track: ``controls``, ``movielens`` or ``paper``; ``seeds`` None takes the track's own.
+        """Open a track by name or file, see ``track.read_track``; ``seeds`` None takes the track's own.
 
-        Raises ConfigError for an unknown track or for seeds that are not distinct whole numbers.
+        ``home`` holds results and cache (default: ``workspace.default_home``). Raises ConfigError for an unknown track
+        or for seeds that are not distinct whole numbers, DataError for a data folder that does not exist.
         """
-        settings = read_track(track)
-        chosen = settings.seeds if seeds is None or len(seeds) == 0 else tuple(seeds)
+        workspace = Workspace.open(track, data, home)
+        chosen = workspace.track.seeds if seeds is None or len(seeds) == 0 else tuple(seeds)
         for seed in chosen:
             if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
                 raise ConfigError(f"seed {seed!r} is not a whole number from 0; write for instance seeds = [1, 2, 3]")
-        return cls(settings, chosen, data_root(data), places or default_places())
+        return cls(workspace, chosen)
+
+    @property
+    def track(self) -> TrackSettings:
+        """The settings of the track."""
+        return self.workspace.track
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -58,7 +63,7 @@ class Study:
     def cases(self, question: str | int | None = None) -> tuple[Case, ...]:
         """The grid of the track, or the part a research question reads. Raises ConfigError for an unknown one."""
         asked = parse_question(question)
-        cases = grid(self.track.name, self.datasets, self.seeds, self.track.ablate)
+        cases = grid(self.track, self.seeds)
         return cases if asked is None else tuple(case for case in cases if asked in case.questions())
 
     def results(self, question: str | int | None = None) -> list[Result]:
@@ -67,13 +72,13 @@ class Study:
         Where data or code made several results of one case, the newest counts. Damaged results are
         named in a warning and left out.
         """
-        store = ResultStore(self.places.results)
-        return [store.load_record(record) for record in self._records(question)]
+        return [self.workspace.store.load_record(record) for record in self._records(question)]
 
     def _records(self, question: str | int | None) -> list[Any]:
-        wanted = {tuple(case.model_dump().items()): declared_digest(self.track, case) for case in self.cases(question)}
+        cases = [case.model_dump() for case in self.cases(question)]
+        wanted = {tuple(case.items()): declared_digest(self.track, case) for case in cases}
         newest: dict[tuple[Any, ...], Any] = {}
-        for record in ResultStore(self.places.results).find_records(track=self.track.name, on_damage="warn"):
+        for record in self.workspace.store.find_records(track=self.track.name, on_damage="warn"):
             case = tuple(Case.build(record.case, "stored run").model_dump().items())
             if wanted.get(case) != record.data.get("declared"):
                 continue
@@ -81,21 +86,18 @@ class Study:
                 newest[case] = record
         return [newest[case] for case in wanted if case in newest]
 
-    def run_missing(self, question: str | int | None = None, jobs: int = 2, progress: bool = True) -> Any:
+    def run_missing(self, question: str | int | None = None, jobs: int = 2, progress: bool = True) -> "Outcome":
         """Compute the runnable cases of a question that are not stored yet; returns the Outcome.
 
         Raises ConfigError or DataError for data that is not there, and whatever stops a whole track.
         """
-        from lmmrec_core.study.runnable import split_runnable
         from lmmrec_core.study.schedule import run_cases
 
         runnable, _ = split_runnable(self.cases(question), self.track)
-        return run_cases(runnable, self.track, self.places, self.data, jobs, progress)
+        return run_cases(runnable, self.workspace if progress else self.workspace.quiet(), jobs)
 
     def not_run(self, question: str | int | None = None) -> pd.DataFrame:
         """Cases of a question without a result, and why: one row per case and reason."""
-        from lmmrec_core.study.runnable import reason_not_run
-
         done = {tuple(Case.build(r.case, "stored run").model_dump().items()) for r in self._records(question)}
         rows = [
             {**case.model_dump(), "reason": reason_not_run(case, self.track) or f"not computed yet: {self.track.where}"}
@@ -106,7 +108,7 @@ class Study:
 
     def statistics(self) -> pd.DataFrame:
         """One row per data set: counts, density, split sizes, drops, feature widths; NaN where never prepared."""
-        known = read_statistics(self.track, self.places.results)
+        known = stored_statistics(self.track, self.workspace.results)
         frame = known.reindex(list(self.datasets))
         frame.insert(0, "dataset", [self.titles[name] for name in frame.index])
         widths = self._feature_widths()
@@ -138,11 +140,11 @@ class Study:
 
     def diagnostics(self) -> pd.DataFrame:
         """What the track's features know by themselves, one row each, see ``study/diagnostics.py``."""
-        return read_diagnostics(self.track, self.places.results)
+        return read_diagnostics(self.track, self.workspace.results)
 
     def encoder_records(self) -> list[dict[str, Any]]:
         """How the track's encoders were trained: the newest record of each, see ``study/encoder_records.py``."""
-        return read_encoder_records(self.track, self.places.results)
+        return read_encoder_records(self.track, self.workspace.results)
 
     def receipt(self) -> pd.DataFrame:
         """One row per stored run of the track: what ran, with which settings, when, on what, at what cost."""

@@ -1,15 +1,18 @@
 """A track: which data sets, encoders, models, settings and seeds a reproduction uses; read from YAML."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from lmmrec_core.config import Settings, read_yaml
+from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.names import TRACKS
+from lmmrec_core.names import PARADIGMS, TRACKS
 
-FOLDER = Path(__file__).resolve().parents[1] / "tracks"
+_FOLDER = Path(__file__).resolve().parents[1] / "tracks"
+_PARADIGM_OF = {"fine_tune": "FT", "end_to_end": "ETE"}  # settings of an encoder's entry → the paradigm that uses them
 
 
 class SplitSettings(Settings):
@@ -32,14 +35,17 @@ class DatasetSettings(Settings):
 
 
 class EvaluationSettings(Settings):
-    """The ranking protocol (questions 11-14)."""
+    """The ranking protocol: seen training items are never ranked."""
 
     k: int = Field(50, ge=20, description="length of the stored lists")
     mask_valid: bool = Field(False, description="take validation items out of the test ranking")
 
 
 class TrackSettings(Settings):
-    """All of a track. ``models`` maps a model to its settings; ``encoders`` an encoder to its members."""
+    """All of a track. ``models`` maps a model to its settings; ``encoders`` an encoder to its members.
+
+    Its grid holds every model and every encoder that is named here, see ``study/cases.py``.
+    """
 
     name: str
     title: str
@@ -52,7 +58,7 @@ class TrackSettings(Settings):
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: EvaluationSettings = EvaluationSettings()
     seeds: tuple[int, ...]
-    device: str = Field("cpu", pattern=r"^(cpu|auto|cuda(:\d+)?)$", description="auto: the GPU where there is one")
+    device: str = Field("cpu", pattern=r"^(cpu|auto|cuda(:\d+)?)$", description="auto: the GPU if there is one")
     ablate: dict[str, tuple[str, ...]] | None = Field(
         None, description="multi-modal encoder → paradigms under which modalities are removed; None: all"
     )
@@ -63,13 +69,77 @@ class TrackSettings(Settings):
             raise unknown("dataset", name, self.datasets, f"track {self.name!r}")
         return self.datasets[name]
 
+    def encoder(self, name: str) -> dict[str, Any]:
+        """The entry of an encoder; ConfigError with the nearest name when there is none."""
+        if name not in self.encoders:
+            raise unknown("encoder", name, self.encoders, f"track {self.name!r}")
+        return dict(self.encoders[name])
+
+    def paradigms(self, encoder: str) -> tuple[str, ...]:
+        """The paradigms an encoder can be used under: :data:`~lmmrec_core.names.PARADIGMS`, or ``("none",)``.
+
+        One encoder of both modalities has weights to train. An entry that names one encoder for each modality, as
+        the baseline's does, has none. Raises ConfigError as :meth:`encoder`.
+        """
+        return PARADIGMS if is_multimodal(self.encoder(encoder)) else ("none",)
+
+
+def is_multimodal(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry under ``encoders`` is one encoder of both modalities; others name one encoder for each."""
+    return "encoder" in entry
+
 
 def read_track(name: str) -> TrackSettings:
-    """Read and check ``tracks/<name>.yaml``. Raises ConfigError naming the file and the setting."""
-    path = FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        raise unknown("track", name, TRACKS)
-    track = TrackSettings.build(read_yaml(path), where=path.name)
-    if track.name != name:
+    """A track of ours by name, or the file of a track of your own.
+
+    A file may start from another track by ``extends: NAME``: what it says under ``datasets``, ``encoders``, ``models``,
+    ``training`` and ``evaluation`` is added entry by entry, anything else replaces. Without a ``name`` of its own it
+    keeps the other's, so cases that both have share their results.
+
+    Raises ConfigError naming the file and the setting, or the nearest track.
+    """
+    own = name.endswith((".yaml", ".yml"))
+    path = Path(name).expanduser() if own else _FOLDER / f"{name}.yaml"
+    if not own and not path.is_file():
+        raise unknown("track", name, TRACKS, "(or the name of a .yaml file)")
+    values = read_yaml(path)
+    if own and "extends" in values:
+        values = _extended(read_track(str(values.pop("extends"))), values, path)
+    track = TrackSettings.build(values, where=path.name)
+    if not own and track.name != name:
         raise ConfigError(f"{path.name}: name is {track.name!r}; a track is named after its file, write {name!r}")
     return track
+
+
+def _extended(base: TrackSettings, own: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = base.model_dump()
+    for key, value in own.items():
+        if key not in values:
+            raise unknown("setting", key, values, path.name)
+        if isinstance(values[key], dict) and isinstance(value, dict):
+            values[key] = {**values[key], **value}
+        else:
+            values[key] = value
+    return values
+
+
+def declared_digest(track: TrackSettings, case: Mapping[str, Any]) -> str:
+    """What the track file declares for a case: the data set, encoder, model, training and protocol.
+
+    Tells today's results from yesterday's. Settings of a paradigm that the case does not go through do not count.
+    """
+    dataset = track.datasets.get(case["dataset"])
+    entry = track.encoders.get(case["encoder"])
+    if entry is not None and is_multimodal(entry):
+        unused = {name for name, paradigm in _PARADIGM_OF.items() if paradigm != case["paradigm"]}
+        entry = {name: value for name, value in entry.items() if name not in unused}
+    return digest(
+        {
+            "dataset": dataset.model_dump(exclude={"title", "note"}) if dataset else case["dataset"],
+            "encoder": entry,
+            "missing": track.missing,
+            "model": track.models.get(case["model"]),
+            "training": track.training,
+            "evaluation": track.evaluation.model_dump(),
+        }
+    )

@@ -1,60 +1,115 @@
-"""Where things lie: results (small, some kept in git) and the cache (made again at will)."""
+"""A workspace: one track in one working folder, with everything that many cases share."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from lmmrec_core.errors import ConfigError, DataError
+from lmmrec_core.errors import ConfigError
+from lmmrec_core.results.store import ResultStore
+from lmmrec_core.study.datasets import Dataset, data_root, read_dataset
+from lmmrec_core.study.track import TrackSettings, read_track
 
 
-@dataclass(frozen=True)
-class Places:
-    """Folders of one working copy."""
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """A track, the folders it works in, and its data sets, each read once.
 
+    ``results`` holds small files, some of them kept in git; all of ``cache`` can be made again. A workspace can be sent
+    to another process: what it has read stays behind and is read there again.
+    """
+
+    track: TrackSettings
     results: Path
     cache: Path
+    data: Path | None = None  # the folder of the real data sets
+    progress: bool = True  # whether long work shows progress bars
+
+    @classmethod
+    def open(
+        cls,
+        track: str | TrackSettings,
+        data: str | Path | None = None,
+        home: Path | None = None,
+        progress: bool = True,
+    ) -> "Workspace":
+        """A track by name, file or value, in ``home`` (default: :func:`default_home`), with real data below ``data``.
+
+        Raises ConfigError for an unknown track, DataError for a data folder that does not exist.
+        """
+        settings = read_track(track) if isinstance(track, str) else track
+        home = default_home() if home is None else home
+        return cls(settings, home / "results", home / ".cache", data_root(data), progress)
 
     @property
     def catalogues(self) -> Path:
+        """Generated catalogues."""
         return self.cache / "catalogues"
 
     @property
     def features(self) -> Path:
+        """Extracted features."""
         return self.cache / "features"
 
     @property
     def encoders(self) -> Path:
+        """Weights of encoders that we trained."""
         return self.cache / "encoders"
 
     @property
     def checkpoints(self) -> Path:
+        """Trainings under way."""
         return self.cache / "checkpoints"
 
+    @cached_property
+    def store(self) -> ResultStore:
+        """The stored results, of all tracks."""
+        return ResultStore(self.results)
 
-def default_places() -> Places:
-    """The working copy's folders, or those below ``LMMREC_HOME`` where that is set."""
-    home = Path(os.environ.get("LMMREC_HOME") or Path(__file__).resolve().parents[2])
-    return Places(results=home / "results", cache=home / ".cache")
+    @cached_property
+    def device(self) -> str:
+        """The track's ``device``; "auto" is the GPU if there is one. Raises ConfigError for a GPU that is absent."""
+        wanted = self.track.device
+        if wanted == "cpu":
+            return "cpu"
+        import torch
+
+        if torch.cuda.is_available():
+            return "cuda" if wanted == "auto" else wanted
+        if wanted != "auto":
+            raise ConfigError(f"track {self.track.name!r}: device {wanted!r} is absent; set device: auto or cpu")
+        return "cpu"
+
+    def dataset(self, name: str) -> Dataset:
+        """A data set of the track, read once. Raises ConfigError or DataError naming what to give."""
+        if name not in self._datasets:
+            self._datasets[name] = read_dataset(self.track.dataset(name), name, self.data, self.catalogues)
+        return self._datasets[name]
+
+    def quiet(self) -> "Workspace":
+        """The same without progress bars."""
+        silent = replace(self, progress=False)
+        silent._datasets.update(self._datasets)
+        return silent
+
+    @cached_property
+    def _datasets(self) -> dict[str, Dataset]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
 
 
-def data_root(data: str | Path | None) -> Path | None:
-    """The folder the real data sets lie in: as given, its ``data`` folder, or None.
+def default_home() -> Path:
+    """``LMMREC_HOME`` if it is set; else the checkout that this package runs from; else the current folder.
 
-    ``DATA=../shared`` and ``DATA=../shared/data`` mean the same.
+    An installed package never writes beside itself.
     """
-    if data is None or str(data).strip() == "":
-        return None
-    folder = Path(data).expanduser()
-    if not folder.is_dir():
-        raise DataError(f"DATA={data}: no such folder; give the folder that holds ml-100k-posters or amazon")
-    return folder / "data" if (folder / "data").is_dir() and not (folder / "ml-100k-posters").is_dir() else folder
-
-
-def require_below(root: Path | None, path: str, dataset: str) -> Path:
-    """``root/path``, or an error that says what to give."""
-    if root is None:
-        raise ConfigError(f"dataset {dataset!r} needs real data; give its folder: DATA=FOLDER with {path} inside")
-    folder = root / path
-    if not folder.is_dir():
-        raise DataError(f"dataset {dataset!r}: {folder} not found; DATA={root} must hold {path}")
-    return folder
+    if home := os.environ.get("LMMREC_HOME"):
+        return Path(home).expanduser()
+    checkout = Path(__file__).resolve().parents[2]
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()

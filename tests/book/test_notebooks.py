@@ -15,7 +15,6 @@ from lmmrec_core.flow import Result, Table
 from lmmrec_core.names import FLOOR_MODELS, TRACKS
 from lmmrec_core.report.html import NOT_RUN
 from lmmrec_core.study import Study
-from lmmrec_core.study.workspace import Places
 from tests.report.training_records import aligned, tuned
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,8 +143,7 @@ def glued(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 @pytest.fixture
 def empty_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    places = Places(**{name: tmp_path / name for name in Places.__dataclass_fields__})
-    monkeypatch.setattr("lmmrec_core.study.study.default_places", lambda: places)
+    monkeypatch.setenv("LMMREC_HOME", str(tmp_path))
 
 
 @pytest.mark.parametrize("track", TRACKS)

@@ -38,7 +38,7 @@ def test_help_teaches(capsys):
         main(["--help"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
-    for command in ("data", "features", "run", "reproduce", "tune", "import-mmrec", "export-mmrec"):
+    for command in ("data", "features", "run", "reproduce", "search", "import-mmrec", "export-mmrec"):
         assert command in out
     assert "examples" in out
 
@@ -122,8 +122,8 @@ def test_reproduce_says_what_it_would_do_and_refuses_what_it_cannot(capsys):
     assert "whole number" in capsys.readouterr().err
 
 
-def test_tune_searches_on_a_catalogue_and_the_second_call_trains_nothing(catalogue, tmp_path, capsys):
-    call = ["tune", "--catalogue", str(catalogue), "--model", "vbpr", "--trials", "2", "--epochs", "1", "--quiet"]
+def test_search_searches_on_a_catalogue_and_the_second_call_trains_nothing(catalogue, tmp_path, capsys):
+    call = ["search", "--catalogue", str(catalogue), "--model", "vbpr", "--trials", "2", "--epochs", "1", "--quiet"]
     call += ["--set", "embedding_dim=4", "--modalities", "T"]
     assert main([*call, "--json"]) == 0
     first = capsys.readouterr()
@@ -131,7 +131,7 @@ def test_tune_searches_on_a_catalogue_and_the_second_call_trains_nothing(catalog
     assert first.err == "" and summary["seed"] == 0 and len(summary["trials"]) == 2
     assert summary["case"] | {"dataset": "mine", "encoder": "baseline", "modalities": "T"} == summary["case"]
     assert summary["settings"]["training"]["epochs"] == 1 and summary["settings"]["model"]["embedding_dim"] == 4
-    assert (tmp_path / "home" / "results" / "user" / "tuning" / "mine-vbpr-baseline-T.json").is_file()
+    assert (tmp_path / "home" / "results" / "user" / "search" / "mine-vbpr-baseline-T.json").is_file()
     assert main([*call, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == summary  # seconds too: nothing was trained
     assert main(call) == 0
@@ -139,15 +139,15 @@ def test_tune_searches_on_a_catalogue_and_the_second_call_trains_nothing(catalog
     assert "best on validation" in out and f"--set reg_weight={summary['best']['settings']['reg_weight']}" in out
 
 
-def test_tune_on_a_catalogue_with_one_modality_uses_that_one(catalogue, capsys):
+def test_search_on_a_catalogue_with_one_modality_uses_that_one(catalogue, capsys):
     (catalogue / "visual.npy").unlink()
-    call = ["tune", "--catalogue", str(catalogue), "--model", "vbpr", "--trials", "1", "--epochs", "1", "--quiet"]
+    call = ["search", "--catalogue", str(catalogue), "--model", "vbpr", "--trials", "1", "--epochs", "1", "--quiet"]
     assert main([*call, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["case"]["modalities"] == "T"
 
 
-def test_tune_measures_the_leak_and_warns_when_asked_to_choose_by_it(catalogue, capsys):
-    call = ["tune", "--catalogue", str(catalogue), "--model", "itemknn", "--quiet"]
+def test_search_measures_the_leak_and_warns_when_asked_to_choose_by_it(catalogue, capsys):
+    call = ["search", "--catalogue", str(catalogue), "--model", "itemknn", "--quiet"]
     assert main([*call, "--measure-leak"]) == 0
     plain = capsys.readouterr()
     assert "choosing on test adds" in plain.out and plain.err == ""
@@ -156,8 +156,8 @@ def test_tune_measures_the_leak_and_warns_when_asked_to_choose_by_it(catalogue, 
     assert "best on TEST" in warned.out and "warning: settings are chosen by their TEST score" in warned.err
 
 
-def test_tune_says_when_its_seed_is_one_of_the_studys(catalogue, capsys):
-    call = ["tune", "--catalogue", str(catalogue), "--model", "itemknn", "--trials", "1", "--quiet"]
+def test_search_says_when_its_seed_is_one_of_the_studys(catalogue, capsys):
+    call = ["search", "--catalogue", str(catalogue), "--model", "itemknn", "--trials", "1", "--quiet"]
     assert main(call) == 0
     assert "note:" not in capsys.readouterr().out
     assert main([*call, "--seed", "1"]) == 0
@@ -182,8 +182,8 @@ def test_tune_says_when_its_seed_is_one_of_the_studys(catalogue, capsys):
         (["--model", "vbpr", "--catalogue", "nowhere"], "nowhere: no such folder"),
     ],
 )
-def test_tune_refuses_what_means_nothing(capsys, arguments, message):
-    assert main(["tune", *arguments]) == 1
+def test_search_refuses_what_means_nothing(capsys, arguments, message):
+    assert main(["search", *arguments]) == 1
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
 

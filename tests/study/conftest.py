@@ -1,18 +1,25 @@
 """A track small enough to run in seconds: one tiny controls data set, few epochs."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from lmmrec_core.study.search import search as tuning
+from lmmrec_core.study.datasets import Dataset
+from lmmrec_core.study.search import search as searching
 from lmmrec_core.study.search.grids import Grid, ModelGrid
 from lmmrec_core.study.track import TrackSettings, read_track
-from lmmrec_core.study.workspace import Places
+from lmmrec_core.study.weights.making import make_shared_weights
+from lmmrec_core.study.workspace import Workspace
 
 
 @pytest.fixture(scope="session")
-def tiny_places(tmp_path_factory) -> Places:
-    """Folders shared by the tests of a session, so that light encoders are trained once."""
-    home = tmp_path_factory.mktemp("home")
-    return Places(results=home / "results", cache=home / "cache")
+def shared_cache(tmp_path_factory) -> Path:
+    """A cache shared by the tests of a session, with the weights of the light encoders."""
+    cache = tmp_path_factory.mktemp("home") / "cache"
+    workspace = tiny_workspace(cache.parent / "results", cache)
+    make_shared_weights(workspace, "baseline", workspace.dataset("complementary"))
+    return cache
 
 
 def tiny_track(**changes) -> TrackSettings:
@@ -39,17 +46,33 @@ def tiny_track(**changes) -> TrackSettings:
     return TrackSettings.build({**values, **changes}, "tiny track")
 
 
+def tiny_workspace(results: Path, cache: Path, **changes) -> Workspace:
+    return Workspace(tiny_track(**changes), results, cache, None, progress=False)
+
+
 @pytest.fixture
 def track() -> TrackSettings:
     return tiny_track()
 
 
-TUNING_RATES = (0.001, 0.01, 0.05)
-TUNING_GRID = Grid(
+@pytest.fixture
+def workspace(shared_cache, tmp_path) -> Workspace:
+    """Results of one test alone, the session's cache."""
+    return tiny_workspace(tmp_path / "results", shared_cache)
+
+
+@pytest.fixture(scope="session")
+def dataset(shared_cache, tmp_path_factory) -> Dataset:
+    """The one data set of the tiny track."""
+    return tiny_workspace(tmp_path_factory.mktemp("none"), shared_cache).dataset("complementary")
+
+
+SEARCH_RATES = (0.001, 0.01, 0.05)
+SEARCH_GRID = Grid(
     name="study", source="a test", trials=None,
     models={
         "bpr": ModelGrid(
-            search={"learning_rate": TUNING_RATES, "reg_weight": (0.1, 0.001)}, fixed={"embedding_dim": 8}
+            search={"learning_rate": SEARCH_RATES, "reg_weight": (0.1, 0.001)}, fixed={"embedding_dim": 8}
         ),
         "itemknn": ModelGrid(search={"shrink": (0, 10), "neighbours": (5, None)}),
         "vbpr": ModelGrid(search={"reg_weight": (1, 0.1)}, fixed={"embedding_dim": 8}),
@@ -58,23 +81,23 @@ TUNING_GRID = Grid(
 
 
 @pytest.fixture
-def places(tiny_places, tmp_path) -> Places:
+def own_trials(shared_cache, tmp_path) -> Workspace:
     """Results and trials of one test alone, light encoders and features shared."""
     cache = tmp_path / "cache"
     cache.mkdir()
     for name in ("catalogues", "features", "encoders"):
-        (tiny_places.cache / name).mkdir(parents=True, exist_ok=True)
-        (cache / name).symlink_to(tiny_places.cache / name)
-    return Places(results=tmp_path / "results", cache=cache)
+        (shared_cache / name).mkdir(parents=True, exist_ok=True)
+        (cache / name).symlink_to(shared_cache / name)
+    return tiny_workspace(tmp_path / "results", cache)
 
 
 @pytest.fixture
-def search(track, places):
-    """``tune`` on the tiny track; keywords change the call."""
+def search(own_trials):
+    """``search_settings`` on the tiny track; keywords change the call, ``track`` the track."""
 
-    def call(model="bpr", **changes):
-        given = {"track": track, "grid": TUNING_GRID, "places": places, "progress": False, **changes}
-        return tuning.tune(model, "complementary", **given)
+    def call(model="bpr", track=None, **changes):
+        workspace = own_trials if track is None else replace(own_trials, track=track)
+        return searching.search_settings(workspace, model, "complementary", **{"grid": SEARCH_GRID, **changes})
 
     return call
 
@@ -97,5 +120,5 @@ def made_up(monkeypatch):
         notes = {"test": trainings.test(point)} if search.measure_test else {}
         return trainings.valid(point), notes
 
-    monkeypatch.setattr(tuning, "_measure", measure)
+    monkeypatch.setattr(searching, "_measure", measure)
     return trainings

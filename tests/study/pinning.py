@@ -8,42 +8,37 @@ import hashlib
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from lmmrec_core.data.controls import GENERATOR_VERSION
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
 from lmmrec_core.data.splitting import make_split
-from lmmrec_core.digests import digest
-from lmmrec_core.encoders.light.encoders import LIGHT_VERSION, LightCNN, LightText
+from lmmrec_core.encoders.light.encoders import LightCNN, LightText
 from lmmrec_core.encoders.light.networks import PictureNetwork, WordNetwork
 from lmmrec_core.flow import Catalogue, Features
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.study import inputs as planning
 from lmmrec_core.study.cases import Case, grid
-from lmmrec_core.study.datasets import Prepared
-from lmmrec_core.study.run import fit, plan, recall_20, resolve, training_data
-from lmmrec_core.study.track import read_track
-from lmmrec_core.study.workspace import Places
+from lmmrec_core.study.datasets import Dataset
+from lmmrec_core.study.run import Plan, fit, plan, recall_20, resolve, training_data
+from lmmrec_core.study.weights import making
+from lmmrec_core.study.workspace import Workspace
 
 SEEDS = (1, 2)
 WORDS = ("cup", "jug", "tea")
 
 
-def light_weights_of_zeros(places: Places, members) -> None:
+def light_weights_of_zeros(workspace: Workspace) -> None:
     """Untrained light encoders in the cache: trained ones may differ in the last bit between machines."""
-    identity = {"items": members["outside_items"], "seed": members["seed"]}
-    key = digest({**identity, "generator": GENERATOR_VERSION, "light": LIGHT_VERSION}, 10)
-    folder = places.encoders / f"light-{key}"
-    folder.mkdir(parents=True)
+    visual, textual = (part.path for part in making._trained_parts(workspace, "baseline"))
     picture, words = PictureNetwork(), WordNetwork(len(WORDS) + 2)
     for network in (picture, words):
         for weight in network.state_dict().values():
             weight.zero_()
-    LightCNN(picture, {}).save(folder / "light-cnn.safetensors")
-    LightText(words, {"vocabulary": list(WORDS)}).save(folder / "light-text.safetensors")
+    LightCNN(picture, {}).save(visual)
+    LightText(words, {"vocabulary": list(WORDS)}).save(textual)
 
 
 def made_up(name: str, n_users: int = 60, n_items: int = 40) -> Catalogue:
@@ -58,28 +53,24 @@ def made_up(name: str, n_users: int = 60, n_items: int = 40) -> Catalogue:
     )  # fmt: skip
 
 
-def prepared_made_up(name: str, data: Path | None = None) -> Prepared:
+def made_up_dataset(name: str) -> Dataset:
     catalogue = made_up(name)
-    return Prepared(name, catalogue, make_split(catalogue, "mmrec", 2026), catalogue_fingerprint(catalogue), data)
+    return Dataset(name, catalogue, make_split(catalogue, "mmrec", 2026), catalogue_fingerprint(catalogue))
 
 
 def keys(track_name: str, home: Path, data: Path | None) -> dict[str, str]:
     """``dataset/model`` → number of cases and a digest of all their keys."""
-    track = read_track(track_name)
-    places = Places(home / track_name / "results", home / track_name / "cache")
-    prepared = {}
+    workspace = Workspace.open(track_name, data, home / track_name, progress=False)
     if track_name == "controls":
-        light_weights_of_zeros(places, track.encoders["baseline"])
+        light_weights_of_zeros(workspace)
     if track_name == "paper":
-        data = home / "data"
-        (data / "vlmo").mkdir(parents=True)
-        (data / "vlmo" / "vlmo_base_plus_patch16_224.pt").write_bytes(b"weights")
-        prepared = {name: prepared_made_up(name, data) for name in track.datasets}
+        (home / "data" / "vlmo").mkdir(parents=True)
+        (home / "data" / "vlmo" / "vlmo_base_plus_patch16_224.pt").write_bytes(b"weights")
+        workspace = replace(workspace, data=home / "data")
+        workspace._datasets.update({name: made_up_dataset(name) for name in workspace.track.datasets})
     lines: dict[str, list[str]] = {}
-    for case in grid(track.name, list(track.datasets), SEEDS, track.ablate):
-        known = prepared.get(case.dataset) or planning.prepared_of(track, case.dataset, places, data)
-        key = plan(case, track, known, places).key
-        lines.setdefault(f"{case.dataset}/{case.model}", []).append(f"{case.slug} {key}")
+    for case in grid(workspace.track, SEEDS):
+        lines.setdefault(f"{case.dataset}/{case.model}", []).append(f"{case.slug} {plan(case, workspace).key}")
     return {
         group: f"{len(cases)} {hashlib.sha256(chr(10).join(sorted(cases)).encode()).hexdigest()[:16]}"
         for group, cases in lines.items()
@@ -89,22 +80,22 @@ def keys(track_name: str, home: Path, data: Path | None) -> dict[str, str]:
 def trainings() -> dict[str, list[float]]:
     """Model → losses of three epochs, then Recall@20 on the validation part."""
     torch.set_num_threads(1)
-    track, prepared = read_track("user"), prepared_made_up("trained")
+    workspace, dataset = Workspace.open("user"), made_up_dataset("trained")
     rng = np.random.default_rng(3)
     matrices = {m: rng.standard_normal((40, width)).astype(np.float32) for m, width in (("visual", 9), ("textual", 7))}
     features = Features(matrices, {m: np.ones(40, dtype=bool) for m in matrices}, {}, "pinned")
     found = {}
     for name in RECOMMENDERS:
-        model, training = resolve(track, name, {"epochs": 3, "batch_size": 128})
+        model, training = resolve(workspace, name, {"epochs": 3, "batch_size": 128})
         reads = RECOMMENDERS[name].uses_features
         content = {"encoder": "baseline", "modalities": "V&T"} if reads else {}
         case = Case.build({"track": "user", "dataset": "trained", "model": name, **content}, "pinned")
-        todo = planning.Plan(case, model, training, "", "0" * 16)
-        data = training_data(prepared.split, features if reads else None)
+        todo = Plan(case, model, training, "", "0" * 16)
+        data = training_data(dataset.split, features if reads else None)
         with tempfile.TemporaryDirectory() as folder:
-            fitted, trained = fit(todo, prepared.split, data, Path(folder) / "checkpoint.pt", progress=False)
+            fitted, trained = fit(todo, dataset.split, data, Path(folder) / "checkpoint.pt", progress=False)
         losses = [epoch.loss for epoch in trained.history] if trained else []
-        found[name] = [*losses, recall_20(fitted.scorer(), prepared.split, "valid")]
+        found[name] = [*losses, recall_20(fitted.scorer(), dataset.split, "valid")]
     return found
 
 

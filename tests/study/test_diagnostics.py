@@ -11,35 +11,22 @@ from lmmrec_core.encoders.features.transforms import rotate, select
 from lmmrec_core.errors import ConfigError, FeatureError, ResultError
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study import diagnostics
-from lmmrec_core.study.datasets import prepare_dataset
 from lmmrec_core.study.diagnostics import content_keys, diagnostics_of, has_shared_space, read_diagnostics
-from lmmrec_core.study.workspace import Places
 from tests.results.samples import save
-from tests.study.conftest import tiny_track
 
 
 @pytest.fixture(scope="module")
-def prepared(tiny_places):
-    return prepare_dataset(tiny_track().dataset("complementary"), "complementary", tiny_places, None)
-
-
-@pytest.fixture(scope="module")
-def features(prepared):
+def features(dataset):
     """Of two encoders, so without a shared space; made here, because training encoders takes longer than all tests."""
-    generator, n = np.random.default_rng(0), prepared.catalogue.n_items
+    generator, n = np.random.default_rng(0), dataset.catalogue.n_items
     matrices = {m: generator.standard_normal((n, dim), dtype=np.float32) for m, dim in (("visual", 8), ("textual", 6))}
     present = {m: np.arange(n) > 0 if m == "visual" else np.ones(n, dtype=bool) for m in matrices}
-    return make_features(matrices, present, {"catalogue": prepared.name})
-
-
-@pytest.fixture
-def places(tiny_places, tmp_path) -> Places:
-    return Places(results=tmp_path / "results", cache=tiny_places.cache)
+    return make_features(matrices, present, {"catalogue": dataset.name})
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(diagnostics, "SETTINGS", {"k": 10, "seed": 0, "bootstrap": 50})
+    monkeypatch.setattr(diagnostics, "_SETTINGS", {"k": 10, "seed": 0, "bootstrap": 50})
 
 
 @pytest.fixture
@@ -51,48 +38,48 @@ def calls(monkeypatch):
     return made
 
 
-def stored(places):
-    return sorted((places.results / "controls" / "complementary" / "features").iterdir())
+def stored(workspace):
+    return sorted((workspace.results / "controls" / "complementary" / "features").iterdir())
 
 
-def test_computed_once_and_read_back(prepared, features, track, places, quick, calls):
-    found = diagnostics_of(prepared, features, "baseline", track, places)
-    again = diagnostics_of(prepared, features, "baseline", track, places)
+def test_computed_once_and_read_back(dataset, features, workspace, quick, calls):
+    found = diagnostics_of(workspace, dataset, features, "baseline")
+    again = diagnostics_of(workspace, dataset, features, "baseline")
     assert again == found and len(calls) == 1
-    (path,) = stored(places)
+    (path,) = stored(workspace)
     assert path.name == f"baseline-{features.digest[:8]}.json"
     assert path.stat().st_size < 60_000
     record = json.loads(path.read_text())
-    assert record["identity"]["split"] == prepared.split.fingerprint and record["filled"] == {"visual": 1, "textual": 0}
-    assert found["items"] == prepared.catalogue.n_items and "shared" not in found and "cca" in found
+    assert record["identity"]["split"] == dataset.split.fingerprint and record["filled"] == {"visual": 1, "textual": 0}
+    assert found["items"] == dataset.catalogue.n_items and "shared" not in found and "cca" in found
     assert found["graph"]["union"]["reachable"]["value"] > 0
 
 
 def test_anything_that_determines_the_outcome_makes_it_new(
-    prepared, features, track, places, quick, calls, monkeypatch
+    dataset, features, workspace, quick, calls, monkeypatch
 ):
-    diagnostics_of(prepared, features, "baseline", track, places)
-    other_split = replace(prepared, split=replace(prepared.split, fingerprint="another"))
-    labels = {"leaf": [str(i % 3) for i in range(prepared.catalogue.n_items)]}
-    vectors = np.random.default_rng(0).standard_normal((prepared.catalogue.n_items, 4))
-    diagnostics_of(other_split, features, "baseline", track, places)
-    diagnostics_of(prepared, features, "baseline", track, places, labels=labels)
-    probed = diagnostics_of(prepared, features, "baseline", track, places, item_vectors=vectors)
-    assert len(calls) == 4 and len(stored(places)) == 1 and "vectors" in probed["probe"]
+    diagnostics_of(workspace, dataset, features, "baseline")
+    other_split = replace(dataset, split=replace(dataset.split, fingerprint="another"))
+    labels = {"leaf": [str(i % 3) for i in range(dataset.catalogue.n_items)]}
+    vectors = np.random.default_rng(0).standard_normal((dataset.catalogue.n_items, 4))
+    diagnostics_of(workspace, other_split, features, "baseline")
+    diagnostics_of(workspace, dataset, features, "baseline", labels=labels)
+    probed = diagnostics_of(workspace, dataset, features, "baseline", item_vectors=vectors)
+    assert len(calls) == 4 and len(stored(workspace)) == 1 and "vectors" in probed["probe"]
     monkeypatch.setattr(diagnostics, "VERSION", 999)
-    diagnostics_of(prepared, features, "baseline", track, places)
+    diagnostics_of(workspace, dataset, features, "baseline")
     assert len(calls) == 5
 
 
-def test_two_encoders_of_one_data_set_have_two_files(prepared, features, track, places, quick):
+def test_two_encoders_of_one_data_set_have_two_files(dataset, features, workspace, quick):
     """What T-34 asks of graphs: nothing is keyed by the data set alone."""
     turned = rotate(features, "visual", 1)
-    diagnostics_of(prepared, features, "baseline", track, places)
-    diagnostics_of(prepared, turned, "baseline", track, places)
-    diagnostics_of(prepared, features, "clip", track, places, stage="PT")
-    names = [path.name for path in stored(places)]
+    diagnostics_of(workspace, dataset, features, "baseline")
+    diagnostics_of(workspace, dataset, turned, "baseline")
+    diagnostics_of(workspace, dataset, features, "clip", paradigm="PT")
+    names = [path.name for path in stored(workspace)]
     assert len(names) == 3 and f"clip-PT-{features.digest[:8]}.json" in names
-    frame = read_diagnostics(track, places.results)
+    frame = read_diagnostics(workspace.track, workspace.results)
     assert list(zip(frame["encoder"], frame["stage"], strict=True)) == [
         ("baseline", "none"), ("baseline", "none"), ("clip", "PT"),
     ]  # fmt: skip
@@ -101,79 +88,79 @@ def test_two_encoders_of_one_data_set_have_two_files(prepared, features, track, 
     assert same.nunique() == 1  # a rotation
 
 
-def test_the_result_store_does_not_see_them(prepared, features, track, places, quick):
-    diagnostics_of(prepared, features, "baseline", track, places)
-    store = ResultStore(places.results)
+def test_the_result_store_does_not_see_them(dataset, features, workspace, quick):
+    diagnostics_of(workspace, dataset, features, "baseline")
+    store = ResultStore(workspace.results)
     assert store.find_records() == []
-    save(places.results)
+    save(workspace.results)
     assert len(store.find_records()) == 1
     assert store.find_records(track="controls", dataset="complementary") == []
 
 
-def test_reading_gives_one_row_each_with_intervals(prepared, features, track, places, quick):
-    found = diagnostics_of(prepared, features, "baseline", track, places)
-    frame = read_diagnostics(track, places.results)
+def test_reading_gives_one_row_each_with_intervals(dataset, features, workspace, quick):
+    found = diagnostics_of(workspace, dataset, features, "baseline")
+    frame = read_diagnostics(workspace.track, workspace.results)
     assert list(frame.columns[:6]) == ["dataset", "encoder", "stage", "digest", "time", "items"]
     row = frame.iloc[0]
     cka = found["pair"]["cka"]
     assert (row["pair.cka"], row["pair.cka.low"], row["pair.cka.high"]) == (cka["value"], cka["low"], cka["high"])
-    assert row["graph.visual.edges"] == 10 * prepared.catalogue.n_items
+    assert row["graph.visual.edges"] == 10 * dataset.catalogue.n_items
     assert row["dims.visual"] == features.matrices["visual"].shape[1]
     assert row["graph.visual.above_baseline_p99"] == pytest.approx(0.01)  # the baseline against itself
     assert not any("cosine_counts" in name for name in frame.columns)
 
 
-def test_density_above_the_99th_percentile_of_the_baseline(prepared, features, track, places, quick):
+def test_density_above_the_99th_percentile_of_the_baseline(dataset, features, workspace, quick):
     narrow = replace(features, matrices={m: x + 50 for m, x in features.matrices.items()}, digest="ab" * 32)
-    diagnostics_of(prepared, features, "baseline", track, places)
-    diagnostics_of(prepared, narrow, "clip", track, places, stage="PT")
-    frame = read_diagnostics(track, places.results).set_index("encoder")
+    diagnostics_of(workspace, dataset, features, "baseline")
+    diagnostics_of(workspace, dataset, narrow, "clip", paradigm="PT")
+    frame = read_diagnostics(workspace.track, workspace.results).set_index("encoder")
     assert frame.loc["clip", "graph.visual.above_baseline_p99"] > 0.9
 
 
-def test_nothing_stored_gives_no_rows(track, places):
-    frame = read_diagnostics(track, places.results)
+def test_nothing_stored_gives_no_rows(workspace):
+    frame = read_diagnostics(workspace.track, workspace.results)
     assert frame.empty and list(frame.columns) == ["dataset", "encoder", "stage", "digest", "time", "items"]
 
 
-def test_a_changed_file_is_named_with_the_cure(prepared, features, track, places, quick):
-    diagnostics_of(prepared, features, "baseline", track, places)
-    (path,) = stored(places)
+def test_a_changed_file_is_named_with_the_cure(dataset, features, workspace, quick):
+    diagnostics_of(workspace, dataset, features, "baseline")
+    (path,) = stored(workspace)
     path.write_text(path.read_text().replace('"items": 60', '"items": 61'))
     for read in (
-        lambda: read_diagnostics(track, places.results),
-        lambda: diagnostics_of(prepared, features, "baseline", track, places),
+        lambda: read_diagnostics(workspace.track, workspace.results),
+        lambda: diagnostics_of(workspace, dataset, features, "baseline"),
     ):
         with pytest.raises(ResultError, match=r"baseline-.*\.json: damaged .*delete it"):
             read()
     path.write_text("{")
     with pytest.raises(ResultError, match="damaged"):
-        read_diagnostics(track, places.results)
+        read_diagnostics(workspace.track, workspace.results)
 
 
-def test_another_version_is_left_out_with_a_warning(prepared, features, track, places, quick, monkeypatch):
-    diagnostics_of(prepared, features, "baseline", track, places)
+def test_another_version_is_left_out_with_a_warning(dataset, features, workspace, quick, monkeypatch):
+    diagnostics_of(workspace, dataset, features, "baseline")
     monkeypatch.setattr(diagnostics, "VERSION", 999)
     with pytest.warns(UserWarning, match="of another version"):
-        assert read_diagnostics(track, places.results).empty
+        assert read_diagnostics(workspace.track, workspace.results).empty
 
 
-def test_nothing_half_written_stays(prepared, features, track, places, quick, monkeypatch):
+def test_nothing_half_written_stays(dataset, features, workspace, quick, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ResultError, match=r"could not be written \(No space left"):
-        diagnostics_of(prepared, features, "baseline", track, places)
-    assert stored(places) == []
+        diagnostics_of(workspace, dataset, features, "baseline")
+    assert stored(workspace) == []
 
 
-def test_names_and_features_are_checked(prepared, features, track, places):
+def test_names_and_features_are_checked(dataset, features, workspace):
     with pytest.raises(ConfigError, match="cannot be part of a file name"):
-        diagnostics_of(prepared, features, "../x", track, places)
+        diagnostics_of(workspace, dataset, features, "../x")
     fewer = replace(features, matrices={m: x[:5] for m, x in features.matrices.items()})
     with pytest.raises(FeatureError, match="pass the features of this data set"):
-        diagnostics_of(prepared, fewer, "baseline", track, places)
+        diagnostics_of(workspace, dataset, fewer, "baseline")
 
 
 def test_a_shared_space_is_one_encoder_with_a_vector_meant_to_be_compared(features):
@@ -194,8 +181,8 @@ def test_a_shared_space_is_one_encoder_with_a_vector_meant_to_be_compared(featur
     assert not has_shared_space(features) and not has_shared_space(select(features, ["visual"]))
 
 
-def test_equal_content_has_equal_keys(prepared):
-    catalogue = prepared.catalogue
+def test_equal_content_has_equal_keys(dataset):
+    catalogue = dataset.catalogue
     texts = ("same", "same", *catalogue.texts[2:])
     images = (catalogue.images[0], None, catalogue.images[0], *catalogue.images[3:])
     text_keys, image_keys = content_keys(replace(catalogue, texts=texts, images=images))
@@ -206,7 +193,7 @@ def test_equal_content_has_equal_keys(prepared):
         content_keys(gone)
 
 
-def test_one_modality_is_diagnosed_alone(prepared, features, track, places, quick):
-    found = diagnostics_of(prepared, select(features, ["textual"]), "baseline", track, places)
+def test_one_modality_is_diagnosed_alone(dataset, features, workspace, quick):
+    found = diagnostics_of(workspace, dataset, select(features, ["textual"]), "baseline")
     assert set(found["graph"]) == {"textual"}
-    assert read_diagnostics(track, places.results)["graph.textual.reciprocity"].notna().all()
+    assert read_diagnostics(workspace.track, workspace.results)["graph.textual.reciprocity"].notna().all()

@@ -1,11 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 
-from lmmrec_core.errors import ConfigError
+from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.datasets import prepare_dataset
 from lmmrec_core.study.run import plan, resolve, run_case
 
 
@@ -13,29 +13,22 @@ def case_of(model="bpr", **fields):
     return Case.build({"track": "controls", "dataset": "complementary", "model": model, **fields}, "case")
 
 
-@pytest.fixture(scope="module")
-def prepared(tiny_places):
-    from tests.study.conftest import tiny_track
-
-    return prepare_dataset(tiny_track().dataset("complementary"), "complementary", tiny_places, None)
-
-
-def test_settings_go_to_the_class_that_has_them(track):
-    model, training = resolve(track, "bpr", {"reg_weight": 0.5, "epochs": 3})
+def test_settings_go_to_the_class_that_has_them(workspace):
+    model, training = resolve(workspace, "bpr", {"reg_weight": 0.5, "epochs": 3})
     assert model.reg_weight == 0.5
     assert training.epochs == 3
 
 
-def test_misspelt_setting_names_the_nearest_of_model_and_training(track):
+def test_misspelt_setting_names_the_nearest_of_model_and_training(workspace):
     with pytest.raises(ConfigError, match="unknown setting 'learning_rat'; did you mean 'learning_rate'"):
-        resolve(track, "bpr", {"learning_rat": 1})
+        resolve(workspace, "bpr", {"learning_rat": 1})
     with pytest.raises(ConfigError, match="unknown model 'latice'; did you mean 'lattice'"):
-        resolve(track, "latice")
+        resolve(workspace, "latice")
 
 
-def test_key_depends_on_what_determines_the_result_only(track, prepared, tiny_places):
+def test_key_depends_on_what_determines_the_result_only(workspace):
     def key(case, **overrides):
-        return plan(case, track, prepared, tiny_places, overrides).key
+        return plan(case, workspace, overrides).key
 
     base = key(case_of())
     assert key(case_of(), threads=1) == base
@@ -47,9 +40,9 @@ def test_key_depends_on_what_determines_the_result_only(track, prepared, tiny_pl
     assert key(case_of("vbpr", encoder="baseline", modalities="V&T", control="shuffled")) != content
 
 
-def test_content_model_without_encoder_is_refused(track, prepared, tiny_places):
+def test_content_model_without_encoder_is_refused(workspace):
     with pytest.raises(ConfigError, match="needs content"):
-        plan(case_of("vbpr"), track, prepared, tiny_places)
+        plan(case_of("vbpr"), workspace)
 
 
 @pytest.mark.parametrize(
@@ -63,40 +56,47 @@ def test_content_model_without_encoder_is_refused(track, prepared, tiny_places):
     ],
     ids=lambda case: case.slug,
 )
-def test_run_is_stored_with_its_identity_and_returned_when_asked_again(case, track, prepared, tiny_places):
-    todo = plan(case, track, prepared, tiny_places)
-    result = run_case(todo, track, prepared, tiny_places, progress=False)
+def test_run_is_stored_with_its_identity_and_returned_when_asked_again(case, dataset, workspace):
+    todo = plan(case, workspace)
+    result = run_case(todo, workspace)
     assert 0 < result.mean("recall@20") < 1
-    folder = ResultStore(tiny_places.results).path_of(todo.key, "controls", "complementary", case.slug)
+    folder = ResultStore(workspace.results).path_of(todo.key, "controls", "complementary", case.slug)
     before = (folder / "run.json").stat().st_mtime_ns
-    again = run_case(todo, track, prepared, tiny_places, progress=False)
+    again = run_case(todo, workspace)
     assert (folder / "run.json").stat().st_mtime_ns == before
     assert again.mean("ndcg@20") == result.mean("ndcg@20")
     record = json.loads((folder / "run.json").read_text())
-    assert record["data"]["split"] == prepared.split.fingerprint
+    assert record["data"]["split"] == dataset.split.fingerprint
     assert record["metrics"]["test"]["recall@20"] == pytest.approx(result.mean("recall@20"), abs=1e-12)
-    assert len(result.per_user) == len(set(prepared.split.test.user))
+    assert len(result.per_user) == len(set(dataset.split.test.user))
 
 
-def test_the_same_case_computed_twice_gives_the_same_lists(track, prepared, tiny_places, tmp_path):
-    from lmmrec_core.study.workspace import Places
-
-    todo = plan(case_of("lattice", encoder="baseline", modalities="V&T", seed=5), track, prepared, tiny_places)
-    first = run_case(todo, track, prepared, tiny_places, progress=False)
-    elsewhere = Places(results=tmp_path / "results", cache=tiny_places.cache)
-    second = run_case(todo, track, prepared, elsewhere, progress=False)
+def test_the_same_case_computed_twice_gives_the_same_lists(workspace, tmp_path):
+    todo = plan(case_of("lattice", encoder="baseline", modalities="V&T", seed=5), workspace)
+    first = run_case(todo, workspace)
+    elsewhere = replace(workspace, results=tmp_path / "elsewhere")
+    second = run_case(todo, elsewhere)
     numbers = [c for c in first.per_user.columns if "@" in c]
     assert first.per_user[numbers].equals(second.per_user[numbers])
 
 
-def test_statistics_tell_counts_and_feature_widths_of_what_was_run(track, prepared, tiny_places):
+def test_statistics_tell_counts_and_feature_widths_of_what_was_run(dataset, workspace):
     from lmmrec_core.study import Study
-    from lmmrec_core.study.statistics import store_statistics
+    from lmmrec_core.study.datasets import store_statistics
 
-    store_statistics(prepared, track, tiny_places)
-    todo = plan(case_of("vbpr", encoder="baseline", modalities="V&T"), track, prepared, tiny_places)
-    run_case(todo, track, prepared, tiny_places, progress=False)
-    statistics = Study(track, (1,), None, tiny_places).statistics()
-    assert statistics.loc["complementary", "users"] == prepared.catalogue.n_users
-    assert statistics.loc["complementary", "interactions"] == len(prepared.catalogue.user)
+    store_statistics(dataset, workspace.track, workspace.results)
+    todo = plan(case_of("vbpr", encoder="baseline", modalities="V&T"), workspace)
+    run_case(todo, workspace)
+    statistics = Study(workspace, (1,)).statistics()
+    assert statistics.loc["complementary", "users"] == dataset.catalogue.n_users
+    assert statistics.loc["complementary", "interactions"] == len(dataset.catalogue.user)
     assert statistics.loc["complementary", ["visual_dim", "textual_dim"]].tolist() == [64, 64]
+
+
+def test_planning_trains_and_extracts_nothing(workspace, tmp_path):
+    """Features of encoders trained here are known by their weights; on an empty cache that is said, not mended."""
+    empty = replace(workspace, cache=tmp_path / "empty")
+    with pytest.raises(FeatureError, match="weights were not made yet"):
+        plan(case_of("vbpr", encoder="baseline", modalities="V&T"), empty)
+    plan(case_of("vbpr", encoder="clip", paradigm="FT", modalities="V&T"), empty)
+    assert [path.name for path in empty.cache.iterdir()] == ["catalogues"]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -13,8 +14,8 @@ from lmmrec_core.errors import ConfigError
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.schedule import _planned, run_cases
-from lmmrec_core.study.workspace import Places
-from tests.study.conftest import tiny_track
+from lmmrec_core.study.workspace import Workspace
+from tests.study.conftest import tiny_workspace
 
 
 def cases(*models, seeds=(1,)):
@@ -22,46 +23,40 @@ def cases(*models, seeds=(1,)):
     return [Case.build({**cells, "model": model, "seed": seed}, "case") for model in models for seed in seeds]
 
 
-@pytest.fixture
-def places(tiny_places, tmp_path) -> Places:
-    """Results of its own, the session's cache."""
-    return Places(results=tmp_path / "results", cache=tiny_places.cache)
-
-
-def test_everything_runs_once_and_is_skipped_the_second_time(places):
-    first = run_cases(cases("popularity", "bpr"), tiny_track(), places, None, jobs=2, progress=False)
+def test_everything_runs_once_and_is_skipped_the_second_time(workspace):
+    first = run_cases(cases("popularity", "bpr"), workspace, jobs=2)
     assert (first.done_before, first.computed, first.failures) == (0, 2, ())
-    second = run_cases(cases("popularity", "bpr", "itemknn"), tiny_track(), places, None, jobs=1, progress=False)
+    second = run_cases(cases("popularity", "bpr", "itemknn"), workspace, jobs=1)
     assert (second.done_before, second.computed) == (2, 1)
 
 
-def test_a_damaged_result_is_named_and_neither_trusted_nor_overwritten(places):
-    run_cases(cases("popularity", "itemknn"), tiny_track(), places, None, jobs=1, progress=False)
-    record = next(places.results.glob("controls/complementary/popularity-*/run.json"))
+def test_a_damaged_result_is_named_and_neither_trusted_nor_overwritten(workspace):
+    run_cases(cases("popularity", "itemknn"), workspace, jobs=1)
+    record = next(workspace.results.glob("controls/complementary/popularity-*/run.json"))
     record.write_text(record.read_text().replace('"recall@20": 0', '"recall@20": 9', 1))
-    outcome = run_cases(cases("popularity", "itemknn"), tiny_track(), places, None, jobs=1, progress=False)
+    outcome = run_cases(cases("popularity", "itemknn"), workspace, jobs=1)
     assert outcome.done_before == 1
     ((case, text),) = outcome.failures
     assert case.model == "popularity"
     assert "run.json" in text and "delete the folder" in text
 
 
-def test_one_failing_case_leaves_the_others(places):
-    track = tiny_track()
-    broken = track.model_copy(update={"models": {**track.models, "bpr": {"training": {"learning_rate": 1e30}}}})
-    outcome = run_cases(cases("bpr", "popularity"), broken, places, None, jobs=1, progress=False)
+def test_one_failing_case_leaves_the_others(workspace):
+    models = {**workspace.track.models, "bpr": {"training": {"learning_rate": 1e30}}}
+    broken = replace(workspace, track=workspace.track.model_copy(update={"models": models}))
+    outcome = run_cases(cases("bpr", "popularity"), broken, jobs=1)
     assert outcome.computed == 1
     assert [case.model for case, _ in outcome.failures] == ["bpr"]
     assert "lower learning_rate" in outcome.failures[0][1]
 
 
-def test_jobs_below_one_are_refused(places):
+def test_jobs_below_one_are_refused(workspace):
     with pytest.raises(ConfigError, match="JOBS=0"):
-        run_cases(cases("bpr"), tiny_track(), places, None, jobs=0)
+        run_cases(cases("bpr"), workspace, jobs=0)
 
 
 def test_encoders_made_in_processes_are_those_made_here(tmp_path):
-    track, content = tiny_track(), {"track": "controls", "dataset": "complementary", "model": "vbpr", "seed": 1}
+    content = {"track": "controls", "dataset": "complementary", "model": "vbpr", "seed": 1}
     chosen = [("baseline", "none"), ("clip", "PT"), ("clip", "FT"), ("clip", "ETE")]
     wanted = [
         Case.build({**content, "modalities": "V&T", "encoder": encoder, "paradigm": paradigm}, "case")
@@ -69,8 +64,8 @@ def test_encoders_made_in_processes_are_those_made_here(tmp_path):
     ]
     keys, made = [], []
     for name, jobs in (("here", 1), ("processes", 2)):
-        home = Places(results=tmp_path / name / "results", cache=tmp_path / name / "cache")
-        keys.append([todo.key for todo in _planned(wanted, track, home, None, jobs, progress=False)])
+        home = tiny_workspace(tmp_path / name / "results", tmp_path / name / "cache")
+        keys.append([todo.key for todo in _planned(wanted, home, jobs)])
         made.append({file.name: file.read_bytes() for file in home.encoders.rglob("*.safetensors")})
         assert len(list(home.features.glob("*.safetensors"))) == 3  # end-to-end training starts from those of PT
     assert keys[0] == keys[1]
@@ -82,55 +77,51 @@ EPOCHS = 150
 _CHILD = """
 import sys
 from pathlib import Path
-from lmmrec_core.study.workspace import Places
 from lmmrec_core.study.schedule import run_cases
-from tests.study.conftest import tiny_track
+from tests.study.conftest import tiny_workspace
 from tests.study.test_schedule import cases
 
 if __name__ == "__main__":
-    places = Places(results=Path(sys.argv[1]), cache=Path(sys.argv[2]))
-    epochs = int(sys.argv[3])
-    long = tiny_track(
-        training={"epochs": epochs, "batch_size": 64, "patience": 10**6, "checkpoint_seconds": 0.2}
-    )
-    outcome = run_cases(cases("popularity", "lightgcn"), long, places, None, jobs=1, progress=False)
+    training = {"epochs": int(sys.argv[3]), "batch_size": 64, "patience": 10**6, "checkpoint_seconds": 0.2}
+    long = tiny_workspace(Path(sys.argv[1]), Path(sys.argv[2]), training=training)
+    outcome = run_cases(cases("popularity", "lightgcn"), long, jobs=1)
     print(outcome.done_before, outcome.computed, len(outcome.failures))
 """
 
 
-def _child(places: Places, root, epochs: int) -> subprocess.Popen:
-    script = places.results.parent / "child.py"
+def _child(workspace: Workspace, root, epochs: int) -> subprocess.Popen:
+    script = workspace.results.parent / "child.py"
     script.write_text(_CHILD)
     environment = {**os.environ, "PYTHONPATH": str(root)}
     return subprocess.Popen(
-        [sys.executable, str(script), str(places.results), str(places.cache), str(epochs)],
+        [sys.executable, str(script), str(workspace.results), str(workspace.cache), str(epochs)],
         env=environment, cwd=root, stdout=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 
 
 @pytest.mark.slow
 def test_killed_half_way_it_keeps_what_is_done_and_continues_from_the_checkpoint(tmp_path, root):
-    places = Places(results=tmp_path / "results", cache=tmp_path / "cache")
-    child = _child(places, root, EPOCHS)
+    workspace = tiny_workspace(tmp_path / "results", tmp_path / "cache")
+    child = _child(workspace, root, EPOCHS)
     deadline = time.monotonic() + 120
-    while not list(places.checkpoints.glob("*.pt")) and time.monotonic() < deadline:
+    while not list(workspace.checkpoints.glob("*.pt")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-    store = ResultStore(places.results)
+    store = ResultStore(workspace.results)
     assert [record.case["model"] for record in store.find_records()] == ["popularity"]
-    assert list(places.checkpoints.glob("*.pt"))
-    again = _child(places, root, EPOCHS)
+    assert list(workspace.checkpoints.glob("*.pt"))
+    again = _child(workspace, root, EPOCHS)
     out, _ = again.communicate(timeout=300)
     assert out.split() == ["1", "1", "0"]
     interrupted = next(r for r in store.find_records() if r.case["model"] == "lightgcn")
     assert interrupted.data["training"]["epochs"] == EPOCHS
     # the same run, never interrupted, gives the same numbers
-    whole = Places(results=tmp_path / "whole", cache=places.cache)
+    whole = replace(workspace, results=tmp_path / "whole")
     _child(whole, root, EPOCHS).communicate(timeout=300)
     reference = next(r for r in ResultStore(whole.results).find_records() if r.case["model"] == "lightgcn")
     assert interrupted.data["metrics"] == reference.data["metrics"]
-    assert not list(places.checkpoints.glob("*.pt"))
+    assert not list(workspace.checkpoints.glob("*.pt"))
 
 
 def _small_disk(folder) -> bool:
@@ -143,20 +134,18 @@ def _small_disk(folder) -> bool:
     )
 
 
-def test_full_disk_loses_nothing_finished_and_says_what_to_do(tiny_places, tmp_path):
+def test_full_disk_loses_nothing_finished_and_says_what_to_do(shared_cache, tmp_path):
     disk = tmp_path / "disk"
     if not _small_disk(disk):
         pytest.skip("mounting a small tmpfs needs privileges this user does not have")
     try:
-        places = Places(results=disk / "results", cache=tiny_places.cache)
-        outcome = run_cases(
-            cases("popularity", "itemknn", "bpr", seeds=(1, 2, 3)), tiny_track(), places, None, 1, progress=False
-        )
+        workspace = tiny_workspace(disk / "results", shared_cache)
+        outcome = run_cases(cases("popularity", "itemknn", "bpr", seeds=(1, 2, 3)), workspace, jobs=1)
         assert outcome.failures
         told = [text for _, text in outcome.failures]
         assert all("No space left" in text and "run the same command again" in text for text in told), told
-        for record in ResultStore(places.results).find_records():  # whatever was stored is whole
-            ResultStore(places.results).load_record(record)
-        assert len(ResultStore(places.results).find_records()) == outcome.computed
+        for record in ResultStore(workspace.results).find_records():  # whatever was stored is whole
+            ResultStore(workspace.results).load_record(record)
+        assert len(ResultStore(workspace.results).find_records()) == outcome.computed
     finally:
         subprocess.run(["umount", str(disk)], check=False)

@@ -23,11 +23,12 @@ from lmmrec_core.encoders.clip.encoder import CLIP
 from lmmrec_core.encoders.clip.settings import CLIPSettings
 from lmmrec_core.encoders.clip.tokens import Tokens, WordPieces
 from lmmrec_core.encoders.clip.towers import image_vector, text_vector
+from lmmrec_core.encoders.fine_tuning.outside import pairs_of
 from lmmrec_core.encoders.lite0 import EfficientNetLite0, Lite0Settings
 from lmmrec_core.encoders.pictures.reading import read_picture
 from lmmrec_core.encoders.weights import package_file
 from lmmrec_core.errors import ConfigError, FeatureError
-from lmmrec_core.flow import FloatArray
+from lmmrec_core.flow import Catalogue, FloatArray
 
 EMBED_DIM = 256
 IMAGE_SIZE = 128
@@ -68,6 +69,12 @@ class ClipSmall(CLIP):
                 "hf_pooler_type": "mean_pooler", "hf_model_pretrained": True, "context_length": MAX_LENGTH,
             },
         }  # fmt: skip
+
+    def align(self, pairs: Catalogue, progress: bool = True) -> Mapping[str, Any]:
+        """Set the heads from the pairs of a catalogue, see :func:`align`; returns the note on what was chosen."""
+        found = pairs_of(pairs)
+        align(self, found.item_ids, found.images, found.texts, progress=progress)
+        return self.note
 
     def _build(self, towers: bool) -> nn.Module:
         module: Any = build_module(self.config, seed=self.settings.seed or 0)

@@ -40,6 +40,7 @@ class ClipTiny(CLIP):
     """
 
     name = "clip-tiny"
+    WORDS = "vocabulary"
     DEFAULTS: ClassVar[Mapping[str, Any]] = {
         "model": "clip-tiny-controls", "seed": 0, "vector": "joint", "fit": "squash", "norm": "half", "cut": "tokens",
         "vocabulary": (),

@@ -30,8 +30,9 @@ from lmmrec_core.encoders.pictures.reading import image_spec, read_picture, to_p
 from lmmrec_core.encoders.weights import load_strictly, state_digest
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Modality
+from lmmrec_core.seeds import one_thread
 
-LIGHT_VERSION = 2  # raise it with every change of network or training
+_VERSION = 2  # raise it with every change of network or training
 SIDE = 64  # pixels
 LONGEST = 128  # words; the controls' texts have about half
 EPOCHS: dict[Modality, int] = {"visual": 10, "textual": 40}
@@ -45,6 +46,7 @@ class _Light:
     modalities: tuple[Modality, ...]
     module: nn.Module
     stage = "pt"
+    VERSION = _VERSION
 
     def __init__(self, note: Mapping[str, Any]) -> None:
         self.note = dict(note)  # how it was trained, JSON-able
@@ -62,7 +64,7 @@ class _Light:
     def save(self, path: Path) -> None:
         """Weights and their note as one safetensors file; :meth:`load` gives the same encoder back."""
         state = {key: value.detach().cpu().contiguous() for key, value in self.module.state_dict().items()}
-        note = {"encoder": self.name, "version": LIGHT_VERSION, **self.note}
+        note = {"encoder": self.name, "version": _VERSION, **self.note}
         write_file(path, save(state, {"note": json.dumps(note, sort_keys=True, ensure_ascii=False)}), FeatureError)
 
     @classmethod
@@ -71,9 +73,9 @@ class _Light:
 
         Raises FeatureError for a file that is absent, damaged, of another encoder or another version.
         """
-        cure = "delete it and train the light encoders again (train_light)"
+        cure = "delete it and train it again (trained_on)"
         if not path.is_file():
-            raise FeatureError(f"{path}: no such weights; train the light encoders first (train_light)")
+            raise FeatureError(f"{path}: no such weights; train it first (trained_on)")
         try:
             with safe_open(path, framework="pt") as file:
                 note = json.loads((file.metadata() or {})["note"])
@@ -81,9 +83,9 @@ class _Light:
             seen = (note.pop("encoder"), note.pop("version"))
         except (SafetensorError, KeyError, ValueError, AttributeError, TypeError) as error:
             raise FeatureError(f"{path}: not the weights of a light encoder ({error}); {cure}") from None
-        if seen != (cls.name, LIGHT_VERSION):
+        if seen != (cls.name, _VERSION):
             raise FeatureError(
-                f"{path}: weights of {seen[0]} version {seen[1]}, expected {cls.name} version {LIGHT_VERSION}; {cure}"
+                f"{path}: weights of {seen[0]} version {seen[1]}, expected {cls.name} version {_VERSION}; {cure}"
             )
         try:
             encoder = cls._rebuild(note)
@@ -111,7 +113,7 @@ class LightCNN(_Light):
 
     def __init__(self, module: PictureNetwork | None = None, note: Mapping[str, Any] | None = None) -> None:
         if module is None:
-            raise FeatureError("encoder 'light-cnn' has no weights of its own; use LightCNN.load(path) or train_light")
+            raise FeatureError("encoder 'light-cnn' has no weights of its own; use LightCNN.load or .trained_on")
         super().__init__(note or {})
         self.module = module
 
@@ -119,11 +121,22 @@ class LightCNN(_Light):
     def _rebuild(cls, note: Mapping[str, Any]) -> Self:
         return cls(PictureNetwork(), note)
 
+    @classmethod
+    def trained_on(cls, folder: Path, seed: int, progress: bool = True) -> Self:
+        """Trained on outside items (``data.controls.write_outside_items``) to tell the factors that pictures show.
+
+        Give about 1500 items: the features then tell every factor whatever the seed. With 500 the picture network
+        learns the density of stripes for some seeds only. About 12 seconds on one core for 1500 items.
+        Raises DataError or FeatureError for a folder that cannot be used, TrainingError if the loss is not finite.
+        """
+        with one_thread():  # sums of several threads differ in their last bits
+            return cls(*_train_cnn(read_outside(folder), seed, progress))
+
     def spec(self) -> Mapping[str, Any]:
         return {
             "weights": self._weights_spec(),
             "architecture": {
-                "class": type(self).__name__, "version": LIGHT_VERSION, "network": "four strided convolutions",
+                "class": type(self).__name__, "version": _VERSION, "network": "four strided convolutions",
                 "activation": "gelu", "norm": "group norm", "vector": "linear map of four bands, standardised",
                 "precision": "fp32", "autocast": False,
             },
@@ -155,7 +168,7 @@ class LightText(_Light):
 
     def __init__(self, module: WordNetwork | None = None, note: Mapping[str, Any] | None = None) -> None:
         if module is None or note is None:
-            raise FeatureError("encoder 'light-text' has no weights of its own; use LightText.load or train_light")
+            raise FeatureError("encoder 'light-text' has no weights of its own; use LightText.load or .trained_on")
         super().__init__(note)
         self.module = module
         self.numbers = {word: number for number, word in enumerate(note["vocabulary"], start=UNKNOWN + 1)}
@@ -164,11 +177,17 @@ class LightText(_Light):
     def _rebuild(cls, note: Mapping[str, Any]) -> Self:
         return cls(WordNetwork(len(note["vocabulary"]) + UNKNOWN + 1), note)
 
+    @classmethod
+    def trained_on(cls, folder: Path, seed: int, progress: bool = True) -> Self:
+        """Trained on outside items to tell the factors that texts name. Raises as :meth:`LightCNN.trained_on`."""
+        with one_thread():
+            return cls(*_train_text(read_outside(folder), seed, progress))
+
     def spec(self) -> Mapping[str, Any]:
         return {
             "weights": self._weights_spec(),
             "architecture": {
-                "class": type(self).__name__, "version": LIGHT_VERSION, "network": "mean of words, two layers",
+                "class": type(self).__name__, "version": _VERSION, "network": "mean of words, two layers",
                 "activation": "gelu", "norm": "none", "vector": "linear map, standardised",
                 "precision": "fp32", "autocast": False,
             },
@@ -193,24 +212,7 @@ class LightText(_Light):
         return vectors
 
 
-def train_light(outside_folder: Path, seed: int, progress: bool = True) -> tuple[LightCNN, LightText]:
-    """Train both encoders on the items that ``data.controls.write_outside_items`` wrote.
-
-    The same folder and seed give the same weights on one machine: one thread, its own random streams.
-    Give about 1500 items: the features then tell every factor whatever the seed. With 500 the picture
-    network learns the density of stripes for some seeds only.
-    Raises DataError or FeatureError for a folder that cannot be used, TrainingError when the loss is not finite.
-    """
-    outside = read_outside(outside_folder)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums of several threads differ in their last bits
-    try:
-        return _train_cnn(outside, seed, progress), _train_text(outside, seed, progress)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _train_cnn(outside: OutsideItems, seed: int, progress: bool) -> LightCNN:
+def _train_cnn(outside: OutsideItems, seed: int, progress: bool) -> tuple[PictureNetwork, dict[str, Any]]:
     pictures = [read_picture(path, item) for path, item in zip(outside.images, outside.item_ids, strict=True)]
 
     def mirror(pixels: Tensor, stream: torch.Generator) -> Tensor:
@@ -221,10 +223,10 @@ def _train_cnn(outside: OutsideItems, seed: int, progress: bool) -> LightCNN:
         PictureNetwork, to_pixels(pictures, SIDE, mean=_CENTRE, std=_CENTRE), outside.levels["visual"],
         epochs=EPOCHS["visual"], learning_rate=4e-3, seed=seed, name=LightCNN.name, change=mirror, progress=progress,
     )  # fmt: skip
-    return LightCNN(network, _note(outside, "visual", seed, loss))
+    return network, _note(outside, "visual", seed, loss)
 
 
-def _train_text(outside: OutsideItems, seed: int, progress: bool) -> LightText:
+def _train_text(outside: OutsideItems, seed: int, progress: bool) -> tuple[WordNetwork, dict[str, Any]]:
     vocabulary = build_vocabulary(outside.texts)
     numbers = {word: number for number, word in enumerate(vocabulary, start=UNKNOWN + 1)}
 
@@ -238,7 +240,7 @@ def _train_text(outside: OutsideItems, seed: int, progress: bool) -> LightText:
         outside.levels["textual"], epochs=EPOCHS["textual"], learning_rate=1e-2, seed=seed, name=LightText.name,
         change=forget, progress=progress,
     )  # fmt: skip
-    return LightText(network, {**_note(outside, "textual", seed, loss), "vocabulary": list(vocabulary)})
+    return network, {**_note(outside, "textual", seed, loss), "vocabulary": list(vocabulary)}
 
 
 def _note(outside: OutsideItems, modality: Modality, seed: int, loss: float) -> dict[str, Any]:

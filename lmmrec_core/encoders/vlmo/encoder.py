@@ -198,6 +198,11 @@ class VLMo:
 
     # Grid stem, other vectors, files
 
+    def fit_pixels(self, pixels: Tensor) -> None:
+        """Set the constants of a grid stem from the pictures of the pre-training set; other stems have none."""
+        if isinstance(self.module.transformer.patch_embed, GridEmbed):
+            self.fit_stem(pixels)
+
     def fit_stem(self, maps: Tensor) -> None:
         """Set the grid stem's per-channel constants to mean and deviation over ``maps`` [item, 320, n, n].
 

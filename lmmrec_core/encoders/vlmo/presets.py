@@ -114,6 +114,7 @@ class VLMoTiny(VLMo):
     """Base Plus in miniature with random weights; texts are whole words, as for the light encoders."""
 
     name = "vlmo-tiny"
+    WORDS = "words"
     Settings = TinySettings
 
     def _build(self, settings: TinySettings) -> Built:

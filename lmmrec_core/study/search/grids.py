@@ -1,7 +1,7 @@
 """Hyper-parameter grids as data: read ``grids/*.yaml``, check them against the models, count their points.
 
 A grid lists, per model, the values that a search may choose. Published grids and ours have the same form, so that
-"how much was each model tuned" is a number computed from the files (recommenders spec 10.C).
+"how much was each model searched" is a number computed from the files.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from lmmrec_core.config import Settings, read_yaml
 from lmmrec_core.errors import ConfigError, unknown
 
 GRIDS = ("study", "mmrec", "release", "paper")
-FOLDER = Path(__file__).resolve().parents[2] / "grids"
+_FOLDER = Path(__file__).resolve().parents[2] / "grids"
 
 Choice = bool | int | float | str | None
 Point = dict[str, Any]  # setting → the value tried
@@ -101,7 +101,7 @@ class Grid(Settings):
 
 def read_grid(name: str) -> Grid:
     """Read and check ``grids/<name>.yaml``. Raises ConfigError naming the file and the setting."""
-    path = FOLDER / f"{name}.yaml"
+    path = _FOLDER / f"{name}.yaml"
     if name not in GRIDS or not path.is_file():
         raise unknown("grid", name, GRIDS)
     values = read_yaml(path)
@@ -123,7 +123,7 @@ def combinations(search: Mapping[str, tuple[Choice, ...]]) -> tuple[Point, ...]:
 
 
 def grid_sizes(*names: str) -> pd.DataFrame:
-    """How much each model is tuned: one row per grid, variant and model (recommenders spec 10.C).
+    """How much each model is searched: one row per grid, variant and model.
 
     Columns: ``grid``, ``end_to_end`` (whether it is the grid of the end-to-end variant), ``model``, ``points``,
     ``distinct``, ``trials`` (trainings the grid asks for), ``embedding_dim`` (None where the grid leaves it open).

@@ -1,8 +1,8 @@
 """Search the settings of a recommender on the validation part, with an equal and published budget.
 
 A trial is one training through the code of ``lmmrec run``. It is no result of the study: it is kept apart, has a seed
-of its own (0 unless told otherwise; the tracks use 1, 2, 3) and is scored on validation. The released toolbox keeps
-the grid point with the best *test* score (recommenders spec 3.4); ``measure_leak`` measures what that is worth.
+of its own (0 unless told otherwise; the tracks use 1, 2, 3) and is scored on validation. The toolbox enoche/MMRec keeps
+the grid point with the best *test* score (src/utils/quick_start.py); ``measure_leak`` measures what that is worth.
 """
 
 import math
@@ -19,55 +19,57 @@ from tqdm.auto import tqdm
 
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, TrainingError, unknown
+from lmmrec_core.names import BASELINE
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.roles import TrainingData
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.datasets import Prepared, prepare_dataset
+from lmmrec_core.study.datasets import Dataset
+from lmmrec_core.study.inputs import prepare_weights
 from lmmrec_core.study.run import Plan, features_of, fit, plan, recall_20, resolve, training_data
-from lmmrec_core.study.runnable import AVAILABLE_PARADIGMS
 from lmmrec_core.study.search.grids import Grid, ModelGrid, Point, check_names, combinations, read_grid
 from lmmrec_core.study.search.summary import chosen, frame_of, leak_of, score_of, summary_path, write_summary
-from lmmrec_core.study.search.trials import Sampler, Trial, open_trials
-from lmmrec_core.study.track import TrackSettings, read_track
-from lmmrec_core.study.workspace import Places, data_root, default_places
+from lmmrec_core.study.search.trials import Trial, open_trials, points_to_try
+from lmmrec_core.study.workspace import Workspace
 
 SELECT_ON = ("valid", "test")
-TUNING_SEED = 0
+SEARCH_SEED = 0
 LEAK_WARNING = (
     "warning: settings are chosen by their TEST score. This measures the leak of the released grid search; "
     "a result made with these settings is not a result."
 )
-_VERSION = 1  # of what is stored per trial
+_STORED_AS = 2  # of what is stored per trial: raised with every change
 
 
 @dataclass(frozen=True, eq=False)
-class Tuning:
+class SearchResult:
     """What a search found. ``best`` are the searched settings alone, as ``lmmrec run --set`` takes them."""
 
     best: Point
     score: float  # validation Recall@20 of ``best``, at the best epoch
     trials: pd.DataFrame  # one row per point, in the order tried: its settings, scores, cost, error
-    summary: Mapping[str, Any]  # as stored below results/<track>/tuning/
+    summary: Mapping[str, Any]  # as stored below results/<track>/search/
 
 
 @dataclass(frozen=True)
 class _Search:
     """A search with everything resolved; ``plan_of`` gives the plan of the training at a point."""
 
+    workspace: Workspace
+    case: Case
     grid: Grid
     own: ModelGrid
     live: dict[str, Any]  # setting → choices, without settings that change nothing
     fixed: Mapping[str, Any]
-    track: TrackSettings
-    prepared: Prepared
-    case: Case
-    places: Places
     trials: int | None
     select_on: str
     measure_test: bool
 
     def plan_of(self, point: Point) -> Plan:
-        return plan(self.case, self.track, self.prepared, self.places, {**self.fixed, **point})
+        return plan(self.case, self.workspace, {**self.fixed, **point})
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.workspace.dataset(self.case.dataset)
 
     @property
     def distinct(self) -> int:
@@ -78,55 +80,47 @@ class _Search:
         return min(self.trials or self.grid.trials or self.distinct, self.distinct)
 
     @property
-    def sampler(self) -> Sampler:
-        return "grid" if self.budget >= self.distinct else "tpe"
-
-    @property
-    def file(self) -> Path:
-        """Where its trials are kept. Named by content: other data, features, fixed settings or grid, another file."""
+    def folder(self) -> Path:
+        """Where its trials are kept. Named by content: other data, features, fixed settings or grid, another folder."""
         first = combinations(self.live)[0]
         identity = {
-            "version": _VERSION,
+            "version": _STORED_AS,
             "first": self.plan_of(first).key,  # holds data, split, features, seed and every setting
             "search": {name: list(choices) for name, choices in self.live.items()},
             "test": self.measure_test,
         }
-        return self.places.cache / "tuning" / f"{self.case.slug}-{digest(identity)}.db"
+        return self.workspace.cache / "search" / f"{self.case.slug}-{digest(identity)}"
 
 
-def tune(
+def search_settings(
+    workspace: Workspace,
     model: str,
     dataset: str,
     *,
-    track: str | TrackSettings = "controls",
-    encoder: str = "baseline",
+    encoder: str = BASELINE,
     modalities: str = "V&T",
     grid: str | Grid = "study",
     trials: int | None = None,
-    seed: int = TUNING_SEED,
+    seed: int = SEARCH_SEED,
     select_on: Literal["valid", "test"] = "valid",
     measure_leak: bool = False,
     settings: Mapping[str, Any] | None = None,
-    data: str | Path | None = None,
-    places: Places | None = None,
-    progress: bool = True,
-) -> Tuning:
-    """Try points of a grid and give the best: the one with the highest validation Recall@20 at its best epoch.
+) -> SearchResult:
+    """Try points of a grid and return the best: the one with the highest validation Recall@20 at its best epoch.
 
     ``trials`` is the number of trainings, None takes the grid's own budget. With as many as the grid has distinct
-    points all are tried, with fewer a sampler chooses (``trials.py``). Of equal scores the first tried wins.
+    points all are tried, with fewer some are drawn (``trials.points_to_try``). Of equal scores the first tried wins.
     ``settings`` are kept fixed, on top of the track's and the grid's. A point whose training fails counts, with its
     error. The test part is not looked at, unless ``measure_leak`` asks to store the test Recall@20 of every point
     beside the other (the search does not see it). With ``select_on="test"`` the best of the same points by test is
     returned, with a warning.
 
     It can be interrupted at any time: the same call goes on, and trains no point twice. A summary is written to
-    ``results/<track>/tuning/``.
+    ``results/<track>/search/``.
 
     Raises ConfigError for an unknown model, grid, setting or data set, DataError and FeatureError for data that
-    cannot be used, TrainingError when every point failed, ResultError when the trials cannot be stored.
+    cannot be used, TrainingError if every point failed, ResultError if the trials cannot be stored.
     """
-    track = read_track(track) if isinstance(track, str) else track
     grid = read_grid(grid) if isinstance(grid, str) else grid
     if select_on not in SELECT_ON:
         raise unknown("part", select_on, SELECT_ON, "select_on")
@@ -134,32 +128,28 @@ def tune(
         raise ConfigError(f"trials = {trials}: at least one point must be tried; write for instance --trials 20")
     own = grid.model(model)
     fixed = _fixed(own, grid, model, settings or {})
-    resolved, _ = resolve(track, model, fixed)
+    resolved, _ = resolve(workspace, model, fixed)
     live = own.live(resolved.model_dump())
-    case = _case(model, dataset, track, encoder, modalities, seed)
-    root = data_root(data) if isinstance(data, str) else data
-    places = places or default_places()
-    prepared = prepare_dataset(track.dataset(dataset), dataset, places, root)
-    search = _Search(
-        grid, own, live, {name: value for name, value in fixed.items() if name not in live}, track, prepared,
-        _with_what_there_is(case, prepared), places, trials, select_on, measure_leak or select_on == "test",
-    )  # fmt: skip
-    path = search.file  # refuses a case that cannot run
+    case = _with_what_there_is(_case(workspace, model, dataset, encoder, modalities, seed), workspace.dataset(dataset))
+    fixed = {name: value for name, value in fixed.items() if name not in live}
+    prepare_weights([case], workspace)
+    search = _Search(workspace, case, grid, own, live, fixed, trials, select_on, measure_leak or select_on == "test")
+    folder = search.folder  # refuses a case that cannot run
     if select_on == "test":
         print(LEAK_WARNING, file=sys.stderr)
-    features = features_of(search.case, track, prepared, places, progress)
-    done = _try_points(search, path, training_data(prepared.split, features), progress)
+    features = features_of(search.case, workspace)
+    done = _try_points(search, folder, training_data(search.dataset.split, features))
     if all(trial.valid is None for trial in done):
         raise TrainingError(
-            f"tuning {model} on {dataset}: each of the {len(done)} points failed; the first, {done[0].settings}: "
+            f"search for {model} on {dataset}: each of the {len(done)} points failed; the first, {done[0].settings}: "
             f"{done[0].error}"
         )
     best = chosen(done, select_on)
     summary = write_summary(
-        summary_path(places.results, search.case, grid.name, search.measure_test),
+        summary_path(workspace.results, search.case, grid.name, search.measure_test),
         _summary(search, done, best, features.digest if features else None),
     )
-    return Tuning(dict(best.settings), score_of(best, "valid"), frame_of(done), summary)
+    return SearchResult(dict(best.settings), score_of(best, "valid"), frame_of(done), summary)
 
 
 def _fixed(own: ModelGrid, grid: Grid, model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,70 +164,65 @@ def _fixed(own: ModelGrid, grid: Grid, model: str, settings: Mapping[str, Any]) 
     return {**{name: own.search[name][0] for name in own.no_effect}, **own.fixed, **settings}
 
 
-def _case(model: str, dataset: str, track: TrackSettings, encoder: str, modalities: str, seed: int) -> Case:
-    cell: dict[str, Any] = {"track": track.name, "dataset": dataset, "model": model, "seed": seed}
+def _case(workspace: Workspace, model: str, dataset: str, encoder: str, modalities: str, seed: int) -> Case:
+    cell: dict[str, Any] = {"track": workspace.track.name, "dataset": dataset, "model": model, "seed": seed}
     if RECOMMENDERS[model].uses_features:
-        if encoder not in track.encoders:
-            raise unknown("encoder", encoder, track.encoders, f"track {track.name!r}")
-        paradigm = "none" if encoder == "baseline" else "PT"
-        if paradigm not in AVAILABLE_PARADIGMS:
-            raise ConfigError(f"encoder {encoder!r} cannot be used as it is yet; tune with the encoder 'baseline'")
+        paradigm = workspace.track.paradigms(encoder)[0]
         cell |= {"encoder": encoder, "modalities": modalities, "paradigm": paradigm}
-    return Case.build(cell, "tuning")
+    return Case.build(cell, "search")
 
 
-def _with_what_there_is(case: Case, prepared: Prepared) -> Case:
+def _with_what_there_is(case: Case, dataset: Dataset) -> Case:
     """A user's catalogue may bring ready features of one modality; then both means that one, as in `lmmrec run`."""
-    ready = prepared.catalogue.ready_features
+    ready = dataset.catalogue.ready_features
     if case.track != "user" or case.modalities != "V&T" or len(ready) != 1:
         return case
     return case.model_copy(update={"modalities": "V" if "visual" in ready else "T"})
 
 
-def _try_points(search: _Search, path: Path, inputs: TrainingData, progress: bool) -> list[Trial]:
+def _try_points(search: _Search, folder: Path, inputs: TrainingData) -> list[Trial]:
     """Train until the budget is spent; the points of the budget, in the order tried."""
-    with open_trials(path, search.live, search.sampler, search.case.seed) as store:
-        done = store.tried()[: search.budget]
-        bar = tqdm(
-            total=search.budget, initial=len(done), desc=f"tune {search.case.model}", unit="trial", disable=not progress
-        )
-        with bar:
-            while len(done) < search.budget:
+    points = points_to_try(combinations(search.live), search.budget, search.case.seed)
+    quiet = not search.workspace.progress
+    done: list[Trial] = []
+    bar = tqdm(total=len(points), desc=f"search {search.case.model}", unit="trial", disable=quiet)
+    with open_trials(folder) as trials, bar:
+        try:
+            for point in points:
+                trial = trials.get(point)
+                if trial is None:
+                    trial = _try_point(search, point, inputs)
+                    trials.put(trial)
+                done.append(trial)
                 scores = [trial.valid for trial in done if trial.valid is not None]
                 bar.set_postfix(best=f"{max(scores):.4f}" if scores else "none yet")
-                try:
-                    _try_next(store, search, inputs)
-                except (KeyboardInterrupt, SystemExit):
-                    kept = f"{len(done)} of {search.budget} trials are stored"
-                    print(f"tuning stopped: {kept}; the same call goes on from there", file=sys.stderr)
-                    raise
-                before, done = len(done), store.tried()[: search.budget]
-                bar.update(len(done) - before)
-        return done
+                bar.update()
+        except (KeyboardInterrupt, SystemExit):
+            kept = f"{len(done)} of {search.budget} trials are stored"
+            print(f"search stopped: {kept}; the same call goes on from there", file=sys.stderr)
+            raise
+    return done
 
 
-def _try_next(store: Any, search: _Search, inputs: TrainingData) -> None:
-    """One trial, stored with its score or its failure."""
-    trial = store.start()
-    if trial is None:
-        return
-    todo = search.plan_of(store.settings_of(trial))
-    checkpoint = search.places.checkpoints / f"tuning-{todo.key}.pt"
+def _try_point(search: _Search, point: Point, inputs: TrainingData) -> Trial:
+    """Train at a point; a trial with its score or its failure."""
+    todo = search.plan_of(point)
+    checkpoint = search.workspace.checkpoints / f"search-{todo.key}.pt"
     began = time.perf_counter()
     try:
         valid, notes = _measure(todo, search, inputs, checkpoint)
-    except TrainingError as error:
-        store.fail(trial, str(error), {"seconds": time.perf_counter() - began})
-    else:
         # a training that was taken up again has seconds from its earlier sittings
         seconds = max(time.perf_counter() - began, notes.pop("trained", 0.0))
-        store.finish(trial, valid, {**notes, "seconds": seconds})
+        trial = Trial(point, valid, None, {**notes, "seconds": seconds})
+    except TrainingError as error:
+        trial = Trial(point, None, str(error), {"seconds": time.perf_counter() - began})
     checkpoint.unlink(missing_ok=True)
+    return trial
 
 
 def _measure(todo: Plan, search: _Search, inputs: TrainingData, checkpoint: Path) -> tuple[float, dict[str, Any]]:
     """Train at one point: validation Recall@20 of the best epoch, and what to note; the test part only if asked."""
-    split = search.prepared.split
+    split = search.dataset.split
     model, trained = fit(todo, split, inputs, checkpoint, progress=False)
     notes: dict[str, Any] = {}
     valid: float | None = None
@@ -246,7 +231,7 @@ def _measure(todo: Plan, search: _Search, inputs: TrainingData, checkpoint: Path
         valid = next((epoch.valid for epoch in trained.history if epoch.number == trained.best_epoch), None)
     score = partial(recall_20, model.scorer(), split)
     if search.measure_test:
-        notes["test"] = score("test", mask_valid=search.track.evaluation.mask_valid)
+        notes["test"] = score("test", mask_valid=search.workspace.track.evaluation.mask_valid)
     valid = score("valid") if valid is None else valid
     if not math.isfinite(valid):
         raise TrainingError(f"{todo.case.model}: the validation score is {valid}; check that the split has users there")
@@ -259,7 +244,7 @@ def _summary(search: _Search, done: list[Trial], best: Trial, features: str | No
     record: dict[str, Any] = {
         "case": {name: value for name, value in search.case.model_dump().items() if name not in ("control", "seed")},
         "seed": search.case.seed,
-        "seed_in_study": search.case.seed in search.track.seeds,
+        "seed_in_study": search.case.seed in search.workspace.track.seeds,
         "objective": "recall@20 on the validation part, at the best epoch",
         "select_on": search.select_on,
         "grid": {
@@ -270,7 +255,7 @@ def _summary(search: _Search, done: list[Trial], best: Trial, features: str | No
             "trials": search.budget, "failed": sum(trial.error is not None for trial in done),
             "share_of_distinct": len(done) / search.distinct,
         },
-        "sampler": search.sampler,
+        "order": "all points" if search.budget >= search.distinct else "drawn without repetition",
         "settings": {
             "model": {k: v for k, v in todo.model.model_dump(mode="json").items() if k not in search.live},
             "training": {k: v for k, v in todo.training.model_dump(mode="json").items() if k not in search.live},
@@ -281,7 +266,7 @@ def _summary(search: _Search, done: list[Trial], best: Trial, features: str | No
         ],
         "wall_seconds": sum(trial.notes.get("seconds", 0.0) for trial in done),
         "data": {
-            "catalogue": search.prepared.fingerprint, "split": search.prepared.split.fingerprint, "features": features,
+            "catalogue": search.dataset.fingerprint, "split": search.dataset.split.fingerprint, "features": features,
         },
     }  # fmt: skip
     if search.measure_test:

@@ -1,6 +1,6 @@
 """What a search leaves behind: a table of its trials, the choice, the leak, and a JSON summary beside the results.
 
-``results/<track>/tuning/`` holds files only, so readers of results, which look for run folders, pass it by.
+``results/<track>/search/`` holds files only, so readers of results, which look for run folders, pass it by.
 """
 
 import json
@@ -17,8 +17,8 @@ from lmmrec_core.results.provenance import provenance
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.search.trials import Trial
 
-SCHEMA = 1
-FOLDER = "tuning"
+_SCHEMA = 1
+_FOLDER = "search"
 
 
 def score_of(trial: Trial, part: str) -> float:
@@ -64,15 +64,15 @@ def summary_path(results: Path, case: Case, grid: str, measured_test: bool) -> P
     parts = [case.dataset, case.slug.removesuffix(f"-s{case.seed}")]
     parts += [grid] if grid != "study" else []
     parts += ["leak"] if measured_test else []
-    return results / case.track / FOLDER / f"{'-'.join(parts)}.json"
+    return results / case.track / _FOLDER / f"{'-'.join(parts)}.json"
 
 
 def write_summary(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Store a summary with its provenance, atomically, and give it; one that says the same stays as it is.
+    """Store a summary with its provenance, whole or not at all, and return it; one that says the same stays as it is.
 
     Raises ResultError when it cannot be written or holds a value that is not finite.
     """
-    record: dict[str, Any] = {"schema": SCHEMA, **plain(content, "tuning summary")}
+    record: dict[str, Any] = {"schema": _SCHEMA, **plain(content, "search summary")}
     if path.is_file():
         try:
             before = read_summary(path)
@@ -90,14 +90,9 @@ def read_summary(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ResultError(f"{path}: cannot be read ({error.strerror}); tune again") from None
+        raise ResultError(f"{path}: cannot be read ({error.strerror}); search again") from None
     except ValueError as error:
-        raise ResultError(f"{path}: damaged ({error}); the same `lmmrec tune` makes it again") from None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise ResultError(f"{path}: no tuning summary of schema {SCHEMA}; the same `lmmrec tune` makes it again")
+        raise ResultError(f"{path}: damaged ({error}); the same `lmmrec search` makes it again") from None
+    if not isinstance(record, dict) or record.get("schema") != _SCHEMA:
+        raise ResultError(f"{path}: no search summary of schema {_SCHEMA}; the same `lmmrec search` makes it again")
     return record
-
-
-def stored_summaries(results: Path, track: str) -> list[dict[str, Any]]:
-    """All summaries of a track, by file name. Raises ResultError for a damaged one."""
-    return [read_summary(path) for path in sorted((results / track / FOLDER).glob("[!.]*.json"))]

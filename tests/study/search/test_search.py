@@ -4,23 +4,20 @@ import pytest
 
 from lmmrec_core.errors import ConfigError, TrainingError
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.datasets import prepare_dataset
 from lmmrec_core.study.run import plan, run_case
-from lmmrec_core.study.search import search as tuning
+from lmmrec_core.study.search import search as searching
 from lmmrec_core.study.search.grids import Grid, ModelGrid
-from lmmrec_core.study.search.search import tune
-from tests.study.conftest import TUNING_GRID as GRID
+from tests.study.conftest import SEARCH_GRID as GRID
 from tests.study.conftest import tiny_track
 
 
-def test_a_trial_is_the_training_of_a_run_and_its_score_that_of_the_best_epoch(search, track, places):
+def test_a_trial_is_the_training_of_a_run_and_its_score_that_of_the_best_epoch(search, own_trials):
     found = search()
-    assert len(found.trials) == 6 and found.summary["sampler"] == "grid"
-    prepared = prepare_dataset(track.dataset("complementary"), "complementary", places, None)
+    assert len(found.trials) == 6 and found.summary["order"] == "all points"
     case = Case.build({"track": "controls", "dataset": "complementary", "model": "bpr", "seed": 0}, "case")
     for _, row in found.trials.iloc[[0, 4]].iterrows():
         overrides = {"embedding_dim": 8, "learning_rate": row["learning_rate"], "reg_weight": row["reg_weight"]}
-        result = run_case(plan(case, track, prepared, places, overrides), track, prepared, places, progress=False)
+        result = run_case(plan(case, own_trials, overrides), own_trials)
         history = result.record["training"]["history"]
         assert row["valid"] == max(epoch["valid"] for epoch in history)
         assert row["valid"] == pytest.approx(result.record["metrics"]["valid"]["recall@20"], abs=1e-12)
@@ -38,18 +35,18 @@ def test_a_model_without_epochs_is_scored_too(search):
 
 
 def test_an_interrupted_search_goes_on_and_trains_no_point_twice(search, made_up, monkeypatch, capsys):
-    measure = tuning._measure
+    measure = searching._measure
 
     def interrupted(*arguments):
         if len(made_up.asked) == 2:
             raise KeyboardInterrupt
         return measure(*arguments)
 
-    monkeypatch.setattr(tuning, "_measure", interrupted)
+    monkeypatch.setattr(searching, "_measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
         search()
     assert "2 of 6 trials are stored; the same call goes on" in capsys.readouterr().err
-    monkeypatch.setattr(tuning, "_measure", measure)
+    monkeypatch.setattr(searching, "_measure", measure)
     search()
     assert len(made_up.asked) == 6
     assert len({tuple(point.values()) for point in made_up.asked}) == 6
@@ -57,9 +54,9 @@ def test_an_interrupted_search_goes_on_and_trains_no_point_twice(search, made_up
     assert len(made_up.asked) == 6
 
 
-def test_a_training_stopped_by_a_signal_goes_on_from_its_checkpoint(search, places, monkeypatch):
+def test_a_training_stopped_by_a_signal_goes_on_from_its_checkpoint(search, own_trials, monkeypatch):
     whole = search(settings={"checkpoint_seconds": 0})
-    real, seen = tuning.fit, []
+    real, seen = searching.fit, []
 
     def stopped(todo, split, inputs, checkpoint, progress):
         from lmmrec_core import checkpoints
@@ -75,16 +72,16 @@ def test_a_training_stopped_by_a_signal_goes_on_from_its_checkpoint(search, plac
             return real(todo, split, inputs, checkpoint, progress)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tuning, "fit", stopped)
+        patch.setattr(searching, "fit", stopped)
         with pytest.raises(KeyboardInterrupt):
             search(settings={"checkpoint_seconds": 0, "lr_decay": 0.99})
-    assert len(left := list(places.checkpoints.glob("tuning-*.pt"))) == 1
+    assert len(left := list(own_trials.checkpoints.glob("search-*.pt"))) == 1
 
     def watched(todo, split, inputs, checkpoint, progress):
         seen.append(checkpoint.is_file())
         return real(todo, split, inputs, checkpoint, progress)
 
-    monkeypatch.setattr(tuning, "fit", watched)
+    monkeypatch.setattr(searching, "fit", watched)
     resumed = search(settings={"checkpoint_seconds": 0, "lr_decay": 0.99})
     assert seen == [True] + [False] * 5
     assert not left[0].exists()
@@ -93,12 +90,12 @@ def test_a_training_stopped_by_a_signal_goes_on_from_its_checkpoint(search, plac
 
 def test_a_smaller_budget_than_the_grid_is_searched_and_its_trials_are_kept(search, made_up):
     first = search(trials=3)
-    assert first.summary["sampler"] == "tpe" and len(first.trials) == len(made_up.asked) == 3
+    assert first.summary["order"] == "drawn without repetition" and len(first.trials) == len(made_up.asked) == 3
     assert first.summary["budget"] == {"trials": 3, "failed": 0, "share_of_distinct": 0.5}
     more = search(trials=5)
     assert more.trials.head(3).equals(first.trials) and len(made_up.asked) == 5
     everything = search(trials=99)
-    assert everything.summary["sampler"] == "grid" and len(everything.trials) == len(made_up.asked) == 6
+    assert everything.summary["order"] == "all points" and len(everything.trials) == len(made_up.asked) == 6
     again = search(trials=3)
     assert again.trials.equals(first.trials) and len(made_up.asked) == 6
 
@@ -117,29 +114,30 @@ def test_a_failed_point_is_recorded_and_the_search_goes_on(search):
     assert found.summary["trials"][0]["valid"] is None
 
 
-def test_a_search_without_any_success_names_the_first_failure(search, made_up, places):
+def test_a_search_without_any_success_names_the_first_failure(search, made_up, own_trials):
     def fails(point):
         raise TrainingError(f"the loss is nan at {point['learning_rate']}")
 
     made_up.valid = fails
     with pytest.raises(TrainingError, match=r"each of the 6 points failed; the first, .*0\.001.*: the loss is nan"):
         search()
-    assert not (places.results / "controls" / "tuning").exists()
+    assert not (own_trials.results / "controls" / "search").exists()
 
 
 def test_features_and_data_are_read_once(search, monkeypatch):
     from lmmrec_core.study import run
+    from lmmrec_core.study import workspace as workspace_module
 
     calls = []
-    real_features, real_data = run.load_features, tuning.prepare_dataset
+    real_features, real_data = run.load_features, workspace_module.read_dataset
     monkeypatch.setattr(run, "load_features", lambda *given: calls.append("features") or real_features(*given))
-    monkeypatch.setattr(tuning, "prepare_dataset", lambda *given: calls.append("data") or real_data(*given))
+    monkeypatch.setattr(workspace_module, "read_dataset", lambda *given: calls.append("data") or real_data(*given))
     found = search("vbpr", modalities="V")
     assert len(found.trials) == 2 and calls == ["data", "features"]
     assert found.summary["data"]["features"]
 
 
-def test_what_determines_a_training_starts_another_search_and_nothing_else_does(search, made_up, track, places):
+def test_what_determines_a_training_starts_another_search_and_nothing_else_does(search, made_up, track):
     def asked(**changes) -> int:
         before = len(made_up.asked)
         search(**changes)
@@ -174,7 +172,6 @@ def test_settings_without_effect_are_not_searched_until_they_act(search):
     [
         ({"model": "vbrp"}, "grid 'study': unknown model 'vbrp'; did you mean 'vbpr'"),
         ({"grid": "mrec"}, "unknown grid 'mrec'; did you mean 'mmrec'"),
-        ({"track": "controlls"}, "unknown track 'controlls'; did you mean 'controls'"),
         ({"trials": 0}, "trials = 0: at least one point"),
         ({"select_on": "tset"}, "select_on: unknown part 'tset'; did you mean 'test'"),
         ({"settings": {"reg_weight": 1}}, "'reg_weight' is searched by grid 'study', so it cannot be fixed to 1"),
@@ -191,6 +188,6 @@ def test_words_that_mean_nothing_are_refused_before_any_training(search, made_up
     assert made_up.asked == []
 
 
-def test_an_unknown_data_set_is_refused(track, places):
+def test_an_unknown_data_set_is_refused(own_trials):
     with pytest.raises(ConfigError, match="unknown dataset 'complementry'; did you mean 'complementary'"):
-        tune("bpr", "complementry", track=track, grid=GRID, places=places, progress=False)
+        searching.search_settings(own_trials, "bpr", "complementry", grid=GRID)

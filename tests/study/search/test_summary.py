@@ -8,11 +8,10 @@ from lmmrec_core.errors import ResultError
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study import Study
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.datasets import prepare_dataset
 from lmmrec_core.study.run import plan, run_case
-from lmmrec_core.study.search import search as tuning
-from lmmrec_core.study.search.summary import read_summary, stored_summaries, summary_path
-from tests.study.conftest import TUNING_RATES as RATES
+from lmmrec_core.study.search import search as searching
+from lmmrec_core.study.search.summary import read_summary, summary_path
+from tests.study.conftest import SEARCH_RATES as RATES
 
 
 def test_settings_are_chosen_on_validation(search, made_up):
@@ -23,13 +22,13 @@ def test_settings_are_chosen_on_validation(search, made_up):
 
 
 def test_the_test_part_is_not_looked_at_unless_asked(search, monkeypatch):
-    real, parts = tuning.recall_20, []
+    real, parts = searching.recall_20, []
 
     def watched(scorer, split, part, **more):
         parts.append(part)
         return real(scorer, split, part, **more)
 
-    monkeypatch.setattr(tuning, "recall_20", watched)
+    monkeypatch.setattr(searching, "recall_20", watched)
     search("itemknn")
     assert set(parts) == {"valid"}
     found = search("itemknn", measure_leak=True)
@@ -37,13 +36,12 @@ def test_the_test_part_is_not_looked_at_unless_asked(search, monkeypatch):
     assert found.trials["test"].between(0, 1).all() and found.summary["select_on"] == "valid"
 
 
-def test_measured_test_scores_are_those_of_a_run(search, track, places):
+def test_measured_test_scores_are_those_of_a_run(search, own_trials):
     found = search("itemknn", measure_leak=True)
-    prepared = prepare_dataset(track.dataset("complementary"), "complementary", places, None)
     case = Case.build({"track": "controls", "dataset": "complementary", "model": "itemknn", "seed": 0}, "case")
     for _, row in found.trials.iterrows():
         overrides = {name: row[name] for name in ("shrink", "neighbours")}
-        result = run_case(plan(case, track, prepared, places, overrides), track, prepared, places, progress=False)
+        result = run_case(plan(case, own_trials, overrides), own_trials)
         assert row["test"] == pytest.approx(result.mean("recall@20"), abs=1e-12)
 
 
@@ -69,11 +67,11 @@ def test_the_leak_cannot_be_negative(search, made_up):
     assert leak["gap"] == 0 and leak["chosen_on_test"] == leak["chosen_on_validation"]
 
 
-def test_the_summary_says_what_was_tried_and_is_written_once(search, made_up, places):
+def test_the_summary_says_what_was_tried_and_is_written_once(search, made_up, own_trials):
     found = search()
-    path = places.results / "controls" / "tuning" / "complementary-bpr.json"
+    path = own_trials.results / "controls" / "search" / "complementary-bpr.json"
     stored = read_summary(path)
-    assert stored == found.summary == stored_summaries(places.results, "controls")[0]
+    assert stored == found.summary
     assert stored["case"]["model"] == "bpr" and stored["seed"] == 0 and not stored["seed_in_study"]
     assert stored["grid"]["distinct"] == len(stored["trials"]) == 6
     assert stored["best"] == {"settings": found.best, "valid": found.score}
@@ -85,24 +83,24 @@ def test_the_summary_says_what_was_tried_and_is_written_once(search, made_up, pl
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     path.write_text(path.read_text()[:-20])
     with pytest.raises(ResultError, match=r"complementary-bpr\.json: damaged"):
-        stored_summaries(places.results, "controls")
+        read_summary(path)
     remade = search().summary
     assert {k: v for k, v in remade.items() if k != "provenance"} == {
         k: v for k, v in stored.items() if k != "provenance"
     }
 
 
-def test_files_tell_content_grid_and_a_measured_leak_apart(places):
+def test_files_tell_content_grid_and_a_measured_leak_apart(own_trials):
     case = Case.build({"track": "t", "dataset": "d", "model": "vbpr", "encoder": "baseline", "modalities": "V&T"}, "c")
-    names = [summary_path(places.results, case, *rest).name for rest in (("study", False), ("mmrec", True))]
+    names = [summary_path(own_trials.results, case, *rest).name for rest in (("study", False), ("mmrec", True))]
     assert names == ["d-vbpr-baseline-VT.json", "d-vbpr-baseline-VT-mmrec-leak.json"]
 
 
-def test_trials_are_not_results(search, track, places):
+def test_trials_are_not_results(search, own_trials):
     search()
-    assert ResultStore(places.results).find_records() == []
-    assert ResultStore(places.results).find_records(track="controls", dataset="tuning") == []
-    study = Study(track, (0, 1), None, places)
+    assert ResultStore(own_trials.results).find_records() == []
+    assert ResultStore(own_trials.results).find_records(track="controls", dataset="search") == []
+    study = Study(own_trials, (0, 1))
     assert study.results() == [] and study.receipt().empty
 
 

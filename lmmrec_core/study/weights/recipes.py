@@ -18,15 +18,16 @@ from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.fine_tuning.settings import TuneSettings
 from lmmrec_core.encoders.precision import Precision
 from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.study.datasets import Dataset, require_below
 from lmmrec_core.study.track import TrackSettings
-from lmmrec_core.study.workspace import Places, require_below
+from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.settings import EndToEndSettings
 
 RECIPE_VERSION = 1  # raise it with every change of how weights are made from a recipe
 
 
 class PretrainSettings(Settings):
-    """How weights of ours are made, on items that are in no catalogue (encoders spec 4.6).
+    """How weights of ours are made, on items that are in no catalogue.
 
     ``source``: "controls" draws ``items`` items with ``seed``; "folder" reads ``path`` below the data root, after
     showing that none of its items is in a catalogue of the track. ``level_epochs``: so long the towers first learn to
@@ -57,8 +58,8 @@ class MultimodalSettings(Settings):
     """One entry under ``encoders`` of a track file: an encoder of both modalities and how it is trained.
 
     ``settings`` are those of the encoder's class; a relative path there is below the data root. ``vector`` names the
-    feature where the class lets the user choose after training (VLMo). ``precision`` bf16: features are extracted in it
-    where a sample agrees with fp32 (encoders spec 6.2).
+    feature if the class lets the user choose it after training (VLMo). ``precision`` bf16: features are extracted in
+    bfloat16 if a sample agrees with fp32.
     """
 
     encoder: str
@@ -69,15 +70,10 @@ class MultimodalSettings(Settings):
     end_to_end: dict[str, Any] = Field(default_factory=dict)
 
 
-def is_multimodal(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry under ``encoders`` is one encoder of both modalities; others name one encoder for each."""
-    return "encoder" in entry
-
-
 def read_entry(track: TrackSettings, name: str) -> MultimodalSettings:
     """The checked entry ``name``. Raises ConfigError naming track, entry and setting."""
     where = f"track {track.name!r}, encoders, {name}"
-    entry = MultimodalSettings.build(track.encoders[name], where)
+    entry = MultimodalSettings.build(track.encoder(name), where)
     if entry.encoder not in ENCODERS:
         raise unknown("encoder", entry.encoder, ENCODERS, where)
     if entry.pretrain is not None:
@@ -87,7 +83,9 @@ def read_entry(track: TrackSettings, name: str) -> MultimodalSettings:
     return entry
 
 
-def end_to_end_settings(track: TrackSettings, name: str, overrides: Mapping[str, Any] | None = None) -> Any:
+def end_to_end_settings(
+    track: TrackSettings, name: str, overrides: Mapping[str, Any] | None = None
+) -> EndToEndSettings:
     """How an encoder is trained with a recommender: the entry's ``end_to_end`` with ``overrides``."""
     values = {**read_entry(track, name).end_to_end, **(overrides or {})}
     return EndToEndSettings.build(values, f"track {track.name!r}, encoders, {name}, end_to_end")
@@ -98,7 +96,7 @@ class Recipe:
     """Everything that decides an encoder's weights, as plain values; equal recipes give equal weights."""
 
     entry: MultimodalSettings
-    stage: Literal["PT", "FT"]
+    paradigm: Literal["PT", "FT"]
     values: Mapping[str, Any]
 
     @property
@@ -106,29 +104,27 @@ class Recipe:
         return digest(self.values)
 
 
-def recipe_of(
-    track: TrackSettings, name: str, paradigm: str, places: Places, data: Path | None, catalogue: Mapping[str, Any]
-) -> Recipe:
-    """The recipe of an encoder's weights before a recommender is trained: those of PT for ETE too.
+def recipe_of(workspace: Workspace, name: str, paradigm: str, dataset: Dataset) -> Recipe:
+    """The recipe of an encoder's weights before a recommender is trained: for ETE that of PT.
 
-    ``catalogue``: what identifies the items that FT tunes on. Nothing is trained or read but files of weights.
+    Only FT depends on the data set. Nothing is trained, and nothing is read but files of weights.
     """
-    entry = read_entry(track, name)
+    entry = read_entry(workspace.track, name)
     values: dict[str, Any] = {
         "version": RECIPE_VERSION,
         "encoder": entry.encoder,
-        "settings": _without_paths(resolved_settings(entry, data)),
+        "settings": _without_paths(resolved_settings(entry, workspace.data)),
     }
     if entry.pretrain is not None:
         own: dict[str, Any] = {"generator": GENERATOR_VERSION}
         if entry.pretrain.source == "folder":
-            own = {"items": _table_digest(require_below(data, entry.pretrain.path, name) / "items.csv")}
+            own = {"items": _table_digest(require_below(workspace.data, entry.pretrain.path, name) / "items.csv")}
         values["pretrain"] = {**entry.pretrain.model_dump(mode="json"), **own}
     if paradigm != "FT":
         return Recipe(entry, "PT", values)
-    tuned = TuneSettings.build(entry.fine_tune, f"encoders, {name}, fine_tune")
-    tuning = tuned.model_dump(mode="json", exclude={"device", "checkpoint_seconds", "micro_batch"})
-    return Recipe(entry, "FT", {**values, "fine_tune": tuning, "catalogue": dict(catalogue)})
+    declared = TuneSettings.build(entry.fine_tune, f"encoders, {name}, fine_tune")
+    settings = declared.model_dump(mode="json", exclude={"device", "checkpoint_seconds", "micro_batch"})
+    return Recipe(entry, "FT", {**values, "fine_tune": settings, "catalogue": dataset.identity})
 
 
 def resolved_settings(entry: MultimodalSettings, data: Path | None) -> dict[str, Any]:
@@ -146,7 +142,7 @@ def resolved_settings(entry: MultimodalSettings, data: Path | None) -> dict[str,
 
 
 def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with a file or folder replaced by its content's digest: where it lies says nothing."""
+    """Settings with a file or folder replaced by its content's digest: its path says nothing."""
     values = dict(settings)
     if values.get("weights") is not None:
         path = Path(values.pop("weights"))

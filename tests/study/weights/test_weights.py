@@ -1,6 +1,7 @@
 """From an entry of a track file to weights, features and end-to-end runs, on a toy track."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,25 +10,16 @@ from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.names import TRACKS
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.datasets import prepare_dataset
-from lmmrec_core.study.declared import declared_digest
 from lmmrec_core.study.diagnostics import read_diagnostics
-from lmmrec_core.study.encoder_records import read_encoder_records
 from lmmrec_core.study.features import load_features
-from lmmrec_core.study.outside import outside_items
-from lmmrec_core.study.recipes import read_entry, recipe_of
 from lmmrec_core.study.run import plan, run_case
-from lmmrec_core.study.track import read_track
-from lmmrec_core.study.weights import trained_encoder
-from lmmrec_core.study.workspace import Places
-from tests.study.conftest import tiny_track
+from lmmrec_core.study.track import declared_digest, read_track
+from lmmrec_core.study.weights.making import trained_encoder
+from lmmrec_core.study.weights.outside import outside_items
+from lmmrec_core.study.weights.recipes import read_entry, recipe_of
+from lmmrec_core.study.weights.records import read_encoder_records
 
 E2 = {"reading": "e2", "part": "all", "boundary": "encode", "updates_per_epoch": 1, "encoder_learning_rate": 0.001}
-
-
-@pytest.fixture(scope="module")
-def prepared(tiny_places):
-    return prepare_dataset(tiny_track().dataset("complementary"), "complementary", tiny_places, None)
 
 
 def case_of(model="vbpr", encoder="clip", paradigm="PT", **fields):
@@ -64,14 +56,14 @@ def test_the_declared_digest_counts_the_stages_a_case_goes_through(track):
         ("FT", tuned, False),
         ("ETE", joint, False),
     ):
-        digests = {declared_digest(each, case_of(paradigm=paradigm)) for each in (track, other)}
+        digests = {declared_digest(each, case_of(paradigm=paradigm).model_dump()) for each in (track, other)}
         assert (len(digests) == 1) == same, paradigm
 
 
-def test_recipes_differ_where_weights_do(track, prepared, tiny_places):
+def test_recipes_differ_where_weights_do(track, dataset, workspace):
     def key(paradigm, changes=None, catalogue="a"):
-        mine = changed(track, **(changes or {}))
-        return recipe_of(mine, "clip", paradigm, tiny_places, None, {"fingerprint": catalogue}).key
+        mine = replace(workspace, track=changed(track, **(changes or {})))
+        return recipe_of(mine, "clip", paradigm, replace(dataset, fingerprint=catalogue)).key
 
     assert key("PT") == key("ETE") == key("PT", {"fine_tune": {"epochs": 9}}) == key("PT", catalogue="b")
     assert key("FT") not in (key("PT"), key("FT", {"fine_tune": {"epochs": 9}}), key("FT", catalogue="b"))
@@ -83,20 +75,19 @@ def test_recipes_differ_where_weights_do(track, prepared, tiny_places):
 
 
 @pytest.mark.parametrize("encoder", ["clip", "vlmo"])
-def test_weights_are_made_once_and_told_of(encoder, track, prepared, tiny_places, tmp_path):
-    places = Places(results=tmp_path / "results", cache=tiny_places.cache)
-    first = trained_encoder(prepared, encoder, track, places, "PT", progress=False)
-    again = trained_encoder(prepared, encoder, track, places, "ETE", progress=False)
-    tuned = trained_encoder(prepared, encoder, track, places, "FT", progress=False)
+def test_weights_are_made_once_and_told_of(encoder, dataset, workspace):
+    first = trained_encoder(workspace, encoder, "PT", dataset)
+    again = trained_encoder(workspace, encoder, "ETE", dataset)
+    tuned = trained_encoder(workspace, encoder, "FT", dataset)
     assert again is not first and (again.stage, tuned.stage) == ("pt", "ft")
     for name, value in first.module.state_dict().items():
         assert torch.equal(value, again.module.state_dict()[name])
-    records = read_encoder_records(track, places.results)
+    records = read_encoder_records(workspace.track, workspace.results)
     assert [(r["stage"], r["dataset"]) for r in records] == [("PT", None), ("FT", "complementary")]
     assert records[1]["parent"] == records[0]["weights"]
     assert records[0]["levels"]["accuracy"].keys() >= {"visual_hue", "textual_mood"}
     assert all(0 <= share <= 1 for share in records[0]["levels"]["accuracy"].values())
-    card = load_features(prepared, encoder, track, places, False, "FT").card
+    card = load_features(workspace, dataset, encoder, "FT").card
     specs = card["spec"]["encoders"]
     assert specs["visual"]["weights"] == specs["textual"]["weights"]
     assert specs["visual"]["weights"]["stage"] == "ft"
@@ -104,67 +95,64 @@ def test_weights_are_made_once_and_told_of(encoder, track, prepared, tiny_places
 
 @pytest.mark.parametrize("model", ["vbpr", "mmgcn", "mmgcl", "slmrec", "lattice"])
 @pytest.mark.parametrize("encoder", ["clip", "vlmo"])
-def test_end_to_end_reaches_the_encoder_under_every_recommender(model, encoder, track, prepared, tiny_places, tmp_path):
-    places = Places(results=tmp_path / "results", cache=tiny_places.cache)
-    before = load_features(prepared, encoder, track, places, False, "PT")
+def test_end_to_end_reaches_the_encoder_under_every_recommender(model, encoder, dataset, workspace):
+    before = load_features(workspace, dataset, encoder, "PT")
     case = case_of(model, encoder, "ETE")
-    result = run_case(plan(case, track, prepared, places), track, prepared, places, progress=False)
+    result = run_case(plan(case, workspace), workspace)
     notes = result.record["training"]["features"]
     assert notes["reading"] == "e3" and notes["updates"] > 0
     assert set(notes["feature_change"]) == {"visual", "textual"}
     assert all(change > 0 for change in notes["feature_change"].values())
     assert max(notes["start_difference"].values()) < 1e-4  # it starts from the stored features of PT
-    assert load_features(prepared, encoder, track, places, False, "PT").digest == before.digest
+    assert load_features(workspace, dataset, encoder, "PT").digest == before.digest
 
 
-def test_the_readings_can_be_chosen_and_are_other_runs(track, prepared, tiny_places, tmp_path):
-    places = Places(results=tmp_path / "results", cache=tiny_places.cache)
+def test_the_readings_can_be_chosen_and_are_other_runs(dataset, workspace):
     case, keys, found = case_of("vbpr", "clip", "ETE"), set(), {}
     off = {"boundary": "encode", "updates_per_epoch": 8, "chunk": 64, "encoder_learning_rate": 1e-5, "part": "all"}
     for reading, values in (("e0", off), ("e1", off), ("e2", E2), ("lora", {**E2, "reading": "e3", "part": "lora"})):
         overrides = {f"end_to_end.{key}": value for key, value in {**values, "reading": reading}.items()}
         if reading == "lora":
             overrides["end_to_end.reading"] = "e3"
-        todo = plan(case, track, prepared, places, overrides)
+        todo = plan(case, workspace, overrides)
         keys.add(todo.key)
-        found[reading] = run_case(todo, track, prepared, places, progress=False).record["training"]["features"]
+        found[reading] = run_case(todo, workspace).record["training"]["features"]
     assert len(keys) == 4
     assert found["e0"]["trained_parameters"] == 0 and "feature_change" not in found["e0"]
     assert found["e2"]["trained_parameters"] > found["lora"]["trained_parameters"] > 0
     with pytest.raises(ConfigError, match="needs paradigm ETE"):
-        plan(case_of(paradigm="PT"), track, prepared, places, {"end_to_end.chunk": 3})
+        plan(case_of(paradigm="PT"), workspace, {"end_to_end.chunk": 3})
     with pytest.raises(ConfigError, match="chunck"):
-        plan(case, track, prepared, places, {"end_to_end.chunck": 3})
+        plan(case, workspace, {"end_to_end.chunck": 3})
 
 
-def test_the_features_of_the_best_epoch_are_kept_and_diagnosed(track, prepared, tiny_places, tmp_path):
-    places = Places(results=tmp_path / "results", cache=tiny_places.cache)
-    start = load_features(prepared, "clip", track, places, False, "PT")
+def test_the_features_of_the_best_epoch_are_kept_and_diagnosed(dataset, workspace):
+    start = load_features(workspace, dataset, "clip", "PT")
     kept = {}
-    for model, seed in (("vbpr", track.seeds[0]), ("vbpr", 99), ("lattice", track.seeds[0])):
+    for model, seed in (("vbpr", workspace.track.seeds[0]), ("vbpr", 99), ("lattice", workspace.track.seeds[0])):
         case = case_of(model, "clip", "ETE", seed=seed)
-        todo = plan(case, track, prepared, places)
-        trained = run_case(todo, track, prepared, places, False).record["features"]
+        todo = plan(case, workspace)
+        trained = run_case(todo, workspace).record["features"]
         spec = {
             "stage": "ete", "run": todo.key, "recommender": model, "seed": seed, "encoder": "clip",
             "parent": start.digest,
         }  # fmt: skip
-        features = FeatureStore(places.features).load(trained["trained"]["key"], spec)
+        features = FeatureStore(workspace.features).load(trained["trained"]["key"], spec)
         assert features is not None and features.digest == trained["trained"]["digest"]
         assert {m: f.shape for m, f in features.matrices.items()} == {m: f.shape for m, f in start.matrices.items()}
         kept[model, seed] = features.digest
     assert len({start.digest, *kept.values()}) == 4
-    rows = read_diagnostics(track, places.results)
+    rows = read_diagnostics(workspace.track, workspace.results)
     found = {(row["stage"], row["digest"]) for row in rows.to_dict("records")}
-    assert found == {(f"ETE+{model}", kept[model, track.seeds[0]]) for model in ("vbpr", "lattice")}
+    assert found == {(f"ETE+{model}", kept[model, workspace.track.seeds[0]]) for model in ("vbpr", "lattice")}
 
 
-def test_own_copies_of_features_give_way_to_the_encoder(track, prepared, tiny_places):
-    assert plan(case_of("lattice", paradigm="PT"), track, prepared, tiny_places).model.trainable_features
-    assert not plan(case_of("lattice", paradigm="ETE"), track, prepared, tiny_places).model.trainable_features
+def test_own_copies_of_features_give_way_to_the_encoder(workspace):
+    assert plan(case_of("lattice", paradigm="PT"), workspace).model.trainable_features
+    assert not plan(case_of("lattice", paradigm="ETE"), workspace).model.trainable_features
 
 
-def test_items_of_a_catalogue_are_refused_for_pre_training(track, prepared, tmp_path, tiny_places):
+def test_items_of_a_catalogue_are_refused_for_pre_training(track, workspace, tmp_path):
     """A folder that holds one item of the data set too, under another number."""
     from lmmrec_core.data.controls import write_outside_items
 
@@ -181,14 +169,14 @@ def test_items_of_a_catalogue_are_refused_for_pre_training(track, prepared, tmp_
     entry = {"encoder": "clip-tiny", "pretrain": {"source": "folder", "path": "outside"}}
     settings = read_entry(mine.model_copy(update={"encoders": {"clip": entry}}), "clip").pretrain
     with pytest.raises(FeatureError, match=r"is in shop as .*(same|alike)"):
-        outside_items(settings, mine, tiny_places, data)
+        outside_items(replace(workspace, track=mine, data=data), settings)
 
 
-def test_a_file_of_weights_is_known_by_its_content(track, tiny_places, tmp_path):
+def test_a_file_of_weights_is_known_by_its_content(track, dataset, workspace, tmp_path):
     def key(folder):
         entry = {"encoder": "vlmo-base-plus", "settings": {"weights": "w.pt"}}
         mine = track.model_copy(update={"encoders": {"vlmo": entry}})
-        return recipe_of(mine, "vlmo", "PT", tiny_places, folder, {}).key
+        return recipe_of(replace(workspace, track=mine, data=folder), "vlmo", "PT", dataset).key
 
     for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
         (tmp_path / name).mkdir()
@@ -200,8 +188,7 @@ def test_a_file_of_weights_is_known_by_its_content(track, tiny_places, tmp_path)
         key(tmp_path)
 
 
-def test_the_record_is_plain(track, prepared, tiny_places, tmp_path):
-    places = Places(results=tmp_path / "results", cache=tiny_places.cache)
-    trained_encoder(prepared, "vlmo", track, places, "FT", progress=False)
-    for record in read_encoder_records(track, places.results):
+def test_the_record_is_plain(dataset, workspace):
+    trained_encoder(workspace, "vlmo", "FT", dataset)
+    for record in read_encoder_records(workspace.track, workspace.results):
         assert json.loads(json.dumps(record)) == record

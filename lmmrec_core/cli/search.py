@@ -1,26 +1,25 @@
-"""``lmmrec tune``: its options, and what it prints."""
+"""``lmmrec search``: its options, and what it prints."""
 
 import argparse
 import json
-from pathlib import Path
 
 from lmmrec_core.cli import commands
 from lmmrec_core.config import parse_assignments
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.study.search.grids import GRIDS
-from lmmrec_core.study.track import TrackSettings, read_track
-from lmmrec_core.study.workspace import data_root
+from lmmrec_core.study.workspace import Workspace
 
 
 def add_parser(subs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
     """The sub-parser; the caller adds how a catalogue is read."""
     sub = subs.add_parser(
-        "tune",
+        "search",
+        aliases=["tune"],
         help="search the settings of a model on the validation part",
         description="Trains a model at points of a grid and names the one with the best validation Recall@20. Every "
         "model of the grid `study` gets the same number of trainings; mmrec, release and paper are the published "
         "grids. Trials are not results: nothing of them enters a table. It can be interrupted at any time and goes on "
-        "where it stopped; a point is never trained twice. The summary goes to results/TRACK/tuning/.",
+        "where it stopped; a point is never trained twice. The summary goes to results/TRACK/search/.",
     )
     sub.add_argument("--track", default="controls", help="controls, movielens or paper (default: controls)")
     sub.add_argument("--dataset", default="", help="which data set of the track")
@@ -47,17 +46,17 @@ def add_parser(subs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> a
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """``lmmrec tune``: search, print the points and the choice."""
-    from lmmrec_core.study.search.search import tune
+    """``lmmrec search``: search, print the points and the choice."""
+    from lmmrec_core.study.search.search import search_settings
 
-    track, dataset, root = _place(arguments)
+    workspace, dataset = _place(arguments)
     fixed = parse_assignments(arguments.set)
     if arguments.epochs is not None:
         fixed["epochs"] = arguments.epochs
-    found = tune(
-        arguments.model, dataset, track=track, encoder=arguments.encoder, modalities=arguments.modalities,
-        grid=arguments.grid, trials=arguments.trials, seed=arguments.seed, select_on=arguments.select_on,
-        measure_leak=arguments.measure_leak, settings=fixed, data=root, progress=not arguments.quiet,
+    found = search_settings(
+        workspace.quiet() if arguments.quiet else workspace, arguments.model, dataset, encoder=arguments.encoder,
+        modalities=arguments.modalities, grid=arguments.grid, trials=arguments.trials, seed=arguments.seed,
+        select_on=arguments.select_on, measure_leak=arguments.measure_leak, settings=fixed,
     )  # fmt: skip
     if arguments.json:
         print(json.dumps(dict(found.summary), indent=1))
@@ -72,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print("  " + " ".join(f"--set {name}={json.dumps(value)}" for name, value in found.best.items()))
     if summary["seed_in_study"]:
-        print(f"note: the study uses seed {summary['seed']} too; a tuning with another seed is further from its runs")
+        print(f"note: the study uses seed {summary['seed']} too; a search with another seed is further from its runs")
     if "leak" in summary:
         leak = summary["leak"]
         honest, leaky = leak["chosen_on_validation"]["test"], leak["chosen_on_test"]["test"]
@@ -83,16 +82,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _place(arguments: argparse.Namespace) -> tuple[TrackSettings, str, Path | None]:
-    """Track, data set and the folder the data lie in. Raises ConfigError when it is not said which."""
+def _place(arguments: argparse.Namespace) -> tuple[Workspace, str]:
+    """The workspace and the name of the data set. Raises ConfigError if it is not said which."""
     if arguments.catalogue:
         if arguments.dataset:
             raise ConfigError("--catalogue and --dataset exclude each other; give one")
-        track, name = commands.user_track(arguments, arguments.catalogue)
-        return track, name, Path(arguments.catalogue).resolve().parent
-    track = read_track(arguments.track)
+        return commands.user_workspace(arguments, arguments.catalogue)
+    workspace = Workspace.open(arguments.track, arguments.data)
     if not arguments.dataset:
         raise ConfigError(
-            f"--dataset is missing; write one of {', '.join(track.datasets)}, or --catalogue FOLDER for your own"
+            f"--dataset is missing; write one of {', '.join(workspace.track.datasets)}, or --catalogue FOLDER for yours"
         )
-    return track, arguments.dataset, data_root(arguments.data)
+    return workspace, str(arguments.dataset)

@@ -1,7 +1,7 @@
 """How the weights of an encoder came to be: one small file beside the results for each set of weights.
 
-``results/<track>/<dataset>/encoders/<encoder>-<stage>-<weights8>.json``; without the data set for weights that all of
-them share. No run's folder can have this name, so the result store does not see them.
+``results/<track>/<dataset>/encoders/<encoder>-<paradigm>-<weights8>.json``; without the data set for weights that all
+of them share. No run's folder can have this name, so the result store does not see them.
 """
 
 import re
@@ -11,13 +11,12 @@ from typing import Any
 
 from lmmrec_core.disk import CURE, read_sealed, write_sealed
 from lmmrec_core.errors import ConfigError, ResultError, unknown
+from lmmrec_core.names import PARADIGMS
 from lmmrec_core.results.plain import plain
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.study.track import TrackSettings
-from lmmrec_core.study.workspace import Places
 
-FOLDER = "encoders"
-STAGES = ("PT", "FT", "ETE")  # in the order they follow each other
+_FOLDER = "encoders"
 IDENTITY = ("dataset", "encoder", "stage", "weights")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _WEIGHTS = re.compile(r"[0-9a-f]{8,}")
@@ -25,35 +24,35 @@ _FILE = re.compile(r".+-[A-Z]+-[0-9a-f]{8}\.json")
 
 
 def write_encoder_record(
-    places: Places,
+    results: Path,
     track_name: str,
     dataset: str | None,
     encoder: str,
-    stage: str,
+    paradigm: str,
     weights: str,
     record: Mapping[str, Any],
 ) -> Path:
-    """Keep how ``weights`` (the digest of a module's state) were made; gives the file, which is replaced if there.
+    """Keep how ``weights`` (the digest of a module's state) were made; returns the file, which replaces an older one.
 
     ``dataset`` None: the weights serve every data set of the track. ``record``: how they were made, for instance
     ``tuning`` (``Tuning.plain()``) or ``alignment`` (the closed form of clip-small), with ``parent`` for weights that
     others were tuned from. Time and versions are added.
 
-    Raises ConfigError for a name that cannot be a file's, an unknown stage or what is no digest, ResultError for a
+    Raises ConfigError for a name that cannot be a file's, an unknown paradigm or what is no digest, ResultError for a
     record that JSON cannot hold, that has a name of :data:`IDENTITY`, or that cannot be written.
     """
     for what, name in (("track", track_name), ("data set", dataset), ("encoder", encoder)):
         if name is not None and not _NAME.fullmatch(name):
             raise ConfigError(f"{what} {name!r} cannot be part of a file name; use letters, digits and . _ + -")
-    if stage not in STAGES:
-        raise unknown("stage", stage, STAGES, f"record of encoder {encoder!r}")
+    if paradigm not in PARADIGMS:
+        raise unknown("paradigm", paradigm, PARADIGMS, f"record of encoder {encoder!r}")
     if not _WEIGHTS.fullmatch(weights):
         raise ConfigError(f"encoder {encoder!r}: weights {weights!r} is no digest; pass that of the module's state")
     taken = [name for name in (*IDENTITY, "provenance", "digest") if name in record]
     if taken:
         raise ResultError(f"record of encoder {encoder!r} has {', '.join(taken)}, which are set here; leave them out")
-    identity = {"dataset": dataset, "encoder": encoder, "stage": stage, "weights": weights}
-    path = _folder(places.results, track_name, dataset) / f"{encoder}-{stage}-{weights[:8]}.json"
+    identity = {"dataset": dataset, "encoder": encoder, "stage": paradigm, "weights": weights}
+    path = _folder(results, track_name, dataset) / f"{encoder}-{paradigm}-{weights[:8]}.json"
     write_sealed(path, plain({**identity, **record, "provenance": provenance()}))
     return path
 
@@ -80,11 +79,11 @@ def read_encoder_records(track: TrackSettings, results: Path) -> list[dict[str, 
     def place(key: tuple[str | None, str, str]) -> tuple[int, int, str, int]:
         dataset, encoder, stage = key
         known = encoders.index(encoder) if encoder in encoders else len(encoders)
-        return datasets.index(dataset), known, encoder, STAGES.index(stage)
+        return datasets.index(dataset), known, encoder, PARADIGMS.index(stage)
 
     return [newest[key] for key in sorted(newest, key=place)]
 
 
 def _folder(results: Path, track_name: str, dataset: str | None) -> Path:
     parts = (track_name,) if dataset is None else (track_name, dataset)
-    return results.joinpath(*parts, FOLDER)
+    return results.joinpath(*parts, _FOLDER)

@@ -12,28 +12,26 @@ from lmmrec_core.disk import whole_folder
 from lmmrec_core.encoders.fine_tuning.outside import check_disjoint, pairs_of
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import Catalogue
-from lmmrec_core.study.recipes import PretrainSettings
-from lmmrec_core.study.track import TrackSettings
-from lmmrec_core.study.workspace import Places, require_below
+from lmmrec_core.study.datasets import require_below
+from lmmrec_core.study.weights.recipes import PretrainSettings
+from lmmrec_core.study.workspace import Workspace
 
 
-def outside_items(
-    settings: PretrainSettings, track: TrackSettings, places: Places, data: Path | None
-) -> tuple[Catalogue, dict[str, Any]]:
+def outside_items(workspace: Workspace, settings: PretrainSettings) -> tuple[Catalogue, dict[str, Any]]:
     """The items, and what shows that they are outside.
 
-    Raises ConfigError or DataError for a folder that is not there, FeatureError naming an item of it that a catalogue
+    Raises ConfigError or DataError for a folder that does not exist, FeatureError naming an item of it that a catalogue
     of the track has too, by id, title, picture file or looks.
     """
     if settings.source == "controls":
-        folder = outside_folder(settings, places)
+        folder = outside_folder(workspace, int(settings.items or 0), int(settings.seed or 0))
         return read_content(folder, name="outside"), {"drawn": settings.items, "seed": settings.seed}
-    folder = require_below(data, settings.path, "items to pre-train on")
+    folder = require_below(workspace.data, settings.path, "items to pre-train on")
     outside = read_content(folder, name=folder.name)
     pairs = pairs_of(outside)
     compared = {}
-    for path in sorted({dataset.path for dataset in track.datasets.values() if dataset.path}):
-        other = require_below(data, path, path)
+    for path in sorted({dataset.path for dataset in workspace.track.datasets.values() if dataset.path}):
+        other = require_below(workspace.data, path, path)
         catalogue = read_content(other, name=other.name)
         found = check_disjoint(
             pairs, catalogue, ids=_both(_imdb_ids(folder, outside), _imdb_ids(other, catalogue)),
@@ -43,12 +41,10 @@ def outside_items(
     return outside, {"items": len(pairs), "disjoint_from": compared}
 
 
-def outside_folder(settings: PretrainSettings, places: Places) -> Path:
-    """The folder of the controls' outside items, drawn into the cache when it is not there."""
-    assert settings.items is not None and settings.seed is not None  # the settings saw to it
-    items, seed = settings.items, settings.seed
+def outside_folder(workspace: Workspace, items: int, seed: int) -> Path:
+    """The folder of the controls' outside items, drawn into the cache if it is not there."""
     key = digest({"items": items, "seed": seed, "generator": GENERATOR_VERSION}, 10)
-    folder = places.catalogues / f"outside-{key}"
+    folder = workspace.catalogues / f"outside-{key}"
     if not folder.is_dir():
         with whole_folder(folder, DataError) as partial:
             write_outside_items(partial / "items", seed, items)
@@ -60,7 +56,7 @@ def _both(ours: Sequence[str] | None, theirs: Sequence[str] | None) -> tuple[Seq
 
 
 def _imdb_ids(folder: Path, catalogue: Catalogue) -> list[str] | None:
-    """IMDb ids in the order of the items, where the folder tells them: its own item numbers are another space."""
+    """IMDb ids in the order of the items, if the folder tells them: its own item numbers are another space."""
     file = folder / "item_provenance.csv"
     return _column(file, "imdb_id", catalogue) if file.is_file() else None
 

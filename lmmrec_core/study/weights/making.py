@@ -1,0 +1,236 @@
+"""Weights of a track's encoders: made once from their recipe, kept in the cache, described beside the results.
+
+Two kinds are made here. One encoder of both modalities has PT weights, which all data sets share, and FT weights of
+each data set. An encoder of one modality may be trained from scratch, on items outside every catalogue. All others come
+with their weights.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lmmrec_core.config import Settings
+from lmmrec_core.data.controls import GENERATOR_VERSION
+from lmmrec_core.digests import digest
+from lmmrec_core.disk import write_file
+from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.encoders.fine_tuning.loop import tune
+from lmmrec_core.encoders.fine_tuning.pairs import TrainingPairs, collect_pairs
+from lmmrec_core.encoders.fine_tuning.settings import TuneSettings
+from lmmrec_core.encoders.light.levels import learn_levels
+from lmmrec_core.encoders.light.networks import build_vocabulary
+from lmmrec_core.encoders.light.training import read_outside
+from lmmrec_core.encoders.weights import state_digest
+from lmmrec_core.errors import ConfigError, FeatureError
+from lmmrec_core.flow import MODALITIES, Modality
+from lmmrec_core.roles import AlignsPairs, Encoder, FitsPixels, LearnsLevels, LearnsWords
+from lmmrec_core.seeds import one_thread
+from lmmrec_core.study.datasets import Dataset
+from lmmrec_core.study.track import is_multimodal
+from lmmrec_core.study.weights.outside import outside_folder, outside_items
+from lmmrec_core.study.weights.recipes import MultimodalSettings, Recipe, recipe_of, resolved_settings
+from lmmrec_core.study.weights.records import read_encoder_records, write_encoder_record
+from lmmrec_core.study.workspace import Workspace
+
+
+def make_shared_weights(workspace: Workspace, name: str, dataset: Dataset) -> None:
+    """Make the weights of an encoder that all data sets share, if they are not there yet.
+
+    Raises what :func:`trained_encoder` and :func:`one_modality_encoders` raise.
+    """
+    if is_multimodal(workspace.track.encoder(name)):
+        trained_encoder(workspace, name, "PT", dataset)
+    for part in _trained_parts(workspace, name):
+        if not part.path.is_file():
+            outside = outside_folder(workspace, part.items, part.seed)
+            part.cls.trained_on(outside, part.seed, workspace.progress).save(part.path)
+
+
+def needs_shared_weights(workspace: Workspace, name: str) -> bool:
+    """Whether an encoder's features have no identity yet, because the weights that it is known by were not made."""
+    return any(not part.path.is_file() for part in _trained_parts(workspace, name))
+
+
+def one_modality_encoders(workspace: Workspace, name: str) -> dict[Modality, Encoder]:
+    """The encoders of an entry that names one for each modality; nothing is trained.
+
+    The entry maps a modality to an encoder's name, or to ``{encoder: NAME, settings: {…}}``, or to ``ready`` (left out
+    here). Encoders that are trained from scratch take two more keys of the entry, ``outside_items`` and ``seed``.
+    Raises ConfigError for an unknown name or setting, FeatureError for weights that were not made yet.
+    """
+    members = workspace.track.encoder(name)
+    if not any(modality in members for modality in MODALITIES):
+        raise ConfigError("an entry under encoders names visual, textual, or encoder (one for both)")
+    trained = {part.modality: part for part in _trained_parts(workspace, name)}
+    encoders: dict[Modality, Encoder] = {}
+    for modality, member in _members(members).items():
+        if modality not in trained:
+            encoders[modality] = _member(member, modality)
+        elif trained[modality].path.is_file():
+            encoders[modality] = trained[modality].cls.load(trained[modality].path)
+        else:
+            raise FeatureError(f"encoder {name!r}: its {modality} weights were not made yet; run `lmmrec reproduce`")
+    return encoders
+
+
+@dataclass(frozen=True)
+class _TrainedPart:
+    """One modality of an entry whose encoder is trained from scratch, on drawn items."""
+
+    modality: Modality
+    cls: LearnsLevels
+    items: int
+    seed: int
+    path: Path
+
+
+def _members(entry: Mapping[str, Any]) -> dict[Modality, Any]:
+    return {m: entry[m] for m in MODALITIES if m in entry and entry[m] != "ready"}
+
+
+def _trained_parts(workspace: Workspace, name: str) -> list[_TrainedPart]:
+    entry = workspace.track.encoder(name)
+    parts: list[_TrainedPart] = []
+    for modality, member in _members(entry).items():
+        cls = ENCODERS[member] if isinstance(member, str) and member in ENCODERS else None
+        if isinstance(cls, LearnsLevels):
+            items, seed = int(entry["outside_items"]), int(entry["seed"])
+            made_from = {"items": items, "seed": seed, "generator": GENERATOR_VERSION, "version": cls.VERSION}
+            path = workspace.encoders / f"{member}-{digest(made_from, 10)}.safetensors"
+            parts.append(_TrainedPart(modality, cls, items, seed, path))
+    return parts
+
+
+def _member(value: Any, modality: Modality) -> Encoder:
+    if isinstance(value, str):
+        made: Encoder = ENCODERS[value]()
+        return made
+    name = str(value.get("encoder"))
+    settings = value.get("settings", {})
+    made = ENCODERS[name](ENCODERS[name].Settings.build(settings, f"encoder {name!r} for {modality}, settings"))
+    return made
+
+
+def trained_encoder(workspace: Workspace, name: str, paradigm: str, dataset: Dataset) -> Any:
+    """An encoder of both modalities with the weights that a paradigm starts its recommender from: FT's own, else PT's.
+
+    A new object every time; its weights come from the cache if they were made before. Training that is interrupted
+    continues at the next call. How the weights came to be is written below ``results``.
+
+    Raises ConfigError for an entry that cannot be built, FeatureError for weights or pictures that cannot be used or
+    items that are in a catalogue, TrainingError for a training that fails.
+    """
+    recipe = recipe_of(workspace, name, paradigm, dataset)
+    if recipe.paradigm == "PT" and recipe.entry.pretrain is None:
+        return _new(recipe.entry, workspace.data)
+    path = workspace.encoders / f"{recipe.entry.encoder}-{recipe.paradigm}-{recipe.key}.safetensors"
+    cls = ENCODERS[recipe.entry.encoder]
+    if not path.is_file():
+        job = _Job(workspace, name, recipe, dataset, path)
+        with one_thread() if isinstance(cls, LearnsWords) else nullcontext():
+            encoder, record = _pretrained(job) if recipe.paradigm == "PT" else _fine_tuned(job)
+        record = {**record, "recipe": recipe.key, "weights": state_digest(encoder.module)}
+        write_file(_note_of(path), json.dumps(record), FeatureError)
+        encoder.save(path)
+        path.with_suffix(".pt").unlink(missing_ok=True)
+    _publish(workspace, path, name, recipe.paradigm, None if recipe.paradigm == "PT" else dataset.name)
+    return cls.load(path)
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """Weights to make: of encoder ``name`` by ``recipe``, to be kept at ``path``."""
+
+    workspace: Workspace
+    name: str
+    recipe: Recipe
+    dataset: Dataset
+    path: Path
+
+
+def _publish(workspace: Workspace, path: Path, name: str, paradigm: str, dataset: str | None) -> None:
+    """Write the record beside the results of this working copy, from the note kept with the weights."""
+    if not _note_of(path).is_file():
+        return
+    record = json.loads(_note_of(path).read_text(encoding="utf-8"))
+    weights = record.pop("weights")
+    mine = (dataset, name, paradigm)
+    stored = [
+        r
+        for r in read_encoder_records(workspace.track, workspace.results)
+        if (r["dataset"], r["encoder"], r["stage"]) == mine
+    ]
+    if not stored or stored[0]["weights"] != weights:  # the newest counts, so weights in use again are written again
+        write_encoder_record(workspace.results, workspace.track.name, dataset, name, paradigm, weights, record)
+
+
+def _note_of(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _new(entry: MultimodalSettings, data: Path | None, more: Mapping[str, Any] | None = None) -> Any:
+    cls = ENCODERS[entry.encoder]
+    values = {**resolved_settings(entry, data), **(more or {})}
+    settings: Settings = cls.Settings.build(values, f"encoder {entry.encoder!r}, settings")
+    return cls(settings)
+
+
+def _pretrained(job: _Job) -> tuple[Any, dict[str, Any]]:
+    """Weights of ours on items outside every catalogue."""
+    entry, progress = job.recipe.entry, job.workspace.progress
+    assert entry.pretrain is not None
+    outside, disjoint = outside_items(job.workspace, entry.pretrain)
+    more: dict[str, Any] = {}
+    cls = ENCODERS[entry.encoder]
+    if isinstance(cls, LearnsWords) and cls.WORDS not in entry.settings:
+        more[cls.WORDS] = build_vocabulary(outside.texts)
+    encoder = _new(entry, job.workspace.data, more)
+    if entry.pretrain.how == "cca":
+        if not isinstance(encoder, AlignsPairs):
+            raise ConfigError(f"pretrain, how: cca: encoder {encoder.name!r} has no closed form; write how: tune")
+        return encoder, {"alignment": dict(encoder.align(outside, progress)), "outside": disjoint}
+    pairs = collect_pairs(outside, encoder, progress=progress)
+    if isinstance(encoder, FitsPixels):
+        encoder.fit_pixels(torch.from_numpy(pairs.pixels[pairs.train_rows]))
+    record: dict[str, Any] = {"outside": disjoint}
+    if entry.pretrain.level_epochs:
+        items, seed = int(entry.pretrain.items or 0), int(entry.pretrain.seed or 0)
+        labels = read_outside(outside_folder(job.workspace, items, seed))
+        record["levels"] = learn_levels(encoder, pairs, labels, entry.pretrain.level_epochs, seed, progress)
+    settings = _settings(entry.pretrain.tune, job, "pretrain, tune")
+    return encoder, {**record, **_tuned(encoder, pairs, settings, job, "pt")}
+
+
+def _fine_tuned(job: _Job) -> tuple[Any, dict[str, Any]]:
+    """PT's weights tuned on the pictures and texts of the catalogue."""
+    encoder = trained_encoder(job.workspace, job.name, "PT", job.dataset)
+    parent = state_digest(encoder.module)
+    settings = _settings(job.recipe.entry.fine_tune, job, "fine_tune")
+    pairs = collect_pairs(
+        job.dataset.catalogue, encoder, items=settings.items, split=job.dataset.split, unreadable="missing",
+        progress=job.workspace.progress,
+    )  # fmt: skip
+    return encoder, {**_tuned(encoder, pairs, settings, job, "ft"), "parent": parent}
+
+
+def _settings(declared: Mapping[str, Any], job: _Job, where: str) -> TuneSettings:
+    return TuneSettings.build({"device": job.workspace.device, **declared}, f"encoders, {job.name}, {where}")
+
+
+def _tuned(encoder: Any, pairs: TrainingPairs, settings: TuneSettings, job: _Job, stage: str) -> dict[str, Any]:
+    checkpoint, identity = job.path.with_suffix(".pt"), job.path.stem
+    done = tune(encoder, pairs, settings, checkpoint=checkpoint, identity=identity, progress=job.workspace.progress)
+    plain = done.plain()
+    encoder.stage = stage
+    encoder.note = {
+        **encoder.note,
+        stage: {
+            "settings": plain["settings"], "pairs": plain["pairs"], "best_epoch": done.best_epoch, "steps": done.steps
+        },
+    }  # fmt: skip
+    return {"tuning": plain}

@@ -1,0 +1,65 @@
+import pickle
+
+import pytest
+import torch
+
+from lmmrec_core.errors import ConfigError
+from lmmrec_core.study.run import resolve
+from lmmrec_core.study.track import declared_digest, read_track
+from lmmrec_core.study.workspace import Workspace, default_home
+
+
+@pytest.mark.parametrize(("wanted", "gpu", "found"), [
+    ("cpu", True, "cpu"), ("auto", True, "cuda"), ("auto", False, "cpu"), ("cuda:1", True, "cuda:1"),
+])  # fmt: skip
+def test_the_device_of_a_track_reaches_the_training(monkeypatch, wanted, gpu, found):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    track = read_track("paper").model_copy(update={"device": wanted})
+    workspace = Workspace.open(track)
+    assert workspace.device == found == resolve(workspace, "vbpr")[1].device
+    assert resolve(workspace, "vbpr", {"device": "cpu"})[1].device == "cpu"
+
+
+def test_a_gpu_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"device 'cuda' is absent; set device: auto or cpu"):
+        _ = Workspace.open(read_track("paper").model_copy(update={"device": "cuda"})).device
+
+
+def test_tracks_for_large_machines_use_a_gpu_where_there_is_one():
+    assert {name: read_track(name).device for name in ("paper", "user", "controls", "movielens")} == {
+        "paper": "auto", "user": "auto", "controls": "cpu", "movielens": "cpu"
+    }  # fmt: skip
+
+
+def test_a_data_set_is_read_once_and_not_sent_to_other_processes(workspace, monkeypatch):
+    read = []
+    monkeypatch.setattr("lmmrec_core.study.workspace.read_dataset", lambda *given: read.append(given) or object())
+    assert workspace.dataset("complementary") is workspace.dataset("complementary")
+    assert workspace.quiet().dataset("complementary") is workspace.dataset("complementary")
+    assert len(read) == 1
+    sent = pickle.loads(pickle.dumps(workspace))
+    assert sent.track == workspace.track and sent.results == workspace.results
+    sent.dataset("complementary")
+    assert len(read) == 2
+
+
+def test_results_and_cache_are_where_the_user_said(monkeypatch, tmp_path, root):
+    monkeypatch.delenv("LMMREC_HOME", raising=False)
+    assert default_home() == root  # a checkout
+    monkeypatch.setenv("LMMREC_HOME", str(tmp_path / "home"))
+    assert Workspace.open("controls").results == tmp_path / "home" / "results"
+    assert Workspace.open("controls", home=tmp_path).cache == tmp_path / ".cache"
+
+
+def test_a_track_of_your_own_extends_another(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: controls\nmodels: {mymodel: {depth: 2}}\nseeds: [4]\n")
+    own, base = read_track(str(path)), read_track("controls")
+    assert own.name == "controls" and own.seeds == (4,)
+    assert own.models == {**base.models, "mymodel": {"depth": 2}} and own.encoders == base.encoders
+    case = {"dataset": "null", "model": "vbpr", "encoder": "baseline", "paradigm": "none"}
+    assert declared_digest(own, case) == declared_digest(base, case)  # so stored results count for both
+    path.write_text("extends: controls\nmodel: {}\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: unknown setting 'model'; did you mean 'models'"):
+        read_track(str(path))
