@@ -14,7 +14,8 @@ from bs4 import BeautifulSoup, Tag
 from lmmrec_core.book import pages as book
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.roles import Recommender, TrainingData
-from lmmrec_core.study.recipes import MultimodalSettings, is_multimodal
+from lmmrec_core.study.track import is_multimodal
+from lmmrec_core.study.weights.recipes import MultimodalSettings
 from tests.book.browser import CHROMIUM, DRIVER, browser, remote_requests, severe, show
 from tests.book.rendered import declared_pages, notebook_at, prose, quotations, rendered, toc_files
 

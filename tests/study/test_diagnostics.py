@@ -72,7 +72,7 @@ def test_anything_that_determines_the_outcome_makes_it_new(
 
 
 def test_two_encoders_of_one_data_set_have_two_files(dataset, features, workspace, quick):
-    """What T-34 asks of graphs: nothing is keyed by the data set alone."""
+    """Nothing is keyed by the data set alone."""
     turned = rotate(features, "visual", 1)
     diagnostics_of(workspace, dataset, features, "baseline")
     diagnostics_of(workspace, dataset, turned, "baseline")
