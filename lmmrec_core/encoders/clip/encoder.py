@@ -19,7 +19,6 @@ from lmmrec_core.encoders.clip.build import (
     load_weights,
     read_weights,
 )
-from lmmrec_core.encoders.clip.saved import read_note, write_saved
 from lmmrec_core.encoders.clip.settings import ARCHITECTURE, PREPROCESSING, CLIPSettings
 from lmmrec_core.encoders.clip.tokens import RELEASE_CHARACTERS, OpenClipTokens, Tokens
 from lmmrec_core.encoders.clip.towers import (
@@ -32,7 +31,8 @@ from lmmrec_core.encoders.clip.towers import (
     vector_dim,
 )
 from lmmrec_core.encoders.pictures.rule import CLIP_MEAN, CLIP_STD, HALF, ImageRule
-from lmmrec_core.encoders.weights import load_strictly, state_digest
+from lmmrec_core.encoders.saved import SavedNote, read_note, read_saved, restore, write_saved
+from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import Modality
 
@@ -58,18 +58,18 @@ class CLIP:
 
     def __init__(self, settings: CLIPSettings | None = None) -> None:
         settings = settings or CLIPSettings()
-        ours = None if settings.weights is None else read_note(settings.weights)
-        if ours is not None:
-            settings = self._as_saved(settings, ours)
+        saved = None if settings.weights is None else read_note(settings.weights)
+        if saved is not None:
+            settings = self._as_saved(settings, saved)
         self.settings = self._complete(settings)
-        self.stage: str = ours["stage"] if ours else "pt"
-        self.note: dict[str, Any] = dict(ours["note"]) if ours else {}
-        path, found = self._locate(ours is not None)
+        self.stage = saved.stage if saved else "pt"
+        self.note = dict(saved.training) if saved else {}
+        path, found = self._locate(saved is not None)
         self.config = self._config()
-        self.module = self._build(towers=ours is None)
-        self.source = dict(ours["source"]) if ours else found or self._package_source()
+        self.module = self._build(towers=saved is None)
+        self.source = dict(saved.source) if saved else found or self._package_source()
         if path is not None:
-            self._load(path, ours is not None)
+            self._load(path, saved)
         self.activation = activation(self.module)
         self.tokens = self._tokens()
         self.image = self._image_rule()
@@ -206,17 +206,14 @@ class CLIP:
 
         Raises FeatureError while low-rank factors are not merged.
         """
-        write_saved(self.module, path, {
-            "encoder": self.name, "version": CLIP_VERSION, "stage": self.stage, "note": self.note,
-            "settings": self.settings.model_dump(mode="json", include={*ARCHITECTURE, *PREPROCESSING}),
-            "source": self.source,
-        })  # fmt: skip
+        settings = self.settings.model_dump(mode="json", include={*ARCHITECTURE, *PREPROCESSING})
+        note = SavedNote(self.name, CLIP_VERSION, self.stage, self.note, settings, self.source)
+        write_saved(path, self.module, note)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """The encoder that :meth:`save` wrote. Raises FeatureError for any other file."""
-        if path.is_file() and read_note(path) is None:
-            raise FeatureError(f"{path}: not written by an encoder's save; give it as weights with its model instead")
+        read_saved(path, cls.name, CLIP_VERSION)
         return cls(cls.Settings(weights=path))
 
     # -- inside ----------------------------------------------------------------------------------------------
@@ -237,14 +234,11 @@ class CLIP:
             raise ConfigError(f"max_length {self.settings.max_length} is more than the model's {context}; lower it")
         return self.settings.max_length or context
 
-    def _as_saved(self, settings: CLIPSettings, ours: Mapping[str, Any]) -> CLIPSettings:
+    def _as_saved(self, settings: CLIPSettings, note: SavedNote) -> CLIPSettings:
         """The saved settings, with preprocessing that is given explicitly; another architecture is refused."""
-        path, saved = settings.weights, ours["settings"]
-        if (ours["encoder"], ours["version"]) != (self.name, CLIP_VERSION):
-            raise FeatureError(
-                f"{path}: weights of {ours['encoder']} version {ours['version']}, expected {self.name} version "
-                f"{CLIP_VERSION}; name that encoder, or train again"
-            )
+        path, saved = settings.weights, note.settings
+        assert path is not None  # the note came from there
+        note.check(path, self.name, CLIP_VERSION)
         given = settings.model_dump(mode="json", include={*ARCHITECTURE}, exclude_none=True)
         for key, value in given.items():
             if value != saved.get(key):
@@ -270,9 +264,9 @@ class CLIP:
         tag = {"tag": settings.pretrained} if settings.pretrained else {}
         return path, {**source, **tag, "file_sha256": file_sha256(path, FeatureError)}
 
-    def _load(self, path: Path, ours: bool) -> None:
-        if ours:
-            load_strictly(self.module, read_weights(path), path)
+    def _load(self, path: Path, saved: SavedNote | None) -> None:
+        if saved is not None:
+            restore(self.module, path, saved)
             return
         resized = self.settings.image_size not in (None, self.config["vision_cfg"].get("image_size"))
         load_weights(self.module, read_weights(path), path, resized)

@@ -4,19 +4,15 @@
 of a CNN beside a sentence encoder (encoders spec 4): what one knows of the other modality is nothing.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from PIL.Image import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from lmmrec_core.digests import digest
-from lmmrec_core.disk import write_file
 from lmmrec_core.encoders.light.networks import (
     DIM,
     UNKNOWN,
@@ -27,7 +23,8 @@ from lmmrec_core.encoders.light.networks import (
 )
 from lmmrec_core.encoders.light.training import OutsideItems, fit, read_outside
 from lmmrec_core.encoders.pictures.reading import image_spec, read_picture, to_pixels
-from lmmrec_core.encoders.weights import load_strictly, state_digest
+from lmmrec_core.encoders.saved import SavedNote, read_saved, restore, write_saved
+from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Modality
 from lmmrec_core.seeds import one_thread
@@ -63,9 +60,7 @@ class _Light:
 
     def save(self, path: Path) -> None:
         """Weights and their note as one safetensors file; :meth:`load` gives the same encoder back."""
-        state = {key: value.detach().cpu().contiguous() for key, value in self.module.state_dict().items()}
-        note = {"encoder": self.name, "version": _VERSION, **self.note}
-        write_file(path, save(state, {"note": json.dumps(note, sort_keys=True, ensure_ascii=False)}), FeatureError)
+        write_saved(path, self.module, SavedNote(self.name, _VERSION, self.stage, self.note))
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -73,26 +68,9 @@ class _Light:
 
         Raises FeatureError for a file that is absent, damaged, of another encoder or another version.
         """
-        cure = "delete it and train it again (trained_on)"
-        if not path.is_file():
-            raise FeatureError(f"{path}: no such weights; train it first (trained_on)")
-        try:
-            with safe_open(path, framework="pt") as file:
-                note = json.loads((file.metadata() or {})["note"])
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
-            seen = (note.pop("encoder"), note.pop("version"))
-        except (SafetensorError, KeyError, ValueError, AttributeError, TypeError) as error:
-            raise FeatureError(f"{path}: not the weights of a light encoder ({error}); {cure}") from None
-        if seen != (cls.name, _VERSION):
-            raise FeatureError(
-                f"{path}: weights of {seen[0]} version {seen[1]}, expected {cls.name} version {_VERSION}; {cure}"
-            )
-        try:
-            encoder = cls._rebuild(note)
-        except (KeyError, TypeError) as error:
-            raise FeatureError(f"{path}: its note is incomplete ({error}); {cure}") from None
-        load_strictly(encoder.module, state, path)
-        encoder.module.eval()
+        note = read_saved(path, cls.name, _VERSION)
+        encoder = cls._rebuild(note.training)
+        restore(encoder.module, path, note)
         return encoder
 
     def _weights_spec(self) -> dict[str, Any]:

@@ -15,15 +15,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from lmmrec_core.encoders.pictures.reading import image_spec, to_pixels
+from lmmrec_core.encoders.saved import SavedNote, read_saved, restore, write_saved
 from lmmrec_core.encoders.vlmo.blocks import Kind, at_least_fp32
 from lmmrec_core.encoders.vlmo.initial import empty_network
 from lmmrec_core.encoders.vlmo.model import GridEmbed, VLMoNetwork
 from lmmrec_core.encoders.vlmo.parts import name_groups, part_names
-from lmmrec_core.encoders.vlmo.saving import read_saved, write_saved
 from lmmrec_core.encoders.vlmo.settings import GRID_CHANNELS, VLMoSettings
 from lmmrec_core.encoders.vlmo.stem import Lite0Maps
 from lmmrec_core.encoders.vlmo.tokens import Tokeniser, rebuild_tokeniser, text_spec
-from lmmrec_core.encoders.weights import load_strictly, state_digest
+from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import MODALITIES, Modality
 
@@ -223,11 +223,9 @@ class VLMo:
 
     def save(self, path: Path) -> None:
         """Weights, settings, tokeniser and training note as one safetensors file; :meth:`load` reads it."""
-        note = {
-            "encoder": self.name, "version": VLMO_VERSION, "settings": self.settings.model_dump(mode="json"),
-            "tokeniser": self.tokeniser.spec(), "source": self.source, "absent": list(self.absent),
-            "stage": self.stage, "training": self.note,
-        }  # fmt: skip
+        more = {"tokeniser": self.tokeniser.spec(), "absent": list(self.absent)}
+        settings = self.settings.model_dump(mode="json")
+        note = SavedNote(self.name, VLMO_VERSION, self.stage, self.note, settings, self.source, more)
         write_saved(path, self.module, note)
 
     @classmethod
@@ -237,18 +235,13 @@ class VLMo:
         ``folder`` holds its WordPiece tokeniser; None: the package's.
         Raises FeatureError for a file that is absent, damaged, of another encoder or another version.
         """
-        state, note = read_saved(path, cls.name, VLMO_VERSION)
-        settings = VLMoSettings.build(note["settings"], str(path))
+        note = read_saved(path, cls.name, VLMO_VERSION)
+        settings = VLMoSettings.build(note.settings, str(path))
         network = empty_network(settings)
-        load_strictly(network, state, path)
-        if state_digest(network) != note["state_sha256"]:
-            raise FeatureError(f"{path}: the weights are not the ones saved; restore the file, or train it again")
-        return cls(
-            built=Built(
-                settings, network, rebuild_tokeniser(note["tokeniser"], folder), note["source"],
-                tuple(note["absent"]), note["stage"], note["training"],
-            )
-        )  # fmt: skip
+        restore(network, path, note)
+        tokeniser = rebuild_tokeniser(note.more["tokeniser"], folder)
+        built = Built(settings, network, tokeniser, note.source, tuple(note.more["absent"]), note.stage, note.training)
+        return cls(built=built)
 
     def _embedded(self, inputs: Tensor | Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None, Tensor]:
         """Rows of pixels or tokens; which are real (None: all); which of them a mean is over."""

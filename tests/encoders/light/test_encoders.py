@@ -170,10 +170,10 @@ def test_weights_that_do_not_fit_are_refused(trained, tmp_path):
     with pytest.raises(FeatureError, match="no such weights"):
         LightCNN.load(tmp_path / "absent")
     (tmp_path / "noise").write_bytes(b"not a tensor file")
-    with pytest.raises(FeatureError, match="not the weights of a light encoder"):
+    with pytest.raises(FeatureError, match="not weights that encoder 'light-cnn' saved"):
         LightCNN.load(tmp_path / "noise")
     save_file({"a": torch.zeros(1)}, tmp_path / "bare")
-    with pytest.raises(FeatureError, match="not the weights of a light encoder"):
+    with pytest.raises(FeatureError, match="not weights that encoder 'light-text' saved"):
         LightText.load(tmp_path / "bare")
     trained[0].save(tmp_path / "cnn")
     with pytest.raises(FeatureError, match="weights of light-cnn"):
