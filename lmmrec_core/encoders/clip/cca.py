@@ -25,10 +25,10 @@ from scipy.stats import rankdata
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import BoolArray, FloatArray
 
-VISUAL_PENALTIES = (1.0, 3.0, 10.0, 30.0)
-TEXTUAL_PENALTIES = (1.0, 3.0, 10.0)
-DIRECTIONS = (64, 256)
-LARGEST_SCALE = 100.0  # as CLIP limits its own
+_VISUAL_PENALTIES = (1.0, 3.0, 10.0, 30.0)
+_TEXTUAL_PENALTIES = (1.0, 3.0, 10.0)
+_DIRECTIONS = (64, 256)
+_LARGEST_SCALE = 100.0  # as CLIP limits its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Heads:
 
 
 @dataclass(frozen=True, eq=False)
-class CCA:
+class CanonicalDirections:
     """All directions of one pair of penalties, strongest first."""
 
     mean: FloatArray  # [p] of the pictures
@@ -64,7 +64,7 @@ class CCA:
         return Heads(visual.T.copy(), -visual.T @ self.mean, self.textual[:, :k].T.copy(), scale)
 
 
-def fit_cca(visual: FloatArray, textual: FloatArray, r_v: float, r_t: float) -> CCA:
+def fit_cca(visual: FloatArray, textual: FloatArray, r_v: float, r_t: float) -> CanonicalDirections:
     """Regularised CCA of ``visual`` [pair, p] and ``textual`` [pair, q], min(p, q) directions.
 
     A direction's largest weight in W_v is positive: the same input gives the same maps. Raises FeatureError for
@@ -83,7 +83,7 @@ def fit_cca(visual: FloatArray, textual: FloatArray, r_v: float, r_t: float) -> 
     w_t = solve_triangular(lower_t, w.T * root, lower=True, trans="T")
     signs = np.sign(w_v[np.abs(w_v).argmax(axis=0), np.arange(w_v.shape[1])])
     signs[signs == 0] = 1.0
-    return CCA(mean, w_v * signs, w_t * signs, s)
+    return CanonicalDirections(mean, w_v * signs, w_t * signs, s)
 
 
 def _whitener(centred: FloatArray, penalty: float, name: str) -> FloatArray:
@@ -116,22 +116,22 @@ def _unit(rows: FloatArray) -> FloatArray:
     return rows / np.where(norm > 0, norm, 1.0)
 
 
-def held_out(item_ids: Sequence[str], share: float = 0.1) -> BoolArray:
+def held_out_items(item_ids: Sequence[str], share: float = 0.1) -> BoolArray:
     """[pair] True for about ``share`` of the items, by SHA-256 of their ids: no seed, no order, no neighbours."""
     numbers = [int.from_bytes(hashlib.sha256(item.encode()).digest()[:8], "big") for item in item_ids]
     return np.array([number / 2**64 < share for number in numbers], dtype=np.bool_)
 
 
-def ranks(similarities: FloatArray) -> tuple[FloatArray, FloatArray]:
+def partner_ranks(similarities: FloatArray) -> tuple[FloatArray, FloatArray]:
     """1-based rank of the right partner, picture to text and text to picture [pair]; ties count against."""
     right = np.diag_indices_from(similarities)
     by_text = rankdata(-similarities, method="max", axis=1)[right]
     return by_text, rankdata(-similarities, method="max", axis=0)[right]
 
 
-def recall_at(similarities: FloatArray, k: int) -> float:
+def mean_recall(similarities: FloatArray, k: int) -> float:
     """R@k, mean of both directions."""
-    return float(np.mean([(ranked <= k).mean() for ranked in ranks(similarities)]))
+    return float(np.mean([(ranked <= k).mean() for ranked in partner_ranks(similarities)]))
 
 
 def contrastive_loss(similarities: FloatArray, scale: float) -> float:
@@ -145,7 +145,7 @@ def best_scale(similarities: FloatArray) -> float:
     """The scale between 1 and 100 with the least contrastive loss, by bounded search over its logarithm."""
     found = minimize_scalar(
         lambda log: contrastive_loss(similarities, float(np.exp(log))),
-        bounds=(0.0, float(np.log(LARGEST_SCALE))), method="bounded", options={"xatol": 1e-6},
+        bounds=(0.0, float(np.log(_LARGEST_SCALE))), method="bounded", options={"xatol": 1e-6},
     )  # fmt: skip
     return float(np.exp(found.x))
 
@@ -155,8 +155,8 @@ def choose_heads(
     textual: FloatArray,
     out: BoolArray,
     *,
-    max_directions: int = max(DIRECTIONS),
-    grid: tuple[Sequence[float], Sequence[float], Sequence[int]] = (VISUAL_PENALTIES, TEXTUAL_PENALTIES, DIRECTIONS),
+    max_directions: int = max(_DIRECTIONS),
+    grid: tuple[Sequence[float], Sequence[float], Sequence[int]] = (_VISUAL_PENALTIES, _TEXTUAL_PENALTIES, _DIRECTIONS),
 ) -> tuple[Heads, dict[str, Any]]:
     """Fit on the pairs not ``out``, choose (r_v, r_t, k) and temperature on those that are.
 
@@ -168,13 +168,13 @@ def choose_heads(
     for name, count in (("fitted", int(inside.sum())), ("held-out", int(out.sum()))):
         if count < 11:
             raise FeatureError(f"CCA heads: {count} {name} pairs of {len(out)}; give more pairs, 200 or so at least")
-    best: tuple[tuple[float, float], CCA, dict[str, Any]] | None = None
+    best: tuple[tuple[float, float], CanonicalDirections, dict[str, Any]] | None = None
     for r_v, r_t in product(grid[0], grid[1]):
         solution = fit_cca(visual[inside], textual[inside], r_v, r_t)
         for k in dict.fromkeys(min(k, max_directions, len(solution.correlations)) for k in grid[2]):
             similarities = solution.heads(k).similarities(visual[out], textual[out])
-            reciprocal = float(np.mean([(1 / ranked).mean() for ranked in ranks(similarities)]))
-            score = (recall_at(similarities, 10), reciprocal)
+            reciprocal = float(np.mean([(1 / ranked).mean() for ranked in partner_ranks(similarities)]))
+            score = (mean_recall(similarities, 10), reciprocal)
             if best is None or score > best[0]:
                 best = (score, solution, {"r_v": r_v, "r_t": r_t, "directions": k})
     assert best is not None  # the grid has entries

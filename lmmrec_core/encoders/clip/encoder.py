@@ -23,9 +23,9 @@ from lmmrec_core.encoders.clip.settings import ARCHITECTURE, PREPROCESSING, CLIP
 from lmmrec_core.encoders.clip.tokens import RELEASE_CHARACTERS, OpenClipTokens, Tokens
 from lmmrec_core.encoders.clip.towers import (
     check_vector,
+    clip_part_names,
     cuts_padding,
     image_vector,
-    part_names,
     text_vector,
     through_head,
     vector_dim,
@@ -182,8 +182,8 @@ class CLIP:
         return [(rows, text_vector(module, tokens, "joint"), module.logit_scale.exp())]
 
     def part(self, name: str) -> frozenset[str]:
-        """As :func:`~.towers.part_names`."""
-        return part_names(self.module, name)
+        """As :func:`~.towers.clip_part_names`."""
+        return clip_part_names(self.module, name)
 
     def below(self, modality: Modality, inputs: Tensor | Mapping[str, Tensor], part: str) -> Mapping[str, Tensor]:
         """Cut below "heads" only, where joint vectors are pooled vectors times a map."""

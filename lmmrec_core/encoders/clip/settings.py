@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from lmmrec_core.config import Settings
 
-Vector = Literal["joint", "pre", "tokens_mean"]
+CLIPVector = Literal["joint", "pre", "tokens_mean"]
 
 # What decides the network and the meaning of its inputs: a weights file of ours brings these along.
 ARCHITECTURE = ("model", "config", "image_size", "max_length", "vocabulary")
@@ -27,7 +27,7 @@ class CLIPSettings(Settings):
     weights: Path | None = Field(None, description="safetensors file, or torch file of tensors alone")
     pretrained: str | None = Field(None, description="open_clip's tag of published weights, for instance openai")
     seed: int | None = Field(None, description="of the weights that no file brings")
-    vector: Vector | None = Field(
+    vector: CLIPVector | None = Field(
         None, description="joint: projected, not normalised; pre: before projection; tokens_mean: mean of tokens"
     )
     image_size: int | None = Field(None, ge=16, le=1024, description="pixels a side")

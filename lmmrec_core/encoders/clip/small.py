@@ -18,12 +18,12 @@ from tqdm.auto import tqdm
 from lmmrec_core.digests import file_sha256
 from lmmrec_core.encoders import minilm
 from lmmrec_core.encoders.clip.build import build_module
-from lmmrec_core.encoders.clip.cca import Heads, choose_heads, held_out
+from lmmrec_core.encoders.clip.cca import Heads, choose_heads, held_out_items
 from lmmrec_core.encoders.clip.encoder import CLIP
 from lmmrec_core.encoders.clip.settings import CLIPSettings
 from lmmrec_core.encoders.clip.tokens import Tokens, WordPieces
 from lmmrec_core.encoders.clip.towers import image_vector, text_vector
-from lmmrec_core.encoders.fine_tuning.outside import pairs_of
+from lmmrec_core.encoders.fine_tuning.outside import outside_pairs
 from lmmrec_core.encoders.lite0 import EfficientNetLite0, Lite0Settings
 from lmmrec_core.encoders.pictures.reading import read_picture
 from lmmrec_core.encoders.weights import package_file
@@ -32,14 +32,14 @@ from lmmrec_core.flow import Catalogue, FloatArray
 
 EMBED_DIM = 256
 IMAGE_SIZE = 128
-MAX_LENGTH = 64  # nine of ten texts of the posters data have at most 67 word pieces
+_MAX_LENGTH = 64  # nine of ten texts of the posters data have at most 67 word pieces
 POSITIONS = 512  # MiniLM's position table
 
 
 class ClipSmall(CLIP):
     """EfficientNet-Lite0 and MiniLM, each with a linear map into 256 dimensions.
 
-    Without ``weights`` the maps are random, from ``seed``; :func:`align` sets them from pairs in closed form.
+    Without ``weights`` the maps are random, from ``seed``; :func:`align_heads` sets them from pairs in closed form.
     Pictures are squashed to 128 × 128: a centre crop would lose a third of every poster.
     """
 
@@ -47,7 +47,7 @@ class ClipSmall(CLIP):
     MODELS = ("clip-small",)
     DEFAULTS: ClassVar[Mapping[str, Any]] = {
         "model": "clip-small", "seed": 0, "vector": "joint", "image_size": IMAGE_SIZE, "fit": "squash", "norm": "half",
-        "cut": "tokens", "max_length": MAX_LENGTH,
+        "cut": "tokens", "max_length": _MAX_LENGTH,
     }  # fmt: skip
 
     def _complete(self, settings: CLIPSettings) -> CLIPSettings:
@@ -66,14 +66,14 @@ class ClipSmall(CLIP):
             },
             "text_cfg": {
                 "hf_model_name": str(self.folder), "hf_tokenizer_name": str(self.folder), "hf_proj_type": "linear",
-                "hf_pooler_type": "mean_pooler", "hf_model_pretrained": True, "context_length": MAX_LENGTH,
+                "hf_pooler_type": "mean_pooler", "hf_model_pretrained": True, "context_length": _MAX_LENGTH,
             },
         }  # fmt: skip
 
     def align(self, pairs: Catalogue, progress: bool = True) -> Mapping[str, Any]:
-        """Set the heads from the pairs of a catalogue, see :func:`align`; returns the note on what was chosen."""
-        found = pairs_of(pairs)
-        align(self, found.item_ids, found.images, found.texts, progress=progress)
+        """Set the heads from the pairs of a catalogue, see :func:`align_heads`; returns the note on what was chosen."""
+        found = outside_pairs(pairs)
+        align_heads(self, found.item_ids, found.images, found.texts, progress=progress)
         return self.note
 
     def _build(self, towers: bool) -> nn.Module:
@@ -129,7 +129,7 @@ def set_heads(encoder: ClipSmall, heads: Heads, training: Mapping[str, Any]) -> 
     encoder.note = dict(training)
 
 
-def align(
+def align_heads(
     encoder: ClipSmall,
     item_ids: Sequence[str],
     images: Sequence[Path],
@@ -145,7 +145,7 @@ def align(
     records the choice. Raises FeatureError for pictures that cannot be read or too few pairs.
     """
     visual, textual = pooled_pairs(encoder, item_ids, images, texts, batch_size=batch_size, progress=progress)
-    heads, training = choose_heads(visual, textual, held_out(item_ids), max_directions=EMBED_DIM)
+    heads, training = choose_heads(visual, textual, held_out_items(item_ids), max_directions=EMBED_DIM)
     set_heads(encoder, heads, {**training, "pairs": len(item_ids)})
     return heads
 

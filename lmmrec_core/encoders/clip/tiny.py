@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from lmmrec_core.encoders.clip.encoder import CLIP
 from lmmrec_core.encoders.clip.settings import CLIPSettings
-from lmmrec_core.encoders.clip.tokens import OpenClipTokens, Tokens, Words
+from lmmrec_core.encoders.clip.tokens import OpenClipTokens, Tokens, WordNumbers
 from lmmrec_core.errors import ConfigError, unknown
 
 
@@ -36,7 +36,7 @@ class ClipTiny(CLIP):
     """A CLIP of random weights, to be trained: ``model`` is one of :data:`TINY`, or give a ``config``.
 
     A text tower with CLIP's vocabulary reads byte pairs; a smaller one reads whole words, of ``vocabulary`` or by hash
-    (:class:`~.tokens.Words`). Its vectors mean nothing before training.
+    (:class:`~.tokens.WordNumbers`). Its vectors mean nothing before training.
     """
 
     name = "clip-tiny"
@@ -61,7 +61,7 @@ class ClipTiny(CLIP):
         context, size = int(text["context_length"]), int(text["vocab_size"])
         length, vocabulary = self._length(context), self.settings.vocabulary or ()
         if size != BYTE_PAIRS:
-            return Words(vocabulary, size, length, context)
+            return WordNumbers(vocabulary, size, length, context)
         if vocabulary:
             raise ConfigError(f"encoder {self.name!r}: {self.settings.model} reads byte pairs; leave vocabulary out")
         from open_clip import SimpleTokenizer

@@ -75,7 +75,7 @@ class WordPieces:
         return {"tokenizer": "word pieces", "tokenizer_sha256": self.sha256}
 
 
-class Words:
+class WordNumbers:
     """Whole words of a small vocabulary: 0 padding, 1 unknown, then words, last but one start, last end.
 
     The end token is the largest number, as in CLIP, whose text tower looks for it there. Without a

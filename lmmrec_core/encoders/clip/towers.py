@@ -15,11 +15,11 @@ from open_clip.timm_model import TimmModel
 from open_clip.transformer import TextTransformer, VisionTransformer
 from torch import Tensor, nn
 
-from lmmrec_core.encoders.clip.settings import Vector
+from lmmrec_core.encoders.clip.settings import CLIPVector
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Modality
 
-SCALES = ("logit_scale", "logit_bias")
+_SCALES = ("logit_scale", "logit_bias")
 
 
 def text_tower(module: nn.Module) -> Any:
@@ -27,7 +27,7 @@ def text_tower(module: nn.Module) -> Any:
     return module if isinstance(module, PlainCLIP) else module.text
 
 
-def image_vector(module: Any, pixels: Tensor, vector: Vector) -> Tensor:
+def image_vector(module: Any, pixels: Tensor, vector: CLIPVector) -> Tensor:
     """[item, 3, size, size] → [item, dim].
 
     ``pre`` times the projection equals ``joint`` (encoders spec 2.4). ``tokens_mean`` is the mean of the patch
@@ -44,7 +44,7 @@ def image_vector(module: Any, pixels: Tensor, vector: Vector) -> Tensor:
     return pooled if vector == "pre" else tokens.mean(dim=1)
 
 
-def text_vector(module: Any, tokens: Mapping[str, Tensor], vector: Vector) -> Tensor:
+def text_vector(module: Any, tokens: Mapping[str, Tensor], vector: CLIPVector) -> Tensor:
     """``input_ids`` [item, length] → [item, dim]; likewise.
 
     ``tokens_mean`` is the mean over real tokens (of a causal tower without the start token, which sees nothing).
@@ -104,7 +104,7 @@ def cuts_padding(module: nn.Module) -> bool:
     return False
 
 
-def check_vector(module: Any, vector: Vector) -> None:
+def check_vector(module: Any, vector: CLIPVector) -> None:
     """Raises ConfigError for a vector that one of the towers does not have here."""
     if vector == "joint":
         return
@@ -116,7 +116,7 @@ def check_vector(module: Any, vector: Vector) -> None:
         raise ConfigError(f"a {type(text).__name__} text tower has no {vector!r} vectors here; use vector: joint")
 
 
-def vector_dim(module: Any, modality: Modality, vector: Vector, embed_dim: int) -> int:
+def vector_dim(module: Any, modality: Modality, vector: CLIPVector, embed_dim: int) -> int:
     """Length of the vectors of :func:`image_vector` or :func:`text_vector`; ``embed_dim`` is the joint space's."""
     if vector == "joint":
         return embed_dim
@@ -127,7 +127,7 @@ def vector_dim(module: Any, modality: Modality, vector: Vector, embed_dim: int) 
     return int(tower.config.hidden_size if isinstance(tower, HFTextEncoder) else tower.ln_final.normalized_shape[0])
 
 
-def part_names(module: nn.Module, part: str) -> frozenset[str]:
+def clip_part_names(module: nn.Module, part: str) -> frozenset[str]:
     """Names of the parameters in a part: "all", "heads", "top-K", or "lora" after ``lora.add_lora``.
 
     "heads" are the maps after the towers, for ViT-B/16 655,360 numbers (encoders spec 5.2), and the logit scale.
@@ -152,7 +152,7 @@ def part_names(module: nn.Module, part: str) -> frozenset[str]:
 
 
 def _is_head(name: str) -> bool:
-    return name in ("visual.proj", *SCALES) or name.startswith(
+    return name in ("visual.proj", *_SCALES) or name.startswith(
         ("visual.head.", "visual.attnpool.", "text_projection", "text.text_projection", "text.proj.")
     )
 
@@ -166,7 +166,7 @@ def _top(module: nn.Module, names: list[str], side: str, k: int) -> frozenset[st
     if k > count:
         raise ConfigError(f"part 'top-{k}': the tower {prefix!r} has {count} blocks; give at most top-{count}")
     start = next(place for place, name in enumerate(own) if name.startswith(f"{prefix}{count - k}."))
-    return frozenset(name for name in own[start:] if "token_embedding" not in name and name not in SCALES)
+    return frozenset(name for name in own[start:] if "token_embedding" not in name and name not in _SCALES)
 
 
 def _blocks(module: Any, visual: bool) -> str:

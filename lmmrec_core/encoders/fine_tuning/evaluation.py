@@ -38,7 +38,7 @@ class Standing:
         return cls(Retrieval(**plain["held_out"]), Retrieval(**plain["everything"]), plain["loss"])
 
 
-def evaluate(encoder: TrainableEncoder, pairs: TrainingPairs, passes: Passes) -> Standing:
+def standing_of(encoder: TrainableEncoder, pairs: TrainingPairs, passes: Passes) -> Standing:
     """Encode all pairs in evaluation mode without gradient, then retrieve with the first term's rows.
 
     The module is left in evaluation mode. Raises FeatureError for vectors that are not finite.

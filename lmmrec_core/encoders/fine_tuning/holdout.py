@@ -11,7 +11,9 @@ from lmmrec_core.flow import BoolArray, IntArray
 SHARE = 0.05
 
 
-def held_out(item_ids: Sequence[str], image_group: IntArray, text_group: IntArray, share: float = SHARE) -> BoolArray:
+def held_out_pairs(
+    item_ids: Sequence[str], image_group: IntArray, text_group: IntArray, share: float = SHARE
+) -> BoolArray:
     """Bool [pair]: True where the pair is held out (encoders spec 5.1).
 
     An item is drawn when the SHA-256 of its id, as a fraction of its range, is below ``share``: the same item is on

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from lmmrec_core import checkpoints
 from lmmrec_core.digests import digest
 from lmmrec_core.encoders.fine_tuning.augment import random_crop
-from lmmrec_core.encoders.fine_tuning.evaluation import Standing, evaluate
+from lmmrec_core.encoders.fine_tuning.evaluation import Standing, standing_of
 from lmmrec_core.encoders.fine_tuning.gradients import (
     Passes,
     first_logits,
@@ -23,9 +23,9 @@ from lmmrec_core.encoders.fine_tuning.gradients import (
 )
 from lmmrec_core.encoders.fine_tuning.pairs import PairBatch, TrainingPairs
 from lmmrec_core.encoders.fine_tuning.preparation import check, prepared, training_mode
-from lmmrec_core.encoders.fine_tuning.record import TuneEpoch, Tuning
+from lmmrec_core.encoders.fine_tuning.record import FineTuneEpoch, FineTuning
 from lmmrec_core.encoders.fine_tuning.schedule import Stepper, trainable
-from lmmrec_core.encoders.fine_tuning.settings import TuneSettings
+from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError, TrainingError
 from lmmrec_core.flow import IntArray
@@ -36,15 +36,15 @@ from lmmrec_core.seeds import torch_stream
 STREAMS = ("shuffle", "crops", "negatives", "masks")
 
 
-def tune(
+def fine_tune(
     encoder: TrainableEncoder,
     pairs: TrainingPairs,
-    settings: TuneSettings,
+    settings: FineTuneSettings,
     *,
     checkpoint: Path | None = None,
     identity: str = "",
     progress: bool = True,
-) -> Tuning:
+) -> FineTuning:
     """Train ``encoder`` in place on the pairs that are not held out; it ends with the weights of its best epoch.
 
     Best is the highest held-out retrieval (mean R@10 of both directions, against all pairs), the lower held-out
@@ -74,7 +74,7 @@ class _Loop:
         self,
         encoder: Any,
         pairs: TrainingPairs,
-        settings: TuneSettings,
+        settings: FineTuneSettings,
         path: Path | None,
         identity: str,
         progress: bool,
@@ -86,7 +86,7 @@ class _Loop:
         steps = settings.epochs * self.per_epoch
         self.stepper = Stepper(encoder, trainable(encoder, settings), settings, steps)
         self.generators = {stream: torch_stream(settings.seed, f"tune/{stream}") for stream in STREAMS}
-        self.history: list[TuneEpoch] = []
+        self.history: list[FineTuneEpoch] = []
         self.before: Standing | None = None
         self.best: Standing | None = None
         self.best_epoch, self.bad = 0, 0
@@ -94,12 +94,12 @@ class _Loop:
         self.stopped = ""
         self.seconds = 0.0
 
-    def run(self) -> Tuning:
+    def run(self) -> FineTuning:
         if self.path is not None and (saved := checkpoints.load(self.path, self.identity)):
             self._restore(saved)
         if self.before is None:
             start = time.perf_counter()
-            self.before = evaluate(self.encoder, self.pairs, self.passes)
+            self.before = standing_of(self.encoder, self.pairs, self.passes)
             if self.settings.keep_start:
                 self._keep(0, self.before)
             self.seconds += time.perf_counter() - start
@@ -119,11 +119,11 @@ class _Loop:
                     stop.obey()
         return self._result()
 
-    def _result(self) -> Tuning:
+    def _result(self) -> FineTuning:
         assert self.before is not None and self.best is not None
         self.encoder.module.load_state_dict(self.best_weights)
         self.encoder.module.eval()
-        return Tuning(
+        return FineTuning(
             history=tuple(self.history),
             before=self.before,
             after=self.best,
@@ -156,11 +156,13 @@ class _Loop:
         seconds = time.perf_counter() - start
         self.seconds += seconds
         total = sum(self._weight(name) * mean for name, mean in means.items())
-        self.history.append(TuneEpoch(number, self.stepper.done, total, means, standing, self.stepper.scale, seconds))
+        self.history.append(
+            FineTuneEpoch(number, self.stepper.done, total, means, standing, self.stepper.scale, seconds)
+        )
 
     def _stand(self, number: int) -> Standing:
         try:
-            return evaluate(self.encoder, self.pairs, self.passes)
+            return standing_of(self.encoder, self.pairs, self.passes)
         except FeatureError:
             self._check(math.nan, "size of some vector", f"the end of epoch {number}")
             raise
@@ -251,7 +253,7 @@ class _Loop:
         torch.set_rng_state(saved["global_generator"])
         if saved["device_generator"] is not None:
             torch.cuda.set_rng_state(saved["device_generator"], self.settings.device)
-        self.history = [TuneEpoch.of(entry) for entry in saved["history"]]
+        self.history = [FineTuneEpoch.of(entry) for entry in saved["history"]]
         self.before = Standing.of(saved["before"])
         best, self.best_epoch, self.bad = saved["best"]
         self.best, self.best_weights = Standing.of(best), saved["best_weights"]

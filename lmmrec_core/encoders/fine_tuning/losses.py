@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 IGNORED = -100  # the label of a position that was not masked
-FLOOR = 1e-8  # keeps every allowed negative drawable when confident logits underflow in the softmax
+_FLOOR = 1e-8  # keeps every allowed negative drawable when confident logits underflow in the softmax
 
 
 def full(values: Tensor) -> Tensor:
@@ -53,13 +53,13 @@ def hard_negatives(
 ) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]]:
     """For each image a text that is not its own, for each text such an image; −1 where the batch has none.
 
-    Drawn with probability softmax(logits) along the row (for texts: the column) plus ``FLOOR``; pairs in ``same`` are
+    Drawn with probability softmax(logits) along the row (for texts: the column) plus 1e-8; pairs in ``same`` are
     never drawn. VLMo's source has neither the floor nor the exclusion of equal content (encoders spec 5.1).
     """
     excluded = same | torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     drawn = []
     for scores, barred in ((logits, excluded), (logits.T, excluded.T)):
-        weights = (functional.softmax(full(scores.detach()), dim=1) + FLOOR).masked_fill(barred, 0.0)
+        weights = (functional.softmax(full(scores.detach()), dim=1) + _FLOOR).masked_fill(barred, 0.0)
         none = barred.all(dim=1)
         weights[none] = 1.0  # any weights: the draw is thrown away
         choice = torch.multinomial(weights, 1, generator=generator).squeeze(1)

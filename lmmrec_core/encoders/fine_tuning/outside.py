@@ -19,7 +19,7 @@ from lmmrec_core.errors import DataError, FeatureError
 from lmmrec_core.flow import BoolArray, Catalogue
 
 HASH_SIDE = 16  # a difference hash of 16 × 16 bits
-CLOSE = (
+_CLOSE = (
     24  # bits: a picture saved again at another size and quality differs by about 6 to 15, two posters by 70 or more
 )
 _ARTICLES = {"the", "a", "an"}
@@ -27,7 +27,7 @@ _YEAR = re.compile(r"\(\s*\d{4}\s*\)")
 
 
 @dataclass(frozen=True)
-class Pairs:
+class OutsidePairs:
     """Items with a picture and a text each, one entry per item."""
 
     name: str
@@ -39,7 +39,7 @@ class Pairs:
         return len(self.item_ids)
 
 
-def pairs_of(catalogue: Catalogue) -> Pairs:
+def outside_pairs(catalogue: Catalogue) -> OutsidePairs:
     """The pairs of a catalogue. Raises DataError naming the first item without picture or text."""
     for item, image, text in zip(catalogue.item_ids, catalogue.images, catalogue.texts, strict=True):
         lacking = "picture" if image is None else "" if text.strip() else "text"
@@ -48,7 +48,7 @@ def pairs_of(catalogue: Catalogue) -> Pairs:
                 f"{catalogue.name}: item {item!r} has no {lacking}; leave it out of the items to pre-train on"
             )
     images = tuple(image for image in catalogue.images if image is not None)
-    return Pairs(catalogue.name, catalogue.item_ids, images, catalogue.texts)
+    return OutsidePairs(catalogue.name, catalogue.item_ids, images, catalogue.texts)
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ class Disjoint:
 
 
 def check_disjoint(
-    pairs: Pairs,
+    pairs: OutsidePairs,
     catalogue: Catalogue,
     *,
     ids: tuple[Sequence[str], Sequence[str]] | None,
     titles: tuple[Sequence[str], Sequence[str]] | None,
-    close: int | None = CLOSE,
+    close: int | None = _CLOSE,
 ) -> Disjoint:
     """Raise FeatureError naming the first item to pre-train on that is also in the catalogue.
 
@@ -113,7 +113,7 @@ def difference_hash(picture: Image.Image) -> BoolArray:
 
 
 def _refuse_shared(
-    pairs: Pairs,
+    pairs: OutsidePairs,
     catalogue: Catalogue,
     kind: str,
     values: tuple[Sequence[str], Sequence[str]] | None,
@@ -132,7 +132,7 @@ def _refuse_shared(
 
 
 def _refuse_look_alikes(
-    pairs: Pairs,
+    pairs: OutsidePairs,
     ours: Sequence[tuple[str, Path]],
     catalogue: Catalogue,
     theirs: Sequence[tuple[str, Path]],
@@ -163,7 +163,7 @@ def _hashes(entries: Iterable[tuple[str, Path]]) -> tuple[list[str], BoolArray]:
     return items, np.array(rows, dtype=np.bool_).reshape(len(rows), HASH_SIDE**2)
 
 
-def _shared(pairs: Pairs, item: str, catalogue: Catalogue, other: str, detail: str) -> FeatureError:
+def _shared(pairs: OutsidePairs, item: str, catalogue: Catalogue, other: str, detail: str) -> FeatureError:
     return FeatureError(
         f"item {item!r} of {pairs.name} is in {catalogue.name} as {other!r}: {detail}; remove it from the items to "
         "pre-train on, or the encoder has seen what it is tested on"

@@ -15,7 +15,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lmmrec_core.digests import digest
-from lmmrec_core.encoders.fine_tuning.holdout import SHARE, held_out
+from lmmrec_core.encoders.extract import UNREADABLE
+from lmmrec_core.encoders.fine_tuning.holdout import SHARE, held_out_pairs
 from lmmrec_core.encoders.pictures.reading import read_picture
 from lmmrec_core.errors import ConfigError, DataError, FeatureError, unknown
 from lmmrec_core.flow import BoolArray, Catalogue, IntArray, Split
@@ -23,7 +24,6 @@ from lmmrec_core.roles import Encoder
 
 ItemChoice = Literal["all", "train_items"]
 ITEMS: tuple[ItemChoice, ...] = ("all", "train_items")
-UNREADABLE = ("error", "missing")
 MEMORY_LIMIT = 4 * 2**30  # bytes of pixels kept in memory; more go to a memory-mapped file
 _CHUNK = 32  # decoded pictures in memory at a time
 
@@ -100,13 +100,14 @@ def collect_pairs(
     """Read, preprocess and group the pictures and texts of a catalogue's items.
 
     Content only: a pair is a picture file and the catalogue's text, which no reader composes of reviews, related
-    items or ranks. ``items="train_items"`` keeps the items with a training interaction of ``split``; "all" needs no
-    split (encoders spec 5.1). ``share`` of the items is held out (:func:`~.holdout.held_out`). Pictures are the same
-    when they decode to the same RGB pixels, texts when they are the same characters. Pixels beyond ``memory_limit``
-    bytes go to a temporary file in ``folder`` (default: the system's), which disappears with the object.
+    items or sales ranks. ``items="all"`` needs no split: an item's content is known whether or not it was ever bought.
+    ``items="train_items"`` keeps the items that have a training interaction in ``split``. ``share`` of the items is
+    held out (:func:`~.holdout.held_out_pairs`). Pictures are equal if they decode to the same RGB pixels, texts if
+    their characters are the same. Pixels beyond ``memory_limit`` bytes go to a temporary file in ``folder`` (default:
+    the system's), which disappears with the object.
 
     Raises ConfigError for unknown settings or a missing split, FeatureError for pictures that cannot be read,
-    DataError when no pair is left or one side of the hold-out is empty.
+    DataError if no pair is left or one side of the hold-out is empty.
     """
     if items not in ITEMS:
         raise unknown("value of items", items, ITEMS)
@@ -122,7 +123,7 @@ def collect_pairs(
     texts = [catalogue.texts[i] for i in kept]
     item_ids = tuple(catalogue.item_ids[i] for i in kept)
     image_group, text_group = _groups(pictures), _groups(texts)
-    held = held_out(item_ids, image_group, text_group, share)
+    held = held_out_pairs(item_ids, image_group, text_group, share)
     counts |= {"pairs": len(kept), "held_out": int(held.sum())}
     content = [[*row] for row in zip(item_ids, pictures, texts, held.tolist(), strict=True)]
     return TrainingPairs(

@@ -11,13 +11,13 @@ from lmmrec_core.encoders.fine_tuning.gradients import BATCH_NORMS
 from lmmrec_core.encoders.fine_tuning.pairs import TrainingPairs
 from lmmrec_core.encoders.fine_tuning.roles import FusingEncoder
 from lmmrec_core.encoders.fine_tuning.schedule import trainable
-from lmmrec_core.encoders.fine_tuning.settings import TuneSettings
+from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.roles import TrainableEncoder
 from lmmrec_core.seeds import derive
 
 
-def check(encoder: TrainableEncoder, pairs: TrainingPairs, settings: TuneSettings) -> None:
+def check(encoder: TrainableEncoder, pairs: TrainingPairs, settings: FineTuneSettings) -> None:
     """Raises ConfigError naming what does not fit together and the cure."""
     fused = [objective for objective in settings.objectives if objective != "itc"]
     if fused and not isinstance(encoder, FusingEncoder):
@@ -44,7 +44,7 @@ def check(encoder: TrainableEncoder, pairs: TrainingPairs, settings: TuneSetting
 
 
 @contextmanager
-def prepared(encoder: TrainableEncoder, settings: TuneSettings) -> Iterator[None]:
+def prepared(encoder: TrainableEncoder, settings: FineTuneSettings) -> Iterator[None]:
     """The module on its device with only the chosen part trainable, global generators seeded; put back afterwards."""
     module = encoder.module
     chosen = trainable(encoder, settings)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmmrec_core.encoders.fine_tuning.evaluation import Standing
-from lmmrec_core.encoders.fine_tuning.settings import TuneSettings
+from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 
 
 @dataclass(frozen=True)
-class TuneEpoch:
+class FineTuneEpoch:
     """One line of a tuning's history."""
 
     number: int  # from 1
@@ -25,16 +25,16 @@ class TuneEpoch:
         return {**vars(self), "losses": dict(self.losses), "standing": self.standing.plain()}
 
     @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> "TuneEpoch":
+    def of(cls, plain: Mapping[str, Any]) -> "FineTuneEpoch":
         """The inverse of :meth:`plain`."""
         return cls(**{**plain, "standing": Standing.of(plain["standing"])})
 
 
 @dataclass(frozen=True, eq=False)
-class Tuning:
+class FineTuning:
     """How a tuning went; the encoder holds the weights of ``best_epoch`` afterwards."""
 
-    history: tuple[TuneEpoch, ...]
+    history: tuple[FineTuneEpoch, ...]
     before: Standing
     after: Standing  # with the weights of the best epoch
     best_epoch: int  # from 1; 0 where no epoch was better than the weights it came with
@@ -42,7 +42,7 @@ class Tuning:
     stopped: str  # "patience" or "epochs"
     seconds: float  # over all sittings when resumed
     weights: str  # digest of the module's state, as in feature specs
-    settings: TuneSettings
+    settings: FineTuneSettings
     pairs: Mapping[str, Any]  # counts, choice of items, fingerprint
 
     def plain(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from lmmrec_core.errors import FeatureError
 
-KS = (1, 10, 50)
+_KS = (1, 10, 50)
 SCORE_K = 10
 TIE = 1e-6  # cosines closer than float32 can tell apart are ties
 _CELLS = 2**24  # similarities in memory at a time: 64 MiB
@@ -77,5 +77,5 @@ def _ranks(
 
 
 def _summary(ranks: Tensor) -> dict[str, float]:
-    values = {f"recall@{k}": float((ranks <= k).double().mean()) for k in KS}
+    values = {f"recall@{k}": float((ranks <= k).double().mean()) for k in _KS}
     return values | {"median_rank": float(ranks.double().quantile(0.5))}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lmmrec_core.encoders.fine_tuning.settings import TuneSettings
+from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.roles import TrainableEncoder
 
@@ -18,7 +18,7 @@ _EXEMPT = re.compile(r"pos_embed|position|cls_token|class_embed|token_type|scale
 _LOG_SCALE = re.compile(r"(^|\.)logit(_\w+)?_scale$")
 
 
-def trainable(encoder: TrainableEncoder, settings: TuneSettings) -> dict[str, nn.Parameter]:
+def trainable(encoder: TrainableEncoder, settings: FineTuneSettings) -> dict[str, nn.Parameter]:
     """The parameters of ``settings.part`` without ``settings.frozen``, by name, in the order of the module.
 
     Raises ConfigError when nothing is left, or for a part or pattern without parameters.
@@ -50,7 +50,7 @@ def decays(name: str, parameter: Tensor) -> bool:
     return parameter.ndim > 1 and not _EXEMPT.search(name)
 
 
-def learning_rates(encoder: TrainableEncoder, names: Mapping[str, Any], settings: TuneSettings) -> dict[str, float]:
+def learning_rates(encoder: TrainableEncoder, names: Mapping[str, Any], settings: FineTuneSettings) -> dict[str, float]:
     """The peak rate of each parameter: that of the smallest entry of ``part_learning_rates`` that has it.
 
     Raises ConfigError for an entry whose rate would move nothing.
@@ -65,7 +65,7 @@ def learning_rates(encoder: TrainableEncoder, names: Mapping[str, Any], settings
 
 
 def parameter_groups(
-    encoder: TrainableEncoder, parameters: Mapping[str, nn.Parameter], settings: TuneSettings
+    encoder: TrainableEncoder, parameters: Mapping[str, nn.Parameter], settings: FineTuneSettings
 ) -> list[dict[str, Any]]:
     """The parameters in groups of equal rate and decay, for an optimiser; ``names`` goes with ``params``."""
     rates = learning_rates(encoder, parameters, settings)
@@ -93,7 +93,7 @@ class Stepper:
     """AdamW or Adam over the groups, with schedule, clipping, and the clamp of the logit scales."""
 
     def __init__(
-        self, encoder: TrainableEncoder, parameters: Mapping[str, nn.Parameter], settings: TuneSettings, steps: int
+        self, encoder: TrainableEncoder, parameters: Mapping[str, nn.Parameter], settings: FineTuneSettings, steps: int
     ) -> None:
         self.settings, self.steps = settings, steps
         self.parameters = list(parameters.values())

@@ -11,7 +11,7 @@ from lmmrec_core.encoders.fine_tuning.pairs import ItemChoice
 Objective = Literal["itc", "itm", "mlm"]
 
 
-class TuneSettings(Settings):
+class FineTuneSettings(Settings):
     """Objectives, schedule and extent of a tuning."""
 
     objectives: tuple[Objective, ...] = Field(("itc",), description="CLIP: itc; VLMo: itc, itm, mlm")

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from lmmrec_core.encoders.vlmo.settings import VLMoSettings
 
-Kind = Literal["text", "imag", "vl"]  # as the published weights name the experts
+ExpertKind = Literal["text", "imag", "vl"]  # as the published weights name the experts
 
 
 def at_least_fp32(x: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class Block(nn.Module):
             self.add_module(f"norm2_{kind}", nn.LayerNorm(width, settings.eps))
             self.add_module(f"mlp_{kind}", Expert(width, hidden))
 
-    def forward(self, x: Tensor, kind: Kind, real: Tensor | None, text_length: int = 0) -> Tensor:
+    def forward(self, x: Tensor, kind: ExpertKind, real: Tensor | None, text_length: int = 0) -> Tensor:
         """``x`` [item, row, width] through the expert ``kind``.
 
         A block without a vision-language expert sends the first ``text_length`` rows of kind "vl" through the
@@ -101,7 +101,7 @@ class Block(nn.Module):
             return torch.cat([self._expert(text, "text"), self._expert(image, "imag")], dim=1)
         return self._expert(x, kind)
 
-    def _expert(self, x: Tensor, kind: Kind) -> Tensor:
+    def _expert(self, x: Tensor, kind: ExpertKind) -> Tensor:
         return self._add(x, self.get_submodule(f"mlp_{kind}"), self.get_submodule(f"norm2_{kind}"))
 
     def _add(self, x: Tensor, branch: Callable[[Tensor], Tensor], norm: Callable[[Tensor], Tensor]) -> Tensor:

@@ -16,10 +16,10 @@ from torch.nn import functional
 
 from lmmrec_core.encoders.pictures.reading import image_spec, to_pixels
 from lmmrec_core.encoders.saved import SavedNote, read_saved, restore, write_saved
-from lmmrec_core.encoders.vlmo.blocks import Kind, at_least_fp32
+from lmmrec_core.encoders.vlmo.blocks import ExpertKind, at_least_fp32
 from lmmrec_core.encoders.vlmo.initial import empty_network
 from lmmrec_core.encoders.vlmo.model import GridEmbed, VLMoNetwork
-from lmmrec_core.encoders.vlmo.parts import name_groups, part_names
+from lmmrec_core.encoders.vlmo.parts import name_groups, vlmo_part_names
 from lmmrec_core.encoders.vlmo.settings import GRID_CHANNELS, VLMoSettings
 from lmmrec_core.encoders.vlmo.stem import Lite0Maps
 from lmmrec_core.encoders.vlmo.tokens import Tokeniser, rebuild_tokeniser, text_spec
@@ -143,14 +143,14 @@ class VLMo:
 
         Raises ConfigError for an unknown part or more blocks than there are.
         """
-        return part_names(self.module, name)
+        return vlmo_part_names(self.module, name)
 
     def below(self, modality: Modality, inputs: Tensor | Mapping[str, Tensor], part: str) -> Mapping[str, Tensor]:
         """Cut below "heads" (vector itc) and below "top-K" with K the number of blocks with a VL expert."""
         net, s = self.module, self.settings
         if part == "heads" and s.vector == "itc":
             rows, real, _ = self._embedded(inputs)
-            kind: Kind = "imag" if modality == "visual" else "text"
+            kind: ExpertKind = "imag" if modality == "visual" else "text"
             last = net.upper(net.lower(rows, kind, real), kind, real)
             return {"cls": net.final_norm(last)[:, 0]}
         if part == f"top-{s.depth - s.first_vl}":
@@ -163,7 +163,7 @@ class VLMo:
         )
 
     def above(self, modality: Modality, states: Mapping[str, Tensor], part: str) -> Tensor:
-        kind: Kind = "imag" if modality == "visual" else "text"
+        kind: ExpertKind = "imag" if modality == "visual" else "text"
         if part == "heads":
             return self._projected(at_least_fp32(states["cls"]), kind)
         return self._upper_vector(states["rows"], kind, states.get("real"), states["inside"])
@@ -253,10 +253,10 @@ class VLMo:
         ids, real = self._checked_tokens(inputs)
         return self.module.embed_text(ids), real, real & ~_among(ids, self.tokeniser.framing)
 
-    def _vector(self, kind: Kind, rows: Tensor, real: Tensor | None, inside: Tensor) -> Tensor:
+    def _vector(self, kind: ExpertKind, rows: Tensor, real: Tensor | None, inside: Tensor) -> Tensor:
         return self._upper_vector(self.module.lower(rows, kind, real), kind, real, inside)
 
-    def _upper_vector(self, boundary: Tensor, kind: Kind, real: Tensor | None, inside: Tensor) -> Tensor:
+    def _upper_vector(self, boundary: Tensor, kind: ExpertKind, real: Tensor | None, inside: Tensor) -> Tensor:
         net, vector = self.module, self.settings.vector
         last = net.upper(boundary, "vl" if vector == "itc_vl" else kind, real)
         if vector == "cls_raw":
@@ -269,12 +269,12 @@ class VLMo:
             return (last * inside.unsqueeze(-1)).sum(dim=1) / count
         return self._projected(last[:, 0], kind)
 
-    def _projected(self, cls: Tensor, kind: Kind) -> Tensor:
+    def _projected(self, cls: Tensor, kind: ExpertKind) -> Tensor:
         """Row 0 → its contrastive projection of length 1."""
         head = self.module.get_submodule(_VECTOR_HEADS[self.settings.vector][kind == "imag"])
         return functional.normalize(at_least_fp32(head(cls)), dim=1)
 
-    def _both(self, rows: Tensor, kind: Kind, real: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _both(self, rows: Tensor, kind: ExpertKind, real: Tensor | None) -> tuple[Tensor, Tensor]:
         """Normed rows 0: of the modality's own path, of its vision-language continuation."""
         boundary = self.module.lower(rows, kind, real)
         own, joint = (self.module.upper(boundary, way, real) for way in (kind, "vl"))

@@ -25,7 +25,7 @@ WRAPPERS = ("state_dict", "module", "model")
 TEXT_POSITIONS = "text_embeddings.position_embeddings.weight"
 IMAGE_POSITIONS = "transformer.pos_embed"
 HEADS = ("itc_text_proj", "itc_image_proj", "itc_vl_text_proj", "itc_vl_image_proj", "itm_score", "mlm_score")
-SCALES = ("logit_scale", "logit_vl_scale")
+_SCALES = ("logit_scale", "logit_vl_scale")
 OPTIONAL = frozenset({
     "text_embeddings.position_ids",
     "text_embeddings.token_type_ids",
@@ -201,7 +201,7 @@ def _fit_image_positions(fitting: _Fitting, grid: int) -> None:
 
 def is_head(key: str) -> bool:
     """Whether a weight belongs to a task head or logit scale: what a published file may lack."""
-    return key.partition(".")[0] in (*HEADS, *SCALES)
+    return key.partition(".")[0] in (*HEADS, *_SCALES)
 
 
 def _compare(fitting: _Fitting, expected: Mapping[str, Tensor]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from lmmrec_core.encoders.light.networks import Standardise
-from lmmrec_core.encoders.vlmo.blocks import Block, Kind
+from lmmrec_core.encoders.vlmo.blocks import Block, ExpertKind
 from lmmrec_core.encoders.vlmo.settings import GRID_CHANNELS, VLMoSettings
 
 BERT_EPS = 1e-12  # of the layer norms inside text embeddings and the word head, whatever the blocks have
@@ -170,11 +170,11 @@ class VLMoNetwork(nn.Module):
         rows = torch.cat([self.transformer.cls_token.expand(len(cells), -1, -1), cells], dim=1)
         return rows + self.transformer.pos_embed + self.token_type_embeddings.weight[1]
 
-    def lower(self, rows: Tensor, kind: Kind, real: Tensor | None = None) -> Tensor:
+    def lower(self, rows: Tensor, kind: ExpertKind, real: Tensor | None = None) -> Tensor:
         """Embedded rows through the blocks without vision-language expert."""
         return self._run(self._blocks()[: self.first_vl], rows, kind, real)
 
-    def upper(self, rows: Tensor, kind: Kind, real: Tensor | None = None) -> Tensor:
+    def upper(self, rows: Tensor, kind: ExpertKind, real: Tensor | None = None) -> Tensor:
         """Output of :meth:`lower` through the last blocks; not normed.
 
         With kind "vl" this is the vision-language continuation of one modality: it starts from the last block
@@ -198,7 +198,7 @@ class VLMoNetwork(nn.Module):
         return [block for block in self.transformer.blocks if isinstance(block, Block)]
 
     def _run(
-        self, blocks: Sequence[Block], rows: Tensor, kind: Kind, real: Tensor | None, text_length: int = 0
+        self, blocks: Sequence[Block], rows: Tensor, kind: ExpertKind, real: Tensor | None, text_length: int = 0
     ) -> Tensor:
         for block in blocks:
             if self.checkpoint_blocks and torch.is_grad_enabled():

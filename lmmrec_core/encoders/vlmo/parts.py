@@ -16,7 +16,7 @@ def name_groups(network: VLMoNetwork) -> dict[str, frozenset[str]]:
     return {group: frozenset(names) for group, names in found.items()}
 
 
-def part_names(network: VLMoNetwork, part: str) -> frozenset[str]:
+def vlmo_part_names(network: VLMoNetwork, part: str) -> frozenset[str]:
     """Names in "all", "heads" (pooler, task heads, logit scales) or "top-K" (K last blocks, final norm, heads).
 
     Raises ConfigError for an unknown part or more blocks than there are.

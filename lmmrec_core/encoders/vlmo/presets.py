@@ -7,10 +7,10 @@ from pydantic import Field
 
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.vlmo.encoder import Built, VLMo
+from lmmrec_core.encoders.vlmo.from_minilm import start_from_minilm, taken_from_minilm
 from lmmrec_core.encoders.vlmo.initial import build_network
 from lmmrec_core.encoders.vlmo.loading import load_checkpoint
-from lmmrec_core.encoders.vlmo.minilm import start_from_minilm, taken_from_minilm
-from lmmrec_core.encoders.vlmo.settings import Vector, VLMoSettings
+from lmmrec_core.encoders.vlmo.settings import VLMoSettings, VLMoVector
 from lmmrec_core.encoders.vlmo.tokens import WholeWords, WordPiece
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.seeds import torch_stream
@@ -25,7 +25,7 @@ class BasePlusSettings(Settings):
     trust_pickle: bool = False  # read a file that also names classes; needs sha256
     sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")  # pins the file
     tokeniser: Path | None = None  # folder with BERT uncased's tokenizer.json; None: the MiniLM package's
-    vector: Vector = "cls"
+    vector: VLMoVector = "cls"
     image_size: int = 224  # 384 for the retrieval checkpoints; positions are resized to it
     max_text_length: int = 40
     checkpoint_blocks: bool = False
@@ -63,7 +63,7 @@ class SmallSettings(Settings):
     stem: Literal["grid", "conv"] = "grid"
     image_size: int = 128
     max_text_length: int = 64
-    vector: Vector = "cls"
+    vector: VLMoVector = "cls"
     checkpoint_blocks: bool = False
 
 
@@ -106,7 +106,7 @@ class TinySettings(Settings):
     max_text_length: int = 24
     drop_path: float = 0.0
     text_dropout: float = 0.0
-    vector: Vector = "cls"
+    vector: VLMoVector = "cls"
     checkpoint_blocks: bool = False
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from lmmrec_core.config import Settings
 from lmmrec_core.errors import ConfigError
 
-Vector = Literal["cls", "itc", "itc_vl", "cls_raw", "mean"]
+VLMoVector = Literal["cls", "itc", "itc_vl", "cls_raw", "mean"]
 GRID_STRIDE = 32  # pixels per cell of the map that the grid stem reads
 GRID_CHANNELS = 320
 
@@ -32,7 +32,7 @@ class VLMoSettings(Settings):
     linear_std: float = Field(default=0.02, gt=0)  # of random linear maps; a narrow network learns sooner with more
     positions: Literal["absolute", "relative"] = "absolute"
     layer_scale: float | None = None
-    vector: Vector = "cls"
+    vector: VLMoVector = "cls"
     checkpoint_blocks: bool = False  # recompute activations in the backward pass: less memory, a third more time
 
     @model_validator(mode="after")

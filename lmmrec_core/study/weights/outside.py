@@ -9,7 +9,7 @@ from lmmrec_core.data.files import read_rows
 from lmmrec_core.data.folder import read_content
 from lmmrec_core.digests import digest
 from lmmrec_core.disk import whole_folder
-from lmmrec_core.encoders.fine_tuning.outside import check_disjoint, pairs_of
+from lmmrec_core.encoders.fine_tuning.outside import check_disjoint, outside_pairs
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import Catalogue
 from lmmrec_core.study.datasets import require_below
@@ -28,7 +28,7 @@ def outside_items(workspace: Workspace, settings: PretrainSettings) -> tuple[Cat
         return read_content(folder, name="outside"), {"drawn": settings.items, "seed": settings.seed}
     folder = require_below(workspace.data, settings.path, "items to pre-train on")
     outside = read_content(folder, name=folder.name)
-    pairs = pairs_of(outside)
+    pairs = outside_pairs(outside)
     compared = {}
     for path in sorted({dataset.path for dataset in workspace.track.datasets.values() if dataset.path}):
         other = require_below(workspace.data, path, path)

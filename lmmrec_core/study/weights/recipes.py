@@ -15,7 +15,7 @@ from lmmrec_core.config import Settings
 from lmmrec_core.data.controls import GENERATOR_VERSION
 from lmmrec_core.digests import digest, file_sha256
 from lmmrec_core.encoders import ENCODERS
-from lmmrec_core.encoders.fine_tuning.settings import TuneSettings
+from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.encoders.precision import Precision
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.study.datasets import Dataset, require_below
@@ -77,8 +77,8 @@ def read_entry(track: TrackSettings, name: str) -> MultimodalSettings:
     if entry.encoder not in ENCODERS:
         raise unknown("encoder", entry.encoder, ENCODERS, where)
     if entry.pretrain is not None:
-        TuneSettings.build(entry.pretrain.tune, f"{where}, pretrain, tune")
-    TuneSettings.build(entry.fine_tune, f"{where}, fine_tune")
+        FineTuneSettings.build(entry.pretrain.tune, f"{where}, pretrain, tune")
+    FineTuneSettings.build(entry.fine_tune, f"{where}, fine_tune")
     EndToEndSettings.build(entry.end_to_end, f"{where}, end_to_end")
     return entry
 
@@ -122,7 +122,7 @@ def recipe_of(workspace: Workspace, name: str, paradigm: str, dataset: Dataset) 
         values["pretrain"] = {**entry.pretrain.model_dump(mode="json"), **own}
     if paradigm != "FT":
         return Recipe(entry, "PT", values)
-    declared = TuneSettings.build(entry.fine_tune, f"encoders, {name}, fine_tune")
+    declared = FineTuneSettings.build(entry.fine_tune, f"encoders, {name}, fine_tune")
     settings = declared.model_dump(mode="json", exclude={"device", "checkpoint_seconds", "micro_batch"})
     return Recipe(entry, "FT", {**values, "fine_tune": settings, "catalogue": dataset.identity})
 

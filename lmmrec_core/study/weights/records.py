@@ -35,8 +35,8 @@ def write_encoder_record(
     """Keep how ``weights`` (the digest of a module's state) were made; returns the file, which replaces an older one.
 
     ``dataset`` None: the weights serve every data set of the track. ``record``: how they were made, for instance
-    ``tuning`` (``Tuning.plain()``) or ``alignment`` (the closed form of clip-small), with ``parent`` for weights that
-    others were tuned from. Time and versions are added.
+    ``tuning`` (``FineTuning.plain()``) or ``alignment`` (the closed form of clip-small), with ``parent`` for
+    weights that others were tuned from. Time and versions are added.
 
     Raises ConfigError for a name that cannot be a file's, an unknown paradigm or what is no digest, ResultError for a
     record that JSON cannot hold, that has a name of :data:`IDENTITY`, or that cannot be written.

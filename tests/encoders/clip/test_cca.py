@@ -9,9 +9,9 @@ from lmmrec_core.encoders.clip.cca import (
     choose_heads,
     contrastive_loss,
     fit_cca,
-    held_out,
-    ranks,
-    recall_at,
+    held_out_items,
+    mean_recall,
+    partner_ranks,
 )
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.seeds import numpy_stream
@@ -85,24 +85,24 @@ def test_the_map_with_bias_is_the_centred_map():
 def test_partners_never_seen_are_found():
     visual, textual = planted(n=1200, shared=10, p=60, q=40, noise=0.7)
     ids = [f"i{number}" for number in range(1200)]
-    out = held_out(ids)
+    out = held_out_items(ids)
     heads, record = choose_heads(visual, textual, out, grid=((1.0, 10.0), (1.0,), (4, 10, 99)))
     similarities = heads.similarities(visual[out], textual[out])
-    assert recall_at(similarities, 1) > 0.5  # chance: below 0.01
-    assert recall_at(similarities, 10) == pytest.approx(record["held_out_recall@10"], abs=1e-6)
+    assert mean_recall(similarities, 1) > 0.5  # chance: below 0.01
+    assert mean_recall(similarities, 10) == pytest.approx(record["held_out_recall@10"], abs=1e-6)
     assert record["fitted"] + record["held_out"] == 1200
     shuffled, _ = choose_heads(visual, textual[numpy_stream(3, "pairs").permutation(1200)], out)
-    assert recall_at(shuffled.similarities(visual[out], textual[out]), 1) < 0.1
+    assert mean_recall(shuffled.similarities(visual[out], textual[out]), 1) < 0.1
 
 
 def test_the_choice_is_the_best_of_the_grid_and_repeats():
     visual, textual = planted(n=300, shared=5, p=40, q=30, noise=1.5)
-    out = held_out([str(number) for number in range(300)], 0.3)
+    out = held_out_items([str(number) for number in range(300)], 0.3)
     heads, record = choose_heads(visual, textual, out)
     for r_v in (1.0, 30.0):
         for k in (5, 30):
             other = fit_cca(visual[~out], textual[~out], r_v, 1.0).heads(min(k, 30))
-            assert recall_at(other.similarities(visual[out], textual[out]), 10) <= record["held_out_recall@10"] + 1e-6
+            assert mean_recall(other.similarities(visual[out], textual[out]), 10) <= record["held_out_recall@10"] + 1e-6
     again, same = choose_heads(visual, textual, out)
     assert same == record and np.array_equal(heads.visual, again.visual) and heads.scale == again.scale
     seen = visual.copy()
@@ -124,18 +124,18 @@ def test_the_scale_is_the_least_loss_of_a_grid():
 
 def test_ranks_by_hand_with_ties_against():
     similarities = np.array([[0.9, 0.1, 0.9], [0.2, 0.5, 0.1], [0.3, 0.5, 0.4]])
-    by_row, by_column = ranks(similarities)
+    by_row, by_column = partner_ranks(similarities)
     assert by_row.tolist() == [2, 1, 2]
     assert by_column.tolist() == [1, 2, 2]
-    assert recall_at(similarities, 1) == pytest.approx((1 / 3 + 1 / 3) / 2)
+    assert mean_recall(similarities, 1) == pytest.approx((1 / 3 + 1 / 3) / 2)
 
 
 def test_the_held_out_share_follows_ids_only():
     ids = [f"item {number}" for number in range(5000)]
-    out = held_out(ids)
+    out = held_out_items(ids)
     assert 0.08 < out.mean() < 0.12
-    assert np.array_equal(held_out(ids[::-1])[::-1], out)
-    assert held_out(ids, 0.05)[~out].sum() == 0  # a smaller share is a part of the larger
+    assert np.array_equal(held_out_items(ids[::-1])[::-1], out)
+    assert held_out_items(ids, 0.05)[~out].sum() == 0  # a smaller share is a part of the larger
 
 
 @pytest.mark.parametrize(
@@ -157,4 +157,4 @@ def test_what_cannot_be_fitted(change, error, message):
 def test_too_few_pairs_to_choose_by():
     visual, textual = planted(n=50)
     with pytest.raises(FeatureError, match="held-out pairs of 50"):
-        choose_heads(visual, textual, held_out([str(number) for number in range(50)]))
+        choose_heads(visual, textual, held_out_items([str(number) for number in range(50)]))

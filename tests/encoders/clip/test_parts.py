@@ -6,9 +6,11 @@ import torch
 from lmmrec_core.encoders.clip.build import architecture, build_module
 from lmmrec_core.encoders.clip.encoder import CLIP
 from lmmrec_core.encoders.clip.settings import CLIPSettings
-from lmmrec_core.encoders.clip.towers import SCALES, part_names
+from lmmrec_core.encoders.clip.towers import clip_part_names
 from lmmrec_core.errors import ConfigError
 from tests.encoders.clip.small_clips import QUICK, content, small_official
+
+SCALES = ("logit_scale", "logit_bias")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def size(module, names, start=""):
 
 
 def test_counts_of_vit_b_16_exactly(vit_b_16):
-    heads, top, everything = (part_names(vit_b_16, part) for part in ("heads", "top-2", "all"))
+    heads, top, everything = (clip_part_names(vit_b_16, part) for part in ("heads", "top-2", "all"))
     assert size(vit_b_16, heads.difference(SCALES)) == 655_360
     assert size(vit_b_16, top, "visual.") == 14_570_496
     assert size(vit_b_16, top.difference(SCALES)) == 21_138_432
@@ -30,7 +32,7 @@ def test_counts_of_vit_b_16_exactly(vit_b_16):
 
 
 def test_all_blocks_leave_only_embeddings(vit_b_16):
-    below = part_names(vit_b_16, "all") - part_names(vit_b_16, "top-12")
+    below = clip_part_names(vit_b_16, "all") - clip_part_names(vit_b_16, "top-12")
     assert below == {
         "positional_embedding", "token_embedding.weight", "visual.class_embedding", "visual.positional_embedding",
         "visual.conv1.weight", "visual.ln_pre.weight", "visual.ln_pre.bias",
@@ -48,7 +50,7 @@ def test_all_blocks_leave_only_embeddings(vit_b_16):
 )
 def test_parts_that_are_not_there(vit_b_16, part, message):
     with pytest.raises(ConfigError, match=message):
-        part_names(vit_b_16, part)
+        clip_part_names(vit_b_16, part)
 
 
 @pytest.mark.parametrize("custom", [False, True])

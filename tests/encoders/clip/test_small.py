@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lmmrec_core.encoders.clip.cca import Heads, held_out
+from lmmrec_core.encoders.clip.cca import Heads, held_out_items
 from lmmrec_core.encoders.clip.settings import CLIPSettings
-from lmmrec_core.encoders.clip.small import ClipSmall, align, pooled_pairs, set_heads
+from lmmrec_core.encoders.clip.small import ClipSmall, align_heads, pooled_pairs, set_heads
 from lmmrec_core.encoders.lite0 import EfficientNetLite0, Lite0Settings
 from lmmrec_core.encoders.minilm import MiniLM, MiniLMSettings
 from lmmrec_core.errors import ConfigError, FeatureError
@@ -164,10 +164,10 @@ def test_aligning_on_pairs_brings_partners_together(tmp_path, encoder):
     visual, textual = pooled_pairs(small, ids[:2], images[:2], texts[:2], progress=False)
     assert visual.shape == (2, 1280) and textual.shape == (2, 384)
     np.testing.assert_allclose(np.linalg.norm(textual, axis=1), 1, atol=1e-6)
-    heads = align(small, ids, images, texts, batch_size=50, progress=False)
-    assert small.note["held_out"] == int(held_out(ids).sum()) and small.note["pairs"] == 240
+    heads = align_heads(small, ids, images, texts, batch_size=50, progress=False)
+    assert small.note["held_out"] == int(held_out_items(ids).sum()) and small.note["pairs"] == 240
     assert small.module.logit_scale.exp().item() == pytest.approx(heads.scale, rel=1e-5)
-    out = np.flatnonzero(held_out(ids))
+    out = np.flatnonzero(held_out_items(ids))
     visual, textual = pooled_pairs(small, [ids[i] for i in out], [images[i] for i in out], [texts[i] for i in out],
                                    progress=False)  # fmt: skip
     nearest = heads.similarities(visual, textual).argmax(axis=1)

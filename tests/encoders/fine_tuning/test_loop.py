@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from lmmrec_core.encoders.fine_tuning import loop
-from lmmrec_core.encoders.fine_tuning.evaluation import evaluate
+from lmmrec_core.encoders.fine_tuning.evaluation import standing_of
 from lmmrec_core.encoders.fine_tuning.gradients import Passes
 from lmmrec_core.encoders.fine_tuning.loop import batches
-from lmmrec_core.encoders.fine_tuning.settings import TuneSettings
+from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, TrainingError
 from lmmrec_core.roles import TrainableEncoder
@@ -31,7 +31,7 @@ def test_held_out_retrieval_rises_far_above_chance():
     assert tuning.after.everything.queries == len(PAIRS)
     assert tuning.after.loss < tuning.before.loss
     assert tuning.steps == 12 * 3 and tuning.history[-1].step == 36 and tuning.stopped == "epochs"
-    assert evaluate(encoder, PAIRS, Passes()) == tuning.after  # the encoder has the weights that were reported
+    assert standing_of(encoder, PAIRS, Passes()) == tuning.after  # the encoder has the weights that were reported
     assert tuning.weights == state_digest(encoder.module)
 
 
@@ -121,14 +121,14 @@ def test_batch_norm_that_insists_on_training_is_refused():
 def scripted(monkeypatch, scores: list[float], losses: list[float] | None = None) -> None:
     """Evaluations give these held-out scores, the first before training."""
     left = iter(zip(scores, losses or [1.0] * len(scores), strict=True))
-    true = evaluate(FusingToy(), PAIRS, Passes())
+    true = standing_of(FusingToy(), PAIRS, Passes())
 
     def standing(*args):
         score, loss = next(left)
         both = {**true.held_out.image_to_text, "recall@10": score}
         return replace(true, held_out=replace(true.held_out, image_to_text=both, text_to_image=both), loss=loss)
 
-    monkeypatch.setattr(loop, "evaluate", standing)
+    monkeypatch.setattr(loop, "standing_of", standing)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_recomputation_is_switched_on_and_off():
 )
 def test_settings_are_checked(change):
     with pytest.raises(ConfigError):
-        TuneSettings.build(change)
+        FineTuneSettings.build(change)
 
 
 def test_a_part_learns_at_its_own_rate():

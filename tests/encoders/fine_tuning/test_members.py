@@ -11,11 +11,11 @@ from PIL import Image
 
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.fine_tuning.gradients import Passes, itc_backward
-from lmmrec_core.encoders.fine_tuning.loop import tune
+from lmmrec_core.encoders.fine_tuning.loop import fine_tune
 from lmmrec_core.encoders.fine_tuning.pairs import TrainingPairs, collect_pairs
 from lmmrec_core.encoders.fine_tuning.roles import FusingEncoder
 from lmmrec_core.encoders.fine_tuning.schedule import decays, parameter_groups, trainable
-from lmmrec_core.encoders.fine_tuning.settings import TuneSettings
+from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.roles import TrainableEncoder
 from tests.encoders.toys import catalogue_of
 
@@ -52,8 +52,8 @@ def pairs_of(encoder: Any, folder: Path) -> TrainingPairs:
     return collect_pairs(source, encoder, share=0.2, progress=False)
 
 
-def settings_of(**changes: Any) -> TuneSettings:
-    return TuneSettings(
+def settings_of(**changes: Any) -> FineTuneSettings:
+    return FineTuneSettings(
         **{"epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "patience": 9, "keep_start": False, **changes}
     )
 
@@ -73,7 +73,7 @@ class TestEveryTunableEncoder:
         digests = []
         for _ in range(2):
             encoder = build(name)
-            tuning = tune(encoder, pairs_of(encoder, folder), settings_of(epochs=6), progress=False)
+            tuning = fine_tune(encoder, pairs_of(encoder, folder), settings_of(epochs=6), progress=False)
             assert tuning.history[-1].losses["itc"] < 0.9 * tuning.history[0].losses["itc"]
             assert tuning.best_epoch > 0
             digests.append(tuning.weights)
@@ -86,7 +86,7 @@ class TestEveryTunableEncoder:
         assert (whole - chunked).norm() / whole.norm() < 1e-5
 
     def test_groups_partition_its_parameters_and_exempt_what_is_named(self, name: str) -> None:
-        encoder, settings = build(name), TuneSettings(part_learning_rates={"heads": 1e-3})
+        encoder, settings = build(name), FineTuneSettings(part_learning_rates={"heads": 1e-3})
         groups = parameter_groups(encoder, trainable(encoder, settings), settings)
         listed = [name for group in groups for name in group["names"]]
         own = dict(encoder.module.named_parameters())
@@ -100,7 +100,7 @@ class TestEveryTunableEncoder:
     def test_what_is_outside_a_part_stays(self, name: str, part: str, folder: Path) -> None:
         encoder = build(name)
         before = {key: value.clone() for key, value in encoder.module.state_dict().items()}
-        tune(encoder, pairs_of(encoder, folder), settings_of(part=part, epochs=3), progress=False)
+        fine_tune(encoder, pairs_of(encoder, folder), settings_of(part=part, epochs=3), progress=False)
         changed = {key for key, value in encoder.module.state_dict().items() if not torch.equal(value, before[key])}
         assert changed and changed <= encoder.part(part)
 
@@ -110,14 +110,16 @@ class TestEveryTunableEncoder:
         with torch.no_grad():
             for scale in scales:
                 scale.fill_(6.0)
-        tune(encoder, pairs_of(encoder, folder), settings_of(learning_rate=1e-6, warm_up=0, epochs=1), progress=False)
+        fine_tune(
+            encoder, pairs_of(encoder, folder), settings_of(learning_rate=1e-6, warm_up=0, epochs=1), progress=False
+        )
         assert all(scale.item() <= math.log(100) + 1e-6 for scale in scales)
 
 
 def test_vlmo_learns_all_three_objectives(folder: Path) -> None:
     encoder = build("vlmo-tiny")
     assert isinstance(encoder, FusingEncoder)
-    tuning = tune(
+    tuning = fine_tune(
         encoder, pairs_of(encoder, folder), settings_of(objectives=ALL, epochs=5, micro_batch=8), progress=False
     )
     first, last = tuning.history[0].losses, tuning.history[-1].losses

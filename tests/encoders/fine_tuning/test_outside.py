@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lmmrec_core.encoders.fine_tuning.outside import Pairs, check_disjoint, difference_hash, normalise_title, pairs_of
+from lmmrec_core.encoders.fine_tuning.outside import (
+    OutsidePairs,
+    check_disjoint,
+    difference_hash,
+    normalise_title,
+    outside_pairs,
+)
 from lmmrec_core.errors import DataError, FeatureError
 from tests.encoders.toys import catalogue_of, draw
 
@@ -19,7 +25,7 @@ def both(tmp_path):
     for number in range(7):
         paths.append(tmp_path / f"{number}.png")
         draw(number).save(paths[-1])
-    pairs = Pairs("pretrain", ("x1", "x2", "x3"), tuple(paths[:3]), ("a", "b", "c"))
+    pairs = OutsidePairs("pretrain", ("x1", "x2", "x3"), tuple(paths[:3]), ("a", "b", "c"))
     return pairs, catalogue_of(["d", "e", "f", "g"], [*paths[3:6], None])
 
 
@@ -119,11 +125,11 @@ def test_normalising_twice_changes_nothing(title):
 def test_pairs_need_both_sides(both):
     _, catalogue = both
     with pytest.raises(DataError, match="toy: item 'i3' has no picture"):
-        pairs_of(catalogue)
+        outside_pairs(catalogue)
     whole = catalogue_of(["d", "e"], list(catalogue.images[:2]))
-    assert pairs_of(whole).item_ids == ("i0", "i1") and len(pairs_of(whole)) == 2
+    assert outside_pairs(whole).item_ids == ("i0", "i1") and len(outside_pairs(whole)) == 2
     with pytest.raises(DataError, match="item 'i1' has no text"):
-        pairs_of(catalogue_of(["d", "  "], list(catalogue.images[:2])))
+        outside_pairs(catalogue_of(["d", "  "], list(catalogue.images[:2])))
 
 
 def test_what_cannot_be_compared(both):
@@ -151,7 +157,9 @@ def test_the_posters_to_pre_train_on_are_outside_the_catalogue(shared_data):
     ours, theirs = read("pretrain-posters"), read("ml-100k-posters")
     assert {row["item_id"] for row in ours} & {row["item_id"] for row in theirs}  # no common number space
     for left, right, close in ((ours, theirs, None), (ours[:60], theirs[:60], 24)):
-        pairs = Pairs("pretrain-posters", *zip(*((r["item_id"], r["image"], r["title"]) for r in left), strict=True))
+        pairs = OutsidePairs(
+            "pretrain-posters", *zip(*((r["item_id"], r["image"], r["title"]) for r in left), strict=True)
+        )
         catalogue = catalogue_of(*zip(*((r["title"], r["image"], r["item_id"]) for r in right), strict=True))
         both = (left, right)
         found = check_disjoint(

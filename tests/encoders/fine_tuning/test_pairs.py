@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmmrec_core.encoders.fine_tuning.holdout import held_out
+from lmmrec_core.encoders.fine_tuning.holdout import held_out_pairs
 from lmmrec_core.encoders.fine_tuning.pairs import collect_pairs
 from lmmrec_core.errors import ConfigError, DataError, FeatureError
 from lmmrec_core.flow import Catalogue, Interactions, Split
@@ -84,7 +84,7 @@ def test_the_side_of_an_item_depends_on_its_id_alone(tmp_path):
 
 def test_the_share_is_near_five_per_cent_by_default():
     ids = [f"B{number:09d}" for number in range(20_000)]
-    held = held_out(ids, np.arange(20_000), np.arange(20_000))
+    held = held_out_pairs(ids, np.arange(20_000), np.arange(20_000))
     assert abs(held.mean() - 0.05) < 3 * np.sqrt(0.05 * 0.95 / 20_000)
 
 
@@ -93,10 +93,10 @@ def test_the_share_is_near_five_per_cent_by_default():
 def test_no_content_is_on_both_sides_and_drawn_items_leave_only_for_that(seed, kinds):
     random = np.random.default_rng(seed)
     ids = [f"{seed}/{number}" for number in range(150)]
-    alone = held_out(ids, np.arange(150), np.arange(150), 0.3)
+    alone = held_out_pairs(ids, np.arange(150), np.arange(150), 0.3)
     images, texts = random.integers(0, kinds, (2, 150))
     try:
-        held = held_out(ids, images, texts, 0.3)
+        held = held_out_pairs(ids, images, texts, 0.3)
     except DataError:
         return  # everything hangs together
     for groups in (images, texts):
@@ -108,14 +108,14 @@ def test_no_content_is_on_both_sides_and_drawn_items_leave_only_for_that(seed, k
 
 def test_chains_of_equal_content_move_together():
     ids = [f"x{number}" for number in range(60)]
-    alone = held_out(ids, np.arange(60), np.arange(60), 0.3)
+    alone = held_out_pairs(ids, np.arange(60), np.arange(60), 0.3)
     chain = np.flatnonzero(alone)[:3]
     outside = np.flatnonzero(~alone)[0]
     images, texts = np.arange(60), np.arange(60)
     images[chain[0]] = images[outside]  # drawn 0 shows what training shows, its text is that of drawn 1, and so on
     texts[chain[1]] = texts[chain[0]]
     images[chain[2]] = images[chain[1]]
-    held = held_out(ids, images, texts, 0.3)
+    held = held_out_pairs(ids, images, texts, 0.3)
     assert not held[chain].any() and held.sum() == alone.sum() - 3
 
 

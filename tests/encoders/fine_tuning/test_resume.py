@@ -6,7 +6,7 @@ import torch
 
 from lmmrec_core import checkpoints
 from lmmrec_core.encoders.fine_tuning import loop
-from lmmrec_core.encoders.fine_tuning.loop import tune
+from lmmrec_core.encoders.fine_tuning.loop import fine_tune
 from lmmrec_core.errors import TrainingError
 from tests.encoders.fine_tuning.running import ALL, PAIRS, run, same, settings_of, state, unmeasured
 from tests.encoders.fine_tuning.toys import FusingToy, factor_pairs
@@ -66,7 +66,7 @@ def test_a_checkpoint_of_another_tuning_is_refused(tmp_path, change):
     settings = settings_of(checkpoint_seconds=0, seed=int(change == "settings"))
     identity = "run b" if change == "identity" else "run a"
     with pytest.raises(TrainingError, match="belongs to run"):
-        tune(FusingToy(), pairs, settings, checkpoint=path, identity=identity, progress=False)
+        fine_tune(FusingToy(), pairs, settings, checkpoint=path, identity=identity, progress=False)
 
 
 def test_short_tunings_write_no_checkpoint(tmp_path):

