@@ -1,4 +1,4 @@
-"""Building a CLIP through open_clip: architecture, activation check, weights that must fit to the last key."""
+"""Builds a CLIP with open_clip: its architecture, a check of its activation, weights that must fit to the last key."""
 
 import json
 import logging
@@ -37,10 +37,11 @@ def architecture(name: str) -> dict[str, Any]:
 def build_module(
     config: Mapping[str, Any], *, image_size: int | None = None, seed: int = 0, device: str = "cpu"
 ) -> nn.Module:
-    """A model with random weights, a function of ``seed`` alone, in evaluation mode.
+    """A model in evaluation mode whose random weights depend on ``seed`` alone.
 
     ``config`` has the form of open_clip's JSON files: ``embed_dim``, ``vision_cfg``, ``text_cfg``. With
-    ``device="meta"`` nothing is allocated. Raises ConfigError for a configuration that open_clip cannot build.
+    ``device="meta"`` nothing is allocated. Raises ConfigError for a configuration that open_clip cannot build,
+    FeatureError if a file of its text tower cannot be fetched.
     """
     for key in ("embed_dim", "vision_cfg", "text_cfg"):
         if key not in config:
@@ -57,7 +58,8 @@ def build_module(
     except OSError as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FeatureError(
-            f"CLIP configuration: a file of its text tower cannot be had ({reason}); give hf_model_name a local folder"
+            f"CLIP configuration: a file of its text tower cannot be fetched ({reason}); "
+            "set hf_model_name to a local folder"
         ) from None
     except (TypeError, ValueError, KeyError, AssertionError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -66,7 +68,7 @@ def build_module(
 
 
 def _register(name: str, config: Mapping[str, Any]) -> None:
-    """open_clip knows architectures by file only; a configuration may hold folders, so the file does not stay."""
+    """Make ``config`` known to open_clip, which reads files only. The file does not stay: it may name local folders."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.json"
         path.write_text(json.dumps(dict(config)), encoding="utf-8")
@@ -75,7 +77,7 @@ def _register(name: str, config: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """open_clip warns that a model without weights is random, which is what is wanted here."""
+    """Hide open_clip's warning that a model without weights is random: here that is intended."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -85,9 +87,10 @@ def _quiet() -> Iterator[None]:
 
 
 def keep_batch_norm_still(module: nn.Module) -> nn.Module:
-    """Batch-norm of ``module`` stays in evaluation mode whatever ``train()`` is called (encoders spec 5.3).
+    """Keep the batch-norm layers of ``module`` in evaluation mode, whatever ``train()`` is called with.
 
-    In training mode an item's vector would depend on its batch, and cached gradients would be wrong.
+    In training mode an item's vector would depend on the rest of its batch, so gradients computed in chunks would be
+    wrong.
     """
     for part in module.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
@@ -101,9 +104,9 @@ def _stay(part: nn.Module, mode: bool = True) -> nn.Module:
 
 
 def activation(module: nn.Module) -> str:
-    """ "quick_gelu" or "gelu" in open_clip's own blocks, "of the towers" where both towers are from elsewhere.
+    """The activation of open_clip's own blocks, "quick_gelu" or "gelu"; "of the towers" if both are from elsewhere.
 
-    Raises FeatureError when both occur.
+    Raises FeatureError if both occur.
     """
     kinds = {
         "quick_gelu" if isinstance(part, QuickGELU) else "gelu"
@@ -116,16 +119,16 @@ def activation(module: nn.Module) -> str:
 
 
 def check_tag(model: str, tag: str) -> dict[str, Any]:
-    """open_clip's entry for published weights, whose activation must be the model's.
+    """open_clip's entry for published weights, which must have been trained with the model's activation.
 
-    open_clip only warns when they differ, and the features are wrong (encoders spec 2.1).
-    Raises ConfigError for an unknown tag or another activation.
+    If they were not, open_clip only warns, and every feature is wrong: QuickGELU, x · sigmoid(1.702 x), differs from
+    GELU by up to 0.02 per unit in every block. Raises ConfigError for an unknown tag or another activation.
     """
     entry = get_pretrained_cfg(model, tag)
     if not entry:
         tags = open_clip.list_pretrained_tags_by_model(model)
         if not tags:
-            raise ConfigError(f"open_clip has no published weights for {model!r}; give weights: a file")
+            raise ConfigError(f"open_clip has no published weights for {model!r}; set weights to a file")
         raise unknown("pretrained tag", tag, tags, f"model {model!r}")
     trained, built = bool(entry.get("quick_gelu")), bool(architecture(model).get("quick_gelu"))
     if trained != built:
@@ -138,9 +141,9 @@ def check_tag(model: str, tag: str) -> dict[str, Any]:
 
 
 def check_origin(model: str, tag: str | None) -> None:
-    """A local file does not tell its activation: where open_clip has both forms, the plain name needs the tag.
+    """Refuse a local file whose activation is unknown. The file does not state it; the model's name or the tag may.
 
-    Raises ConfigError.
+    Raises ConfigError if open_clip has ``model`` with both activations and no ``tag`` says which one the file needs.
     """
     if tag is not None:
         check_tag(model, tag)
@@ -154,13 +157,13 @@ def check_origin(model: str, tag: str | None) -> None:
 def fetch(model: str, tag: str) -> Path:
     """The file of published weights, downloaded into open_clip's cache unless it is there.
 
-    Raises ConfigError as :func:`check_tag`, FeatureError when it cannot be had.
+    Raises ConfigError as :func:`check_tag` does, FeatureError if the file cannot be fetched.
     """
     entry = check_tag(model, tag)
     try:
         with _quiet():
             return Path(download_pretrained(entry))
-    except Exception as error:  # a dozen classes of two libraries, all meaning that the file is not there
+    except Exception as error:  # two libraries raise a dozen classes, all meaning that there is no file
         source = entry.get("hf_hub") or entry.get("url")
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FeatureError(
@@ -170,9 +173,9 @@ def fetch(model: str, tag: str) -> Path:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a weights file in float32; the wrapping of open_clip's training checkpoints is taken off.
+    """The tensors of a weights file in float32, without the wrapping that open_clip's training checkpoints add.
 
-    Raises FeatureError for a file that is none, and for OpenAI's own TorchScript files.
+    Raises FeatureError for a file that holds no tensors, and for OpenAI's own TorchScript files.
     """
     if path.is_file() and path.suffix != ".safetensors" and _is_script(path):
         raise FeatureError(
@@ -193,11 +196,11 @@ def _is_script(path: Path) -> bool:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def load_weights(module: Any, state: dict[str, Tensor], path: Path, resized: bool) -> None:
-    """Load ``state``; every key must fit. Key names of other code bases are translated by open_clip's rules.
+def load_weights(module: nn.Module, state: dict[str, Tensor], path: Path, resized: bool) -> None:
+    """Load ``state``, every key of which must fit. open_clip's rules translate the key names of other code bases.
 
-    ``resized``: the picture positions are brought to the model's grid (bicubic). Raises FeatureError naming
-    the first key that is missing, left over or misshapen.
+    ``resized``: interpolate the picture positions to the model's grid (bicubic). Raises FeatureError naming the first
+    key that is missing, left over or misshapen.
     """
     state = convert_state_dict(module, state)
     if "positional_embedding" in state and not hasattr(module, "positional_embedding"):

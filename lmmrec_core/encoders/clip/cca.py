@@ -1,4 +1,4 @@
-"""Closed-form heads: regularised canonical correlation of two feature matrices (encoders spec 4.6).
+"""Heads in closed form: regularised canonical correlation analysis (CCA) of two feature matrices.
 
 With centred V [pair, p] and T [pair, q] of n pairs,
 
@@ -6,8 +6,9 @@ With centred V [pair, p] and T [pair, q] of n pairs,
     L_v L_v' = C_v,  L_t L_t' = C_t,   L_v^-1 C L_t^-T = U S W',
     W_v = L_v^-T U_k S_k^(1/2),   W_t = L_t^-T W_k S_k^(1/2).
 
-The penalties are relative to the mean variance. The maps differ from textbook CCA by the factor S^(1/2), which
-weighs a direction by its correlation. Plain NumPy and SciPy in float64: no random number, no network.
+The penalties r_v and r_t are relative to the mean variance. The maps differ from those of textbook CCA (Hotelling
+1936) by the factor S^(1/2), which weights each direction by its correlation. Everything is NumPy and SciPy in float64;
+nothing is random.
 """
 
 import hashlib
@@ -33,10 +34,9 @@ _LARGEST_SCALE = 100.0  # as CLIP limits its own
 
 @dataclass(frozen=True, eq=False)
 class Heads:
-    """Maps into a joint space: pictures ``visual @ v + bias``, texts ``textual @ t``; compared after L2.
+    """Maps into a joint space: ``visual @ v + bias`` for pictures, ``textual @ t`` for texts, compared by cosine.
 
-    The text map needs no centring: its bias changes nothing that CCA has learnt and MiniLM's head has none
-    (encoders spec 4.6). ``scale`` multiplies the cosines.
+    Texts are not centred, since clip-small's text head has no bias. ``scale`` multiplies the cosines.
     """
 
     visual: FloatArray  # [k, p]
@@ -51,7 +51,7 @@ class Heads:
 
 @dataclass(frozen=True, eq=False)
 class CanonicalDirections:
-    """All directions of one pair of penalties, strongest first."""
+    """The solution for one pair of penalties: all directions, the strongest first."""
 
     mean: FloatArray  # [p] of the pictures
     visual: FloatArray  # [p, K] W_v
@@ -59,7 +59,7 @@ class CanonicalDirections:
     correlations: FloatArray  # [K] S; with penalties, less than the true correlations
 
     def heads(self, k: int, scale: float = 1.0) -> Heads:
-        """The first ``k`` directions as maps."""
+        """Maps to the first ``k`` directions."""
         visual = self.visual[:, :k]
         return Heads(visual.T.copy(), -visual.T @ self.mean, self.textual[:, :k].T.copy(), scale)
 
@@ -67,9 +67,9 @@ class CanonicalDirections:
 def fit_cca(visual: FloatArray, textual: FloatArray, r_v: float, r_t: float) -> CanonicalDirections:
     """Regularised CCA of ``visual`` [pair, p] and ``textual`` [pair, q], min(p, q) directions.
 
-    A direction's largest weight in W_v is positive: the same input gives the same maps. Raises FeatureError for
-    unequal lengths, numbers that are not finite, fewer than two pairs, constant features, or covariances that
-    are singular for want of a penalty; ConfigError for a negative one.
+    Signs are fixed by making the largest weight of each direction in W_v positive. Raises FeatureError for unequal
+    lengths, numbers that are not finite, fewer than two pairs, constant features, or a covariance that is singular
+    because its penalty is too low; ConfigError for a negative penalty.
     """
     _check(visual, textual)
     mean = visual.mean(axis=0)
@@ -117,32 +117,32 @@ def _unit(rows: FloatArray) -> FloatArray:
 
 
 def held_out_items(item_ids: Sequence[str], share: float = 0.1) -> BoolArray:
-    """[pair] True for about ``share`` of the items, by SHA-256 of their ids: no seed, no order, no neighbours."""
+    """Bool [item]: about ``share`` of the items, chosen by the SHA-256 of their ids alone, whatever seed or order."""
     numbers = [int.from_bytes(hashlib.sha256(item.encode()).digest()[:8], "big") for item in item_ids]
     return np.array([number / 2**64 < share for number in numbers], dtype=np.bool_)
 
 
 def partner_ranks(similarities: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """1-based rank of the right partner, picture to text and text to picture [pair]; ties count against."""
+    """Rank (from 1) of each pair's own partner [pair], picture to text and text to picture; ties count against it."""
     right = np.diag_indices_from(similarities)
     by_text = rankdata(-similarities, method="max", axis=1)[right]
     return by_text, rankdata(-similarities, method="max", axis=0)[right]
 
 
 def mean_recall(similarities: FloatArray, k: int) -> float:
-    """R@k, mean of both directions."""
+    """Share of pairs whose partner is among the first ``k``, mean of both directions."""
     return float(np.mean([(ranked <= k).mean() for ranked in partner_ranks(similarities)]))
 
 
 def contrastive_loss(similarities: FloatArray, scale: float) -> float:
-    """Symmetric InfoNCE of cosines [picture, text] at a scale (encoders spec 5.1)."""
+    """Symmetric InfoNCE (Radford et al. 2021) of cosines [picture, text], multiplied by ``scale``."""
     logits = scale * similarities
     right = logits.diagonal()
     return float((logsumexp(logits, axis=1) - right).mean() + (logsumexp(logits, axis=0) - right).mean()) / 2
 
 
 def best_scale(similarities: FloatArray) -> float:
-    """The scale between 1 and 100 with the least contrastive loss, by bounded search over its logarithm."""
+    """The scale between 1 and 100 with the lowest contrastive loss, found by a bounded search over its logarithm."""
     found = minimize_scalar(
         lambda log: contrastive_loss(similarities, float(np.exp(log))),
         bounds=(0.0, float(np.log(_LARGEST_SCALE))), method="bounded", options={"xatol": 1e-6},
@@ -158,11 +158,11 @@ def choose_heads(
     max_directions: int = max(_DIRECTIONS),
     grid: tuple[Sequence[float], Sequence[float], Sequence[int]] = (_VISUAL_PENALTIES, _TEXTUAL_PENALTIES, _DIRECTIONS),
 ) -> tuple[Heads, dict[str, Any]]:
-    """Fit on the pairs not ``out``, choose (r_v, r_t, k) and temperature on those that are.
+    """Fit heads on the pairs that are not ``out``; choose (r_v, r_t, k) and the scale on those that are.
 
-    Criterion: R@10 of both directions, then mean reciprocal rank; among equals the first of the grid. The
-    chosen maps are not fitted again on all pairs, so that the held-out figures stay what they say. Returns the
-    heads and the record of the choice. Raises FeatureError when either side has fewer than 11 pairs.
+    The criterion is R@10 of both directions, then the mean reciprocal rank, then the order of the grid. The chosen maps
+    are not fitted again on all pairs, so the held-out figures remain held out. Returns the heads and a record of the
+    choice. Raises FeatureError if either side has fewer than 11 pairs.
     """
     inside = ~out
     for name, count in (("fitted", int(inside.sum())), ("held-out", int(out.sum()))):

@@ -1,4 +1,4 @@
-"""CLIP as an encoder of the study: the official models by name, and what every CLIP shares (encoders spec 2)."""
+"""CLIP as an encoder: what the official, small and tiny models share."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from lmmrec_core.encoders.clip.build import (
     load_weights,
     read_weights,
 )
-from lmmrec_core.encoders.clip.settings import ARCHITECTURE, PREPROCESSING, CLIPSettings
+from lmmrec_core.encoders.clip.settings import ARCHITECTURE, PREPROCESSING, CLIPSettings, CLIPVector
 from lmmrec_core.encoders.clip.tokens import RELEASE_CHARACTERS, OpenClipTokens, Tokens
 from lmmrec_core.encoders.clip.towers import (
     check_vector,
@@ -42,8 +42,8 @@ CLIP_VERSION = 1  # raise it with every change that alters a vector
 class CLIP:
     """Pictures and texts → vectors of one space, by any CLIP that open_clip can build.
 
-    Source: Radford et al. 2021; encoders spec 2. ``module`` holds every weight, in evaluation mode. A training
-    loop sets ``stage`` and ``note`` (JSON-able: how it was trained) and calls :meth:`save`.
+    Source: Radford et al. 2021 (arXiv 2103.00020). ``module`` holds every weight, in evaluation mode. Whoever trains it
+    sets ``stage`` and ``note`` (how it was trained, in plain JSON values) and calls :meth:`save`.
     Raises ConfigError for settings that do not fit together, FeatureError for weights that cannot be used.
     """
 
@@ -75,17 +75,17 @@ class CLIP:
         self.image = self._image_rule()
         check_vector(self.module, self._vector)
 
-    # -- what a member changes -------------------------------------------------------------------------------
+    # -- what a subclass may change -------------------------------------------------------------------------------
 
     def _complete(self, settings: CLIPSettings) -> CLIPSettings:
-        """Settings with the member's own values; checks the model's name and that weights are given."""
+        """``settings`` filled up with the defaults. Raises ConfigError for another model, or without any weights."""
         done = settings.over(self.DEFAULTS)
         if self.MODELS and (done.config is not None or done.model not in self.MODELS):
             known = " or ".join(self.MODELS)
             raise ConfigError(f"encoder {self.name!r} is {known}; for {done.model or 'a config'} use encoder own")
         if done.config is not None and done.pretrained is not None:
             raise ConfigError(
-                f"encoder {self.name!r}: a config of your own has no published weights; give model instead"
+                f"encoder {self.name!r}: there are no published weights for a config of your own; give model instead"
             )
         if done.model is None and done.config is None:
             raise ConfigError(f"encoder {self.name!r}: no architecture; give model (open_clip's name) or config")
@@ -105,7 +105,7 @@ class CLIP:
         return architecture(self.settings.model)
 
     def _build(self, towers: bool) -> nn.Module:
-        """The module before a weights file is loaded; ``towers``: with the weights that packages bring."""
+        """The module before a file of weights is loaded; ``towers``: with the weights that installed packages hold."""
         return build_module(self.config, image_size=self.settings.image_size, seed=self.settings.seed or 0)
 
     def _tokens(self) -> Tokens:
@@ -115,12 +115,12 @@ class CLIP:
             return OpenClipTokens(open_clip.SimpleTokenizer(context_length=context), length, context)
         return OpenClipTokens(open_clip.get_tokenizer(self.settings.model), length, context)
 
-    def _config_spec(self) -> Any:
-        """What identifies the architecture, without any folder."""
+    def _config_spec(self) -> Mapping[str, Any]:
+        """What identifies the architecture, without the name of a folder."""
         return self.config
 
     def _package_source(self) -> dict[str, Any]:
-        """Where weights come from when neither file nor tag is given."""
+        """Where the weights come from if neither a file nor a tag is given."""
         return {"source": "random", "seed": self.settings.seed}
 
     # -- the role --------------------------------------------------------------------------------------------
@@ -160,7 +160,10 @@ class CLIP:
         return self.image.pixels(images)
 
     def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
-        """``input_ids`` int64 [item, length], for some towers ``attention_mask``; trimmed where padding is unseen."""
+        """``input_ids`` int64 [item, length], for some towers ``attention_mask``.
+
+        Rows are cut to the longest text if the tower cannot see what follows the end token.
+        """
         if self.settings.cut == "characters":
             texts = [text[:RELEASE_CHARACTERS] for text in texts]
         tokens = self.tokens(texts)
@@ -176,17 +179,17 @@ class CLIP:
         return text_vector(self.module, tokens, self._vector)
 
     def contrast(self, pixels: Tensor, tokens: Mapping[str, Tensor]) -> Sequence[tuple[Tensor, Tensor, Tensor]]:
-        """One term, on joint vectors whatever ``vector`` says: they are what CLIP compares."""
+        """One term, always of joint vectors: they are what CLIP was trained to compare."""
         module: Any = self.module
         rows = image_vector(module, self._layout(pixels), "joint")
         return [(rows, text_vector(module, tokens, "joint"), module.logit_scale.exp())]
 
     def part(self, name: str) -> frozenset[str]:
-        """As :func:`~.towers.clip_part_names`."""
+        """Names of the parameters in a part, see :func:`~.towers.clip_part_names`."""
         return clip_part_names(self.module, name)
 
     def below(self, modality: Modality, inputs: Tensor | Mapping[str, Tensor], part: str) -> Mapping[str, Tensor]:
-        """Cut below "heads" only, where joint vectors are pooled vectors times a map."""
+        """The pooled vectors [item, width] that enter "heads"; no other cut is known, and only for joint vectors."""
         if part != "heads" or self._vector != "joint":
             raise ConfigError(
                 f"encoder {self.name!r}: states are kept for part 'heads' of joint vectors; set boundary: encode"
@@ -202,24 +205,22 @@ class CLIP:
     # -- weights we trained ----------------------------------------------------------------------------------
 
     def save(self, path: Path) -> None:
-        """Weights, settings, stage and note as one safetensors file; :meth:`load` gives the same encoder back.
-
-        Raises FeatureError while low-rank factors are not merged.
-        """
+        """Write weights, settings, stage and note to one file, see ``encoders.saved.write_saved``."""
         settings = self.settings.model_dump(mode="json", include={*ARCHITECTURE, *PREPROCESSING})
         note = SavedNote(self.name, CLIP_VERSION, self.stage, self.note, settings, self.source)
         write_saved(path, self.module, note)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """The encoder that :meth:`save` wrote. Raises FeatureError for any other file."""
+        """The encoder that :meth:`save` wrote to ``path``. Raises FeatureError for any other file."""
         read_saved(path, cls.name, CLIP_VERSION)
         return cls(cls.Settings(weights=path))
 
     # -- inside ----------------------------------------------------------------------------------------------
 
     @property
-    def _vector(self) -> Any:
+    def _vector(self) -> CLIPVector:
+        assert self.settings.vector is not None  # every encoder has a default
         return self.settings.vector
 
     @property
@@ -235,7 +236,10 @@ class CLIP:
         return self.settings.max_length or context
 
     def _as_saved(self, settings: CLIPSettings, note: SavedNote) -> CLIPSettings:
-        """The saved settings, with preprocessing that is given explicitly; another architecture is refused."""
+        """The saved settings, except for preprocessing that ``settings`` states.
+
+        Raises ConfigError if they state another architecture.
+        """
         path, saved = settings.weights, note.settings
         assert path is not None  # the note came from there
         note.check(path, self.name, CLIP_VERSION)
@@ -243,12 +247,12 @@ class CLIP:
         for key, value in given.items():
             if value != saved.get(key):
                 raise ConfigError(
-                    f"{path}: saved with {key} = {saved.get(key)!r}, settings say {value!r}; leave it out"
+                    f"{path}: saved with {key} = {saved.get(key)!r}, settings say {value!r}; leave {key} out"
                 )
         return settings.over({key: value for key, value in saved.items() if value is not None})
 
     def _locate(self, ours: bool) -> tuple[Path | None, dict[str, Any]]:
-        """The file of weights, if any, and where it comes from; before anything large is built."""
+        """The file of weights, if any, and where it comes from; called before anything large is built."""
         settings = self.settings
         if ours:
             return settings.weights, {}
@@ -274,7 +278,7 @@ class CLIP:
             self.source["positions"] = "resized, bicubic"
 
     def _image_rule(self) -> ImageRule:
-        """The settings' rule; ``norm: model`` and an open ``fit`` take what open_clip states for the weights."""
+        """How pictures are prepared: by the settings, or for ``norm: model`` and no ``fit`` as open_clip states."""
         settings = self.settings
         stated = dict(open_clip.get_model_preprocess_cfg(self.module))
         tag = self.source.get("tag")
@@ -283,7 +287,8 @@ class CLIP:
                            if key in ("mean", "std", "resize_mode", "interpolation")})  # fmt: skip
         if settings.norm == "model" and stated["interpolation"] != "bicubic":
             raise ConfigError(
-                f"model {settings.model!r} wants {stated['interpolation']} resizing, which is not offered"
+                f"model {settings.model!r} needs {stated['interpolation']} resizing, which is not offered; "
+                "set norm to clip or half"
             )
         mean, std = {
             "clip": (CLIP_MEAN, CLIP_STD), "half": (HALF, HALF), "model": (stated["mean"], stated["std"]),

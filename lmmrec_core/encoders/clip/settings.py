@@ -1,4 +1,4 @@
-"""The one settings class of every CLIP: official, small and tiny."""
+"""The settings of every CLIP: official, small and tiny."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,23 +10,23 @@ from lmmrec_core.config import Settings
 
 CLIPVector = Literal["joint", "pre", "tokens_mean"]
 
-# What decides the network and the meaning of its inputs: a weights file of ours brings these along.
+# What fixes the network and the meaning of its inputs: weights that we trained are saved with these.
 ARCHITECTURE = ("model", "config", "image_size", "max_length", "vocabulary")
 PREPROCESSING = ("vector", "fit", "norm", "cut")
 
 
 class CLIPSettings(Settings):
-    """Settings of :class:`~.encoder.CLIP`; what is left out is the encoder's own value (encoders spec 0.2).
+    """Settings of :class:`~.encoder.CLIP`. A setting that is left out takes the encoder's default.
 
-    Weights come from one place: ``weights`` (a file; ``pretrained`` then says whose weights it holds),
-    ``pretrained`` alone (open_clip fetches them), or ``seed`` alone (random).
+    Weights come from one place: ``weights`` (a file; ``pretrained`` then says whose weights it holds), ``pretrained``
+    alone (open_clip fetches them), or ``seed`` alone (random weights).
     """
 
     model: str | None = Field(None, description="architecture by open_clip's name")
     config: dict[str, Any] | None = Field(None, description="or an architecture in the form of open_clip's JSON files")
     weights: Path | None = Field(None, description="safetensors file, or torch file of tensors alone")
     pretrained: str | None = Field(None, description="open_clip's tag of published weights, for instance openai")
-    seed: int | None = Field(None, description="of the weights that no file brings")
+    seed: int | None = Field(None, description="of random weights")
     vector: CLIPVector | None = Field(
         None, description="joint: projected, not normalised; pre: before projection; tokens_mean: mean of tokens"
     )
@@ -52,7 +52,7 @@ class CLIPSettings(Settings):
         return self
 
     def over(self, defaults: Mapping[str, Any]) -> "CLIPSettings":
-        """These settings with ``defaults`` where nothing is given; a default never competes with what is given."""
+        """These settings, with ``defaults`` for what is not given. A default never competes with what is given."""
         given = {key: value for key, value in self if value is not None}
         rivals = {"model": {"config"}, "config": {"model"}, "seed": {"weights", "pretrained"}}
         kept = {key: value for key, value in defaults.items() if not rivals.get(key, set()) & given.keys()}

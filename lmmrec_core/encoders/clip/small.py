@@ -1,8 +1,8 @@
-"""clip-small: EfficientNet-Lite0 and MiniLM as the towers of a CLIP, offline (encoders spec 4.4).
+"""clip-small: a CLIP whose towers are EfficientNet-Lite0 and MiniLM, from installed packages, without a download.
 
-The towers are those of the small baseline (lite0 beside minilm), so the two differ by the learned alignment
-alone: a cleaner comparison than the paper's, where network, training data and alignment change together. The
-converse holds too: with frozen towers these vectors are linear functions of the baseline's features.
+The small baseline (lite0 beside minilm) has the same towers, so the two differ in the learned alignment alone. That is
+a cleaner comparison than the paper's, where network, training data and alignment change together. The converse holds
+too: while the towers are frozen, these vectors are linear functions of the baseline's features.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,15 +32,15 @@ from lmmrec_core.flow import Catalogue, FloatArray
 
 EMBED_DIM = 256
 IMAGE_SIZE = 128
-_MAX_LENGTH = 64  # nine of ten texts of the posters data have at most 67 word pieces
+_MAX_LENGTH = 64  # nine in ten texts of the MovieLens posters have at most 67 word pieces
 POSITIONS = 512  # MiniLM's position table
 
 
 class ClipSmall(CLIP):
-    """EfficientNet-Lite0 and MiniLM, each with a linear map into 256 dimensions.
+    """EfficientNet-Lite0 and MiniLM, each followed by a linear map into 256 dimensions.
 
-    Without ``weights`` the maps are random, from ``seed``; :func:`align_heads` sets them from pairs in closed form.
-    Pictures are squashed to 128 × 128: a centre crop would lose a third of every poster.
+    Without ``weights`` the maps are random, drawn with ``seed``; :func:`align_heads` sets them in closed form.
+    Pictures are squashed to 128 × 128, since a centre crop would lose a third of every poster.
     """
 
     name = "clip-small"
@@ -84,7 +84,7 @@ class ClipSmall(CLIP):
             self._packages = {"visual_sha256": lite0.file_sha256, "textual_sha256": text.file_sha256}
             module.visual.trunk.load_state_dict(lite0.module.state_dict(), strict=True)
             module.text.transformer.load_state_dict(text.module.state_dict(), strict=True)
-        # Channels-last halves the CPU time of this trunk (encoders spec 4.2).
+        # Channels-last takes about a third off the CPU time of this trunk.
         module.visual.to(memory_format=torch.channels_last)
         built: nn.Module = module
         return built
@@ -92,7 +92,7 @@ class ClipSmall(CLIP):
     def _tokens(self) -> Tokens:
         return WordPieces(self.folder, self._length(POSITIONS))
 
-    def _config_spec(self) -> Any:
+    def _config_spec(self) -> Mapping[str, Any]:
         text = {key: value for key, value in self.config["text_cfg"].items() if not key.endswith("_name")}
         written = file_sha256(self.folder / "config.json", FeatureError)
         return {**self.config, "text_cfg": {**text, "config_sha256": written}}
@@ -105,9 +105,10 @@ class ClipSmall(CLIP):
 
 
 def set_heads(encoder: ClipSmall, heads: Heads, training: Mapping[str, Any]) -> None:
-    """Put closed-form maps and temperature into an encoder; directions beyond their number become zeros.
+    """Put maps and scale into ``encoder``; joint dimensions beyond the number of directions become zero.
 
-    Raises FeatureError for maps of other widths, or more directions than the joint space has.
+    ``training``: how they were found, for ``encoder.note``. Raises FeatureError for maps of another width, or with more
+    directions than the joint space has.
     """
     module: Any = encoder.module
     maps = {"visual": module.visual.head.proj, "textual": module.text.proj}
@@ -116,7 +117,7 @@ def set_heads(encoder: ClipSmall, heads: Heads, training: Mapping[str, Any]) -> 
         rows, width = given[modality].shape
         if rows > layer.out_features or width != layer.in_features:
             raise FeatureError(
-                f"{modality} head of shape {(rows, width)} does not fit {encoder.name!r}, which takes "
+                f"{modality} head of shape {(rows, width)} does not fit {encoder.name!r}, which maps "
                 f"{layer.in_features} numbers to at most {layer.out_features}; fit it on this encoder's features"
             )
     with torch.no_grad():
@@ -138,11 +139,11 @@ def align_heads(
     batch_size: int = 32,
     progress: bool = True,
 ) -> Heads:
-    """Set the heads of clip-small by regularised CCA on pairs of pictures and texts (encoders spec 4.6).
+    """Set the heads of clip-small by regularised CCA on pairs of pictures and texts, see :mod:`~.cca`.
 
-    One in ten pairs, by hash of the item id, is held out: it chooses penalties, number of directions and temperature,
-    and is not fitted. About 6 CPU-seconds per 100 pairs, all spent in the frozen towers. ``encoder.note``
-    records the choice. Raises FeatureError for pictures that cannot be read or too few pairs.
+    One pair in ten, chosen by a hash of the item id, is held out of the fit and used to choose the penalties, the
+    number of directions and the scale. This takes about 6 CPU-seconds per 100 pairs, all spent in the frozen towers.
+    ``encoder.note`` records the choice. Raises FeatureError for pictures that cannot be read, or too few pairs.
     """
     visual, textual = pooled_pairs(encoder, item_ids, images, texts, batch_size=batch_size, progress=progress)
     heads, training = choose_heads(visual, textual, held_out_items(item_ids), max_directions=EMBED_DIM)
@@ -159,7 +160,7 @@ def pooled_pairs(
     batch_size: int = 32,
     progress: bool = True,
 ) -> tuple[FloatArray, FloatArray]:
-    """Features before the heads: pictures [pair, 1280], sentence vectors of length 1 [pair, 384], float64."""
+    """What the heads map, in float64: picture vectors [pair, 1280] and sentence vectors of length 1 [pair, 384]."""
     visual, textual = [], []
     starts = tqdm(range(0, len(item_ids), batch_size), desc=f"pairs by {encoder.name}", disable=not progress)
     with torch.inference_mode():

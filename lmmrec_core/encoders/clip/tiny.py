@@ -1,4 +1,4 @@
-"""clip-tiny: CLIPs small enough to train from nothing in tests and on the controls (encoders spec 4.4 c)."""
+"""clip-tiny: CLIPs small enough to train from random weights in tests and on the controls."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from lmmrec_core.errors import ConfigError, unknown
 def _config(
     embed_dim: int, image: int, patch: int, width: int, head: int, layers: int, context: int, vocabulary: int
 ) -> dict[str, Any]:
-    """Both towers of the same width and depth."""
+    """An open_clip configuration with two towers of equal width and depth."""
     return {
         "embed_dim": embed_dim,
         "vision_cfg": {"image_size": image, "patch_size": patch, "width": width, "head_width": head, "layers": layers},
@@ -25,7 +25,7 @@ def _config(
 
 BYTE_PAIRS = 49408  # CLIP's own vocabulary
 TINY: dict[str, dict[str, Any]] = {
-    "clip-tiny-32": _config(32, 32, 8, 64, 32, 2, 24, 512),  # unit tests: a step takes milliseconds
+    "clip-tiny-32": _config(32, 32, 8, 64, 32, 2, 24, 512),  # for tests: a step takes milliseconds
     "clip-tiny-controls": _config(64, 64, 8, 64, 32, 3, 64, 512),  # the controls: drawings of 64 px, 57 words at most
     "clip-tiny-64": _config(128, 64, 8, 192, 64, 4, 32, BYTE_PAIRS),
     "clip-tiny-96": _config(192, 96, 16, 192, 64, 6, 32, BYTE_PAIRS),
@@ -33,10 +33,10 @@ TINY: dict[str, dict[str, Any]] = {
 
 
 class ClipTiny(CLIP):
-    """A CLIP of random weights, to be trained: ``model`` is one of :data:`TINY`, or give a ``config``.
+    """A CLIP with random weights; its vectors mean nothing until it is trained.
 
-    A text tower with CLIP's vocabulary reads byte pairs; a smaller one reads whole words, of ``vocabulary`` or by hash
-    (:class:`~.tokens.WordNumbers`). Its vectors mean nothing before training.
+    ``model`` is one of :data:`TINY`, or ``config`` describes another. A text tower of CLIP's vocabulary size reads byte
+    pairs. A smaller one reads whole words, numbered by ``vocabulary`` or by hash (:class:`~.tokens.WordNumbers`).
     """
 
     name = "clip-tiny"

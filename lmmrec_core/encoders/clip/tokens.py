@@ -1,4 +1,4 @@
-"""Texts → token numbers, for the three kinds of text tower: byte pairs, word pieces, whole words."""
+"""Texts → token numbers, for three kinds of text tower: those that read byte pairs, word pieces, or whole words."""
 
 import hashlib
 import re
@@ -15,12 +15,12 @@ from lmmrec_core.digests import digest, file_sha256
 from lmmrec_core.encoders.light.networks import split_words
 from lmmrec_core.errors import ConfigError, FeatureError
 
-RELEASE_CHARACTERS = 77  # the paper group's code cuts texts there, before tokenising (encoders spec 2.5)
+RELEASE_CHARACTERS = 77  # the paper group's code (GLA-IR/LMM4REC) cuts texts there, before it tokenises them
 PADDING, UNKNOWN = 0, 1
 
 
 class Tokens(Protocol):
-    """A tokeniser with its limit: ``input_ids`` int64 [item, length], perhaps ``attention_mask`` beside it."""
+    """Texts → ``input_ids`` int64 [item, length], for some towers with ``attention_mask`` of the same shape."""
 
     max_length: int
 
@@ -30,9 +30,9 @@ class Tokens(Protocol):
 
 
 class OpenClipTokens:
-    """open_clip's own tokeniser of a model: CLIP's byte pairs, or a library's (encoders spec 2.3).
+    """open_clip's tokeniser of a model: CLIP's byte pairs, or a tokeniser of another library that open_clip wraps.
 
-    A longer text is cut so that the end token stays in the last place. Rows have the context's full length.
+    A text that is too long is cut before its end token, which stays last. Every row has the context's full length.
     """
 
     def __init__(self, tokenizer: Callable[..., Tensor], max_length: int, context_length: int) -> None:
@@ -43,7 +43,7 @@ class OpenClipTokens:
         return {"input_ids": torch.nn.functional.pad(ids, (0, self.context_length - self.max_length))}
 
     def spec(self) -> Mapping[str, Any]:
-        inner: Any = getattr(self.tokenizer, "tokenizer", None)  # the library's, where open_clip wraps one
+        inner: Any = getattr(self.tokenizer, "tokenizer", None)  # another library's, if open_clip wraps one
         if isinstance(self.tokenizer, SimpleTokenizer):
             content = file_sha256(Path(default_bpe()))
         elif hasattr(inner, "backend_tokenizer"):
@@ -51,12 +51,15 @@ class OpenClipTokens:
         elif hasattr(inner, "get_vocab"):
             content = digest(sorted(inner.get_vocab().items()), 64)
         else:
-            raise ConfigError(f"tokeniser {type(self.tokenizer).__name__}: its vocabulary cannot be read for the spec")
+            raise ConfigError(
+                f"tokeniser {type(self.tokenizer).__name__}: its vocabulary cannot be read, so features would have no "
+                "key; choose a model with another tokeniser"
+            )
         return {"tokenizer": type(self.tokenizer).__name__, "tokenizer_sha256": content}
 
 
 class WordPieces:
-    """The tokeniser of a sentence model's folder, padded to the longest of the chunk."""
+    """The tokeniser in a sentence model's folder; rows are padded to the longest text of the chunk."""
 
     def __init__(self, folder: Path, max_length: int) -> None:
         from transformers import AutoTokenizer
@@ -76,11 +79,10 @@ class WordPieces:
 
 
 class WordNumbers:
-    """Whole words of a small vocabulary: 0 padding, 1 unknown, then words, last but one start, last end.
+    """Whole words as numbers: 0 is padding, 1 an unknown word, then come the words, and last the start and end tokens.
 
-    The end token is the largest number, as in CLIP, whose text tower looks for it there. Without a
-    vocabulary a word's number is its CRC-32 modulo the free places: no training text is needed, and two words may
-    share a number.
+    The end token has the largest number, by which CLIP's text tower finds it. Without a vocabulary a word's number is
+    its CRC-32 modulo the free places: that needs no training text, but two words may share a number.
     """
 
     def __init__(self, vocabulary: Sequence[str], size: int, max_length: int, context_length: int) -> None:
@@ -101,7 +103,7 @@ class WordNumbers:
         return {"input_ids": rows}
 
     def _split(self, text: str) -> list[str]:
-        """With a vocabulary the words of the light encoders; without, digits count as words too."""
+        """Words as the light encoders split them; without a vocabulary digits count as words too."""
         return split_words(text) if self.numbers else re.findall(r"\w+", text.lower())
 
     def _number(self, word: str) -> int:

@@ -1,7 +1,8 @@
-"""Inside open_clip's towers: vectors before the projections, token means, and the names of parts.
+"""Inside open_clip's towers: vectors before the projections, means over tokens, names of parts.
 
-Four kinds are known: open_clip's vision transformer and timm trunks for pictures; open_clip's text transformer
-(inside the model or as a tower of its own) and Hugging Face towers for texts. Others give joint vectors only.
+Four kinds of tower are known: for pictures open_clip's vision transformer and timm trunks, for texts open_clip's text
+transformer (inside the model or as a tower of its own) and Hugging Face models. Others give joint vectors only.
+open_clip's classes are not typed, hence ``Any`` for a model here.
 """
 
 import re
@@ -23,15 +24,15 @@ _SCALES = ("logit_scale", "logit_bias")
 
 
 def text_tower(module: nn.Module) -> Any:
-    """The part that holds the text transformer: the model itself in the original layout, else its ``text``."""
+    """The module that holds the text transformer: the model itself in CLIP's original layout, else its ``text``."""
     return module if isinstance(module, PlainCLIP) else module.text
 
 
 def image_vector(module: Any, pixels: Tensor, vector: CLIPVector) -> Tensor:
     """[item, 3, size, size] → [item, dim].
 
-    ``pre`` times the projection equals ``joint`` (encoders spec 2.4). ``tokens_mean`` is the mean of the patch
-    rows after the final norm. The tower has passed :func:`check_vector`.
+    ``joint``: the projected vector, not normalised. ``pre``: the vector before the projection. ``tokens_mean``: the
+    mean over patch rows after the final norm. The model must have passed :func:`check_vector`.
     """
     visual = module.visual
     if vector == "joint":
@@ -45,9 +46,9 @@ def image_vector(module: Any, pixels: Tensor, vector: CLIPVector) -> Tensor:
 
 
 def text_vector(module: Any, tokens: Mapping[str, Tensor], vector: CLIPVector) -> Tensor:
-    """``input_ids`` [item, length] → [item, dim]; likewise.
+    """``input_ids`` [item, length] → [item, dim], with the vectors of :func:`image_vector`.
 
-    ``tokens_mean`` is the mean over real tokens (of a causal tower without the start token, which sees nothing).
+    ``tokens_mean`` is the mean over real tokens, in a causal tower without the start token, which sees no other token.
     """
     ids, tower = tokens["input_ids"], text_tower(module)
     if isinstance(tower, HFTextEncoder):
@@ -72,7 +73,7 @@ def text_vector(module: Any, tokens: Mapping[str, Tensor], vector: CLIPVector) -
 
 
 def through_head(module: Any, modality: Modality, pooled: Tensor) -> Tensor:
-    """A tower's vector before its projection [item, width] → the joint vector [item, dim]."""
+    """The vector before a tower's projection [item, width] → the joint vector [item, dim]."""
     if modality == "visual":
         visual = module.visual
         head = visual.head if isinstance(visual, TimmModel) else visual.proj
@@ -95,7 +96,7 @@ def _project(pooled: Tensor, projection: Any) -> Tensor:
 
 
 def cuts_padding(module: nn.Module) -> bool:
-    """Whether rows may be trimmed to the longest text: what follows the end token cannot be seen from it."""
+    """Whether rows may be cut to the longest text: true if the end token, which is pooled, sees nothing after it."""
     tower = text_tower(module)
     if isinstance(tower, PlainCLIP):
         return tower.text_pool_type == "argmax" and tower.attn_mask is not None
@@ -105,7 +106,7 @@ def cuts_padding(module: nn.Module) -> bool:
 
 
 def check_vector(module: Any, vector: CLIPVector) -> None:
-    """Raises ConfigError for a vector that one of the towers does not have here."""
+    """Raises ConfigError if the vector is not known for one of the towers."""
     if vector == "joint":
         return
     visual, text = module.visual, text_tower(module)
@@ -130,9 +131,9 @@ def vector_dim(module: Any, modality: Modality, vector: CLIPVector, embed_dim: i
 def clip_part_names(module: nn.Module, part: str) -> frozenset[str]:
     """Names of the parameters in a part: "all", "heads", "top-K", or "lora" after ``lora.add_lora``.
 
-    "heads" are the maps after the towers, for ViT-B/16 655,360 numbers (encoders spec 5.2), and the logit scale.
-    "top-K" adds, in each tower, everything from its K-th last block on; blocks of a timm trunk are its stages.
-    Raises ConfigError for an unknown part, or more blocks than a tower has.
+    "heads" are the maps after the towers (655,360 weights in ViT-B/16) and the logit scale. "top-K" adds everything
+    from the K-th last block of each tower on; the blocks of a timm trunk are its stages. Raises ConfigError for an
+    unknown part, or more blocks than a tower has.
     """
     names = [name for name, _ in module.named_parameters()]
     if part == "all":
@@ -158,7 +159,7 @@ def _is_head(name: str) -> bool:
 
 
 def _top(module: nn.Module, names: list[str], side: str, k: int) -> frozenset[str]:
-    """Names from the k-th last block of one tower on, in the order in which the tower registers them."""
+    """Names from the k-th last block of one tower on, in the order in which the tower defines them."""
     prefix = _blocks(module, visual=side == "visual.")
     tower = prefix.split(".")[0] + "." if prefix.startswith(("visual.", "text.")) else ""
     own = [n for n in names if n.startswith(tower)] if tower else [n for n in names if not n.startswith("visual.")]
@@ -170,7 +171,7 @@ def _top(module: nn.Module, names: list[str], side: str, k: int) -> frozenset[st
 
 
 def _blocks(module: Any, visual: bool) -> str:
-    """The name before a block's number, for instance ``visual.transformer.resblocks.``."""
+    """What precedes the number of a block in a parameter's name, for instance ``visual.transformer.resblocks.``."""
     tower: Any = module.visual if visual else text_tower(module)
     if isinstance(tower, TimmModel):
         for name in ("blocks", "stages", "layers"):

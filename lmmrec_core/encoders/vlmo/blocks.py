@@ -1,4 +1,4 @@
-"""The block of VLMo: shared attention, then the expert of a modality (encoders spec 1.2)."""
+"""The block of VLMo: shared attention, then the expert of a modality (Bao et al. 2022, arXiv 2111.02358)."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -13,15 +13,15 @@ ExpertKind = Literal["text", "imag", "vl"]  # as the published weights name the 
 
 
 def at_least_fp32(x: Tensor) -> Tensor:
-    """Half-precision values as float32; float32 and float64 as they are."""
+    """Half-precision values as float32; float32 and float64 stay as they are."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
     """Stochastic depth: each row of ``x`` [item, …] is zero with probability ``rate``, else divided by ``1 - rate``.
 
-    The identity in evaluation. Draws from torch's default generator, as dropout does, so that whatever saves
-    and restores that generator (activation checkpointing, gradient caching) replays both.
+    In evaluation it is the identity. Like dropout it draws from torch's default generator, so whatever saves and
+    restores that generator (activation checkpointing, gradient caching) replays both.
     """
     if not training or rate == 0:
         return x
@@ -30,9 +30,9 @@ def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with query and value bias and no key bias.
+    """Multi-head self-attention with query and value bias, but no key bias.
 
-    A key bias adds one constant to all scores of a query, which the softmax removes: leaving it out is exact.
+    A key bias would add one constant to all scores of a query, and the softmax would remove it again.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -45,7 +45,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
-        """``x`` [item, row, width]; ``real`` bool [item, row], False where a row is padding no query may look at."""
+        """``x`` and the result: [item, row, width]; ``real`` bool [item, row]: False on padding, unseen by all."""
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         parts = functional.linear(x, self.qkv.weight, bias).unflatten(-1, (3, self.heads, -1))
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # each [item, head, row, width / heads]
@@ -59,7 +59,7 @@ class Attention(nn.Module):
 
 
 class Expert(nn.Module):
-    """Two layers with the exact (erf) GELU between."""
+    """Two linear maps with the exact (erf) GELU between them."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -72,9 +72,10 @@ class Expert(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention for all rows, then one expert per modality.
+    """Attention over all rows, then one expert per modality.
 
-    pre-norm: ``x + DP(f(norm(x)))``; post-norm: ``norm(x + DP(f(x)))``; f is attention, then an expert.
+    Each of the two, called f, is applied as ``x + DP(f(norm(x)))`` in the pre-norm form and ``norm(x + DP(f(x)))`` in
+    the post-norm form, where DP is :func:`drop_path`.
     """
 
     def __init__(self, settings: VLMoSettings, index: int) -> None:
@@ -90,10 +91,10 @@ class Block(nn.Module):
             self.add_module(f"mlp_{kind}", Expert(width, hidden))
 
     def forward(self, x: Tensor, kind: ExpertKind, real: Tensor | None, text_length: int = 0) -> Tensor:
-        """``x`` [item, row, width] through the expert ``kind``.
+        """``x`` [item, row, width] through attention and the expert ``kind``.
 
-        A block without a vision-language expert sends the first ``text_length`` rows of kind "vl" through the
-        text expert and the others through the image expert.
+        For kind "vl" a block without a vision-language expert sends the first ``text_length`` rows through the text
+        expert and the others through the image expert.
         """
         x = self._add(x, lambda rows: self.attn(rows, real), self.norm1)
         if kind == "vl" and not self.has_vl:

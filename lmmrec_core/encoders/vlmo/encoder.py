@@ -1,25 +1,22 @@
-"""VLMo in the encoder role: vectors for features, contrast and fused passes for training, parts for tuning.
+"""VLMo in the encoder role: vectors for features, contrast and fused passes for training, parts to fine-tune."""
 
-Source: encoders spec 1.8 (which vector), 5.1 (what the losses need), 5.2 (parts).
-"""
-
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from PIL.Image import Image
 from torch import Tensor
 from torch.nn import functional
 
+from lmmrec_core.config import Settings
 from lmmrec_core.encoders.pictures.reading import image_spec, to_pixels
 from lmmrec_core.encoders.saved import SavedNote, read_saved, restore, write_saved
 from lmmrec_core.encoders.vlmo.blocks import ExpertKind, at_least_fp32
 from lmmrec_core.encoders.vlmo.initial import empty_network
 from lmmrec_core.encoders.vlmo.model import GridEmbed, VLMoNetwork
-from lmmrec_core.encoders.vlmo.parts import name_groups, vlmo_part_names
+from lmmrec_core.encoders.vlmo.parts import vlmo_part_names
 from lmmrec_core.encoders.vlmo.settings import GRID_CHANNELS, VLMoSettings
 from lmmrec_core.encoders.vlmo.stem import Lite0Maps
 from lmmrec_core.encoders.vlmo.tokens import Tokeniser, rebuild_tokeniser, text_spec
@@ -27,35 +24,36 @@ from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import MODALITIES, Modality
 
-VLMO_VERSION = 1  # raise it with every change of what the same weights give
+VLMO_VERSION = 1  # raise it with every change that alters a vector
 _CENTRE = (0.5, 0.5, 0.5)
 _VECTOR_HEADS = {"itc": ("itc_text_proj", "itc_image_proj"), "itc_vl": ("itc_vl_text_proj", "itc_vl_image_proj")}
 
 
 @dataclass(frozen=True)
 class Built:
-    """What an encoder is put together from."""
+    """What an encoder is made of."""
 
     settings: VLMoSettings
     network: VLMoNetwork
     tokeniser: Tokeniser
-    source: Mapping[str, Any]  # where the weights come from (JSON-able)
-    absent: tuple[str, ...] = ()  # heads without trained weights in a published file
+    source: Mapping[str, Any]  # where the weights come from, in plain JSON values
+    absent: tuple[str, ...] = ()  # heads that the published file has no weights for
     stage: str = "pt"
-    note: Mapping[str, Any] = field(default_factory=dict)  # how it was trained further (JSON-able)
+    note: Mapping[str, Any] = field(default_factory=dict)  # how it was trained here, in plain JSON values
 
 
 class VLMo:
-    """Pictures and texts → vectors of ``settings.width`` numbers; build one of the classes of ``presets``.
+    """Pictures and texts → vectors of ``settings.width`` numbers. Make one by a class of ``presets``.
 
-    The feature is ``settings.vector``: ``cls``, row 0 after the final norm; ``itc`` and ``itc_vl``, its contrastive
-    projections of length 1 (the second after the vision-language continuation); ``cls_raw``, row 0 before the final
-    norm; ``mean`` over patch rows, or word rows. Half-precision results of autocast leave as float32.
+    ``settings.vector`` says which vector is the feature: ``cls``, row 0 after the final norm, the paper's [CLS];
+    ``itc``, its contrastive projection of length 1, which the paper group's code (GLA-IR/LMM4REC) stores; ``itc_vl``,
+    the same after the vision-language continuation; ``cls_raw``, row 0 before the final norm; ``mean``, the mean over
+    patch rows or word rows. Under autocast vectors are returned in float32.
     """
 
     name: str
     modalities: tuple[Modality, ...] = ("visual", "textual")
-    Settings: Any  # the class of what the constructor takes
+    Settings: ClassVar[type[Settings]]
 
     def __init__(self, settings: Any = None, *, built: Built | None = None) -> None:
         made = built or self._build(settings or self.Settings())
@@ -72,13 +70,13 @@ class VLMo:
         self._maps = Lite0Maps(self.settings.image_size) if self.settings.stem == "grid" else None
         if self.vocabulary_size != self.settings.vocabulary:
             raise ConfigError(
-                f"encoder {self.name!r}: the tokeniser has {self.vocabulary_size} ids, settings say "
+                f"encoder {self.name!r}: the tokeniser has {self.vocabulary_size} ids, the settings say "
                 f"{self.settings.vocabulary}; make them equal"
             )
         self._need(_VECTOR_HEADS.get(self.settings.vector, ()), f"vector {self.settings.vector!r}")
 
     def _build(self, settings: Any) -> Built:
-        """Weights and tokeniser of a new encoder."""
+        """Weights and tokeniser of a new encoder; ``settings`` is of the class's ``Settings``."""
         raise NotImplementedError
 
     # Role: Encoder
@@ -105,13 +103,13 @@ class VLMo:
         return self.settings.width
 
     def preprocess_images(self, images: Sequence[Image]) -> Tensor:
-        """Pixels [item, 3, size, size], squashed, scaled to ±1; with the grid stem lite0's maps [item, 320, n, n]."""
+        """Squashed pixels between -1 and 1 [item, 3, size, size]; for the grid stem lite0's maps [item, 320, n, n]."""
         if self._maps is not None:
             return self._maps.maps(images)
         return to_pixels(images, self.settings.image_size, mean=_CENTRE, std=_CENTRE)
 
     def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
-        """``input_ids`` and ``attention_mask``, int64 [item, length]; cut at ``max_text_length`` tokens."""
+        """``input_ids`` and ``attention_mask``, int64 [item, length], at most ``max_text_length`` tokens."""
         return self.tokeniser.encode(texts, self.settings.max_text_length)
 
     def image_vectors(self, pixels: Tensor) -> Tensor:
@@ -123,10 +121,11 @@ class VLMo:
     # Role: TrainableEncoder
 
     def contrast(self, pixels: Tensor, tokens: Mapping[str, Tensor]) -> Sequence[tuple[Tensor, Tensor, Tensor]]:
-        """Two terms (image rows, text rows, scale): plain ITC, then ITC of the vision-language continuations.
+        """Two terms (image rows, text rows, scale): of the plain paths, then of the vision-language continuations.
 
-        Rows are [pair, width], not normalised; both continuations pass the final norm. Raises FeatureError when
-        the weights lack one of the four projections.
+        Rows are [pair, width] and not normalised. Both continuations pass the final norm, as in the official code
+        (microsoft/unilm, folder vlmo); the paper group's port omits it for pictures. Raises FeatureError if the weights
+        lack one of the four projections.
         """
         self._need((*_VECTOR_HEADS["itc"], *_VECTOR_HEADS["itc_vl"]), "the contrastive loss")
         self._need(("logit_scale", "logit_vl_scale"), "the contrastive loss")
@@ -139,14 +138,11 @@ class VLMo:
         return ((*plain, net.logit_scale.exp()), (*joint, net.logit_vl_scale.exp()))
 
     def part(self, name: str) -> frozenset[str]:
-        """Names of the parameters in "all", "heads", or "top-K": K last blocks, final norm and heads.
-
-        Raises ConfigError for an unknown part or more blocks than there are.
-        """
+        """Names of the parameters in a part, see :func:`~.parts.vlmo_part_names`."""
         return vlmo_part_names(self.module, name)
 
     def below(self, modality: Modality, inputs: Tensor | Mapping[str, Tensor], part: str) -> Mapping[str, Tensor]:
-        """Cut below "heads" (vector itc) and below "top-K" with K the number of blocks with a VL expert."""
+        """What enters "heads" (for vector itc), or "top-K" for K blocks with a vision-language expert."""
         net, s = self.module, self.settings
         if part == "heads" and s.vector == "itc":
             rows, real, _ = self._embedded(inputs)
@@ -168,35 +164,27 @@ class VLMo:
             return self._projected(at_least_fp32(states["cls"]), kind)
         return self._upper_vector(states["rows"], kind, states.get("real"), states["inside"])
 
-    def groups(self) -> dict[str, frozenset[str]]:
-        """Parameter names by place, each in one group: "embeddings", "block-0" …, "norm" (may be empty), "heads"."""
-        return name_groups(self.module)
-
     # What the matching and masked-word losses need
 
     def fused(self, pixels: Tensor, tokens: Mapping[str, Tensor]) -> Tensor:
-        """Pairs as one sequence [pair, text + image, width] after the final norm, text rows first."""
+        """Pairs as one sequence [pair, text + image, width] after the final norm, the text rows first."""
         return self.module.fused(self._checked_pixels(pixels), *self._checked_tokens(tokens))
 
-    def fused_vectors(self, pixels: Tensor, tokens: Mapping[str, Tensor]) -> Tensor:
-        """One vector per pair [pair, width]: the tanh pooler of the fused sequence's row 0."""
-        return at_least_fp32(self.module.pooler(self.fused(pixels, tokens)))
-
     def match_logits(self, sequence: Tensor) -> Tensor:
-        """Logits [pair, 2] of "does not match", "matches" from :meth:`fused`'s sequence."""
+        """The sequence of :meth:`fused` → logits [pair, 2] of "does not match" and "matches"."""
         self._need(("itm_score",), "the matching loss")
         return at_least_fp32(self.module.itm_score(self.module.pooler(sequence)))
 
     def word_logits(self, sequence: Tensor, text_length: int) -> Tensor:
-        """Logits [pair, text_length, vocabulary] over the ids at every text row of :meth:`fused`'s sequence."""
+        """The sequence of :meth:`fused` → logits [pair, text_length, vocabulary] of the id in each text row."""
         self._need(("mlm_score",), "the masked-word loss")
         return at_least_fp32(self.module.mlm_score(sequence[:, :text_length]))
 
     def word_starts(self, input_ids: Tensor) -> Tensor:
-        """bool, same shape: True where a piece begins a word; special tokens count as words of their own."""
+        """Ids [item, length] → bool [item, length], see :meth:`~.tokens.Tokeniser.word_starts`."""
         return self.tokeniser.word_starts(input_ids)
 
-    # Grid stem, other vectors, files
+    # Grid stem and files
 
     def fit_pixels(self, pixels: Tensor) -> None:
         """Set the constants of a grid stem from the pictures of the pre-training set; other stems have none."""
@@ -204,9 +192,10 @@ class VLMo:
             self.fit_stem(pixels)
 
     def fit_stem(self, maps: Tensor) -> None:
-        """Set the grid stem's per-channel constants to mean and deviation over ``maps`` [item, 320, n, n].
+        """Set the grid stem's constants to mean and deviation of each channel over ``maps`` [item, 320, n, n].
 
-        Once, on the pre-training set: they stay fixed afterwards. Raises ConfigError for another stem.
+        Call it once, with the pre-training set; the constants stay fixed afterwards. Raises ConfigError for another
+        stem.
         """
         stem = self.module.transformer.patch_embed
         if not isinstance(stem, GridEmbed):
@@ -214,15 +203,8 @@ class VLMo:
         with torch.no_grad():
             stem.standardise.fit(maps.movedim(1, -1).flatten(0, -2).to(stem.standardise.centre))
 
-    def with_vector(self, vector: str) -> Self:
-        """The same weights (shared, not copied) giving another vector. Raises ConfigError for an unknown one."""
-        other = copy.copy(self)
-        other.settings = VLMoSettings.build({**self.settings.model_dump(), "vector": vector}, self.name)
-        other._need(_VECTOR_HEADS.get(vector, ()), f"vector {vector!r}")
-        return other
-
     def save(self, path: Path) -> None:
-        """Weights, settings, tokeniser and training note as one safetensors file; :meth:`load` reads it."""
+        """Write weights, settings, tokeniser and note to one file, see ``encoders.saved.write_saved``."""
         more = {"tokeniser": self.tokeniser.spec(), "absent": list(self.absent)}
         settings = self.settings.model_dump(mode="json")
         note = SavedNote(self.name, VLMO_VERSION, self.stage, self.note, settings, self.source, more)
@@ -230,10 +212,10 @@ class VLMo:
 
     @classmethod
     def load(cls, path: Path, *, folder: Path | None = None) -> Self:
-        """The encoder that :meth:`save` wrote, in evaluation mode.
+        """The encoder that :meth:`save` wrote to ``path``, in evaluation mode.
 
-        ``folder`` holds its WordPiece tokeniser; None: the package's.
-        Raises FeatureError for a file that is absent, damaged, of another encoder or another version.
+        ``folder`` holds its WordPiece tokeniser; None takes the installed package's. Raises FeatureError for a file
+        that is absent, damaged, or of another encoder or version.
         """
         note = read_saved(path, cls.name, VLMO_VERSION)
         settings = VLMoSettings.build(note.settings, str(path))
@@ -244,7 +226,7 @@ class VLMo:
         return cls(built=built)
 
     def _embedded(self, inputs: Tensor | Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Rows of pixels or tokens; which are real (None: all); which of them a mean is over."""
+        """Rows of pixels or tokens; which of them are real (None: all); which of them a mean is taken over."""
         if isinstance(inputs, Tensor):
             rows = self.module.embed_image(self._checked_pixels(inputs))
             inside = rows.new_ones(rows.shape[:2], dtype=torch.bool)
@@ -270,12 +252,12 @@ class VLMo:
         return self._projected(last[:, 0], kind)
 
     def _projected(self, cls: Tensor, kind: ExpertKind) -> Tensor:
-        """Row 0 → its contrastive projection of length 1."""
+        """Row 0 [item, width] → its contrastive projection of length 1."""
         head = self.module.get_submodule(_VECTOR_HEADS[self.settings.vector][kind == "imag"])
         return functional.normalize(at_least_fp32(head(cls)), dim=1)
 
     def _both(self, rows: Tensor, kind: ExpertKind, real: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Normed rows 0: of the modality's own path, of its vision-language continuation."""
+        """Row 0 after the final norm, of the modality's own path and of its vision-language continuation."""
         boundary = self.module.lower(rows, kind, real)
         own, joint = (self.module.upper(boundary, way, real) for way in (kind, "vl"))
         return self.module.final_norm(own)[:, 0], self.module.final_norm(joint)[:, 0]

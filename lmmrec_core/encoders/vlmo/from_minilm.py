@@ -1,7 +1,7 @@
-"""vlmo-small's start: the weights of MiniLM-L6 in a post-norm VLMo (encoders spec 4.5).
+"""How vlmo-small starts: with the weights of MiniLM-L6 in a post-norm VLMo.
 
-MiniLM norms after each sum. In a pre-norm block its weights mean nothing (cosine 0.16 to its own output), so
-that is refused. Its key bias is left out, which the softmax makes exact.
+MiniLM normalises after each sum. In pre-norm blocks its weights are worthless (the output has cosine 0.16 to MiniLM's),
+so those are refused. Its key bias is left out; the softmax makes that exact.
 """
 
 import json
@@ -22,17 +22,18 @@ _EMBEDDINGS = ("word_embeddings.weight", "token_type_embeddings.weight", "LayerN
 
 
 def start_from_minilm(network: VLMoNetwork, settings: VLMoSettings, folder: Path | None = None) -> str:
-    """Overwrite the weights of ``network`` that MiniLM has a counterpart of; gives the SHA-256 of its file.
+    """Overwrite the weights of ``network`` that have a counterpart in MiniLM; returns the SHA-256 of its file.
 
-    Text, image and vision-language experts all start as MiniLM's; the model's own token types at zero; the
-    word head's decoder as the word table; with the grid stem the class row as the word vector of [CLS].
-    ``folder`` holds ``config.json`` and ``model.safetensors``; None: the package's, checked by its digest.
+    Text, image and vision-language experts all start as copies of MiniLM's. The model's own token types start at zero,
+    the word head's decoder as the word table, and with the grid stem the class row as the word vector of [CLS].
+    ``folder`` holds ``config.json`` and ``model.safetensors``; None takes the installed package's, checked by digest.
 
-    Raises ConfigError for pre-norm settings (T-18), FeatureError for a folder of another shape.
+    Raises ConfigError for pre-norm settings, FeatureError for a folder of another shape.
     """
     if settings.norm != "post":
         raise ConfigError(
-            "VLMo: MiniLM's weights need norm: post (it norms after each sum); with norm: pre start from random weights"
+            "VLMo: MiniLM's weights need norm: post (it normalises after each sum); "
+            "with norm: pre start from random weights"
         )
     from lmmrec_core.encoders import minilm  # loads transformers, which the tiny VLMo does without
 
@@ -43,12 +44,6 @@ def start_from_minilm(network: VLMoNetwork, settings: VLMoSettings, folder: Path
     with torch.no_grad():
         _copy(network, settings, read_tensors(path), path)
     return digest
-
-
-def taken_from_minilm(network: VLMoNetwork) -> frozenset[str]:
-    """Names of the parameters that :func:`start_from_minilm` fills from MiniLM: to be trained more gently."""
-    taken = ("transformer.blocks.", "text_embeddings.", "mlm_score.decoder.")
-    return frozenset(name for name, _ in network.named_parameters() if name.startswith(taken))
 
 
 def _check_shape(folder: Path, settings: VLMoSettings) -> None:

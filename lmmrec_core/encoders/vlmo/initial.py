@@ -1,4 +1,4 @@
-"""Random initial weights from one explicit generator (encoders spec 1.1, last lines)."""
+"""Random initial weights from one explicit generator, distributed as in the official code (microsoft/unilm, vlmo)."""
 
 import math
 
@@ -14,14 +14,14 @@ LOGIT_SCALE = math.log(1 / 0.07)
 
 
 def build_network(settings: VLMoSettings, generator: torch.Generator) -> VLMoNetwork:
-    """A network with random weights, in evaluation mode; torch's default generator is left as it was."""
+    """A network with random weights, in evaluation mode. torch's default generator is not used."""
     network = empty_network(settings)
     initialise(network, generator, settings.linear_std)
     return network
 
 
 def empty_network(settings: VLMoSettings) -> VLMoNetwork:
-    """A network in evaluation mode whose weights are still undefined: for a loader that sets every one."""
+    """A network in evaluation mode with undefined weights, for a loader that sets every one of them."""
     with torch.device("meta"):
         network = VLMoNetwork(settings)
     network.to_empty(device="cpu")
@@ -34,11 +34,12 @@ def empty_network(settings: VLMoSettings) -> VLMoNetwork:
 
 @torch.no_grad()
 def initialise(network: VLMoNetwork, generator: torch.Generator, linear_std: float = STD) -> None:
-    """Give every weight of ``network`` a value.
+    """Set every weight of ``network``.
 
-    Linear maps: normal ``linear_std``, truncated at ±2 inside the transformer; class row and image positions:
-    truncated normal 0.02; embeddings: normal 0.02, the padding word zero; layer norms one and zero; biases zero;
-    the convolution as torch's default, uniform in ±fan_in^(-1/2); both logit scales ln(1 / 0.07).
+    Linear maps: normal with deviation ``linear_std``, truncated at ±2 inside the transformer. Class row and image
+    positions: truncated normal, deviation 0.02. Embeddings: normal, deviation 0.02, the padding word zero. Layer norms:
+    one and zero. Biases: zero. The convolution: uniform in ±fan_in^(-1/2), torch's default. Both log scales:
+    ln(1 / 0.07).
     """
 
     def truncated(value: Tensor, std: float = STD) -> None:

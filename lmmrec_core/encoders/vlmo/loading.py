@@ -1,7 +1,7 @@
-"""Published VLMo weights → a network, every key accounted for (encoders spec 1.5).
+"""Published VLMo weights → a network, with every key accounted for.
 
-The original code loads non-strictly and prints what did not fit. Here anything that does not fit is refused: a
-half-loaded network is the likeliest way to a wrong result.
+The official code (microsoft/unilm, vlmo) loads what fits and prints the rest. Here anything that does not fit is
+refused: a network loaded by halves is the likeliest way to a wrong result.
 """
 
 from collections import OrderedDict
@@ -42,13 +42,13 @@ class Loaded:
     """What was read from a checkpoint, for the spec of the features."""
 
     sha256: str
-    wrapper: str  # the key that held the weights, "" for none
+    wrapper: str  # the key that held the weights, "" if none did
     dropped: tuple[str, ...]
     resized: tuple[str, ...]
-    absent: tuple[str, ...]  # heads that the file does not hold; their weights are random
+    absent: tuple[str, ...]  # heads that the file lacks; their weights are random
 
     def spec(self) -> dict[str, Any]:
-        """JSON-able."""
+        """The same in plain JSON values."""
         return {
             "file_sha256": self.sha256, "wrapper": self.wrapper, "dropped": list(self.dropped),
             "resized": list(self.resized), "absent_heads": list(self.absent),
@@ -57,7 +57,7 @@ class Loaded:
 
 @dataclass
 class _Fitting:
-    """A state on its way into a network, with the changes made to it."""
+    """A state on its way into a network, with a record of the changes made to it."""
 
     path: Path
     state: dict[str, Tensor]
@@ -68,10 +68,10 @@ class _Fitting:
 def load_checkpoint(
     network: VLMoNetwork, settings: VLMoSettings, path: Path, *, trust_pickle: bool = False, sha256: str | None = None
 ) -> Loaded:
-    """Copy the weights in ``path`` (safetensors, or a torch file) into ``network`` as fp32.
+    """Copy the weights in ``path`` (safetensors, or a torch file) into ``network`` as float32.
 
     ``sha256`` pins the file. A torch file that holds more than tensors and plain containers is read only with
-    ``trust_pickle`` and ``sha256``; even then none of its code runs, foreign objects become empty mappings.
+    ``trust_pickle`` and ``sha256``; even then none of its code runs, and foreign objects become empty mappings.
     Heads that the file lacks keep the weights they have and are named in ``Loaded.absent``.
 
     Raises ConfigError for ``trust_pickle`` without ``sha256``; FeatureError naming the file and the keys that are
@@ -92,9 +92,9 @@ def load_checkpoint(
 
 
 def unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], str]:
-    """The named tensors inside a checkpoint's content, in fp32, and the key that held them ("" for none).
+    """The named tensors in a checkpoint's content, as float32, and the key that held them ("" if none did).
 
-    Leading ``module.`` of key names falls away. Raises FeatureError when there are no named tensors.
+    Every leading ``module.`` is removed from key names. Raises FeatureError if there are no named tensors.
     """
     cure = "give a file that holds the state dict"
     if not isinstance(content, Mapping):
@@ -106,18 +106,18 @@ def unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], str]:
     state: dict[str, Tensor] = {}
     for key, value in inner.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise FeatureError(f"{path}: {key!r} is a {type(value).__name__}, no tensor; {cure}")
+            raise FeatureError(f"{path}: {key!r} is a {type(value).__name__}, not a tensor; {cure}")
         name = key
         while name.startswith("module."):
             name = name.removeprefix("module.")
         if name in state:
-            raise FeatureError(f"{path}: two entries are called {name!r} without 'module.'; {cure}")
+            raise FeatureError(f"{path}: two entries are named {name!r} once 'module.' is removed; {cure}")
         state[name] = value.detach().to("cpu", torch.float32) if value.is_floating_point() else value
     return state, wrapper
 
 
 def _read(path: Path, trust_pickle: bool) -> Any:
-    """The content of a file; nothing in it is executed."""
+    """The content of a file, read without running any of it."""
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -150,7 +150,7 @@ def _read(path: Path, trust_pickle: bool) -> Any:
 
 
 class _Placeholder:
-    """Stands for any class or function that a file names: making one gives an empty mapping and runs nothing."""
+    """Stands for any class or function that a file names: calling it makes an empty mapping and runs nothing."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         return OrderedDict()  # the kind that torch's restricted reader may fill with entries and attributes
@@ -169,7 +169,7 @@ def _drop(fitting: _Fitting) -> None:
 
 
 def _fit_text_positions(fitting: _Fitting, length: int) -> None:
-    """Keep the first ``length`` rows, as the original code does; a shorter table is never extended."""
+    """Keep the first ``length`` rows, as the official code does; a shorter table is never extended."""
     table = fitting.state.get(TEXT_POSITIONS)
     if table is None or table.ndim != 2 or len(table) == length:
         return
@@ -183,14 +183,14 @@ def _fit_text_positions(fitting: _Fitting, length: int) -> None:
 
 
 def _fit_image_positions(fitting: _Fitting, grid: int) -> None:
-    """Another patch grid: bicubic resize of the grid's rows, corners not aligned; the class row stays."""
+    """For another patch grid interpolate the grid's rows (bicubic, corners not aligned); the class row stays."""
     table = fitting.state.get(IMAGE_POSITIONS)
     if table is None or table.ndim != 3 or table.shape[1] == grid**2 + 1:
         return
     old = round((table.shape[1] - 1) ** 0.5)
     if old < 1 or old**2 != table.shape[1] - 1:
         raise FeatureError(
-            f"{fitting.path}: {IMAGE_POSITIONS!r} has {table.shape[1]} rows, no square grid and a class row; "
+            f"{fitting.path}: {IMAGE_POSITIONS!r} has {table.shape[1]} rows, not a square grid and a class row; "
             "give weights of a square image"
         )
     cells = table[:, 1:].reshape(1, old, old, -1).permute(0, 3, 1, 2)
@@ -200,12 +200,12 @@ def _fit_image_positions(fitting: _Fitting, grid: int) -> None:
 
 
 def is_head(key: str) -> bool:
-    """Whether a weight belongs to a task head or logit scale: what a published file may lack."""
+    """Whether a weight belongs to a task head or is a logit scale: those a published file may lack."""
     return key.partition(".")[0] in (*HEADS, *_SCALES)
 
 
 def _compare(fitting: _Fitting, expected: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Names of whole heads that the file lacks; anything else that does not fit raises FeatureError."""
+    """Names of the heads that the file lacks entirely. Raises FeatureError for anything else that does not fit."""
     state = fitting.state
     lacking = [key for key in expected if key not in state]
     held = {key.partition(".")[0] for key in state}

@@ -1,6 +1,6 @@
-"""The network of VLMo: embeddings, three inference paths, heads (encoders spec 1.2, 1.3, 1.8).
+"""The network of VLMo: embeddings, three inference paths, heads (Bao et al. 2022, arXiv 2111.02358).
 
-Names of weights are those of the published checkpoints.
+Weights are named as in the published checkpoints (microsoft/unilm, folder vlmo).
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from lmmrec_core.encoders.light.networks import Standardise
 from lmmrec_core.encoders.vlmo.blocks import Block, ExpertKind
 from lmmrec_core.encoders.vlmo.settings import GRID_CHANNELS, VLMoSettings
 
-BERT_EPS = 1e-12  # of the layer norms inside text embeddings and the word head, whatever the blocks have
+BERT_EPS = 1e-12  # of the layer norms in text embeddings and word head, whatever the blocks have
 PADDING = 0
 
 
@@ -31,9 +31,9 @@ class PatchEmbed(nn.Module):
 
 
 class GridEmbed(nn.Module):
-    """Maps [item, 320, grid, grid] of a frozen network → [item, grid², width] (encoders spec 4.5).
+    """Maps [item, 320, grid, grid] of a frozen network → [item, grid², width].
 
-    Each channel is standardised with constants of the pre-training set, then mapped and normed.
+    Each channel is standardised with constants of the pre-training set; then every cell is mapped and normalised.
     """
 
     def __init__(self, settings: VLMoSettings) -> None:
@@ -44,7 +44,7 @@ class GridEmbed(nn.Module):
 
     @property
     def fitted(self) -> bool:
-        """Whether the constants have been set: those of real maps are never exactly zero and one."""
+        """Whether the constants have been set; those of real maps are never exactly zero and one."""
         constants = self.standardise
         return bool((constants.centre != 0).any() or (constants.spread != 1).any())
 
@@ -54,7 +54,7 @@ class GridEmbed(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Image embedding, blocks, final norm (the identity in the post-norm form)."""
+    """Image embedding, blocks, and the final norm, which is the identity in the post-norm form."""
 
     def __init__(self, settings: VLMoSettings) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Transformer(nn.Module):
 
 
 class TextEmbeddings(nn.Module):
-    """BERT's: words, positions and token type 0, normed; token ids [item, length] → [item, length, width]."""
+    """Token ids [item, length] → [item, length, width], as in BERT: words, positions and token type 0, normalised."""
 
     def __init__(self, settings: VLMoSettings) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Pooler(nn.Module):
 
 
 class Head(nn.Module):
-    """One linear map under the name ``fc``."""
+    """One linear map, named ``fc``."""
 
     def __init__(self, width: int, out: int, bias: bool) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class Head(nn.Module):
 
 
 class WordTransform(nn.Module):
-    """Dense, exact GELU, layer norm."""
+    """A linear map, the exact GELU, a layer norm."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class WordTransform(nn.Module):
 
 
 class WordHead(nn.Module):
-    """Masked-word logits: [item, row, width] → [item, row, vocabulary]; its decoder is not tied to the word table."""
+    """Rows [item, row, width] → logits [item, row, vocabulary]; the decoder is not tied to the word table."""
 
     def __init__(self, settings: VLMoSettings) -> None:
         super().__init__()
@@ -135,10 +135,10 @@ class WordHead(nn.Module):
 
 
 class VLMoNetwork(nn.Module):
-    """All weights, and the three paths. Sequences are [item, row, width]; row 0 is the class row ([CLS] for text).
+    """All weights, and the three paths. Sequences are [item, row, width]; row 0 is the class row ([CLS] in a text).
 
-    ``real`` is bool [item, row], False at padding. Give weights with ``initial.initialise`` or a loader: a new
-    network holds whatever torch left there.
+    ``real`` is bool [item, row], False on padding. A new network holds whatever torch left in memory: set its weights
+    with ``initial.initialise`` or a loader.
     """
 
     def __init__(self, settings: VLMoSettings) -> None:
@@ -160,25 +160,25 @@ class VLMoNetwork(nn.Module):
         self.logit_vl_scale = nn.Parameter(torch.empty(()))
 
     def embed_text(self, ids: Tensor) -> Tensor:
-        """Token ids [item, length] → sequence of length rows."""
+        """Token ids [item, length] → a sequence of ``length`` rows."""
         embedded: Tensor = self.text_embeddings(ids)
         return embedded + self.token_type_embeddings.weight[0]
 
     def embed_image(self, pixels: Tensor) -> Tensor:
-        """What the stem reads → sequence of grid² + 1 rows, the class row first."""
+        """What the stem reads → a sequence of grid² + 1 rows, the class row first."""
         cells = self.transformer.patch_embed(pixels)
         rows = torch.cat([self.transformer.cls_token.expand(len(cells), -1, -1), cells], dim=1)
         return rows + self.transformer.pos_embed + self.token_type_embeddings.weight[1]
 
     def lower(self, rows: Tensor, kind: ExpertKind, real: Tensor | None = None) -> Tensor:
-        """Embedded rows through the blocks without vision-language expert."""
+        """Embedded rows through the blocks without a vision-language expert."""
         return self._run(self._blocks()[: self.first_vl], rows, kind, real)
 
     def upper(self, rows: Tensor, kind: ExpertKind, real: Tensor | None = None) -> Tensor:
-        """Output of :meth:`lower` through the last blocks; not normed.
+        """The output of :meth:`lower` through the last blocks, before the final norm.
 
-        With kind "vl" this is the vision-language continuation of one modality: it starts from the last block
-        *without* such an expert, not from the end of the modality's own path.
+        With kind "vl" this is the vision-language continuation of one modality. It starts after the last block
+        *without* such an expert, not at the end of the modality's own path.
         """
         return self._run(self._blocks()[self.first_vl :], rows, kind, real)
 
@@ -188,7 +188,7 @@ class VLMoNetwork(nn.Module):
         return normed
 
     def fused(self, pixels: Tensor, ids: Tensor, real: Tensor) -> Tensor:
-        """Pictures and texts as one normed sequence, the text's ``ids.shape[1]`` rows first."""
+        """Pictures and texts as one sequence after the final norm, the text's ``ids.shape[1]`` rows first."""
         text, image = self.embed_text(ids), self.embed_image(pixels)
         seen = torch.cat([real, real.new_ones(image.shape[:2])], dim=1)
         rows = self._run(self._blocks(), torch.cat([text, image], dim=1), "vl", seen, text.shape[1])

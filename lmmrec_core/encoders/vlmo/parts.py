@@ -1,4 +1,4 @@
-"""Names of a VLMo network's parameters by place, for tuning some of them (encoders spec 5.2, E3)."""
+"""Names of a VLMo network's parameters by place, to train some of them."""
 
 import re
 
@@ -17,7 +17,7 @@ def name_groups(network: VLMoNetwork) -> dict[str, frozenset[str]]:
 
 
 def vlmo_part_names(network: VLMoNetwork, part: str) -> frozenset[str]:
-    """Names in "all", "heads" (pooler, task heads, logit scales) or "top-K" (K last blocks, final norm, heads).
+    """Names in "all", "heads" (pooler, task heads, logit scales) or "top-K" (the last K blocks, final norm, heads).
 
     Raises ConfigError for an unknown part or more blocks than there are.
     """

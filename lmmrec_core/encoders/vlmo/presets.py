@@ -1,4 +1,4 @@
-"""The three VLMo encoders: the published one, the one of MiniLM's size, the tiny one for controls and tests."""
+"""The three VLMo encoders: the published one, a small one of MiniLM's size, a tiny one for controls and tests."""
 
 from pathlib import Path
 from typing import Literal
@@ -7,7 +7,7 @@ from pydantic import Field
 
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.vlmo.encoder import Built, VLMo
-from lmmrec_core.encoders.vlmo.from_minilm import start_from_minilm, taken_from_minilm
+from lmmrec_core.encoders.vlmo.from_minilm import start_from_minilm
 from lmmrec_core.encoders.vlmo.initial import build_network
 from lmmrec_core.encoders.vlmo.loading import load_checkpoint
 from lmmrec_core.encoders.vlmo.settings import VLMoSettings, VLMoVector
@@ -21,7 +21,7 @@ PUBLISHED = "vlmo_base_plus_patch16_224.pt"
 class BasePlusSettings(Settings):
     """Settings of :class:`VLMoBasePlus`."""
 
-    weights: Path | None = None  # the published file, or its safetensors form; has to be given
+    weights: Path | None = None  # the published file, or its safetensors form; required
     trust_pickle: bool = False  # read a file that also names classes; needs sha256
     sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")  # pins the file
     tokeniser: Path | None = None  # folder with BERT uncased's tokenizer.json; None: the MiniLM package's
@@ -40,14 +40,16 @@ class VLMoBasePlus(VLMo):
     def _build(self, settings: BasePlusSettings) -> Built:
         if settings.weights is None:
             raise FeatureError(
-                f"encoder {self.name!r} needs the published weights: give the path of {PUBLISHED} "
-                "(addresses: README of microsoft/unilm, folder vlmo) as the setting weights"
+                f"encoder {self.name!r} needs the published weights: set weights to the path of {PUBLISHED} "
+                "(for addresses see the README of microsoft/unilm, folder vlmo)"
             )
         shape = VLMoSettings.base_plus(
             image_size=settings.image_size, max_text_length=settings.max_text_length, vector=settings.vector,
             checkpoint_blocks=settings.checkpoint_blocks,
         )  # fmt: skip
-        network = build_network(shape, torch_stream(0, "vlmo/base-plus"))  # stays only in heads that the file lacks
+        network = build_network(
+            shape, torch_stream(0, "vlmo/base-plus")
+        )  # these weights stay in heads that the file lacks
         loaded = load_checkpoint(
             network, shape, settings.weights, trust_pickle=settings.trust_pickle, sha256=settings.sha256
         )
@@ -58,7 +60,7 @@ class VLMoBasePlus(VLMo):
 class SmallSettings(Settings):
     """Settings of :class:`VLMoSmall`."""
 
-    seed: int = 0  # of everything MiniLM has no weights for
+    seed: int = 0  # of the weights that have no counterpart in MiniLM
     minilm: Path | None = None  # folder of MiniLM; None: the package's
     stem: Literal["grid", "conv"] = "grid"
     image_size: int = 128
@@ -68,9 +70,9 @@ class SmallSettings(Settings):
 
 
 class VLMoSmall(VLMo):
-    """MiniLM with experts, before any training on pairs; ``load`` gives the one we pre-trained.
+    """MiniLM with experts, not yet trained on pairs; ``load`` reads one that was.
 
-    With the grid stem, ``fit_stem`` comes first, and ``preprocess_images`` gives maps of a frozen lite0.
+    With the grid stem ``preprocess_images`` returns maps of a frozen lite0; call ``fit_stem`` before anything else.
     """
 
     name = "vlmo-small"
@@ -86,16 +88,12 @@ class VLMoSmall(VLMo):
         source = {"source": "MiniLM, not yet trained on pairs", "minilm_sha256": digest, "seed": settings.seed}
         return Built(shape, network, WordPiece(settings.minilm), source)
 
-    def from_minilm(self) -> frozenset[str]:
-        """Names of the parameters that started as MiniLM's; the others are new (encoders spec 4.6: two rates)."""
-        return taken_from_minilm(self.module)
-
 
 class TinySettings(Settings):
     """Settings of :class:`VLMoTiny`."""
 
     seed: int = 0
-    words: tuple[str, ...] | None = None  # the vocabulary, see light_networks.build_vocabulary; None: hashed words
+    words: tuple[str, ...] | None = None  # the vocabulary, see light.networks.build_vocabulary; None: hashed words
     hashed: int = Field(default=1024, ge=6)  # ids when words are hashed
     image_size: int = 32
     patch: int = 8

@@ -1,4 +1,7 @@
-"""The frozen picture network of vlmo-small: EfficientNet-Lite0 up to its last map (encoders spec 4.5)."""
+"""The frozen picture network of vlmo-small: EfficientNet-Lite0 up to its last map.
+
+A convolution with random weights, as in VLMo itself, would learn little from the small catalogues that we pre-train on.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +18,7 @@ _CHUNK = 32  # pictures at a time: the first layers' maps are large
 
 
 class Lite0Maps:
-    """Pictures → [item, 320, size / 32, size / 32], before lite0's own head; never trained, on the CPU."""
+    """Pictures → maps [item, 320, size / 32, size / 32] before lite0's own head; never trained, always on the CPU."""
 
     def __init__(self, image_size: int) -> None:
         self.lite0 = EfficientNetLite0(Lite0Settings(image_size=image_size))
@@ -23,7 +26,7 @@ class Lite0Maps:
 
     @torch.no_grad()
     def maps(self, images: Sequence[Image]) -> Tensor:
-        """float32 maps of RGB pictures."""
+        """The maps of RGB pictures, in float32."""
         network = self.lite0.module
         made = [torch.empty((0, GRID_CHANNELS, self._side, self._side))]
         for start in range(0, len(images), _CHUNK):

@@ -1,4 +1,4 @@
-"""Texts → token ids: BERT's WordPiece (encoders spec 1.6), and numbered whole words for the tiny network."""
+"""Texts → token ids: BERT's WordPiece, which VLMo reads, and numbered whole words for the tiny network."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -15,28 +15,28 @@ from lmmrec_core.errors import FeatureError
 
 
 class Tokeniser(Protocol):
-    """Texts → ``input_ids`` and ``attention_mask``; a class token first, an end token last, then padding."""
+    """Texts → ``input_ids`` and ``attention_mask``: a class token, the words, an end token, then padding."""
 
     vocabulary_size: int
     mask_token: int
     special_tokens: frozenset[int]  # never masked, never predicted
-    framing: frozenset[int]  # padding, class and end token: rows that stand for no word
+    framing: frozenset[int]  # padding, class and end token: they stand for no word
 
     def encode(self, texts: Sequence[str], max_length: int) -> dict[str, Tensor]:
-        """int64 [item, length]: cut on the right to ``max_length`` ids with both framing tokens, then padded."""
+        """int64 [item, length]; texts are cut on the right to ``max_length`` ids, class and end token included."""
         ...
 
     def word_starts(self, input_ids: Tensor) -> Tensor:
-        """bool, same shape: True where a piece begins a word; special tokens count as words of their own."""
+        """Ids → bool, both [item, length]: True if a piece begins a word; special tokens are words of their own."""
         ...
 
     def spec(self) -> dict[str, Any]:
-        """What determines the ids (JSON-able); :func:`rebuild_tokeniser` reads it back."""
+        """What determines the ids, in plain JSON values; :func:`rebuild_tokeniser` reads it back."""
         ...
 
 
 class WordPiece:
-    """BERT uncased, from the files of a MiniLM folder: lower case, no accents; [CLS] 101, [SEP] 102, [MASK] 103."""
+    """BERT uncased, from a MiniLM folder: lower case, accents removed; [CLS] is 101, [SEP] 102, [MASK] 103."""
 
     mask_token = 103
     special_tokens = frozenset({0, 100, 101, 102, 103})  # padding, unknown, class, end, mask
@@ -73,10 +73,10 @@ class WordPiece:
 
 
 class WholeWords:
-    """One id per word: 0 padding, 1 unknown, 2 class, 3 end, 4 mask, then words.
+    """One id per word: 0 is padding, 1 unknown, 2 class, 3 end, 4 mask; then come the words.
 
-    With ``words`` (:func:`~lmmrec_core.encoders.light.networks.build_vocabulary`) each has its own id and any
-    other is unknown. Without, a word's id is a hash among ``size`` ids, and two words may share one.
+    With ``words`` (:func:`~lmmrec_core.encoders.light.networks.build_vocabulary`) each of them has its own id, and any
+    other word is unknown. Without, a word's id is its hash among ``size`` ids, and two words may share one.
     """
 
     mask_token = 4
@@ -113,7 +113,7 @@ class WholeWords:
 
 
 def rebuild_tokeniser(spec: Mapping[str, Any], folder: Path | None = None) -> WordPiece | WholeWords:
-    """The tokeniser that gave ``spec``. Raises FeatureError when the files at hand are others."""
+    """The tokeniser that made ``spec``. Raises FeatureError if the files installed, or in ``folder``, are others."""
     if spec["kind"] == "words":
         return WholeWords(spec["words"], spec["size"])
     tokeniser = WordPiece(folder)
@@ -126,7 +126,7 @@ def rebuild_tokeniser(spec: Mapping[str, Any], folder: Path | None = None) -> Wo
 
 
 def text_spec(tokeniser: Tokeniser, max_length: int) -> dict[str, Any]:
-    """How texts become ids, for the key of a feature file; a word list stands there as its digest."""
+    """How texts become ids, for the key of a feature file, where a list of words is replaced by its digest."""
     spec = tokeniser.spec()
     if spec.get("words") is not None:
         spec["words"] = digest(spec["words"])

@@ -174,7 +174,7 @@ def test_members_keep_to_their_architecture():
         ClipB16(CLIPSettings(model="ViT-B-32", pretrained="openai"))
     with pytest.raises(ConfigError, match="use encoder own"):
         ClipB16(CLIPSettings(config=QUICK, seed=1))
-    with pytest.raises(ConfigError, match="has no published weights"):
+    with pytest.raises(ConfigError, match="no published weights for a config of your own"):
         CLIP(CLIPSettings(config=QUICK, pretrained="openai"))
     with pytest.raises(ConfigError, match="no weights; give weights"):
         CLIP(CLIPSettings(config=QUICK))

@@ -199,7 +199,7 @@ def test_tiny_models_and_their_sizes():
         pixels, tokens = content(member)
         image, text = vectors(member, pixels, tokens)
         assert image.shape == text.shape == (4, member.dim("visual"))
-    assert sizes["clip-tiny-64"] == 13_151_233  # encoders spec 4.4
+    assert sizes["clip-tiny-64"] == 13_151_233
     assert sizes["clip-tiny-96"] == 15_060_481
     assert sizes["clip-tiny-32"] < sizes["clip-tiny-controls"] < 500_000
     with pytest.raises(ConfigError, match="unknown tiny CLIP 'clip-tiny-46'"):

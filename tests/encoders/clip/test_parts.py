@@ -1,4 +1,4 @@
-"""Parts for tuning (encoders spec 5.2): names, counts, and that what lies below a part is left alone."""
+"""Parts to train: names, counts, and that what comes below a part is left alone."""
 
 import pytest
 import torch

@@ -23,7 +23,7 @@ def test_built_without_network(no_network):
     encoder = ClipSmall()
     assert isinstance(encoder, TrainableEncoder)
     count = {name: value.numel() for name, value in encoder.module.named_parameters()}
-    assert sum(count.values()) == 26_362_625  # encoders spec 4.4, with the bias
+    assert sum(count.values()) == 26_362_625  # with the bias of the picture map
     assert sum(number for name, number in count.items() if name.startswith("text.")) == 22_663_680
     assert count["visual.head.proj.bias"] == 256
     pixels, tokens = content(encoder)

@@ -1,8 +1,11 @@
 """Small VLMo networks and inputs for tests, and forms of the equations that share no code with the package."""
 
+import copy
+
 import torch
 from torch import Tensor
 
+from lmmrec_core.encoders.vlmo.encoder import VLMo
 from lmmrec_core.encoders.vlmo.initial import build_network
 from lmmrec_core.encoders.vlmo.model import VLMoNetwork
 from lmmrec_core.encoders.vlmo.settings import VLMoSettings
@@ -20,6 +23,13 @@ def loud(settings: VLMoSettings, seed: int = 0) -> VLMoNetwork:
         for value in network.parameters():
             value += 0.15 * torch.randn(value.shape, generator=stream, dtype=value.dtype)
     return network
+
+
+def with_vector(encoder: VLMo, vector: str) -> VLMo:
+    """The same weights, shared and not copied, with another vector as the feature."""
+    other = copy.copy(encoder)
+    other.settings = encoder.settings.model_copy(update={"vector": vector})
+    return other
 
 
 def tiny(**changes) -> VLMoSettings:

@@ -1,4 +1,4 @@
-"""T-3 and T-4: published files load whole or not at all (encoders spec 1.5, 8)."""
+"""Published files load whole or not at all."""
 
 import hashlib
 import math
@@ -97,7 +97,7 @@ def test_longer_text_positions_are_cut_and_shorter_refused(state, network, tmp_p
         load_checkpoint(network, SETTINGS, short)
 
 
-def test_image_positions_stay_on_the_same_grid_and_are_resized_to_another(state, network, tmp_path):  # T-4
+def test_image_positions_stay_on_the_same_grid_and_are_resized_to_another(state, network, tmp_path):
     path = write(tmp_path / "vlmo.pt", state)
     assert load_checkpoint(network, SETTINGS, path).resized == ()
     assert torch.equal(network.transformer.pos_embed, state["transformer.pos_embed"])
@@ -127,7 +127,7 @@ def bicubic_matrix(old, new):
     return weights
 
 
-def test_published_positions_reach_the_published_size():  # T-4: 224 to 384 pixels
+def test_published_positions_reach_the_published_size():  # from 224 to 384 pixels
     table = torch.randn(1, 197, 544, generator=generator(7))
     fitting = _Fitting(Path("any"), {"transformer.pos_embed": table})
     _fit_image_positions(fitting, 14)
@@ -151,8 +151,8 @@ def test_published_positions_reach_the_published_size():  # T-4: 224 to 384 pixe
         (lambda s: s["mlm_score.bias"].fill_(float("nan")), r"not finite: mlm_score\.bias"),
         (lambda s: s.update({"relative_position_bias_table": torch.zeros(5, 3)}), "VLMo Base or Large"),
         (lambda s: s.update({"transformer.blocks.0.gamma_1": torch.zeros(24)}), "VLMo Base or Large"),
-        (lambda s: s.update({"transformer.pos_embed": torch.zeros(1, 16, 24)}), "no square grid"),
-        (lambda s: s.update({"module.logit_scale": torch.zeros(())}), "two entries are called 'logit_scale'"),
+        (lambda s: s.update({"transformer.pos_embed": torch.zeros(1, 16, 24)}), "not a square grid"),
+        (lambda s: s.update({"module.logit_scale": torch.zeros(())}), "two entries are named 'logit_scale'"),
         (lambda s: s.update({"transformer.norm.bias": 3}), r"'transformer\.norm\.bias' is a int"),
     ],
 )

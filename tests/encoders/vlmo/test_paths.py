@@ -1,4 +1,4 @@
-"""The three paths against forms written out row by row, and T-5 to T-9: encoders spec 1.2, 1.6, 1.8, 8."""
+"""The three paths against forms written out row by row; padding, experts, drop path, autocast."""
 
 import pytest
 import torch
@@ -80,7 +80,7 @@ def test_fused_path_equals_the_written_out_form(case):
 
 
 @torch.no_grad()
-def test_continuation_starts_below_the_first_joint_block_and_is_normed_for_both(case):  # T-8, V-1
+def test_continuation_starts_below_the_first_joint_block_and_is_normed_for_both(case):
     settings, network, (pixels, ids, real) = case
     state = network.state_dict()
     everything = torch.ones(len(pixels), settings.grid**2 + 1, dtype=torch.bool)
@@ -97,7 +97,7 @@ def test_continuation_starts_below_the_first_joint_block_and_is_normed_for_both(
 
 
 @torch.no_grad()
-def test_padding_changes_no_text(case):  # T-5
+def test_padding_changes_no_text(case):
     settings, network, _ = case
     ids = torch.randint(5, settings.vocabulary, (2, 5), generator=generator(3))
     padded = torch.zeros(2, 12, dtype=ids.dtype)
@@ -108,7 +108,7 @@ def test_padding_changes_no_text(case):  # T-5
 
 
 @torch.no_grad()
-def test_fused_pass_ignores_padding_and_splits_at_the_length_given(case):  # T-7
+def test_fused_pass_ignores_padding_and_splits_at_the_length_given(case):
     _, network, (pixels, ids, real) = case
     before = network.fused(pixels, ids, real)
     other = network.fused(pixels, ids.masked_fill(~real, 7), real)
@@ -133,7 +133,7 @@ def test_fused_pass_ignores_padding_and_splits_at_the_length_given(case):  # T-7
         ("blocks.0.attn.q_bias", {"text", "image", "text joint", "image joint", "fused"}),
     ],
 )
-def test_each_weight_moves_its_own_paths_only(weight, moved):  # T-6
+def test_each_weight_moves_its_own_paths_only(weight, moved):
     settings = tiny()
     network = loud(settings)
     pixels, ids, real = inputs(settings)
@@ -154,7 +154,7 @@ def test_each_weight_moves_its_own_paths_only(weight, moved):  # T-6
     assert {name for name in before if not torch.equal(before[name], after[name])} == moved
 
 
-def test_drop_path_is_off_in_evaluation_and_unbiased_in_training():  # T-9
+def test_drop_path_is_off_in_evaluation_and_unbiased_in_training():
     x = torch.randn(2000, 3, 4, generator=generator(4), dtype=torch.float64)
     assert torch.equal(drop_path(x, 0.3, training=False), x)
     assert torch.equal(drop_path(x, 0.0, training=True), x)
@@ -170,7 +170,7 @@ def test_drop_path_is_off_in_evaluation_and_unbiased_in_training():  # T-9
 
 
 @torch.no_grad()
-def test_training_draws_average_to_evaluation():  # T-9, one residual branch in place
+def test_training_draws_average_to_evaluation():  # one residual branch in place
     settings = tiny(drop_path=0.4, depth=2, first_vl=1)
     block = loud(settings).transformer.blocks[1]
     x = torch.randn(1, 4, settings.width, generator=generator(6), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""T-1, T-2, T-9 (rates) and the refusals of settings: encoders spec 1.1, 1.3, 1.4, 8."""
+"""VLMo's keys, shapes, counts and initial weights, and the settings that are refused."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def base_plus():
 
 
 def published_table():
-    """Table 1.3, written out."""
+    """Keys and shapes of the published Base Plus file (microsoft/unilm, vlmo), written out."""
     d, h, words = 544, 2176, 30522
     table = {
         "transformer.cls_token": (1, 1, d),
@@ -61,7 +61,7 @@ def published_table():
     return table
 
 
-def test_keys_and_shapes_are_the_published_ones(base_plus):  # T-1
+def test_keys_and_shapes_are_the_published_ones(base_plus):
     seen = {key: tuple(value.shape) for key, value in base_plus.state_dict().items()}
     assert len(seen) == 502
     assert seen == published_table()
@@ -71,7 +71,7 @@ def size(module):
     return sum(value.numel() for value in module.parameters())
 
 
-def test_counts_are_exact(base_plus):  # T-1, table 1.4
+def test_counts_are_exact(base_plus):
     body, blocks = base_plus.transformer, base_plus.transformer.blocks
     assert (size(body.patch_embed), body.cls_token.numel(), body.pos_embed.numel()) == (418_336, 544, 107_168)
     assert size(blocks[0].attn) == 1_185_376
@@ -91,7 +91,7 @@ def test_counts_are_exact(base_plus):  # T-1, table 1.4
     assert size(base_plus) == 184_980_734
 
 
-def test_only_the_last_three_blocks_have_the_third_expert(base_plus):  # T-2
+def test_only_the_last_three_blocks_have_the_third_expert(base_plus):
     keys = base_plus.state_dict()
     with_vl = {int(key.split(".")[2]) for key in keys if "mlp_vl" in key or "norm2_vl" in key}
     assert with_vl == {21, 22, 23}
@@ -110,7 +110,7 @@ def test_norms_have_the_published_epsilons(base_plus):
     assert len(found[1e-6]) == 24 * 3 + 3 + 1
 
 
-def test_drop_path_grows_linearly():  # T-9
+def test_drop_path_grows_linearly():
     rates = VLMoSettings.base_plus().drop_rates
     assert rates == pytest.approx(torch.linspace(0, 0.1, 24, dtype=torch.float64).tolist())
     with torch.device("meta"):
@@ -118,7 +118,7 @@ def test_drop_path_grows_linearly():  # T-9
     assert [block.drop_rate for block in blocks] == list(rates)
 
 
-def test_small_has_the_size_of_the_specification():
+def test_small_has_forty_five_million_weights():
     with torch.device("meta"):
         network = VLMoNetwork(VLMoSettings.small(stem="conv", image_size=96))
     assert round(size(network) / 1e6, 1) == 44.8
@@ -159,10 +159,10 @@ def test_initial_weights_are_complete_seeded_and_of_the_stated_spread():
     [
         ({"positions": "relative"}, "Base and Large"),
         ({"layer_scale": 0.1}, "Base and Large"),
-        ({"heads": 7}, "no multiple of heads 7"),
+        ({"heads": 7}, "not a multiple of heads 7"),
         ({"first_vl": 5}, "must be below depth 5"),
-        ({"image_size": 36}, "no multiple of 8"),
-        ({"stem": "grid", "image_size": 48}, "no multiple of 32"),
+        ({"image_size": 36}, "not a multiple of 8"),
+        ({"stem": "grid", "image_size": 48}, "not a multiple of 32"),
         ({"norm": "both"}, "norm"),
         ({"wdith": 3}, "did you mean 'width'"),
     ],

@@ -1,4 +1,4 @@
-"""Token ids of the two tokenisers (encoders spec 1.6)."""
+"""Token ids of the two tokenisers."""
 
 import hashlib
 
@@ -19,7 +19,7 @@ def wordpiece():
 def test_wordpiece_frames_lowers_strips_and_pads(wordpiece, no_network):
     made = wordpiece.encode(["Héllo WORLD", "a"], 40)
     vocabulary = (package_file(minilm.PACKAGE, lambda package: package.get_model_path()) / "vocab.txt").read_bytes()
-    assert hashlib.sha256(vocabulary).hexdigest().startswith("07eced375cec")  # BERT uncased's, encoders spec fact 5
+    assert hashlib.sha256(vocabulary).hexdigest().startswith("07eced375cec")  # BERT uncased's
     words = vocabulary.decode().split("\n")
     assert made["input_ids"].tolist() == [
         [101, words.index("hello"), words.index("world"), 102],

@@ -10,6 +10,7 @@ from lmmrec_core.encoders.vlmo.presets import VLMoTiny
 from lmmrec_core.roles import TrainingData
 from lmmrec_core.training.joint.chunks import ChunkedEncoder
 from tests.encoders.toys import catalogue_of, draw
+from tests.encoders.vlmo.small_networks import with_vector
 from tests.recommenders.toys import random_data
 from tests.training.joint.toy_encoders import Captured, batches_of, build, error, flat, whole_graph, windowed
 
@@ -150,7 +151,7 @@ def test_dropout_and_drop_path_of_vlmo_are_replayed(model, repeated, catalogue, 
 def test_what_is_below_a_part_and_the_part_make_the_whole_way(name, part, vector, catalogue):
     rows, _ = rows_of(name, catalogue)
     if name == "vlmo":
-        encoder = rows.encoder.with_vector(vector)
+        encoder = with_vector(rows.encoder, vector)
         features = extract({m: encoder for m in encoder.modalities}, catalogue, progress=False)
         rows = CatalogueRows(encoder, item_content(encoder, catalogue, features, progress=False), features)
     items = torch.tensor([0, ABSENT_PICTURE, ABSENT_TEXT, 11])
