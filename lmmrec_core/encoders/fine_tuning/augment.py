@@ -5,15 +5,16 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-CROP_AREA = 0.9  # the smallest kept share of the area, as in CLIP's training (encoders spec 5.1)
+CROP_AREA = 0.9  # the smallest share of the area that is kept, as in CLIP's training
 
 
 def random_crop(
     pixels: Float[Tensor, "pair channel height width"], generator: torch.Generator, area: float = CROP_AREA
 ) -> Float[Tensor, "pair channel height width"]:
-    """Per picture a window of ``area`` to 1 of its surface and of its shape, resized (bicubic, antialiased).
+    """From each picture a random window of its own shape, resized to its full size (bicubic, antialiased).
 
-    Pictures are not mirrored: posters and packages carry lettering.
+    A window covers a share of ``area`` to 1 of the picture. Pictures are not mirrored: posters and packages carry
+    lettering.
     """
     height, width = pixels.shape[-2:]
     draws = torch.rand(len(pixels), 3, generator=generator)

@@ -1,4 +1,4 @@
-"""Where an encoder stands on its pairs: held-out retrieval among all items, and the contrast of the held-out pairs."""
+"""Where an encoder stands on its pairs: retrieval among all items, and the contrast of the held-out pairs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,23 +13,24 @@ from lmmrec_core.encoders.fine_tuning.pairs import TrainingPairs
 from lmmrec_core.encoders.fine_tuning.retrieval import Retrieval, retrieve
 from lmmrec_core.roles import TrainableEncoder
 
-_PIECE = 64  # pairs encoded at a time where the settings name no chunk
+_PIECE = 64  # pairs encoded at a time if the settings name no chunk
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Retrieval reported twice, as encoders spec 7.2 asks, and the held-out contrast."""
+    """Retrieval of the held-out pairs and of all pairs, and the held-out contrast."""
 
     held_out: Retrieval  # held-out pairs query all pairs
-    everything: Retrieval  # all pairs query all pairs: for tuned encoders in-sample
+    everything: Retrieval  # all pairs query all pairs: in-sample for an encoder trained on them
     loss: float  # ITC of the held-out pairs as one batch, mean over the encoder's terms
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Higher is better: held-out mean R@10, then the lower loss, since few held-out items give many equal R@10."""
+        """Higher is better: held-out R@10, then the lower loss, since few held-out pairs often tie in R@10."""
         return self.held_out.score, -self.loss
 
     def plain(self) -> dict[str, Any]:
+        """The same in plain JSON values."""
         return {"held_out": self.held_out.plain(), "everything": self.everything.plain(), "loss": self.loss}
 
     @classmethod
@@ -39,9 +40,9 @@ class Standing:
 
 
 def standing_of(encoder: TrainableEncoder, pairs: TrainingPairs, passes: Passes) -> Standing:
-    """Encode all pairs in evaluation mode without gradient, then retrieve with the first term's rows.
+    """Encode all pairs in evaluation mode, without gradient, and retrieve with the rows of the first contrastive term.
 
-    The module is left in evaluation mode. Raises FeatureError for vectors that are not finite.
+    Leaves the module in evaluation mode. Raises FeatureError for vectors that are not finite.
     """
     encoder.module.eval()
     terms = _encode(encoder, pairs, passes)
@@ -57,7 +58,7 @@ def standing_of(encoder: TrainableEncoder, pairs: TrainingPairs, passes: Passes)
 
 @torch.no_grad()
 def _encode(encoder: TrainableEncoder, pairs: TrainingPairs, passes: Passes) -> Terms:
-    """Per contrastive term the rows of all pairs [pair, dim] and the scale."""
+    """For each contrastive term the rows of all pairs [pair, dim] and the scale."""
     found: list[Terms] = []
     size = passes.chunk or _PIECE
     for start in range(0, len(pairs), size):

@@ -1,8 +1,9 @@
-"""Gradients of the objectives of a batch, in chunks of constant memory (encoders spec 5.1, 5.3).
+"""Gradients of a batch's objectives, in chunks, so that the memory for activations does not grow with the batch.
 
-The contrast couples all pairs of a batch. Gradient caching (Gao et al. 2021) still needs the activations of one chunk
-only: encode all chunks without gradient, differentiate the loss with respect to the rows, then encode each chunk
-again and push its rows' gradient through. Matching and masked words are sums over pairs and split by themselves.
+The contrast couples all pairs of a batch. Gradient caching (Gao et al. 2021, arXiv 2101.06983) still needs the
+activations of one chunk only: encode all chunks without gradient, differentiate the loss with respect to the rows, then
+encode each chunk again and push its rows' gradient through. Matching and masked words are sums over pairs, so their
+gradient is simply the sum over chunks.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 @dataclass(frozen=True)
 class Passes:
-    """How an encoder is run: where, in which precision, and how many pairs with activations at a time."""
+    """How an encoder is run: on which device, in which precision, with the activations of how many pairs at a time."""
 
     device: str = "cpu"
     precision: str = "fp32"
@@ -42,18 +43,18 @@ class Passes:
 
     @contextmanager
     def towers(self) -> Iterator[None]:
-        """The towers' precision. A context per pass: autocast remembers weights that were cast without gradient."""
+        """The towers' precision. Each pass needs its own context: autocast caches weights cast without gradient."""
         kind = torch.device(self.device).type
         with torch.autocast(kind, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
             yield
 
     def pieces(self, count: int, divisor: int = 1) -> tuple[Tensor, ...]:
-        """The numbers 0 … count - 1 in pieces of the chunk's size over ``divisor``."""
+        """The numbers 0 … count - 1 in pieces of the chunk's size divided by ``divisor``."""
         return torch.arange(count).split(count if self.chunk is None else max(1, self.chunk // divisor))
 
 
 def refuse_batch_norm(module: nn.Module) -> None:
-    """Raises TrainingError for batch-norm that learns statistics: its output would depend on the chunks (T-26)."""
+    """Raises TrainingError for batch-norm in training mode: what it returns would depend on the chunks."""
     for name, layer in module.named_modules():
         if isinstance(layer, BATCH_NORMS) and layer.training:
             raise TrainingError(
@@ -72,7 +73,7 @@ def contrast(encoder: TrainableEncoder, batch: PairBatch, rows: Tensor, passes: 
 def itc_backward(encoder: TrainableEncoder, batch: PairBatch, passes: Passes) -> tuple[float, Tensor]:
     """Add the gradient of the contrast, the mean over the encoder's terms, to the parameters.
 
-    Gives the loss and the logits [pair, pair] of the first term, without gradient. In chunks the result is the same;
+    Returns the loss and the logits [pair, pair] of the first term, without gradient. Chunks do not change the result:
     dropout draws are replayed. Raises TrainingError for batch-norm in training mode.
     """
     refuse_batch_norm(encoder.module)
@@ -98,7 +99,7 @@ def itc_backward(encoder: TrainableEncoder, batch: PairBatch, passes: Passes) ->
             for rows, cache in zip(term[:2], leaf[:2], strict=True):
                 assert cache.grad is not None
                 surrogate = surrogate + (rows * cache.grad[piece.to(rows.device)]).sum()
-            if piece[0] == 0:  # the scale is the same in every chunk: once
+            if piece[0] == 0:  # all chunks share one scale, so its gradient counts once
                 assert leaf[2].grad is not None
                 surrogate = surrogate + term[2] * leaf[2].grad
         _backward(surrogate)
@@ -107,7 +108,7 @@ def itc_backward(encoder: TrainableEncoder, batch: PairBatch, passes: Passes) ->
 
 
 def _backward(loss: Tensor) -> None:
-    if loss.requires_grad:  # not where the trained part has no say in this objective
+    if loss.requires_grad:  # the trained part may have no say in this objective
         loss.backward()
 
 
@@ -121,7 +122,7 @@ def _leaf_term(parts: Terms) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _GeneratorStates:
-    """The global generators' states, which dropout draws from, as they are now."""
+    """The present states of the global generators, from which dropout draws."""
 
     def __init__(self, device: str) -> None:
         self.device = device if torch.device(device).type == "cuda" else None
@@ -135,7 +136,7 @@ class _GeneratorStates:
 
 
 def first_logits(encoder: TrainableEncoder, batch: PairBatch, passes: Passes) -> Tensor:
-    """The logits that negatives are drawn from, where the contrast itself is no objective."""
+    """The logits from which negatives are drawn if the contrast itself is not an objective."""
     with torch.no_grad():
         parts = [contrast(encoder, batch, piece, passes)[0] for piece in passes.pieces(len(batch))]
         return cosine_logits(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]), parts[0][2])
@@ -144,10 +145,10 @@ def first_logits(encoder: TrainableEncoder, batch: PairBatch, passes: Passes) ->
 def itm_backward(
     encoder: FusingEncoder, batch: PairBatch, logits: Tensor, weight: float, generator: torch.Generator, passes: Passes
 ) -> float:
-    """Add the gradient of ``weight`` × matching loss: each pair, and one hard negative per picture and per text.
+    """Add the gradient of ``weight`` × matching loss over each pair and one hard negative per picture and per text.
 
-    A third of the rows match (more where a batch has no negative for some). Three fused rows per pair: pieces are a
-    third of the chunk. Gives the loss without weight.
+    A third of the fused rows match (more if the batch has no negative for some). A pair gives three fused rows, so
+    pieces are a third of the chunk. Returns the loss without its weight.
     """
     same = same_content(batch.image_group, batch.text_group)
     text_for, image_for = hard_negatives(logits.cpu(), same, generator)
@@ -168,13 +169,15 @@ def itm_backward(
 def mlm_backward(
     encoder: FusingEncoder, batch: PairBatch, weight: float, generator: torch.Generator, passes: Passes
 ) -> float:
-    """Add the gradient of ``weight`` × masked-word loss; gives the loss without weight.
+    """Add the gradient of ``weight`` × masked-word loss; returns the loss without its weight.
 
     Raises ConfigError for tokens without ``input_ids`` and ``attention_mask``.
     """
     for name in ("input_ids", "attention_mask"):
         if name not in batch.tokens:
-            raise ConfigError(f"{encoder.name}: its tokens have no {name!r}, which mlm needs; leave mlm out")
+            raise ConfigError(
+                f"{encoder.name}: its tokens have no {name!r}, which mlm needs; take mlm out of objectives"
+            )
     ids = batch.tokens["input_ids"]
     hidden, labels = mask_words(
         ids,

@@ -1,4 +1,4 @@
-"""Which pairs are held out for retrieval validation: by hash of the item id, without look-alikes in training."""
+"""Which pairs are held out to validate retrieval: chosen by a hash of the item id, with no copy of them in training."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ SHARE = 0.05
 def held_out_pairs(
     item_ids: Sequence[str], image_group: IntArray, text_group: IntArray, share: float = SHARE
 ) -> BoolArray:
-    """Bool [pair]: True where the pair is held out (encoders spec 5.1).
+    """Bool [pair]: whether the pair is held out.
 
-    An item is drawn when the SHA-256 of its id, as a fraction of its range, is below ``share``: the same item is on
-    the same side whatever the split seed, the encoder, or the other items. A drawn item whose picture or text is also
-    on the training side goes there, and so on until no group of equal content (``image_group``, ``text_group``
-    [pair]) crosses the border.
+    An item is drawn if the SHA-256 of its id, as a fraction of the largest, is below ``share``. That does not depend on
+    the seed of the split, the encoder, or the other items. A drawn item whose picture or text also occurs on the
+    training side is moved there, until no group of equal content (``image_group``, ``text_group`` [pair]) is on both
+    sides.
 
-    Raises DataError when one of the sides is left empty.
+    Raises DataError if one of the sides is left empty.
     """
     held = np.array([_fraction(item_id) < share for item_id in item_ids], dtype=np.bool_)
     while True:

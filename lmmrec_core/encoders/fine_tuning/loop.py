@@ -1,4 +1,4 @@
-"""The tuning loop: epochs over shuffled pairs, stopping on held-out retrieval, exact resume (encoders spec 5.1)."""
+"""The fine-tuning loop: epochs over shuffled pairs, a stop on held-out retrieval, exact resume."""
 
 import math
 import time

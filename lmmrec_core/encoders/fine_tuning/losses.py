@@ -1,7 +1,8 @@
-"""The three losses of picture-text training: contrast (ITC), matching (ITM), masked words (MLM); encoders spec 5.1.
+"""The three losses of picture-text training: contrast (ITC), matching (ITM), masked words (MLM).
 
-All are computed in float32 at least, whatever precision the towers ran in. ``total`` lets a batch be processed in
-chunks: a chunk's loss is its share of the mean over the whole batch, so that the shares add up to it.
+They are those of VLMo (Bao et al. 2022, arXiv 2111.02358, section 3.3); CLIP has the first. All are computed in
+float32 at least, whatever the precision of the towers. With ``total`` a batch can be processed in chunks: the loss of a
+chunk is its share of the mean over the whole batch.
 """
 
 import torch
@@ -14,33 +15,31 @@ _FLOOR = 1e-8  # keeps every allowed negative drawable when confident logits und
 
 
 def full(values: Tensor) -> Tensor:
-    """Float32 for half precisions; float64 stays."""
+    """Half-precision values as float32; float64 stays as it is."""
     return values if values.dtype == torch.float64 else values.float()
 
 
 def cosine_logits(
     image: Float[Tensor, "pair dim"], text: Float[Tensor, "pair dim"], scale: Float[Tensor, ""]
 ) -> Float[Tensor, "pair pair"]:
-    """``scale`` × cosine of image row i and text row j, in float32 also under autocast."""
+    """``scale`` × cosine of image row i and text row j, in float32 even under autocast."""
     with torch.autocast(image.device.type, enabled=False):
         left, right = (functional.normalize(full(rows), dim=-1) for rows in (image, text))
         return full(scale) * left @ right.T
 
 
-def itc_of_logits(logits: Float[Tensor, "pair pair"]) -> Float[Tensor, ""]:
-    """``1/2 [CE(logits, diag) + CE(logits', diag)]``: each image must find its text, each text its image."""
-    own = torch.arange(len(logits), device=logits.device)
-    return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
-
-
 def itc(
     image: Float[Tensor, "pair dim"], text: Float[Tensor, "pair dim"], scale: Float[Tensor, ""]
 ) -> Float[Tensor, ""]:
-    """Symmetric InfoNCE over the pairs of a batch; rows are normalised here (Radford et al. 2021; encoders spec 5.1).
+    """Symmetric InfoNCE over the pairs of a batch (Radford et al. 2021, figure 3); rows are normalised here.
 
-    Identical rows give ln(pairs). Items with equal content are not treated apart, as in CLIP's own loss.
+    With ``logits = scale × cosines`` it is ``1/2 [CE(logits, diag) + CE(logits', diag)]``: each image must find its
+    text, each text its image. As in CLIP, items of equal content are not treated specially. Identical rows give
+    ln(pairs).
     """
-    return itc_of_logits(cosine_logits(image, text, scale))
+    logits = cosine_logits(image, text, scale)
+    own = torch.arange(len(logits), device=logits.device)
+    return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
 
 
 def same_content(image_group: Int[Tensor, "pair"], text_group: Int[Tensor, "pair"]) -> Bool[Tensor, "pair pair"]:
@@ -51,10 +50,10 @@ def same_content(image_group: Int[Tensor, "pair"], text_group: Int[Tensor, "pair
 def hard_negatives(
     logits: Float[Tensor, "pair pair"], same: Bool[Tensor, "pair pair"], generator: torch.Generator
 ) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]]:
-    """For each image a text that is not its own, for each text such an image; −1 where the batch has none.
+    """For each image a text that is not its own, and for each text such an image; −1 if the batch has none.
 
-    Drawn with probability softmax(logits) along the row (for texts: the column) plus 1e-8; pairs in ``same`` are
-    never drawn. VLMo's source has neither the floor nor the exclusion of equal content (encoders spec 5.1).
+    They are drawn in proportion to softmax(logits) along the row (for texts: the column) plus 1e-8, never among
+    ``same``. VLMo's source (microsoft/unilm, vlmo) has neither that floor nor the exclusion of equal content.
     """
     excluded = same | torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     drawn = []
@@ -68,7 +67,7 @@ def hard_negatives(
 
 
 def itm(scores: Float[Tensor, "row 2"], matches: Bool[Tensor, "row"], total: int | None = None) -> Float[Tensor, ""]:
-    """Cross-entropy of "belongs together" (column 1), summed over rows and divided by ``total`` (default: the rows)."""
+    """Cross-entropy of "belongs together" (column 1): the sum over rows, divided by ``total`` (default: the rows)."""
     summed = functional.cross_entropy(full(scores), matches.long(), reduction="sum")
     return summed / (len(scores) if total is None else total)
 
@@ -76,7 +75,7 @@ def itm(scores: Float[Tensor, "row 2"], matches: Bool[Tensor, "row"], total: int
 def mlm(
     logits: Float[Tensor, "pair text vocabulary"], labels: Int[Tensor, "pair text"], total: int | None = None
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of the masked pieces, summed and divided by ``total`` (default: the masked ones; none gives 0)."""
+    """Cross-entropy of masked pieces: their sum, divided by ``total`` (default: their number); 0 if there are none."""
     masked = labels != IGNORED
     summed = functional.cross_entropy(full(logits[masked]), labels[masked], reduction="sum")
     return summed / max(1, int(masked.sum()) if total is None else total)

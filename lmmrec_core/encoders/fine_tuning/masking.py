@@ -1,4 +1,4 @@
-"""Whole-word masking for MLM: all pieces of a drawn word are hidden together (encoders spec 5.1)."""
+"""Whole-word masking for MLM, as in VLMo's pre-training: all pieces of a drawn word are hidden together."""
 
 import torch
 from jaxtyping import Bool, Int
@@ -21,12 +21,12 @@ def mask_words(
     generator: torch.Generator,
     rate: float = RATE,
 ) -> tuple[Int[Tensor, "pair text"], Int[Tensor, "pair text"]]:
-    """Ids with words hidden, and labels: the old id where a piece was drawn, −100 elsewhere.
+    """Ids with words hidden, and labels: the old id of each piece that was drawn, −100 elsewhere.
 
-    ``real`` is False on padding, ``starts`` True where a piece begins a word. Per text max(1, round(rate × pieces))
-    pieces are wanted; words are taken in random order as long as they fit, and where none fits (one long word) the
-    first drawn. Of the drawn pieces 80 % become ``mask_token``, 10 % a random ordinary id, 10 % stay. Special tokens
-    are neither drawn nor put in. Draws depend on the shape alone, not on the content.
+    ``real`` is False on padding; ``starts`` is True for a piece that begins a word. In each text max(1, round(rate ×
+    pieces)) pieces are wanted. Words are taken in random order as long as they fit; if none fits, the first is taken
+    although it is too long. Of the drawn pieces 80 % become ``mask_token``, 10 % a random ordinary id, and 10 % stay.
+    Special tokens are neither drawn nor put in. The random draws depend on the shape alone, not on the content.
     """
     special = torch.zeros(vocabulary_size, dtype=torch.bool)
     special[sorted(special_tokens)] = True

@@ -1,7 +1,7 @@
 """Pairs of pictures and texts to pre-train on, and the proof that none of them is in a catalogue.
 
-Pre-training on a catalogue's own items would let an encoder remember what it is later tested on. Four tests, each
-with a witness in the error: shared ids, shared titles, identical picture files, look-alike pictures.
+Pre-training on a catalogue's own items would let an encoder remember what it is later tested on. There are four tests:
+shared ids, shared titles, identical picture files, look-alike pictures. The error names the first item that fails one.
 """
 
 import re
@@ -19,16 +19,15 @@ from lmmrec_core.errors import DataError, FeatureError
 from lmmrec_core.flow import BoolArray, Catalogue
 
 HASH_SIDE = 16  # a difference hash of 16 × 16 bits
-_CLOSE = (
-    24  # bits: a picture saved again at another size and quality differs by about 6 to 15, two posters by 70 or more
-)
+# In bits: a picture saved again at another size and quality differs by about 6 to 15, two posters by 70 or more.
+_CLOSE = 24
 _ARTICLES = {"the", "a", "an"}
 _YEAR = re.compile(r"\(\s*\d{4}\s*\)")
 
 
 @dataclass(frozen=True)
 class OutsidePairs:
-    """Items with a picture and a text each, one entry per item."""
+    """Items that have both a picture and a text, one entry per item."""
 
     name: str
     item_ids: tuple[str, ...]
@@ -40,7 +39,7 @@ class OutsidePairs:
 
 
 def outside_pairs(catalogue: Catalogue) -> OutsidePairs:
-    """The pairs of a catalogue. Raises DataError naming the first item without picture or text."""
+    """The pairs of a catalogue. Raises DataError naming the first item without a picture or text."""
     for item, image, text in zip(catalogue.item_ids, catalogue.images, catalogue.texts, strict=True):
         lacking = "picture" if image is None else "" if text.strip() else "text"
         if lacking:
@@ -57,8 +56,8 @@ class Disjoint:
 
     ids: bool
     titles: bool
-    pictures: int  # compared, on both sides together
-    closest_bits: int | None  # least distance of two difference hashes; None where no pictures were compared
+    pictures: int  # how many were compared, on both sides together
+    closest_bits: int | None  # least distance of two difference hashes; None if no pictures were compared
 
 
 def check_disjoint(
@@ -71,11 +70,11 @@ def check_disjoint(
 ) -> Disjoint:
     """Raise FeatureError naming the first item to pre-train on that is also in the catalogue.
 
-    ``ids`` and ``titles``: for the pairs and for the catalogue, in their order. Ids must be of one number
-    space (IMDb, ASIN): a catalogue's own numbering may reuse a number for another item; None where there is no common
-    space, or no titles. Pictures are always compared: by their bytes, and by difference hash unless ``close`` is
-    None (two hashes ``close`` bits or fewer apart look alike). A picture of one colour has no hash.
-    Raises DataError when neither ids nor titles are given, or a list has another length than its items.
+    ``ids`` and ``titles`` are those of the pairs and of the catalogue, in their order, or None if there are none. Ids
+    must come from one numbering (IMDb, ASIN): two catalogues may use one number for different items. Pictures are
+    always compared by their bytes, and by difference hash unless ``close`` is None: two look alike if their hashes are
+    ``close`` bits or fewer apart. A picture of one colour has no hash. Raises DataError if neither ids nor titles are
+    given, or a list is not as long as its items.
     """
     if ids is None and titles is None:
         raise DataError(
@@ -95,9 +94,9 @@ def check_disjoint(
 
 
 def normalise_title(title: str) -> str:
-    """Letters and digits only, accents folded, lower case, without a year in brackets and without articles.
+    """Lower-case letters and digits only, without accents, articles, or a year in brackets.
 
-    ``"Léon: The Professional (1994)"`` and ``"Leon - Professional, The"`` are one title.
+    ``"Léon: The Professional (1994)"`` and ``"Leon - Professional, The"`` become one title.
     """
     folded = unicodedata.normalize("NFKD", _YEAR.sub(" ", title)).casefold()
     letters = "".join(sign for sign in folded if not unicodedata.combining(sign))
@@ -106,7 +105,7 @@ def normalise_title(title: str) -> str:
 
 
 def difference_hash(picture: Image.Image) -> BoolArray:
-    """[256] whether each of 16 × 16 places is brighter than its left neighbour, in grey, at 17 × 16 pixels."""
+    """Bool [256]: in grey, at 17 × 16 pixels, whether each pixel is brighter than its left neighbour."""
     grey = picture.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX)
     values = np.asarray(grey).astype(np.int16)
     return (values[:, 1:] > values[:, :-1]).ravel()
@@ -153,7 +152,7 @@ def _refuse_look_alikes(
 
 
 def _hashes(entries: Iterable[tuple[str, Path]]) -> tuple[list[str], BoolArray]:
-    """Items and hashes [item, 256]; pictures whose hash has no bit or all (one colour, a ramp) are left out."""
+    """Items and hashes [item, 256], without pictures whose bits are all equal (one colour, a ramp)."""
     items, rows = [], []
     for item, path in entries:
         row = difference_hash(read_picture(path, item))
@@ -166,5 +165,5 @@ def _hashes(entries: Iterable[tuple[str, Path]]) -> tuple[list[str], BoolArray]:
 def _shared(pairs: OutsidePairs, item: str, catalogue: Catalogue, other: str, detail: str) -> FeatureError:
     return FeatureError(
         f"item {item!r} of {pairs.name} is in {catalogue.name} as {other!r}: {detail}; remove it from the items to "
-        "pre-train on, or the encoder has seen what it is tested on"
+        "pre-train on, or the encoder will have seen what it is tested on"
     )

@@ -1,4 +1,4 @@
-"""The pictures and texts that encoders are tuned on, preprocessed once, with the held-out items marked."""
+"""The pictures and texts that encoders are fine-tuned on, preprocessed once, with the held-out items marked."""
 
 import hashlib
 import tempfile
@@ -24,7 +24,7 @@ from lmmrec_core.roles import Encoder
 
 ItemChoice = Literal["all", "train_items"]
 ITEMS: tuple[ItemChoice, ...] = ("all", "train_items")
-MEMORY_LIMIT = 4 * 2**30  # bytes of pixels kept in memory; more go to a memory-mapped file
+MEMORY_LIMIT = 4 * 2**30  # bytes of pixels that are kept in memory; more go to a memory-mapped file
 _CHUNK = 32  # decoded pictures in memory at a time
 
 
@@ -59,8 +59,8 @@ class TrainingPairs:
     text_group: IntArray  # [pair]
     held_out: BoolArray  # [pair]
     items: str  # of ITEMS
-    counts: Mapping[str, int]  # pairs, held out, and what was left out
-    fingerprint: str  # digest of ids, contents and held-out marks
+    counts: Mapping[str, int]  # pairs, held-out pairs, and what was left out
+    fingerprint: str  # digest of ids, contents, and which are held out
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -74,7 +74,7 @@ class TrainingPairs:
         return np.flatnonzero(self.held_out)
 
     def batch(self, rows: IntArray) -> PairBatch:
-        """The pairs ``rows`` as a copy; padding beyond their longest text is cut where a mask tells it."""
+        """A copy of the pairs ``rows``; padding beyond their longest text is cut if there is an attention mask."""
         index = torch.from_numpy(rows)
         tokens = {name: value[index] for name, value in self.tokens.items()}
         mask = tokens.get("attention_mask")
@@ -119,7 +119,10 @@ def collect_pairs(
     pixels, kept, pictures = _read(catalogue, encoder, todo, unreadable, memory_limit, folder, progress)
     counts["without_readable_picture"] = len(todo) - len(kept)
     if not kept:
-        raise DataError(f"{catalogue.name}: no item has both a picture and a text ({counts}); nothing to tune on")
+        raise DataError(
+            f"{catalogue.name}: no item has both a picture and a text ({counts}), so there is nothing to train on; "
+            "bring items with both"
+        )
     texts = [catalogue.texts[i] for i in kept]
     item_ids = tuple(catalogue.item_ids[i] for i in kept)
     image_group, text_group = _groups(pictures), _groups(texts)
@@ -141,7 +144,7 @@ def collect_pairs(
 
 
 def _candidates(catalogue: Catalogue, split: Split | None) -> tuple[list[int], dict[str, int]]:
-    """Items with picture and text (and, given a split, with a training interaction); counts of the others."""
+    """Items with picture and text (and, given a split, a training interaction), and counts of the others."""
     picture = np.array([path is not None for path in catalogue.images], dtype=np.bool_)
     text = np.array([bool(text.strip()) for text in catalogue.texts], dtype=np.bool_)
     both = picture & text
@@ -178,7 +181,7 @@ def _read(
             pictures = []
             for i in todo[start : start + _CHUNK]:
                 path = catalogue.images[i]
-                assert path is not None  # only items with a picture are listed
+                assert path is not None  # _candidates saw to it
                 try:
                     picture = read_picture(path, catalogue.item_ids[i])
                 except FeatureError:
@@ -200,11 +203,11 @@ def _read(
 def _buffer(shape: tuple[int, ...], memory_limit: int, folder: Path | None) -> npt.NDArray[np.float32]:
     if 4 * int(np.prod(shape)) <= memory_limit:
         return np.empty(shape, dtype=np.float32)
-    with tempfile.TemporaryFile(dir=folder) as file:  # unnamed: it is gone when the last map of it is
+    with tempfile.TemporaryFile(dir=folder) as file:  # without a name, so it is gone when the last map of it is
         return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
 
 
 def _groups(contents: list[str]) -> IntArray:
-    """The place of the first equal entry, for each entry."""
+    """For each entry the place of the first one that equals it."""
     first: dict[str, int] = {}
     return np.array([first.setdefault(content, place) for place, content in enumerate(contents)], dtype=np.int64)

@@ -1,8 +1,7 @@
-"""Before and after a tuning: do settings, encoder and pairs fit; the module's state put up and put back."""
+"""Before and after fine-tuning: whether settings, encoder and pairs fit; the module's state, set and put back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from torch import nn
@@ -18,7 +17,7 @@ from lmmrec_core.seeds import derive
 
 
 def check(encoder: TrainableEncoder, pairs: TrainingPairs, settings: FineTuneSettings) -> None:
-    """Raises ConfigError naming what does not fit together and the cure."""
+    """Raises ConfigError if settings, encoder and pairs do not fit together."""
     fused = [objective for objective in settings.objectives if objective != "itc"]
     if fused and not isinstance(encoder, FusingEncoder):
         raise ConfigError(
@@ -27,7 +26,8 @@ def check(encoder: TrainableEncoder, pairs: TrainingPairs, settings: FineTuneSet
         )
     if settings.items != pairs.items:
         raise ConfigError(
-            f"the pairs are of items = {pairs.items!r}, the settings say {settings.items!r}; collect the pairs again"
+            f"the pairs are of items = {pairs.items!r}, the settings say {settings.items!r}; "
+            f"collect the pairs with items={settings.items!r}"
         )
     if settings.augment == "crop" and (pairs.pixels.ndim != 4 or pairs.pixels.shape[1] != 3):
         raise ConfigError(
@@ -40,12 +40,12 @@ def check(encoder: TrainableEncoder, pairs: TrainingPairs, settings: FineTuneSet
             "set gradient_checkpointing to false, or set micro_batch"
         )
     if torch.device(settings.device).type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {settings.device!r} is not there; use cpu")
+        raise ConfigError(f"device {settings.device!r} is not available; set device to cpu")
 
 
 @contextmanager
 def prepared(encoder: TrainableEncoder, settings: FineTuneSettings) -> Iterator[None]:
-    """The module on its device with only the chosen part trainable, global generators seeded; put back afterwards."""
+    """Within the block: module on its device, only the chosen part trainable, global generators seeded."""
     module = encoder.module
     chosen = trainable(encoder, settings)
     before = {name: parameter.requires_grad for name, parameter in module.named_parameters()}
@@ -74,9 +74,9 @@ def prepared(encoder: TrainableEncoder, settings: FineTuneSettings) -> Iterator[
 
 
 def training_mode(module: nn.Module, stochastic: bool) -> None:
-    """Training mode for dropout and drop path if ``stochastic``, else evaluation; batch-norm always in evaluation.
+    """Put ``module`` into training mode if ``stochastic``, else into evaluation mode; batch-norm always evaluates.
 
-    Batch-norm that learns statistics would make a pair's rows depend on its batch (encoders spec 5.3).
+    Batch-norm in training mode would make a pair's rows depend on the rest of its batch.
     """
     module.train(stochastic)
     for layer in module.modules():
@@ -84,9 +84,10 @@ def training_mode(module: nn.Module, stochastic: bool) -> None:
             layer.eval()
 
 
-def _checkpointing_switch(encoder: TrainableEncoder) -> Any:
+def _checkpointing_switch(encoder: TrainableEncoder) -> Callable[[bool], None] | None:
     """``set_grad_checkpointing`` of the encoder or its module (open_clip's and timm's name), or None."""
     for owner in (encoder, encoder.module):
-        if callable(switch := getattr(owner, "set_grad_checkpointing", None)):
+        switch: Callable[[bool], None] | None = getattr(owner, "set_grad_checkpointing", None)
+        if callable(switch):
             return switch
     return None

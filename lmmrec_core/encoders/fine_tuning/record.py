@@ -1,4 +1,4 @@
-"""What a tuning leaves besides the weights: its history and where the encoder stood before and after."""
+"""What fine-tuning leaves besides the weights: its history, and where the encoder stood before and after."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 
 @dataclass(frozen=True)
 class FineTuneEpoch:
-    """One line of a tuning's history."""
+    """One epoch of the history."""
 
     number: int  # from 1
     step: int  # optimiser steps so far
-    loss: float  # weighted sum of the objectives, mean per pair
-    losses: Mapping[str, float]  # objective to its mean, without weight
+    loss: float  # weighted sum of the objectives, mean over pairs
+    losses: Mapping[str, float]  # objective → its mean over pairs, without its weight
     standing: Standing  # after the epoch
-    rate: float  # the last step's learning rate over its peak
-    seconds: float  # with evaluation
+    rate: float  # the last step's learning rate as a share of its peak
+    seconds: float  # evaluation included
 
     def plain(self) -> dict[str, Any]:
-        """Numbers and text only."""
+        """The same in plain JSON values."""
         return {**vars(self), "losses": dict(self.losses), "standing": self.standing.plain()}
 
     @classmethod
@@ -32,21 +32,21 @@ class FineTuneEpoch:
 
 @dataclass(frozen=True, eq=False)
 class FineTuning:
-    """How a tuning went; the encoder holds the weights of ``best_epoch`` afterwards."""
+    """How fine-tuning went; afterwards the encoder holds the weights of ``best_epoch``."""
 
     history: tuple[FineTuneEpoch, ...]
     before: Standing
     after: Standing  # with the weights of the best epoch
-    best_epoch: int  # from 1; 0 where no epoch was better than the weights it came with
+    best_epoch: int  # from 1; 0 if no epoch was better than the initial weights
     steps: int  # optimiser steps made
     stopped: str  # "patience" or "epochs"
-    seconds: float  # over all sittings when resumed
+    seconds: float  # over all sessions if it was resumed
     weights: str  # digest of the module's state, as in feature specs
     settings: FineTuneSettings
     pairs: Mapping[str, Any]  # counts, choice of items, fingerprint
 
     def plain(self) -> dict[str, Any]:
-        """Everything as numbers and text, for a card or a record."""
+        """The same in plain JSON values, for a card or a record."""
         return {
             "history": [epoch.plain() for epoch in self.history],
             "before": self.before.plain(),

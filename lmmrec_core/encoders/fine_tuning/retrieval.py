@@ -1,4 +1,4 @@
-"""Cross-modal retrieval: does a picture find its text among all, and a text its picture (encoders spec 7.2)."""
+"""Cross-modal retrieval: whether a picture finds its text among all items, and a text its picture."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,13 +13,13 @@ from lmmrec_core.errors import FeatureError
 
 _KS = (1, 10, 50)
 SCORE_K = 10
-TIE = 1e-6  # cosines closer than float32 can tell apart are ties
+TIE = 1e-6  # cosines closer than this, which float32 cannot tell apart, are ties
 _CELLS = 2**24  # similarities in memory at a time: 64 MiB
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Recall at k and median rank in both directions."""
+    """Recall at k and median rank, in both directions."""
 
     queries: int
     candidates: int
@@ -28,12 +28,12 @@ class Retrieval:
 
     @property
     def score(self) -> float:
-        """Mean Recall@10 of the two directions; it decides early stopping."""
+        """Mean Recall@10 of the two directions, which decides when fine-tuning stops."""
         name = f"recall@{SCORE_K}"
         return (self.image_to_text[name] + self.text_to_image[name]) / 2
 
     def plain(self) -> dict[str, Any]:
-        """Numbers and text only, as ``Retrieval(**plain)`` takes them back."""
+        """The same in plain JSON values; ``Retrieval(**plain)`` is the inverse."""
         return asdict(self)
 
 
@@ -44,11 +44,11 @@ def retrieve(
     text_group: Int[Tensor, "item"],
     rows: Int[Tensor, "query"] | None = None,
 ) -> Retrieval:
-    """Each of ``rows`` (default: every item) queries all items by cosine.
+    """Let each of ``rows`` (default: every item) query all items by cosine.
 
-    Items that share the query's picture or text (equal groups) are correct too; the best-placed correct one gives the
-    rank, and other correct ones do not stand before it. Ties with wrong items count against. At most 2²⁴
-    similarities are in memory. Raises FeatureError for vectors that are not finite.
+    Items that share the query's picture or text (equal groups) are correct too. The rank is that of the best correct
+    item, counted among the wrong ones; ties with wrong items count against it. At most 2²⁴ similarities are in memory.
+    Raises FeatureError for vectors that are not finite.
     """
     for name, vectors in (("image", image), ("text", text)):
         if not torch.isfinite(vectors).all():
@@ -66,7 +66,7 @@ def retrieve(
 def _ranks(
     query: Tensor, candidate: Tensor, image_group: Tensor, text_group: Tensor, rows: Tensor
 ) -> Int[Tensor, "query"]:
-    """Rank (from 1) of the best correct candidate: 1 + wrong candidates at least as similar."""
+    """Rank (from 1) of the best correct candidate: 1 + the number of wrong candidates that are at least as similar."""
     found = []
     for part in rows.split(max(1, _CELLS // len(candidate))):
         cosines = query[part] @ candidate.T

@@ -1,4 +1,4 @@
-"""What an encoder must offer beyond contrast for matching (ITM) and masked words (MLM)."""
+"""What matching (ITM) and masked words (MLM) need of an encoder beyond contrast."""
 
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
@@ -17,17 +17,17 @@ class FusingEncoder(TrainableEncoder, Protocol):
     special_tokens: frozenset[int]  # ids that are never masked and never put in place of a word
 
     def fused(self, pixels: Tensor, tokens: Mapping[str, Tensor]) -> Tensor:
-        """One pass over both: [pair, text + image, dim], the text positions first."""
+        """One pass over both → [pair, text + image, dim], the text positions first."""
         ...
 
     def match_logits(self, sequence: Tensor) -> Tensor:
-        """A fused sequence → [pair, 2]; column 1 says that picture and text belong together."""
+        """A fused sequence → logits [pair, 2]; column 1 says that picture and text belong together."""
         ...
 
     def word_logits(self, sequence: Tensor, text_length: int) -> Tensor:
-        """A fused sequence → [pair, text_length, vocabulary]."""
+        """A fused sequence → logits [pair, text_length, vocabulary]."""
         ...
 
     def word_starts(self, input_ids: Tensor) -> Tensor:
-        """Ids [pair, text] → bool [pair, text]: True where a piece begins a word."""
+        """Ids [pair, text] → bool [pair, text]: True if a piece begins a word."""
         ...

@@ -1,4 +1,4 @@
-"""Which parameters move, how fast, and with how much decay: groups, warm-up, clipping, the clamp of the scale."""
+"""Which parameters are trained, at which rate and decay: groups, warm-up, clipping, the clamp of the scale."""
 
 import fnmatch
 import math
@@ -21,20 +21,21 @@ _LOG_SCALE = re.compile(r"(^|\.)logit(_\w+)?_scale$")
 def trainable(encoder: TrainableEncoder, settings: FineTuneSettings) -> dict[str, nn.Parameter]:
     """The parameters of ``settings.part`` without ``settings.frozen``, by name, in the order of the module.
 
-    Raises ConfigError when nothing is left, or for a part or pattern without parameters.
+    Raises ConfigError if none is left, or for a part or pattern without parameters.
     """
     names = named(encoder, settings.part).difference(*(named(encoder, part) for part in settings.frozen))
     if not names:
         raise ConfigError(
-            f"{encoder.name}: frozen = {list(settings.frozen)} leaves none of part {settings.part!r}; free some"
+            f"{encoder.name}: frozen = {list(settings.frozen)} leaves nothing of part {settings.part!r}; "
+            "take something out of frozen"
         )
     return {name: parameter for name, parameter in encoder.module.named_parameters() if name in names}
 
 
 def named(encoder: TrainableEncoder, part: str) -> frozenset[str]:
-    """The parameters in a part of the encoder, or, where ``part`` has a "*", those whose names fit the pattern.
+    """The parameters in a part of the encoder or, if ``part`` contains a "*", those whose names match it.
 
-    Raises ConfigError when there are none, or the encoder names what its module does not have.
+    Raises ConfigError if there are none, or the encoder names what its module does not have.
     """
     own = [name for name, _ in encoder.module.named_parameters()]
     names = frozenset(fnmatch.filter(own, part)) if "*" in part else encoder.part(part)
@@ -46,20 +47,20 @@ def named(encoder: TrainableEncoder, part: str) -> frozenset[str]:
 
 
 def decays(name: str, parameter: Tensor) -> bool:
-    """Whether weight decay applies: not on tensors of one dimension or none, positions, class and type rows, scales."""
+    """Whether weight decay applies: not to scalars, vectors, positions, class and type rows, and scales."""
     return parameter.ndim > 1 and not _EXEMPT.search(name)
 
 
 def learning_rates(encoder: TrainableEncoder, names: Mapping[str, Any], settings: FineTuneSettings) -> dict[str, float]:
-    """The peak rate of each parameter: that of the smallest entry of ``part_learning_rates`` that has it.
+    """The peak rate of each parameter: that of the smallest part in ``part_learning_rates`` which contains it.
 
-    Raises ConfigError for an entry whose rate would move nothing.
+    Raises ConfigError for an entry that contains none of the trained parameters.
     """
     rates = dict.fromkeys(names, settings.learning_rate)
     parts = {part: named(encoder, part) for part in settings.part_learning_rates}
     for part in sorted(parts, key=lambda part: (-len(parts[part]), part)):
         if not parts[part] & rates.keys():
-            raise ConfigError(f"part_learning_rates: {part!r} has none of the parameters that move; remove it")
+            raise ConfigError(f"part_learning_rates: {part!r} has none of the parameters that are trained; remove it")
         rates |= dict.fromkeys(parts[part] & rates.keys(), settings.part_learning_rates[part])
     return rates
 
@@ -67,7 +68,7 @@ def learning_rates(encoder: TrainableEncoder, names: Mapping[str, Any], settings
 def parameter_groups(
     encoder: TrainableEncoder, parameters: Mapping[str, nn.Parameter], settings: FineTuneSettings
 ) -> list[dict[str, Any]]:
-    """The parameters in groups of equal rate and decay, for an optimiser; ``names`` goes with ``params``."""
+    """The parameters in groups of equal rate and decay, for an optimiser; ``names`` has the names of ``params``."""
     rates = learning_rates(encoder, parameters, settings)
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in parameters.items():
@@ -83,14 +84,14 @@ def parameter_groups(
 def factor(step: int, steps: int, warm_up: float) -> float:
     """What the peak rate is multiplied by at ``step`` (from 0) of ``steps``: linear up, then linear down.
 
-    The last step still moves; the step after it would have rate 0 (VLMo's schedule, encoders spec 5.1).
+    This is VLMo's schedule (microsoft/unilm, vlmo). Only the step after the last one would have rate 0.
     """
     rising = round(warm_up * steps)
     return (step + 1) / rising if step < rising else (steps - step) / (steps - rising)
 
 
 class Stepper:
-    """AdamW or Adam over the groups, with schedule, clipping, and the clamp of the logit scales."""
+    """AdamW or Adam over the groups, with the schedule, clipping, and the clamp of the logit scales."""
 
     def __init__(
         self, encoder: TrainableEncoder, parameters: Mapping[str, nn.Parameter], settings: FineTuneSettings, steps: int
@@ -117,9 +118,9 @@ class Stepper:
         self.optimiser.zero_grad(set_to_none=True)
 
     def step(self) -> float:
-        """One update from the gradients that are there; the gradient's norm before clipping.
+        """One update from the accumulated gradients; returns the gradient's norm before clipping.
 
-        Nothing is updated where the norm is not finite. Log scales end in [0, ln 100] (encoders spec 5.1).
+        If the norm is not finite, nothing is updated. Log scales are clamped to [0, ln 100], as in CLIP's training.
         """
         norm = float(nn.utils.clip_grad_norm_(self.parameters, self.settings.clip))
         if not math.isfinite(norm):

@@ -1,4 +1,9 @@
-"""How an encoder is tuned on pairs; the defaults and their sources are those of encoders spec 5.1."""
+"""How an encoder is fine-tuned on pairs.
+
+The paper states the optimiser, Adam, and grids of learning rates (1e-5 to 1e-3) and batch sizes (32 to 1024), but not
+what was chosen. The defaults follow the encoders' own training: AdamW with the betas and eps of CLIP's, and the weight
+decay, warm-up and loss weights of VLMo's (microsoft/unilm, vlmo).
+"""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -12,7 +17,7 @@ Objective = Literal["itc", "itm", "mlm"]
 
 
 class FineTuneSettings(Settings):
-    """Objectives, schedule and extent of a tuning."""
+    """Objectives, schedule and extent of fine-tuning."""
 
     objectives: tuple[Objective, ...] = Field(("itc",), description="CLIP: itc; VLMo: itc, itm, mlm")
     itm_weight: float = Field(1.0, gt=0)
@@ -20,7 +25,7 @@ class FineTuneSettings(Settings):
     epochs: int = Field(10, ge=1)
     patience: int = Field(2, ge=0, description="training stops at epoch patience + 1 without better held-out retrieval")
     keep_start: bool = Field(
-        True, description="the weights it came with compete as epoch 0; false for pre-training from random weights"
+        True, description="the initial weights compete as epoch 0; false for pre-training from random weights"
     )
     batch_size: int = Field(
         256, ge=2, description="each other's negatives; a single pair left over joins the last batch"
@@ -28,13 +33,13 @@ class FineTuneSettings(Settings):
     micro_batch: int | None = Field(
         None,
         ge=1,
-        description="pairs with activations in memory at a time; same gradient, one forward pass more",
+        description="pairs with activations in memory at a time; same gradient, one more forward pass",
     )
-    learning_rate: float = Field(1e-5, gt=0, description="of every part without a rate of its own")
+    learning_rate: float = Field(1e-5, gt=0, description="of every part that has no rate of its own")
     part_learning_rates: Mapping[str, PositiveFloat] = Field(
         default_factory=dict,
         description='part, or pattern of parameter names ("*.blocks.*"), to its rate; the '
-        "smallest one that has a parameter counts",
+        "smallest one that contains a parameter counts",
     )
     optimiser: Literal["adamw", "adam"] = Field("adamw", description="adam: decay added to the gradient")
     betas: tuple[float, float] = (0.9, 0.98)
@@ -43,10 +48,10 @@ class FineTuneSettings(Settings):
     warm_up: float = Field(0.1, ge=0, lt=1, description="share of the steps; then linear to 0")
     clip: float = Field(1.0, gt=0, description="global norm of the gradient")
     part: str = Field(
-        "all", description='what moves: "all", "top-K", "heads", another part the encoder names, or a pattern'
+        "all", description='what is trained: "all", "top-K", "heads", another part that the encoder names, or a pattern'
     )
-    frozen: tuple[str, ...] = Field((), description="parts or patterns of parameter names that stay, taken from part")
-    items: ItemChoice = Field("all", description="which items the pairs are of")
+    frozen: tuple[str, ...] = Field((), description="parts, or patterns of parameter names, that are not trained")
+    items: ItemChoice = Field("all", description="the items whose pairs are used")
     augment: Literal["none", "crop"] = Field("none", description="crop: random window of 90 to 100 % of the area")
     stochastic: bool = Field(
         True, description="dropout and drop path of the encoder act while training; batch-norm never learns statistics"

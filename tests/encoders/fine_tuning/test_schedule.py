@@ -75,12 +75,12 @@ def test_parts_patterns_and_what_stays():
         (FineTuneSettings(part="none"), "part 'none' has no parameters"),
         (FineTuneSettings(part="blocks.*"), "part 'blocks.\\*' has no parameters"),
         (FineTuneSettings(part="half"), "unknown part 'half'"),
-        (FineTuneSettings(frozen=("*",)), "leaves none of part 'all'"),
+        (FineTuneSettings(frozen=("*",)), "leaves nothing of part 'all'"),
     ):
         with pytest.raises(ConfigError, match=message):
             trainable(encoder, settings)
     settings = FineTuneSettings(part="heads", part_learning_rates={"pixels.*": 1.0})
-    with pytest.raises(ConfigError, match="has none of the parameters that move"):
+    with pytest.raises(ConfigError, match="has none of the parameters that are trained"):
         learning_rates(encoder, trainable(encoder, settings), settings)
 
 
