@@ -30,7 +30,7 @@ from lmmrec_core.encoders.clip.towers import (
     through_head,
     vector_dim,
 )
-from lmmrec_core.encoders.pictures.rule import CLIP_MEAN, CLIP_STD, HALF, ImageRule
+from lmmrec_core.encoders.pictures.rule import CLIP_MEAN, CLIP_STD, HALF, Fit, ImageRule
 from lmmrec_core.encoders.saved import SavedNote, read_note, read_saved, restore, write_saved
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
@@ -293,6 +293,6 @@ class CLIP:
         mean, std = {
             "clip": (CLIP_MEAN, CLIP_STD), "half": (HALF, HALF), "model": (stated["mean"], stated["std"]),
         }[settings.norm or "clip"]  # fmt: skip
-        fit: Any = settings.fit or {"shortest": "crop", "squash": "squash", "longest": "pad"}[stated["resize_mode"]]
+        modes: dict[str, Fit] = {"shortest": "crop", "squash": "squash", "longest": "pad"}
         size = stated["size"] if isinstance(stated["size"], int) else stated["size"][0]
-        return ImageRule(int(size), fit, tuple(mean), tuple(std))
+        return ImageRule(int(size), settings.fit or modes[stated["resize_mode"]], tuple(mean), tuple(std))

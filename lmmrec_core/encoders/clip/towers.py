@@ -88,7 +88,7 @@ def _mean(states: Tensor, real: Tensor) -> Tensor:
     return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def _project(pooled: Tensor, projection: Any) -> Tensor:
+def _project(pooled: Tensor, projection: nn.Module | Tensor | None) -> Tensor:
     if projection is None:
         return pooled
     projected: Tensor = projection(pooled) if isinstance(projection, nn.Module) else pooled @ projection

@@ -10,7 +10,7 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.nn import functional
 
-from lmmrec_core.config import Settings
+from lmmrec_core import config
 from lmmrec_core.encoders.pictures.reading import image_spec, to_pixels
 from lmmrec_core.encoders.saved import SavedNote, read_saved, restore, write_saved
 from lmmrec_core.encoders.vlmo.blocks import ExpertKind, at_least_fp32
@@ -53,9 +53,9 @@ class VLMo:
 
     name: str
     modalities: tuple[Modality, ...] = ("visual", "textual")
-    Settings: ClassVar[type[Settings]]
+    Settings: ClassVar[type[config.Settings]]
 
-    def __init__(self, settings: Any = None, *, built: Built | None = None) -> None:
+    def __init__(self, settings: config.Settings | None = None, *, built: Built | None = None) -> None:
         made = built or self._build(settings or self.Settings())
         self.settings = made.settings
         self.module: VLMoNetwork = made.network

@@ -91,7 +91,7 @@ def load_checkpoint(
     return Loaded(digest, wrapper, tuple(sorted(fitting.dropped)), tuple(fitting.resized), absent)
 
 
-def unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], str]:
+def unwrap(content: object, path: Path) -> tuple[dict[str, Tensor], str]:
     """The named tensors in a checkpoint's content, as float32, and the key that held them ("" if none did).
 
     Every leading ``module.`` is removed from key names. Raises FeatureError if there are no named tensors.
@@ -116,7 +116,7 @@ def unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], str]:
     return state, wrapper
 
 
-def _read(path: Path, trust_pickle: bool) -> Any:
+def _read(path: Path, trust_pickle: bool) -> object:
     """The content of a file, read without running any of it."""
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
@@ -152,7 +152,7 @@ def _read(path: Path, trust_pickle: bool) -> Any:
 class _Placeholder:
     """Stands for any class or function that a file names: calling it makes an empty mapping and runs nothing."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: object, **kwargs: object) -> Any:
         return OrderedDict()  # the kind that torch's restricted reader may fill with entries and attributes
 
 
