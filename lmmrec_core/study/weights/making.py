@@ -224,7 +224,9 @@ def _settings(declared: Mapping[str, Any], job: _Job, where: str) -> FineTuneSet
 
 def _tuned(encoder: Any, pairs: TrainingPairs, settings: FineTuneSettings, job: _Job, stage: str) -> dict[str, Any]:
     checkpoint, identity = job.path.with_suffix(".pt"), job.path.stem
-    done = fine_tune(encoder, pairs, settings, checkpoint=checkpoint, identity=identity, progress=job.workspace.progress)
+    done = fine_tune(
+        encoder, pairs, settings, checkpoint=checkpoint, identity=identity, progress=job.workspace.progress
+    )
     plain = done.plain()
     encoder.stage = stage
     encoder.note = {
