@@ -13,7 +13,7 @@ from lmmrec_core.flow import Table
 from lmmrec_core.report.html import results_table
 
 
-def plain(name: str, value: Any) -> float | int | str:
+def quotable(name: str, value: Any) -> float | int | str:
     """A NumPy or Python scalar as float, int or str.
 
     Raises ResultError for NaN, infinity and anything that is not a number or text.
@@ -33,7 +33,7 @@ def quote(name: str, value: Any) -> None:
     """Keep ``value`` in the notebook under ``name`` without showing it."""
     from myst_nb import glue  # type: ignore[import-untyped]
 
-    glue(name, plain(name, value), display=False)
+    glue(name, quotable(name, value), display=False)
 
 
 def show(name: str, table: Any, **options: Any) -> None:

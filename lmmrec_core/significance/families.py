@@ -9,9 +9,9 @@ from statsmodels.stats.multitest import multipletests
 
 from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import FloatArray
+from lmmrec_core.questions import ALPHA
 from lmmrec_core.significance.paired import Comparison, compare_seeds
 
-ALPHA = 0.05
 BySeed = Mapping[int, pd.Series]  # seed → per-user values of one metric
 
 
@@ -41,7 +41,7 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Member:
+class Tested:
     """A planned comparison with its outcome; ``comparison`` is None where a side was not run."""
 
     planned: Planned
@@ -77,7 +77,7 @@ def compare_family(
     seed: int = 0,
     alpha: float = ALPHA,
     allow_missing: bool = False,
-) -> tuple[Member, ...]:
+) -> tuple[Tested, ...]:
     """Test every planned comparison and adjust within the family, in the order planned.
 
     ``systems``: name → seed → per-user values. The family keeps its planned size: with ``allow_missing`` a
@@ -96,12 +96,12 @@ def compare_family(
         compared.append(None if absent else compare_seeds(systems[member.a], systems[member.b], groups, seed))
     adjusted = holm([1.0 if one is None else one.p for one in compared])
     return tuple(
-        Member(planned, one, float(p), one is not None and bool(p < alpha))
+        Tested(planned, one, float(p), one is not None and bool(p < alpha))
         for planned, one, p in zip(family.planned, compared, adjusted, strict=True)
     )
 
 
-def tally(members: Sequence[Member]) -> dict[str, int]:
+def tally(members: Sequence[Tested]) -> dict[str, int]:
     """Counts of significant wins and losses of a, ties (tested, not significant) and comparisons not run."""
     tested = [member for member in members if member.comparison is not None]
     return {

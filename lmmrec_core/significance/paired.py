@@ -9,10 +9,10 @@ from scipy import stats
 
 from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import FloatArray
-from lmmrec_core.significance.bootstrap import RESAMPLES, interval, resampled_means
-from lmmrec_core.significance.units import Pairs, over_seeds, pair
+from lmmrec_core.significance.bootstrap import PAIR_RESAMPLES, interval, resampled_means
+from lmmrec_core.significance.units import PairedValues, over_seeds, pair
 
-LEVEL = 0.95
+_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Comparison:
 
 
 def compare(
-    a: pd.Series, b: pd.Series, groups: pd.Series | None = None, seed: int = 0, resamples: int = RESAMPLES
+    a: pd.Series, b: pd.Series, groups: pd.Series | None = None, seed: int = 0, resamples: int = PAIR_RESAMPLES
 ) -> Comparison:
     """Paired t-test over users of ``a`` − ``b``, with bootstrap intervals and effect size.
 
@@ -57,7 +57,7 @@ def compare(
     mean_a, mean_b = float(pairs.a.mean()), float(pairs.b.mean())
     t, p, effect = _t_test(pairs)
     sample_a, sample_b = resampled_means(pairs.a, pairs.b, seed, resamples)
-    ci_low, ci_high = interval(sample_a - sample_b, LEVEL)
+    ci_low, ci_high = interval(sample_a - sample_b, _LEVEL)
     relative_low, relative_high = _relative_interval(sample_a, sample_b)
     return Comparison(
         mean_a=mean_a,
@@ -96,7 +96,7 @@ def compare_seeds(
     return Comparison(**{**compared.__dict__, "seeds": seeds, "spread": spread})
 
 
-def _t_test(pairs: Pairs) -> tuple[float, float, float]:
+def _t_test(pairs: PairedValues) -> tuple[float, float, float]:
     """t, two-sided p and d_z; defined also where the differences have no spread."""
     difference = pairs.difference
     if pairs.constant:
@@ -111,4 +111,4 @@ def _t_test(pairs: Pairs) -> tuple[float, float, float]:
 def _relative_interval(sample_a: FloatArray, sample_b: FloatArray) -> tuple[float | None, float | None]:
     if (sample_b <= 0).any():  # the reference may be 0: a ratio has no interval
         return None, None
-    return interval(sample_a / sample_b - 1, LEVEL)
+    return interval(sample_a / sample_b - 1, _LEVEL)

@@ -10,7 +10,8 @@ import pandas as pd
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import MODALITIES, Result
-from lmmrec_core.study.cases import Case, grid, parse_question, reason_not_run, split_runnable
+from lmmrec_core.questions import parse_question
+from lmmrec_core.study.cases import Case, grid, reason_not_run, split_runnable
 from lmmrec_core.study.comparisons import comparisons
 from lmmrec_core.study.datasets import stored_statistics
 from lmmrec_core.study.diagnostics import read_diagnostics

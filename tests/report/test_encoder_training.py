@@ -10,14 +10,13 @@ from matplotlib.figure import Figure
 from lmmrec_core.encoders.clip.cca import choose_heads
 from lmmrec_core.report import figures
 from lmmrec_core.report.encoder_training import (
-    ABSENT,
     NO_CURVES,
     OBJECTIVES,
     loss_curves,
     retrieval_listing,
     training_listing,
 )
-from lmmrec_core.report.html import Words, listing_or_words, plain_table
+from lmmrec_core.report.html import ABSENT, Sentence, listing_or_words, plain_table
 from lmmrec_core.results.plain import plain
 from tests.encoders.fine_tuning.running import PAIRS, run
 from tests.report.test_figures import overlaps, says_nothing
@@ -104,7 +103,7 @@ def test_listings_can_be_shown_or_say_what_is_missing() -> None:
     assert plain_table(retrieval_listing([tuned()]), "retrieval").to_html().count("<tr") == 5
     for empty in (training_listing([]), retrieval_listing([]), retrieval_listing([aligned()])):
         assert len(empty.columns) >= 7
-        assert listing_or_words(empty, "training", "nothing yet") == Words("nothing yet")
+        assert listing_or_words(empty, "training", "nothing yet") == Sentence("nothing yet")
 
 
 # --- curves
