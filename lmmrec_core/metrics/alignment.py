@@ -1,4 +1,4 @@
-"""Alignment, uniformity and gap of two modalities; how anisotropic one is (encoders spec 7.1).
+"""Alignment, uniformity and gap of two modalities; how anisotropic one is.
 
 a_i and b_i are the rows of item i in two modalities, of length 1 (a row of zeros: see :mod:`.rows`). Alignment,
 gap and separability compare the two and need a shared space; uniformity, anisotropy and effective rank look at one.
@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from lmmrec_core.errors import FeatureError
-from lmmrec_core.flow import FloatArray, IntArray
+from lmmrec_core.flow import FloatArray
 from lmmrec_core.metrics.probes import FOLDS, predict_label
 from lmmrec_core.metrics.resampling import Estimate, linearised, mean_of
 from lmmrec_core.metrics.rows import block_size, compact, unit_pair, unit_rows
 from lmmrec_core.seeds import numpy_stream
 
 
-def align(a: Any, b: Any) -> Estimate:
+def pair_alignment(a: Any, b: Any) -> Estimate:
     """``mean_i ‖a_i − b_i‖²`` = 2 − 2 mean cosine, between 0 (identical directions) and 4.
 
     ``a``, ``b`` [item, dim]. Raises FeatureError when they cannot be compared.
@@ -29,29 +29,10 @@ def align(a: Any, b: Any) -> Estimate:
     return mean_of(_squared_distances(rows_a, rows_b))
 
 
-def align_by_chance(a: Any, b: Any) -> float:
-    """The mean of :func:`align` over all permutations of ``b``, exactly: ``2 − 2 mean(a)·mean(b)``."""
+def pair_alignment_by_chance(a: Any, b: Any) -> float:
+    """The mean of :func:`pair_alignment` over all permutations of ``b``, exactly: ``2 − 2 mean(a)·mean(b)``."""
     rows_a, rows_b = unit_pair(a, b, shared=True)
     return float(2.0 - 2.0 * rows_a.mean(axis=0) @ rows_b.mean(axis=0))
-
-
-def user_align(users: Any, items: Any, user: IntArray, item: IntArray) -> float:
-    """:func:`align` between the vectors of users [user, dim] and of their positive items [item, dim].
-
-    ``user``, ``item`` int [edge]: mean over interactions, as in Wang & Isola's use for recommendation.
-    """
-    if len(user) == 0 or len(user) != len(item):
-        raise FeatureError(f"{len(user)} users and {len(item)} items of interactions; give at least one pair")
-    rows_u, rows_i = unit_rows(users, "user vectors"), unit_rows(items, "item vectors")
-    if rows_u.shape[1] != rows_i.shape[1]:
-        raise FeatureError(
-            f"user vectors have {rows_u.shape[1]} dims, item vectors {rows_i.shape[1]}; give one model's"
-        )
-    step, total = block_size(rows_u.shape[1]), 0.0
-    for start in range(0, len(user), step):
-        part = slice(start, start + step)
-        total += float(_squared_distances(rows_u[user[part]], rows_i[item[part]]).sum())
-    return total / len(user)
 
 
 def gap(a: Any, b: Any) -> Estimate:
@@ -66,9 +47,9 @@ def gap(a: Any, b: Any) -> Estimate:
 
 
 def gap_share(a: Any, b: Any) -> Estimate:
-    """``gap² / align``: the share of the distance of pairs that one constant shift explains, between 0 and 1.
+    """``gap² / alignment``: the share of the distance of pairs that one constant shift explains, between 0 and 1.
 
-    0 where all pairs coincide (nothing to explain). The interval is that of :func:`gap` and :func:`align` together.
+    0 where all pairs coincide (nothing to explain). The interval is that of both together.
     """
     rows_a, rows_b = unit_pair(a, b, shared=True)
     size, influence = _gap(rows_a, rows_b)

@@ -26,7 +26,7 @@ class Hits:
     n_relevant: IntArray  # [user]
 
 
-def evaluate(
+def evaluate_lists(
     top_items: IntArray, users: IntArray, split: Split, part: Part, ks: Sequence[int] = (10, 20)
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Metrics of every user with a row in ``part``, and those of the whole run.
@@ -57,8 +57,8 @@ def evaluate(
     return per_user, _overall(found, split, part, ks)
 
 
-def recall_at(top_items: IntArray, users: IntArray, split: Split, part: Part, k: int = 20) -> float:
-    """Mean Recall@k alone, unrounded, for early stopping: equals the mean of that column of :func:`evaluate`."""
+def mean_recall(top_items: IntArray, users: IntArray, split: Split, part: Part, k: int = 20) -> float:
+    """Mean Recall@k alone, unrounded, for early stopping: equals the mean of that column of :func:`evaluate_lists`."""
     found = find_hits(np.asarray(top_items)[:, :k], users, split, part, k)
     return float(recall(found.hits, found.n_relevant, k).mean())
 

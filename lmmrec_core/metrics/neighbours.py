@@ -1,4 +1,4 @@
-"""Nearest neighbours by cosine, and how far two modalities or two encoders agree on them (encoders spec 7.3)."""
+"""Nearest neighbours by cosine, and how far two modalities or two encoders agree on them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +29,7 @@ class Neighbours:
         return Neighbours(self.columns[:, :k], self.cosines[:, :k])
 
 
-def nearest(matrix: Any, k: int) -> Neighbours:
+def nearest_items(matrix: Any, k: int) -> Neighbours:
     """The ``k`` items with the largest cosine to each item, itself excluded, ties by item number.
 
     ``matrix`` [item, dim]; cosines that agree to nine decimals are ties. Block by block. Raises ConfigError unless

@@ -1,4 +1,4 @@
-"""What features are good for, without a recommender's tuning: linear probes on held-out items (encoders spec 7.5).
+"""What features are good for, without a recommender's tuning: linear probes on held-out items.
 
 Rows are centred and divided by one number per modality, their typical length, both from the training folds and never
 column by column: a rotation of a modality changes no probe, and in a concatenation the wider one does not weigh more.
@@ -13,7 +13,7 @@ import numpy as np
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import FloatArray, IntArray
 from lmmrec_core.metrics.homophily import label_codes
-from lmmrec_core.metrics.resampling import Estimate
+from lmmrec_core.metrics.resampling import Estimate, Measures
 from lmmrec_core.metrics.rows import checked_rows, compact
 from lmmrec_core.seeds import derive, numpy_stream
 
@@ -21,7 +21,6 @@ FOLDS = 5
 PROBE_STRENGTH = 10.0
 ALPHAS = tuple(float(a) for a in np.logspace(-4, 5, 19))  # ridge penalties, for rows of length about 1
 JOINT = "joint"
-Measures = dict[str, Estimate | float]
 
 
 def label_probe(matrices: Mapping[str, Any], labels: Sequence[Any], *, seed: int = 0, folds: int = FOLDS) -> Measures:

@@ -18,7 +18,7 @@ from lmmrec_core.seeds import numpy_stream
 LEVEL = 0.95
 RESAMPLES = 1000
 _AT_ONCE = 2**22  # counts held at once: 32 MiB
-OfMeans = Callable[[FloatArray], FloatArray]
+_OfMeans = Callable[[FloatArray], FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Estimate:
     """A measure as a function of means over items: ``of_means`` takes [..., column] and gives [...]."""
 
     columns: FloatArray  # [item, column]
-    of_means: OfMeans
+    of_means: _OfMeans
 
     @property
     def value(self) -> float:
@@ -35,6 +35,9 @@ class Estimate:
         if not np.isfinite(found):
             raise FeatureError("a measure is not defined for these rows (nothing to divide by); leave it out")
         return found
+
+
+Measures = dict[str, Estimate | float]  # name → what was measured, or a number that needs no interval
 
 
 def mean_of(values: npt.ArrayLike) -> Estimate:

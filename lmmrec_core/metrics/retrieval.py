@@ -1,4 +1,4 @@
-"""Cross-modal retrieval: does a picture find its own text among all texts, and the other way round (spec 7.2).
+"""Cross-modal retrieval: does a picture find its own text among all texts, and the other way round.
 
 Queries and candidates are the rows of two modalities of the same items. Where there is no shared space, a linear map
 into one is fitted on most items by regularised CCA and tried on the others (:func:`cca_retrieval`).
@@ -16,14 +16,14 @@ from lmmrec_core.metrics.resampling import Estimate, median_interval, ratio_of
 from lmmrec_core.metrics.rows import checked_rows, compact, cosine_blocks, unit_pair
 from lmmrec_core.seeds import numpy_stream
 
-KS = (1, 10, 50)
+_KS = (1, 10, 50)
 FITTED_SHARE = 0.8
-PENALTY = 10.0  # of each modality's mean variance; the value chosen on held-out pre-training pairs (encoders spec 4.6)
+PENALTY = 10.0  # of each modality's mean variance; the value chosen on held-out pre-training pairs of the CLIP encoder
 CCA_DIM = 64
-Found = dict[str, Estimate | dict[str, float] | float]
+_Found = dict[str, Estimate | dict[str, float] | float]
 
 
-def ranks(a: Any, b: Any, keys: Sequence[Sequence[Any]] = (), queries: BoolArray | None = None) -> IntArray:
+def answer_ranks(a: Any, b: Any, keys: Sequence[Sequence[Any]] = (), queries: BoolArray | None = None) -> IntArray:
     """Rank of the nearest right row of ``b`` for each row of ``a`` by cosine, 1 the best → int [item].
 
     ``keys``: per modality one key per item (a digest of its bytes); items that share a key of any of them are right
@@ -48,20 +48,20 @@ def retrieval(
     matrices: Mapping[str, Any],
     keys: Sequence[Sequence[Any]] = (),
     queries: BoolArray | None = None,
-    ks: Sequence[int] = KS,
-) -> Found:
+    ks: Sequence[int] = _KS,
+) -> _Found:
     """Both directions between two modalities, ``visual_to_textual`` and back.
 
     Per direction ``<direction>/R@k``, the share of queries with a right answer among the first k, and
     ``<direction>/median_rank``; ``chance@k`` is k / candidates (1 where k exceeds them, as is R@k then). ``keys`` and
-    ``queries`` as in :func:`ranks`. Raises FeatureError for anything but two modalities of equal dim.
+    ``queries`` as in :func:`answer_ranks`. Raises FeatureError for anything but two modalities of equal dim.
     """
     (name_a, a), (name_b, b) = _two(matrices)
     n = len(np.asarray(a))
     asked = np.ones(n, dtype=bool) if queries is None else _mask(queries, n)
-    found: Found = {f"chance@{k}": min(1.0, k / n) for k in _checked(ks)}
+    found: _Found = {f"chance@{k}": min(1.0, k / n) for k in _checked(ks)}
     for source, target, rows, others in ((name_a, name_b, a, b), (name_b, name_a, b, a)):
-        place = ranks(rows, others, keys, asked)
+        place = answer_ranks(rows, others, keys, asked)
         for k in ks:
             found[f"{source}_to_{target}/R@{k}"] = ratio_of((place <= k) & asked, asked)
         found[f"{source}_to_{target}/median_rank"] = median_interval(place[asked])
@@ -73,11 +73,11 @@ def cca_retrieval(
     keys: Sequence[Sequence[Any]] = (),
     *,
     seed: int = 0,
-    ks: Sequence[int] = KS,
+    ks: Sequence[int] = _KS,
     dim: int = CCA_DIM,
     penalty: float = PENALTY,
-) -> Found:
-    """:func:`retrieval` of the fifth of the items that :class:`CCA` was not fitted on, among themselves.
+) -> _Found:
+    """:func:`retrieval` among the fifth of the items that the :class:`CanonicalCorrelation` was not fitted on.
 
     For modalities without a shared space: how much of one can be read off the other linearly. Estimates have one
     entry per item of the catalogue, so that they share resamples with the others; ``held_out`` is their number.
@@ -92,7 +92,9 @@ def cca_retrieval(
         )
     order = numpy_stream(seed, "cca").permutation(n)
     fitted, held_out = np.sort(order[: round(FITTED_SHARE * n)]), np.sort(order[round(FITTED_SHARE * n) :])
-    cca = CCA(rows_a[fitted], rows_b[fitted], dim=min(dim, rows_a.shape[1], rows_b.shape[1]), penalty=penalty)
+    cca = CanonicalCorrelation(
+        rows_a[fitted], rows_b[fitted], dim=min(dim, rows_a.shape[1], rows_b.shape[1]), penalty=penalty
+    )
     mapped = {name_a: cca.first(rows_a[held_out]), name_b: cca.second(rows_b[held_out])}
     kept = [[key[i] for i in held_out] for key in keys]
     found = retrieval(mapped, kept, ks=ks)
@@ -100,8 +102,8 @@ def cca_retrieval(
     return {name: _spread(part, held_out, n) if isinstance(part, Estimate) else part for name, part in found.items()}
 
 
-class CCA:
-    """Regularised canonical correlation analysis in closed form (encoders spec 4.6).
+class CanonicalCorrelation:
+    """Regularised canonical correlation analysis in closed form.
 
     With centred A [item, p] and B [item, q], C_a = A'A / n + penalty · mean(diag) · I, C_b likewise, C = A'B / n and
     Cholesky factors L_a, L_b: the singular value decomposition U S W' of L_a⁻¹ C L_b⁻ᵀ gives the maps

@@ -13,8 +13,8 @@ import numpy as np
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import FloatArray
 
-BLOCK_ENTRIES = 2**22  # cosines held at once: 32 MiB in float64
-DECIMALS = 9  # cosines that agree so far are ties: equal rows differ by rounding errors of the product
+_BLOCK_ENTRIES = 2**22  # cosines held at once: 32 MiB in float64
+COSINE_DECIMALS = 9  # cosines that agree so far are ties: equal rows differ by rounding errors of the product
 
 
 def checked_rows(matrix: Any, what: str = "features") -> FloatArray:
@@ -62,15 +62,15 @@ def unit_pair(a: Any, b: Any, *, shared: bool) -> tuple[FloatArray, FloatArray]:
 
 
 def block_size(n_items: int) -> int:
-    """Rows of a block of which a [block, item] array stays within :data:`BLOCK_ENTRIES`."""
-    return max(1, BLOCK_ENTRIES // max(1, n_items))
+    """Rows of a block of which a [block, item] array stays within :data:`_BLOCK_ENTRIES`."""
+    return max(1, _BLOCK_ENTRIES // max(1, n_items))
 
 
 def cosine_blocks(unit: FloatArray, others: FloatArray) -> Iterator[tuple[int, FloatArray]]:
     """(first row, dot products [block, item]) over blocks of rows of ``unit`` with all of ``others``, rounded."""
     step = block_size(len(others))
     for start in range(0, len(unit), step):
-        yield start, np.round(unit[start : start + step] @ others.T, DECIMALS)
+        yield start, np.round(unit[start : start + step] @ others.T, COSINE_DECIMALS)
 
 
 def compact(rows: FloatArray) -> FloatArray:

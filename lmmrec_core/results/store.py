@@ -23,11 +23,11 @@ from lmmrec_core.disk import whole_folder
 from lmmrec_core.errors import ResultError, unknown
 from lmmrec_core.flow import IntArray, Result
 from lmmrec_core.results.files import lists_bytes, read_lists, read_table, table_bytes
-from lmmrec_core.results.plain import key_of, plain
+from lmmrec_core.results.plain import key_of, plain_values
 
-__all__ = ["CASE", "SCHEMA", "Record", "ResultStore", "key_of"]
+__all__ = ["CASE", "Record", "ResultStore", "key_of"]
 
-SCHEMA = 1
+_SCHEMA = 1
 CASE = ("track", "dataset", "model", "encoder", "paradigm", "modalities", "control", "seed")
 SECTIONS = ("case", "settings", "training", "metrics", "overall", "data", "features", "cost", "provenance")
 RECORD, PER_USER, TOP_ITEMS = "run.json", "per_user.parquet", "top50.parquet"
@@ -199,9 +199,9 @@ def _read_record(path: Path, state: tuple[int, int, int]) -> Record:
     schema = data.get("schema") if isinstance(data, dict) else None
     if not isinstance(schema, int):
         raise _damaged(file, "no run record")
-    if schema != SCHEMA:
+    if schema != _SCHEMA:
         raise ResultError(
-            f"{file}: written with schema {schema}, this version reads {SCHEMA}; "
+            f"{file}: written with schema {schema}, this version reads {_SCHEMA}; "
             f"use the version that wrote it, or delete the folder and run again"
         )
     if data.get("digest") != digest({name: value for name, value in data.items() if name != "digest"}):
@@ -223,7 +223,7 @@ def _complete(record: Mapping[str, Any], track: str, dataset: str, key: str) -> 
     if own != f"{track}/{dataset}":
         raise ResultError(f"the case is of {own}, saved under {track}/{dataset}; nothing was saved")
     rest = {name: value for name, value in record.items() if name not in ("schema", "key", "files", "digest")}
-    completed: dict[str, Any] = {"schema": SCHEMA, "key": key, **plain(rest)}
+    completed: dict[str, Any] = {"schema": _SCHEMA, "key": key, **plain_values(rest)}
     return completed
 
 

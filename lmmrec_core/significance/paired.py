@@ -10,7 +10,7 @@ from scipy import stats
 from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import FloatArray
 from lmmrec_core.significance.bootstrap import PAIR_RESAMPLES, interval, resampled_means
-from lmmrec_core.significance.units import PairedValues, over_seeds, pair
+from lmmrec_core.significance.units import PairedValues, over_seeds, paired_values
 
 _LEVEL = 0.95
 
@@ -42,7 +42,7 @@ class Comparison:
     spread: float | None = None  # standard deviation over seeds of the difference of means
 
 
-def compare(
+def compare_users(
     a: pd.Series, b: pd.Series, groups: pd.Series | None = None, seed: int = 0, resamples: int = PAIR_RESAMPLES
 ) -> Comparison:
     """Paired t-test over users of ``a`` − ``b``, with bootstrap intervals and effect size.
@@ -52,7 +52,7 @@ def compare(
 
     Raises ResultError when the users differ, a value is not finite, or fewer than two units remain.
     """
-    pairs = pair(a, b, groups)
+    pairs = paired_values(a, b, groups)
     difference = pairs.difference
     mean_a, mean_b = float(pairs.a.mean()), float(pairs.b.mean())
     t, p, effect = _t_test(pairs)
@@ -82,16 +82,16 @@ def compare(
 def compare_seeds(
     a: Mapping[int, pd.Series], b: Mapping[int, pd.Series], groups: pd.Series | None = None, seed: int = 0
 ) -> Comparison:
-    """Like :func:`compare`, for seed → per-user values: averaged over the seeds both have, users stay the units.
+    """Like :func:`compare_users`, for seed → per-user values: averaged over the seeds both have, users stay the units.
 
     ``spread`` is the standard deviation over seeds of the difference of means (None for one seed).
-    Raises ResultError when no seed is common, or as :func:`compare`.
+    Raises ResultError when no seed is common, or as :func:`compare_users`.
     """
     seeds = tuple(sorted(set(a) & set(b)))
     if not seeds:
         raise ResultError(f"no common seed: a has {sorted(a)}, b has {sorted(b)}; run both with the same seeds")
-    compared = compare(over_seeds({s: a[s] for s in seeds}), over_seeds({s: b[s] for s in seeds}), groups, seed)
-    by_seed = [pair(a[s], b[s], groups).difference.mean() for s in seeds]
+    compared = compare_users(over_seeds({s: a[s] for s in seeds}), over_seeds({s: b[s] for s in seeds}), groups, seed)
+    by_seed = [paired_values(a[s], b[s], groups).difference.mean() for s in seeds]
     spread = float(np.std(by_seed, ddof=1)) if len(seeds) > 1 else None
     return Comparison(**{**compared.__dict__, "seeds": seeds, "spread": spread})
 

@@ -29,7 +29,7 @@ class PairedValues:
         return bool(np.ptp(self.difference) <= 1e-13 * scale)
 
 
-def pair(a: pd.Series, b: pd.Series, groups: pd.Series | None = None) -> PairedValues:
+def paired_values(a: pd.Series, b: pd.Series, groups: pd.Series | None = None) -> PairedValues:
     """Match the users of ``a`` and ``b`` by index; with ``groups`` (user → person), average per person first.
 
     Users that share a person are not independent: testing them as such makes p too small.

@@ -14,7 +14,7 @@ import pandas as pd
 from lmmrec_core.flow import Result
 from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
 from lmmrec_core.questions import Pair, Variant, question_of
-from lmmrec_core.results.select import per_seed, pooled_per_user
+from lmmrec_core.results.pooling import per_seed, pooled_per_user
 from lmmrec_core.significance.families import Family, Planned, compare_family
 
 _TESTED = (

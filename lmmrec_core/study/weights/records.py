@@ -12,7 +12,7 @@ from typing import Any
 from lmmrec_core.disk import CURE, read_sealed, write_sealed
 from lmmrec_core.errors import ConfigError, ResultError, unknown
 from lmmrec_core.names import PARADIGMS
-from lmmrec_core.results.plain import plain
+from lmmrec_core.results.plain import plain_values
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.study.track import TrackSettings
 
