@@ -1,7 +1,9 @@
 """All alignment diagnostics of one pair of feature matrices, as plain values for a record."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
+
+import numpy.typing as npt
 
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import FloatArray, IntArray, Interactions
@@ -29,12 +31,12 @@ _Found = dict[str, Any]  # slash-separated name → Estimate or plain value
 
 
 def diagnose(
-    matrices: Mapping[str, Any],
+    matrices: Mapping[str, npt.ArrayLike],
     *,
     shared_space: bool,
-    text_keys: Sequence[Any] | None = None,
-    image_keys: Sequence[Any] | None = None,
-    labels: Mapping[str, Sequence[Any]] | None = None,
+    text_keys: Sequence[Hashable] | None = None,
+    image_keys: Sequence[Hashable] | None = None,
+    labels: Mapping[str, Sequence[object]] | None = None,
     train: Interactions | None = None,
     held_out: Interactions | None = None,
     item_vectors: FloatArray | None = None,
@@ -49,7 +51,7 @@ def diagnose(
     * ``modality/<name>``: uniformity, anisotropy, effective_rank, zero_rows; ``cosine_counts`` of the pairs;
     * ``pair`` (two modalities): overlap@k, adjusted_overlap@k, chance@k for 5, 10, 20 and ``k``; cka;
     * ``shared`` (only with ``shared_space``): align, align_by_chance, gap, gap_share, separability, and
-      retrieval over all items. ``text_keys``, ``image_keys``: one key per item, equal where the content is;
+      retrieval over all items. ``text_keys``, ``image_keys``: one key per item, equal for equal content;
     * ``cca`` (two modalities): retrieval after a linear map fitted on 80 % of the items;
     * ``graph/<name>`` and ``graph/union``: see :func:`~.item_graph.structure`, weight_excess (mean weight minus
       mean cosine of all pairs), threshold densities, effective_degree of LATTICE's adjacency; with ``labels`` (name of
@@ -97,7 +99,7 @@ def diagnose(
     }  # fmt: skip
 
 
-def _checked(matrices: Mapping[str, Any], k: int, shared_space: bool) -> dict[str, FloatArray]:
+def _checked(matrices: Mapping[str, npt.ArrayLike], k: int, shared_space: bool) -> dict[str, FloatArray]:
     if not 1 <= len(matrices) <= 2 or UNION in matrices:
         raise FeatureError(f"modalities {list(matrices)}: give one or two, none of them named {UNION!r}")
     rows = {name: checked_rows(matrix, name) for name, matrix in matrices.items()}
@@ -142,7 +144,7 @@ def _pair(rows: Mapping[str, FloatArray], graphs: Mapping[str, Neighbours], k: i
     return found
 
 
-def _shared(rows: Mapping[str, FloatArray], keys: Sequence[Sequence[Any]], seed: int) -> _Found:
+def _shared(rows: Mapping[str, FloatArray], keys: Sequence[Sequence[Hashable]], seed: int) -> _Found:
     a, b = rows.values()
     found: _Found = {
         "align": alignment.pair_alignment(a, b),
@@ -167,7 +169,7 @@ def _graph(graph: Neighbours, mean_cosine: float) -> _Found:
 
 def _homophily(
     graphs: Sequence[IntArray],
-    labels: Mapping[str, Sequence[Any]] | None,
+    labels: Mapping[str, Sequence[object]] | None,
     train: Interactions | None,
     held_out: Interactions | None,
 ) -> _Found:

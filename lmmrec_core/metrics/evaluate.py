@@ -31,11 +31,11 @@ def evaluate_lists(
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Metrics of every user with a row in ``part``, and those of the whole run.
 
-    ``top_items`` int [user, k], best first, −1 where a list ends; ``users`` int [user]. Gives
+    ``top_items`` int [user, k], best first, −1 after the end of a list; ``users`` int [user]. Returns
 
     * a frame with index ``user`` and the columns recall@k, ndcg@k, precision@k, map@k for each of ``ks``;
       ``n_relevant``; ``hit_ranks`` (int16 lists, ranks of hits within the first 50) and ``hit_items`` (int32
-      lists, the items hit, in that order); ``group`` where users share a person;
+      lists, the items hit, in that order); ``group`` if users share a person;
     * a dict with coverage@k; cold_recall@k (as if items with at most five training interactions were the
       only held-out ones) and short_recall@k (users with at most five training interactions), each left out
       when no held-out row falls into it; cold_share and unseen_share, the shares of held-out rows whose item

@@ -6,7 +6,6 @@ its expectation over random targets that keep how often each item is a source an
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +17,13 @@ from lmmrec_core.metrics.resampling import Measures, ratio_of
 from lmmrec_core.metrics.rows import block_size
 
 
-def label_codes(labels: Sequence[Any]) -> IntArray:
+def label_codes(labels: Sequence[object]) -> IntArray:
     """Labels → numbers from 0, −1 for None or an empty text."""
     known = {label: code for code, label in enumerate(sorted({str(x) for x in labels if x is not None and str(x)}))}
     return np.array([known.get(str(x), -1) if x is not None else -1 for x in labels], dtype=np.int64)
 
 
-def label_homophily(source: IntArray, target: IntArray, labels: Sequence[Any]) -> Measures:
+def label_homophily(source: IntArray, target: IntArray, labels: Sequence[object]) -> Measures:
     """``same``: share of edges whose ends have the same label; ``same_by_chance``; ``same_lift``.
 
     ``labels`` one per item; edges with an item without a label (None) are left out. No statistic is given when no
@@ -49,7 +48,7 @@ def interaction_homophily(source: IntArray, target: IntArray, train: Interaction
     """Common training users of the ends of an edge, against chance.
 
     ``common_user``: share of edges whose ends share a training user; ``jaccard``: mean over edges of
-    |users of both| / |users of either|, 0 where neither has one; both with ``_by_chance`` and ``_lift``.
+    |users of both| / |users of either|, 0 if neither has one; both with ``_by_chance`` and ``_lift``.
     Items × items only in blocks of rows.
     """
     if not len(source):

@@ -6,9 +6,9 @@ statistics below. ``columns`` int [item, k] holds the ends of each item's edges,
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -26,9 +26,9 @@ def structure(graph: Neighbours) -> Measures:
     """Edges, density, hubs, weights and components of one directed graph.
 
     ``edges`` (I k, a constant); ``symmetric_density``: distinct undirected pairs over all; ``reciprocity``: share of
-    edges whose reverse exists; ``hub_skewness`` of the in-degrees (0 where all are equal), ``never_chosen``: share of
+    edges whose reverse exists; ``hub_skewness`` of the in-degrees (0 if all are equal), ``never_chosen``: share of
     items without an incoming edge, ``max_in_degree``; ``weight``: mean cosine of an edge, ``weight_variation``:
-    standard deviation over mean inside a row, averaged over the rows whose mean is positive (left out where there is
+    standard deviation over mean inside a row, averaged over the rows whose mean is positive (left out if there is
     none); ``components`` and ``largest_component`` (share of items) of the undirected graph.
     """
     n, k = graph.columns.shape
@@ -75,7 +75,7 @@ def in_degrees(columns: IntArray) -> IntArray:
 
 
 def skewness(values: IntArray | FloatArray) -> Estimate:
-    """Third standardised moment of ``values`` [item] (of the population, not corrected); 0 where all are equal."""
+    """Third standardised moment of ``values`` [item] (of the population, not corrected); 0 if all are equal."""
     centred = np.asarray(values, dtype=np.float64) - np.mean(values)
     scale = max(1.0, float(np.abs(centred).max()))
 
@@ -146,7 +146,7 @@ def effective_degree(adjacency: csr_array) -> Estimate:
     return mean_of(np.where(total > 0, np.exp(entropy), 0.0))
 
 
-def cosine_counts(matrix: Any) -> IntArray:
+def cosine_counts(matrix: npt.ArrayLike) -> IntArray:
     """How many of the pairs i < j have their cosine in each of :data:`BINS` equal parts of [−1, 1] → int [bin].
 
     Part b holds (−1 + 0.005 b, −1 + 0.005 (b + 1)], the first also −1. From the counts come the share of pairs above

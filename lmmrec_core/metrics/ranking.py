@@ -4,7 +4,7 @@ For user u with held-out items T_u, and hit_r in {0, 1} the relevance of the ite
 
     recall                 hits among the first k, over |T_u| (not over min(k, |T_u|))
     ndcg                   DCG over ideal DCG: gain hit_r / log2(r + 1), ideal over the first min(k, |T_u|) ranks
-    precision              hits among the first k, over k, also where the list is shorter than k
+    precision              hits among the first k, over k, even if the list is shorter
     average_precision      precision at r, summed over the hits r ≤ k, over min(k, |T_u|); named "map" when averaged.
                            trec_eval's map_cut divides by |T_u| instead
     ndcg_of_retrieved      NDCG of LATTICE's code: the ideal counts only held-out items that were retrieved; only for

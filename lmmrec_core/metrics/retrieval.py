@@ -1,13 +1,13 @@
 """Cross-modal retrieval: does a picture find its own text among all texts, and the other way round.
 
-Queries and candidates are the rows of two modalities of the same items. Where there is no shared space, a linear map
+Queries and candidates are the rows of two modalities of the same items. If there is no shared space, a linear map
 into one is fitted on most items by regularised CCA and tried on the others (:func:`cca_retrieval`).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
 
 from lmmrec_core.errors import ConfigError, FeatureError
@@ -23,7 +23,9 @@ CCA_DIM = 64
 _Found = dict[str, Estimate | dict[str, float] | float]
 
 
-def answer_ranks(a: Any, b: Any, keys: Sequence[Sequence[Any]] = (), queries: BoolArray | None = None) -> IntArray:
+def answer_ranks(
+    a: npt.ArrayLike, b: npt.ArrayLike, keys: Sequence[Sequence[Hashable]] = (), queries: BoolArray | None = None
+) -> IntArray:
     """Rank of the nearest right row of ``b`` for each row of ``a`` by cosine, 1 the best → int [item].
 
     ``keys``: per modality one key per item (a digest of its bytes); items that share a key of any of them are right
@@ -45,15 +47,15 @@ def answer_ranks(a: Any, b: Any, keys: Sequence[Sequence[Any]] = (), queries: Bo
 
 
 def retrieval(
-    matrices: Mapping[str, Any],
-    keys: Sequence[Sequence[Any]] = (),
+    matrices: Mapping[str, npt.ArrayLike],
+    keys: Sequence[Sequence[Hashable]] = (),
     queries: BoolArray | None = None,
     ks: Sequence[int] = _KS,
 ) -> _Found:
     """Both directions between two modalities, ``visual_to_textual`` and back.
 
     Per direction ``<direction>/R@k``, the share of queries with a right answer among the first k, and
-    ``<direction>/median_rank``; ``chance@k`` is k / candidates (1 where k exceeds them, as is R@k then). ``keys`` and
+    ``<direction>/median_rank``; ``chance@k`` is k / candidates (1 if k exceeds them, as is R@k then). ``keys`` and
     ``queries`` as in :func:`answer_ranks`. Raises FeatureError for anything but two modalities of equal dim.
     """
     (name_a, a), (name_b, b) = _two(matrices)
@@ -69,8 +71,8 @@ def retrieval(
 
 
 def cca_retrieval(
-    matrices: Mapping[str, Any],
-    keys: Sequence[Sequence[Any]] = (),
+    matrices: Mapping[str, npt.ArrayLike],
+    keys: Sequence[Sequence[Hashable]] = (),
     *,
     seed: int = 0,
     ks: Sequence[int] = _KS,
@@ -106,9 +108,9 @@ class CanonicalCorrelation:
     """Regularised canonical correlation analysis in closed form.
 
     With centred A [item, p] and B [item, q], C_a = A'A / n + penalty · mean(diag) · I, C_b likewise, C = A'B / n and
-    Cholesky factors L_a, L_b: the singular value decomposition U S W' of L_a⁻¹ C L_b⁻ᵀ gives the maps
+    Cholesky factors L_a, L_b: the singular value decomposition U S W' of L_a⁻¹ C L_b⁻ᵀ yields the maps
     L_a⁻ᵀ U S^½ and L_b⁻ᵀ W S^½ to ``dim`` columns. ``correlations`` holds the first ``dim`` singular values, the
-    canonical correlations where ``penalty`` is 0. Rotating A or B changes no cosine of the mapped rows.
+    canonical correlations if ``penalty`` is 0. Rotating A or B changes no cosine of the mapped rows.
     """
 
     def __init__(self, a: FloatArray, b: FloatArray, *, dim: int, penalty: float = PENALTY) -> None:
@@ -150,14 +152,14 @@ def _spread(part: Estimate, items: IntArray, n_items: int) -> Estimate:
     return Estimate(columns, part.of_means)
 
 
-def _codes(key: Sequence[Any], n_items: int) -> IntArray:
+def _codes(key: Sequence[Hashable], n_items: int) -> IntArray:
     if len(key) != n_items:
-        raise FeatureError(f"{len(key)} keys for {n_items} items; give one for each (None where there is no content)")
-    numbers: dict[Any, int] = {}
+        raise FeatureError(f"{len(key)} keys for {n_items} items; give one for each (None if there is no content)")
+    numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(value, len(numbers)) for value in key], dtype=np.int64)
 
 
-def _mask(queries: Any, n_items: int) -> BoolArray:
+def _mask(queries: npt.ArrayLike, n_items: int) -> BoolArray:
     mask = np.asarray(queries)
     if mask.shape != (n_items,) or mask.dtype != np.bool_ or not mask.any():
         raise FeatureError(
@@ -172,7 +174,7 @@ def _checked(ks: Sequence[int]) -> Sequence[int]:
     return ks
 
 
-def _two(matrices: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _two(matrices: Mapping[str, npt.ArrayLike]) -> list[tuple[str, npt.ArrayLike]]:
     if len(matrices) != 2:
         raise FeatureError(f"retrieval is between two modalities, not {len(matrices)}; give visual and textual rows")
     return list(matrices.items())

@@ -20,7 +20,7 @@ from lmmrec_core.report.published import DATASETS, printed_value
 
 
 def printed_change(dataset: str, model: str, pair: Pair, metric: str) -> float:
-    """``a / b − 1`` from the paper's tables; NaN where it does not print both cells."""
+    """``a / b − 1`` from the paper's tables; NaN unless it prints both cells."""
     a, b = (printed_value(dataset, name, variant, metric) for name, variant in pair.sides(model))
     return math.nan if a is None or b is None else a / b - 1.0
 
@@ -57,7 +57,7 @@ def change_table(
     """Relative changes of a question's pairs: columns *Printed* (the paper's data sets) and *Measured* (this track's).
 
     Measured cells use the seeds that both sides share; ``spread`` is the deviation of the change over them.
-    Values are fractions (0.05 is +5 %). The origin is "derived" where there is a value.
+    Values are fractions (0.05 is +5 %). The origin of a value is "derived".
     """
     asked = question_of(question)
     lines = [(model, pair) for model in models for pair in asked.shown]
@@ -96,7 +96,7 @@ def printed_summary(question: str) -> pd.DataFrame:
 
 
 def _measured_change(a: Mapping[int, Result], b: Mapping[int, Result], metric: str) -> tuple[float, float]:
-    """Change of the means over shared seeds, and its deviation over them; NaN where not defined."""
+    """Change of the means over shared seeds, and its deviation over them; NaN if not defined."""
     shared = sorted(set(a) & set(b))
     first = np.array([run_mean(a[seed], metric) for seed in shared])
     second = np.array([run_mean(b[seed], metric) for seed in shared])

@@ -55,8 +55,8 @@ def seed_strip(results: Sequence[Result], metric: str = "ndcg@20") -> Figure:
 def forest(comparisons: pd.DataFrame, metric: str = "ndcg@20", alpha: float = ALPHA) -> Figure:
     """Difference a − b of each pair with its bootstrap interval, one line per comparison, one panel per data set.
 
-    ``comparisons``: dataset, model, metric, pair, difference, ci_low, ci_high, p_holm. Filled orange where the
-    adjusted p is below ``alpha``, hollow where not.
+    ``comparisons``: dataset, model, metric, pair, difference, ci_low, ci_high, p_holm. A mark is filled orange if the
+    adjusted p is below ``alpha``, else hollow.
     """
     chosen = comparisons[comparisons["metric"] == metric] if len(comparisons) else comparisons
     if chosen.empty:

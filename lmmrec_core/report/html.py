@@ -17,7 +17,7 @@ from pandas.io.formats.style import Styler
 from lmmrec_core.flow import Table
 
 ABSENT = "–"  # the quantity does not apply here
-_NOT_RUN = '<span class="notrun absent">not run</span>'
+NOT_RUN = '<span class="notrun absent">not run</span>'
 _NOT_PRINTED = '<span class="notrun absent">not printed</span>'
 _WIDE = 8  # columns; wider tables shorten Recall and NDCG
 _ATTRIBUTES = 'class="dataframe results"'
@@ -29,7 +29,7 @@ def results_table(table: Table, *, digits: int | None = 4, percent: bool = False
     ``digits`` are decimals of a value (None: three significant digits); with ``percent`` fractions are shown as
     signed per cent with one decimal.
     ``ranks`` marks best and second within each group of rows (index level ``group``); by default it does so
-    where there are groups and the values are not changes.
+    if there are groups and the values are not changes.
     """
     grouped = isinstance(table.values.index, pd.MultiIndex)
     text = pd.DataFrame("", index=range(len(table.values)), columns=table.values.columns, dtype=object)
@@ -68,7 +68,7 @@ class Sentence:
 
 
 def listing_or_words(frame: pd.DataFrame, name: str, words: str, **options: Any) -> Styler | Sentence:
-    """:func:`plain_table` with its ``options``, or ``words`` where the listing has no lines."""
+    """:func:`plain_table` with its ``options``, or ``words`` if the listing has no lines."""
     return plain_table(frame, name, **options) if len(frame) else Sentence(words)
 
 
@@ -95,7 +95,7 @@ def _cell(table: Table, i: int, j: int, digits: int | None, percent: bool) -> st
     if origin == "not printed":
         return _NOT_PRINTED
     if origin == "not run" or _absent(value):
-        return _NOT_RUN
+        return NOT_RUN
     shown = _percent(value) if percent else shown_number(value, digits)
     mark = "" if table.marks is None else str(table.marks.iat[i, j])
     if mark:
@@ -129,7 +129,7 @@ def shown_number(value: object, digits: int | None) -> str:
 
 
 def _rank_classes(values: pd.DataFrame) -> pd.DataFrame:
-    """``best`` where a group has at least two numbers, ``second`` where it has three; ties share a rank."""
+    """``best`` if a group has at least two numbers, ``second`` if it has three; ties share a rank."""
     groups = values.index.get_level_values("group").to_numpy()
     ranks = values.astype(float).groupby(groups).rank(ascending=False, method="min")
     counts = values.astype(float).groupby(groups).transform("count")

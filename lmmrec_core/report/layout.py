@@ -33,7 +33,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class TableColumn:
-    """One column under a two-level heading; ``control`` overrides that of the row where given."""
+    """One column under a two-level heading; ``control``, if given, overrides that of the row."""
 
     dataset: str
     metric: str
@@ -104,7 +104,7 @@ def by_case(results: Iterable[Result]) -> dict[tuple[str, str, Variant], dict[in
 def fill_measured(
     name: str, caption: str, layout: Layout, results: Iterable[Result], comparisons: pd.DataFrame | None = None
 ) -> Table:
-    """Mean over seeds in each cell, sample standard deviation over seeds where there are several.
+    """Mean over seeds in each cell, sample standard deviation over seeds if there are several.
 
     ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`.
     Raises ConfigError for a model that neither the study nor any result knows.
@@ -150,7 +150,7 @@ def fill_printed(name: str, caption: str, layout: Layout, published: pd.DataFram
 
 
 def significance_marks(layout: Layout, comparisons: pd.DataFrame, alpha: float = ALPHA) -> pd.DataFrame:
-    """``↑`` or ``↓`` where a row differs, with adjusted p below ``alpha``, from a row above that it was tested against.
+    """``↑`` or ``↓`` if a row differs, with adjusted p below ``alpha``, from a row above that it was tested against.
 
     ``comparisons``: one row per test with dataset, model, metric, pair, difference (a − b) and p_holm. Only rows of one
     group are held against each other, the nearest tested one counts, and either may be the pair's ``a``. An arrow tells

@@ -3,7 +3,7 @@
 Rule of one comparison, with the adjusted p and the bootstrap interval of the difference a − b:
 
 - an expected *gain* is found when the difference is above zero, its interval excludes zero, and p < ``ALPHA``;
-- expected *no difference* is found when p ≥ ``ALPHA``, or when the whole interval lies within ``MARGIN`` of the
+- expected *no difference* is found when p ≥ ``ALPHA``, or when the whole interval is within ``MARGIN`` of the
   mean of b (a difference can be certain and yet too small to matter).
 
 A data set's answer is *found* when all of its comparisons that were run agree, *not found* when one does
@@ -24,7 +24,7 @@ from lmmrec_core.report.verdict import Verdict, plain_number
 MARGIN = 0.05  # relative to the mean of b
 _RULE = (
     "A gain is found when the difference is positive, its 95 % interval excludes zero and the adjusted p is below "
-    f"{ALPHA}. No difference is found when p is not below {ALPHA}, or when the interval lies within {MARGIN:.0%} of "
+    f"{ALPHA}. No difference is found when p is not below {ALPHA}, or when the interval is within {MARGIN:.0%} of "
     "the compared mean. An answer is found when all comparisons that were run agree."
 )
 
@@ -100,7 +100,7 @@ def planted_verdict(
 ) -> Verdict:
     """The verdict over the controls among ``datasets``: one clause per data set, the status is the weakest of theirs.
 
-    *not applicable* where no data set has a planted answer.
+    *not applicable* if no data set has a planted answer.
     """
     expectations = [expected for expected in expectations if expected.dataset in datasets]
     if not expectations:

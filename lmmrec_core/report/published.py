@@ -57,7 +57,7 @@ def _values() -> dict[tuple[str, str, Variant, str], float]:
 
 
 def printed_value(dataset: str, model: str, variant: Variant, metric: str) -> float | None:
-    """The printed number of a cell, whichever table holds it; None where the paper prints none.
+    """The printed number of a cell, whichever table holds it; None if the paper prints none.
 
     Numbers printed in two tables are equal in both (tested), so the table does not matter.
     """

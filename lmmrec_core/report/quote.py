@@ -25,7 +25,7 @@ def quotable(name: str, value: Any) -> float | int | str:
     if isinstance(value, Real) and not isinstance(value, bool):
         if math.isfinite(value):
             return float(value)
-        raise ResultError(f"quoted value {name!r} is {value}; quote the words 'not run' where there is no number")
+        raise ResultError(f"quoted value {name!r} is {value}; quote the words 'not run' if there is no number")
     raise ResultError(f"quoted value {name!r} is a {type(value).__name__}; give a number or text")
 
 

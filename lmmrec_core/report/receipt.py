@@ -13,7 +13,7 @@ def listing(receipt: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost(receipt: pd.DataFrame) -> pd.DataFrame:
-    """Runs, minutes and largest memory for each data set and model; no rows where nothing ran."""
+    """Runs, minutes and largest memory for each data set and model; no rows if nothing ran."""
     columns = ["data set and model", "runs", "minutes", "peak MiB"]
     if receipt.empty:
         return pd.DataFrame(columns=columns)

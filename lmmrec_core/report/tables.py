@@ -1,6 +1,7 @@
 """The study's tables: the layout of each, filled with measured or with printed numbers.
 
-``tableN`` gives what was measured here, ``printed_tableN`` what the paper prints, in the same layout.
+``tableN`` shows what was measured here, ``printed_tableN`` what the paper prints, in the same layout. Recommenders and
+encoders of other packages (:mod:`lmmrec_core.report.guests`) follow as further rows of the measured ones.
 Numbers stay unrounded; :mod:`lmmrec_core.report.html` rounds.
 """
 
@@ -68,7 +69,7 @@ def table2(statistics: pd.DataFrame) -> Table:
     """Data sets in numbers.
 
     ``statistics``: one row per data set, a column per quantity of ``_STATISTICS``; a column or a value that is absent
-    is *not run*. Titles come from a column ``dataset`` where there is one, else from the index.
+    is *not run*. Titles come from the column ``dataset`` if there is one, else from the index.
     """
     names = statistics["dataset"] if "dataset" in statistics else pd.Series(statistics.index).map(dataset_name)
     frame = statistics.reindex(columns=list(_STATISTICS))

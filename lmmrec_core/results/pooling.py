@@ -1,7 +1,6 @@
 """The results of one case → its values per user, by seed or averaged over seeds. Nothing is rounded here."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -11,7 +10,7 @@ from lmmrec_core.results.store import CASE
 
 
 def pooled_per_user(results: Sequence[Result], metric: str) -> tuple[pd.Series, pd.Series | None]:
-    """One metric of one case over its seeds: user → mean over seeds, and user → person where users share one.
+    """One metric of one case over its seeds: user → mean over seeds, and user → person if users share one.
 
     Raises ResultError when the results are not the seeds of one case, a seed occurs twice, their splits or
     users differ, or one lacks the metric.
@@ -48,7 +47,7 @@ def per_seed(results: Sequence[Result], metric: str) -> dict[int, pd.Series]:
 def check_mix(results: Iterable[Result]) -> None:
     """Raise ResultError when results of one data set have different splits, or any have different schemas."""
     first: Result | None = None
-    by_dataset: dict[tuple[Any, Any], Result] = {}
+    by_dataset: dict[tuple[str, str], Result] = {}
     for result in results:
         first = first or result
         if result.record.get("schema") != first.record.get("schema"):
@@ -64,7 +63,7 @@ def check_mix(results: Iterable[Result]) -> None:
             )
 
 
-def _split(result: Result) -> Any:
+def _split(result: Result) -> object:
     return (result.record.get("data") or {}).get("split")
 
 

@@ -25,20 +25,20 @@ class Comparison:
     mean_a: float
     mean_b: float
     difference: float
-    relative: float | None  # (a − b) / b; None where the mean of b is 0
-    t: float  # ±inf where all units differ by the same amount
+    relative: float | None  # (a − b) / b; None if the mean of b is 0
+    t: float  # ±inf if all units differ by the same amount
     p: float
     ci_low: float  # 95 % bootstrap interval of the difference
     ci_high: float
     relative_low: float | None  # 95 % bootstrap interval of the relative change
     relative_high: float | None
     effect: float  # Cohen's d_z: mean of the differences over their standard deviation; ±inf as t
-    n: int  # tested units: users, or persons where users share one
+    n: int  # tested units: users, or persons if users share one
     n_users: int
     wins: int  # units with a > b
     ties: int
     losses: int
-    seeds: tuple[int, ...] = ()  # averaged over, where there are several
+    seeds: tuple[int, ...] = ()  # averaged over, if several
     spread: float | None = None  # standard deviation over seeds of the difference of means
 
 
@@ -47,7 +47,7 @@ def compare_users(
 ) -> Comparison:
     """Paired t-test over users of ``a`` − ``b``, with bootstrap intervals and effect size.
 
-    ``a`` and ``b``: one metric, index user; ``groups``: user → person, where users share one (their values
+    ``a`` and ``b``: one metric, index user; ``groups``: user → person, if users share one (their values
     are averaged per person first). Identical systems give t = 0 and p = 1.
 
     Raises ResultError when the users differ, a value is not finite, or fewer than two units remain.
@@ -97,7 +97,7 @@ def compare_seeds(
 
 
 def _t_test(pairs: PairedValues) -> tuple[float, float, float]:
-    """t, two-sided p and d_z; defined also where the differences have no spread."""
+    """t, two-sided p and d_z; defined even if the differences have no spread."""
     difference = pairs.difference
     if pairs.constant:
         mean = difference.mean()
