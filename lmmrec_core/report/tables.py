@@ -166,7 +166,7 @@ def ablation(
 ) -> Table:
     """Every model with V&T, V and T, and with its content shuffled over items, replaced by noise, or set to zero."""
     rows = _modality_layout(datasets, models, metric, trained(encoder, paradigm), guests_in(results, datasets)).rows
-    headings = {"none": "real", **{control: control for control in CONTROLS}}
+    headings: dict[str, str] = {"none": "real", **{control: control for control in CONTROLS}}
     columns = [
         TableColumn(dataset, metric, heading, control) for dataset in datasets for control, heading in headings.items()
     ]

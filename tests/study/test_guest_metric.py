@@ -16,11 +16,10 @@ from lmmrec_core.metrics import METRICS
 from lmmrec_core.metrics.again import measured_again
 from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.report.tables import table3
-from lmmrec_core.results.store import ResultStore, key_of
+from lmmrec_core.results.store import key_of
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.declared import declared_digest
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.workspace import Places
+from lmmrec_core.study.track import declared_digest
 from tests.metrics.splits import random_lists, random_split
 
 SOURCE = '''
@@ -56,8 +55,7 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     """Two stored runs of the controls: the baseline of two models on the null data set, with random lists."""
-    places = Places(results=tmp_path / "results", cache=tmp_path / "cache")
-    opened = Study.open("controls", seeds=[1], places=places)
+    opened = Study.open("controls", seeds=[1], home=tmp_path)
     draw = np.random.default_rng(5)
     split = random_split(draw)
     for control in ("none", "shuffled"):
@@ -72,11 +70,11 @@ def study(tmp_path: Path) -> Study:
         )
         per_user, overall = evaluate_lists(random_lists(split, draw), np.arange(split.n_users), split, "test")
         record = {
-            "case": case.model_dump(), "declared": declared_digest(opened.track, case), "overall": overall,
+            "case": case.model_dump(), "declared": declared_digest(opened.track, case.model_dump()), "overall": overall,
             "settings": {"evaluation": {"k": 50}}, "training": None, "metrics": {}, "features": None, "cost": {},
             "data": {"split": "s"}, "provenance": {"time": "2026-01-01"},
         }  # fmt: skip
-        ResultStore(places.results).save("controls", "null", case.slug, key_of(record["case"]), record, per_user)
+        opened.workspace.store.save("controls", "null", case.slug, key_of(record["case"]), record, per_user)
     return opened
 
 

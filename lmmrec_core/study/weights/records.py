@@ -53,7 +53,7 @@ def write_encoder_record(
         raise ResultError(f"record of encoder {encoder!r} has {', '.join(taken)}, which are set here; leave them out")
     identity = {"dataset": dataset, "encoder": encoder, "stage": paradigm, "weights": weights}
     path = _folder(results, track_name, dataset) / f"{encoder}-{paradigm}-{weights[:8]}.json"
-    write_sealed(path, plain({**identity, **record, "provenance": provenance()}))
+    write_sealed(path, plain_values({**identity, **record, "provenance": provenance()}))
     return path
 
 
