@@ -27,7 +27,7 @@ def as_hits(lists: list[list[int]], held_out: list[set[int]]) -> tuple[np.ndarra
 
 
 def test_hits_at_ranks_two_and_five_of_three_held_out() -> None:
-    """The worked example of the recommenders specification, section 3.1 (and 3.2 for LATTICE's NDCG)."""
+    """Hits at ranks 2 and 5 of 5, three held-out items: worked out by hand, LATTICE's NDCG too."""
     hits, n = np.array([[0, 1, 0, 0, 1]], dtype=bool), np.array([3])
     assert [recall(hits, n, k)[0] for k in (1, 2, 5)] == [0, 1 / 3, 2 / 3]
     expected = [0, 0.386853, 0.296082, 0.296082, 0.477624]
