@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from lmmrec_core.flow import Interactions, Split
-from lmmrec_core.metrics.evaluate import evaluate
+from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.roles import Batch, TrainingData
@@ -69,7 +69,7 @@ def measure(name: str) -> dict[str, float]:
     times = []
     for _ in range(REPEATS):
         start = time.perf_counter()
-        evaluate(top_k(model.scorer(), users, split), users, split, "test")
+        evaluate_lists(top_k(model.scorer(), users, split), users, split, "test")
         times.append(time.perf_counter() - start)
     return report | {"evaluation_seconds": min(times), "peak_memory_mib": peak_memory() / 2**20}
 

@@ -4,7 +4,7 @@ Each is frozen and holds NumPy arrays. A stage takes values from its left and gi
 no stage imports another. Axes: ``user``, ``item``, ``edge`` (one interaction), ``dim``, ``k`` (rank).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -145,12 +145,21 @@ class Result:
     per_user: pd.DataFrame  # index: user; columns: "recall@20", "ndcg@10", ...; plus "group" where users share a person
     overall: Mapping[str, float]  # metrics of a whole run that no single user has, e.g. "coverage@20"
     record: Mapping[str, Any]  # run.json
+    again: Callable[["Result", str], pd.Series] | None = None  # measures, from the kept hits, what was not stored
+
+    def values(self, metric: str) -> pd.Series:
+        """One value per evaluated user: stored, or measured again. Raises KeyError for a metric that is neither."""
+        if metric in self.per_user.columns:
+            return self.per_user[metric]
+        if self.again is None:
+            raise KeyError(metric)
+        return self.again(self, metric)
 
     def mean(self, metric: str) -> float:
-        """Mean over evaluated users, unrounded."""
+        """Mean over evaluated users, unrounded; or the metric of the whole run. Raises as :meth:`values`."""
         if metric in self.overall:
             return float(self.overall[metric])
-        return float(self.per_user[metric].mean())
+        return float(self.values(metric).mean())
 
 
 @dataclass(frozen=True, eq=False)

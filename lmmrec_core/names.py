@@ -33,7 +33,7 @@ MODEL_TITLES = {
 }
 
 BASELINE = "baseline"  # the modality-specific encoders: one for pictures, one for texts
-LMM_ENCODERS = ("clip", "vlmo")  # large multi-modal encoders: one for both
+LMM_ENCODERS = ("vlmo", "clip")  # large multi-modal encoders: one for both
 ENCODER_TITLES = {BASELINE: "baseline", "clip": "CLIP", "vlmo": "VLMo"}
 
 # pre-trained, fine-tuned in two stages, trained end to end: in the order of training

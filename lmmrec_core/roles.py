@@ -15,7 +15,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from lmmrec_core.config import Settings
-from lmmrec_core.flow import Catalogue, Modality
+from lmmrec_core.flow import BoolArray, Catalogue, FloatArray, IntArray, Modality
 
 
 @runtime_checkable
@@ -212,8 +212,15 @@ class RecommenderClass(Protocol):
 
 @runtime_checkable
 class Metric(Protocol):
-    """Ranked hits → one value per user (NumPy only)."""
+    """Ranked hits → one value per user, between 0 and 1 (NumPy only).
 
-    def __call__(self, hits: Any, n_relevant: Any, k: int) -> Any:
-        """``hits`` bool [user, k_max], ``n_relevant`` int [user] → float64 [user]."""
+    0 without a hit among the first ``k``, never lower when a hit changes places with the miss before it, and the same
+    for a user whoever the others are. ``metrics.ranking.check_hits`` makes the checks that every metric must make.
+    """
+
+    def __call__(self, hits: BoolArray, n_relevant: IntArray, k: int) -> FloatArray:
+        """``hits`` bool [user, k_max], ``n_relevant`` int [user], held-out items → float64 [user].
+
+        Raises ResultError for a ``k`` outside 1..k_max, and for users without held-out items.
+        """
         ...

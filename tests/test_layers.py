@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "lmmrec_core"
 BASE = {
-    "flow", "names", "roles", "registry", "config", "digests", "disk", "errors",
+    "flow", "names", "questions", "roles", "registry", "config", "digests", "disk", "errors",
     "seeds", "losses", "checkpoints", "process",
 }  # fmt: skip
 STAGES = ("data", "encoders", "recommenders", "training", "metrics", "significance", "results", "report")

@@ -116,7 +116,7 @@ def _reproduce(subs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "at any time and goes on where it stopped. `make reproduce` calls this and then builds the book.",
     )
     sub.add_argument("--track", default="controls", help="controls, movielens or paper (default: controls)")
-    sub.add_argument("--rq", default="", help="1, 2, 3 or motivation (default: all)")
+    sub.add_argument("--rq", default="", help="number or name of a research question (default: all)")
     sub.add_argument("--seeds", nargs="*", default=[], help="seeds, for instance 1 2 3 (default: the track's)")
     sub.add_argument("--jobs", type=int, default=2, help="processes at a time (default: 2)")
     sub.add_argument("--data", default="", metavar="FOLDER", help="where the real data sets lie")

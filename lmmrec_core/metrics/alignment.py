@@ -1,4 +1,4 @@
-"""Alignment, uniformity and gap of two modalities; how anisotropic one is (encoders spec 7.1).
+"""Alignment, uniformity and gap of two modalities; how anisotropic one is.
 
 a_i and b_i are the rows of item i in two modalities, of length 1 (a row of zeros: see :mod:`.rows`). Alignment,
 gap and separability compare the two and need a shared space; uniformity, anisotropy and effective rank look at one.
@@ -8,19 +8,18 @@ Uniformity on the Hypersphere", ICML 2020. Gap: Liang et al., "Mind the Gap", Ne
 Vetterli, EUSIPCO 2007.
 """
 
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 
 from lmmrec_core.errors import FeatureError
-from lmmrec_core.flow import FloatArray, IntArray
+from lmmrec_core.flow import FloatArray
 from lmmrec_core.metrics.probes import FOLDS, predict_label
 from lmmrec_core.metrics.resampling import Estimate, linearised, mean_of
 from lmmrec_core.metrics.rows import block_size, compact, unit_pair, unit_rows
 from lmmrec_core.seeds import numpy_stream
 
 
-def align(a: Any, b: Any) -> Estimate:
+def pair_alignment(a: npt.ArrayLike, b: npt.ArrayLike) -> Estimate:
     """``mean_i ‖a_i − b_i‖²`` = 2 − 2 mean cosine, between 0 (identical directions) and 4.
 
     ``a``, ``b`` [item, dim]. Raises FeatureError when they cannot be compared.
@@ -29,32 +28,13 @@ def align(a: Any, b: Any) -> Estimate:
     return mean_of(_squared_distances(rows_a, rows_b))
 
 
-def align_by_chance(a: Any, b: Any) -> float:
-    """The mean of :func:`align` over all permutations of ``b``, exactly: ``2 − 2 mean(a)·mean(b)``."""
+def pair_alignment_by_chance(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
+    """The mean of :func:`pair_alignment` over all permutations of ``b``, exactly: ``2 − 2 mean(a)·mean(b)``."""
     rows_a, rows_b = unit_pair(a, b, shared=True)
     return float(2.0 - 2.0 * rows_a.mean(axis=0) @ rows_b.mean(axis=0))
 
 
-def user_align(users: Any, items: Any, user: IntArray, item: IntArray) -> float:
-    """:func:`align` between the vectors of users [user, dim] and of their positive items [item, dim].
-
-    ``user``, ``item`` int [edge]: mean over interactions, as in Wang & Isola's use for recommendation.
-    """
-    if len(user) == 0 or len(user) != len(item):
-        raise FeatureError(f"{len(user)} users and {len(item)} items of interactions; give at least one pair")
-    rows_u, rows_i = unit_rows(users, "user vectors"), unit_rows(items, "item vectors")
-    if rows_u.shape[1] != rows_i.shape[1]:
-        raise FeatureError(
-            f"user vectors have {rows_u.shape[1]} dims, item vectors {rows_i.shape[1]}; give one model's"
-        )
-    step, total = block_size(rows_u.shape[1]), 0.0
-    for start in range(0, len(user), step):
-        part = slice(start, start + step)
-        total += float(_squared_distances(rows_u[user[part]], rows_i[item[part]]).sum())
-    return total / len(user)
-
-
-def gap(a: Any, b: Any) -> Estimate:
+def gap(a: npt.ArrayLike, b: npt.ArrayLike) -> Estimate:
     """``‖mean(a) − mean(b)‖``, the modality gap.
 
     The interval is linearised along the gap's direction and cut at 0: resampling the norm itself would only ever add
@@ -65,10 +45,10 @@ def gap(a: Any, b: Any) -> Estimate:
     return Estimate(influence[:, None], lambda means: np.maximum(size + means[..., 0], 0.0))
 
 
-def gap_share(a: Any, b: Any) -> Estimate:
-    """``gap² / align``: the share of the distance of pairs that one constant shift explains, between 0 and 1.
+def gap_share(a: npt.ArrayLike, b: npt.ArrayLike) -> Estimate:
+    """``gap² / alignment``: the share of the distance of pairs that one constant shift explains, between 0 and 1.
 
-    0 where all pairs coincide (nothing to explain). The interval is that of :func:`gap` and :func:`align` together.
+    0 if all pairs coincide (nothing to explain). The interval is that of both together.
     """
     rows_a, rows_b = unit_pair(a, b, shared=True)
     size, influence = _gap(rows_a, rows_b)
@@ -82,8 +62,8 @@ def gap_share(a: Any, b: Any) -> Estimate:
     return Estimate(columns, of_means)
 
 
-def separability(a: Any, b: Any, seed: int = 0) -> Estimate:
-    """Accuracy of a linear probe that tells the modality of a row; 0.5 where the two are mixed.
+def separability(a: npt.ArrayLike, b: npt.ArrayLike, seed: int = 0) -> Estimate:
+    """Accuracy of a linear probe that tells the modality of a row; 0.5 if the two are mixed.
 
     Logistic regression, :data:`FOLDS` folds over items: both rows of an item are held out together. Rows are centred
     and divided by one number, so a common rotation of both modalities changes nothing.
@@ -103,7 +83,7 @@ def separability(a: Any, b: Any, seed: int = 0) -> Estimate:
     return mean_of((right[:n] + right[n:]) / 2)
 
 
-def uniformity(a: Any) -> Estimate:
+def uniformity(a: npt.ArrayLike) -> Estimate:
     """``log mean_{i<j} exp(−2 ‖a_i − a_j‖²)``: 0 for a constant, about −4 for rows spread evenly.
 
     The interval uses each item's influence on the mean over pairs. Raises FeatureError below two rows.
@@ -123,8 +103,8 @@ def uniformity(a: Any) -> Estimate:
     return linearised(float(np.log(mean)), 2.0 * (per_item / mean - 1.0))
 
 
-def anisotropy(a: Any) -> Estimate:
-    """``mean_{i<j} a_i·a_j``: 0 where directions are spread evenly, near 1 in a narrow cone."""
+def anisotropy(a: npt.ArrayLike) -> Estimate:
+    """``mean_{i<j} a_i·a_j``: 0 if directions are spread evenly, near 1 in a narrow cone."""
     rows = _several(unit_rows(a))
     total = rows.sum(axis=0)
     per_item = (rows @ total - (rows**2).sum(axis=1)) / (len(rows) - 1)
@@ -132,7 +112,7 @@ def anisotropy(a: Any) -> Estimate:
     return linearised(mean, 2.0 * (per_item - mean))
 
 
-def effective_rank(a: Any) -> Estimate:
+def effective_rank(a: npt.ArrayLike) -> Estimate:
     """exp of the entropy of the singular values of the centred unit rows, divided by their sum.
 
     Between 1 (a line) and min(item − 1, dim); 0 for rows that are all equal. The interval is linearised: the

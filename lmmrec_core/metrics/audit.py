@@ -1,6 +1,8 @@
 """Checks that any pair of Recall and NDCG columns must pass, and how many hits two systems share.
 
-Source: claims audit, sections 5.3 (relations within one ranking) and 5.4 (what a small p-value requires).
+Within one ranking a hit at rank r, 10 < r ≤ 20, raises Recall and NDCG together, so their growth from 10 to 20 is
+bounded by the discounts of these ranks. Between two rankings a small p-value needs users on whom they differ, and few
+on whom they disagree.
 """
 
 from collections.abc import Mapping
@@ -9,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.errors import ResultError
-from lmmrec_core.flow import BoolArray, IntArray
 
 SLOPE_FLOOR = float(1 / np.log2(21))  # 0.2277: a hit at rank 20
 SLOPE_CEILING = float(1 / np.log2(12))  # 0.2789: a hit at rank 11, for users with one held-out item
@@ -41,22 +42,10 @@ def impossible(means: Mapping[str, float], rounding: float = 0.0) -> list[str]:
     return broken
 
 
-def hits_from_ranks(hit_ranks: pd.Series, k: int = 50) -> BoolArray:
-    """Stored ``hit_ranks`` → hits bool [user, k], for any metric of ranking.py."""
-    hits = np.zeros((len(hit_ranks), k), dtype=bool)
-    lengths = hit_ranks.map(len).to_numpy(dtype=np.int64)
-    if lengths.sum():
-        rows: IntArray = np.repeat(np.arange(len(hit_ranks)), lengths)
-        ranks = np.concatenate(hit_ranks.to_list()).astype(np.int64)
-        within_k = ranks <= k
-        hits[rows[within_k], ranks[within_k] - 1] = True
-    return hits
-
-
 def common_hits(a: pd.DataFrame, b: pd.DataFrame, k: int = 20) -> float | None:
     """Share of the smaller set of hits (user, item) within the first k that both systems have; None without hits.
 
-    ``a`` and ``b`` are frames of :func:`evaluate` over the same users. Raises ResultError when the users differ.
+    ``a`` and ``b`` are frames of :func:`evaluate_lists` over the same users. Raises ResultError when the users differ.
     """
     if not a.index.sort_values().equals(b.index.sort_values()):
         raise ResultError("the two results are over different users; compare results of the same split")
@@ -69,7 +58,8 @@ def common_hits_needed(rate_a: float, rate_b: float, n_users: int) -> float:
     """Least share of the smaller hit set that two systems must share for p < 0.05 in a paired test over users.
 
     For hit rates with one held-out item per user: a difference D over N users is significant only if the systems
-    disagree on at most N·D²/3.84 + D² of the users (audit 5.4). 0 when no overlap is needed.
+    disagree on at most N·D²/3.84 + D² of the users: the variance of their differences (−1, 0 or 1) is the share that
+    disagree less D², and 3.84 is 1.96². 0 when no overlap is needed.
     """
     if min(rate_a, rate_b) <= 0:
         raise ResultError(f"hit rates {rate_a} and {rate_b} must be above 0; a system without hits shares none")

@@ -1,7 +1,9 @@
-"""All alignment diagnostics of one pair of feature matrices, as plain values for a record (encoders spec 7)."""
+"""All alignment diagnostics of one pair of feature matrices, as plain values for a record."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
+
+import numpy.typing as npt
 
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import FloatArray, IntArray, Interactions
@@ -16,7 +18,7 @@ from lmmrec_core.metrics.item_graph import (
     threshold_density,
     union_statistics,
 )
-from lmmrec_core.metrics.neighbours import Neighbours, adjusted_overlap, cka, nearest, overlap, overlap_by_chance
+from lmmrec_core.metrics.neighbours import Neighbours, adjusted_overlap, cka, nearest_items, overlap, overlap_by_chance
 from lmmrec_core.metrics.probes import label_probe, ridge_probe
 from lmmrec_core.metrics.resampling import RESAMPLES, Estimate, intervals, mean_of
 from lmmrec_core.metrics.retrieval import cca_retrieval, retrieval
@@ -25,16 +27,16 @@ from lmmrec_core.metrics.rows import checked_rows
 VERSION = 1  # raise it when a measure changes: stored diagnostics of another version are computed again
 OVERLAP_KS = (5, 10, 20)
 UNION = "union"
-Found = dict[str, Any]  # slash-separated name → Estimate or plain value
+_Found = dict[str, Any]  # slash-separated name → Estimate or plain value
 
 
 def diagnose(
-    matrices: Mapping[str, Any],
+    matrices: Mapping[str, npt.ArrayLike],
     *,
     shared_space: bool,
-    text_keys: Sequence[Any] | None = None,
-    image_keys: Sequence[Any] | None = None,
-    labels: Mapping[str, Sequence[Any]] | None = None,
+    text_keys: Sequence[Hashable] | None = None,
+    image_keys: Sequence[Hashable] | None = None,
+    labels: Mapping[str, Sequence[object]] | None = None,
     train: Interactions | None = None,
     held_out: Interactions | None = None,
     item_vectors: FloatArray | None = None,
@@ -46,16 +48,16 @@ def diagnose(
 
     ``matrices``: one or two modalities, name → [item, dim], rows of the same items. The sections:
 
-    * ``modality/<name>`` (7.1): uniformity, anisotropy, effective_rank, zero_rows; ``cosine_counts`` of the pairs;
-    * ``pair`` (7.3, two modalities): overlap@k, adjusted_overlap@k, chance@k for 5, 10, 20 and ``k``; cka;
-    * ``shared`` (7.1, 7.2; only with ``shared_space``): align, align_by_chance, gap, gap_share, separability, and
-      retrieval over all items. ``text_keys``, ``image_keys``: one key per item, equal where the content is;
-    * ``cca`` (7.2, two modalities): retrieval after a linear map fitted on 80 % of the items;
-    * ``graph/<name>`` and ``graph/union`` (7.4): see :func:`~.item_graph.structure`, weight_excess (mean weight minus
+    * ``modality/<name>``: uniformity, anisotropy, effective_rank, zero_rows; ``cosine_counts`` of the pairs;
+    * ``pair`` (two modalities): overlap@k, adjusted_overlap@k, chance@k for 5, 10, 20 and ``k``; cka;
+    * ``shared`` (only with ``shared_space``): align, align_by_chance, gap, gap_share, separability, and
+      retrieval over all items. ``text_keys``, ``image_keys``: one key per item, equal for equal content;
+    * ``cca`` (two modalities): retrieval after a linear map fitted on 80 % of the items;
+    * ``graph/<name>`` and ``graph/union``: see :func:`~.item_graph.structure`, weight_excess (mean weight minus
       mean cosine of all pairs), threshold densities, effective_degree of LATTICE's adjacency; with ``labels`` (name of
       a labelling → one label or None per item) its homophily; with ``train`` that of users, and with ``held_out`` too
       the ceiling of an item graph;
-    * ``probe/<labelling>`` and ``probe/vectors`` (7.5): with ``labels`` and with ``item_vectors`` [item, dim].
+    * ``probe/<labelling>`` and ``probe/vectors``: with ``labels`` and with ``item_vectors`` [item, dim].
 
     Without ``bootstrap`` resamples there are no intervals. Equal input and ``seed`` give equal values.
 
@@ -64,8 +66,8 @@ def diagnose(
     """
     rows = _checked(matrices, k, shared_space)
     names = list(rows)
-    graphs = {name: nearest(part, _widest(k, len(part))) for name, part in rows.items()}
-    found: Found = {}
+    graphs = {name: nearest_items(part, _widest(k, len(part))) for name, part in rows.items()}
+    found: _Found = {}
     for name, part in rows.items():
         found |= _modality(name, part)
     if len(names) == 2:
@@ -97,7 +99,7 @@ def diagnose(
     }  # fmt: skip
 
 
-def _checked(matrices: Mapping[str, Any], k: int, shared_space: bool) -> dict[str, FloatArray]:
+def _checked(matrices: Mapping[str, npt.ArrayLike], k: int, shared_space: bool) -> dict[str, FloatArray]:
     if not 1 <= len(matrices) <= 2 or UNION in matrices:
         raise FeatureError(f"modalities {list(matrices)}: give one or two, none of them named {UNION!r}")
     rows = {name: checked_rows(matrix, name) for name, matrix in matrices.items()}
@@ -122,7 +124,7 @@ def _widest(k: int, n_items: int) -> int:
     return max(k, *(other for other in (1, *OVERLAP_KS) if other <= n_items - 2))
 
 
-def _modality(name: str, rows: FloatArray) -> Found:
+def _modality(name: str, rows: FloatArray) -> _Found:
     return {
         f"modality/{name}/uniformity": alignment.uniformity(rows),
         f"modality/{name}/anisotropy": alignment.anisotropy(rows),
@@ -132,9 +134,9 @@ def _modality(name: str, rows: FloatArray) -> Found:
     }
 
 
-def _pair(rows: Mapping[str, FloatArray], graphs: Mapping[str, Neighbours], k: int) -> Found:
+def _pair(rows: Mapping[str, FloatArray], graphs: Mapping[str, Neighbours], k: int) -> _Found:
     (a, b), (near_a, near_b) = rows.values(), (graph.columns for graph in graphs.values())
-    found: Found = {"pair/cka": cka(a, b)}
+    found: _Found = {"pair/cka": cka(a, b)}
     for size in sorted({k, *(other for other in OVERLAP_KS if other <= len(a) - 2)}):
         found[f"pair/overlap@{size}"] = overlap(near_a[:, :size], near_b[:, :size])
         found[f"pair/adjusted_overlap@{size}"] = adjusted_overlap(near_a[:, :size], near_b[:, :size])
@@ -142,11 +144,11 @@ def _pair(rows: Mapping[str, FloatArray], graphs: Mapping[str, Neighbours], k: i
     return found
 
 
-def _shared(rows: Mapping[str, FloatArray], keys: Sequence[Sequence[Any]], seed: int) -> Found:
+def _shared(rows: Mapping[str, FloatArray], keys: Sequence[Sequence[Hashable]], seed: int) -> _Found:
     a, b = rows.values()
-    found: Found = {
-        "align": alignment.align(a, b),
-        "align_by_chance": alignment.align_by_chance(a, b),
+    found: _Found = {
+        "align": alignment.pair_alignment(a, b),
+        "align_by_chance": alignment.pair_alignment_by_chance(a, b),
         "gap": alignment.gap(a, b),
         "gap_share": alignment.gap_share(a, b),
         **retrieval(rows, keys),
@@ -156,8 +158,8 @@ def _shared(rows: Mapping[str, FloatArray], keys: Sequence[Sequence[Any]], seed:
     return _under("shared", found)
 
 
-def _graph(graph: Neighbours, mean_cosine: float) -> Found:
-    found: Found = dict(structure(graph))
+def _graph(graph: Neighbours, mean_cosine: float) -> _Found:
+    found: _Found = dict(structure(graph))
     weight = graph.cosines.mean(axis=1)
     # the mean of all pairs is taken as known: its own error is far smaller than that of the few kept ones
     found["weight_excess"] = mean_of(weight - mean_cosine)
@@ -167,13 +169,13 @@ def _graph(graph: Neighbours, mean_cosine: float) -> Found:
 
 def _homophily(
     graphs: Sequence[IntArray],
-    labels: Mapping[str, Sequence[Any]] | None,
+    labels: Mapping[str, Sequence[object]] | None,
     train: Interactions | None,
     held_out: Interactions | None,
-) -> Found:
+) -> _Found:
     source, target = edges_of(*graphs)
     n = len(graphs[0])
-    found: Found = {}
+    found: _Found = {}
     for labelling, values in (labels or {}).items():
         if len(values) != n:
             raise FeatureError(f"labelling {labelling!r} has {len(values)} labels for {n} items; give one for each")
@@ -186,11 +188,11 @@ def _homophily(
     return found
 
 
-def _under(section: str, found: Mapping[str, Any]) -> Found:
+def _under(section: str, found: Mapping[str, Any]) -> _Found:
     return {f"{section}/{name}": value for name, value in found.items()}
 
 
-def _plain(found: Found, seed: int, bootstrap: int) -> dict[str, Any]:
+def _plain(found: _Found, seed: int, bootstrap: int) -> dict[str, Any]:
     """Nested by the parts of the names, estimates with their intervals."""
     estimates = {name: value for name, value in found.items() if isinstance(value, Estimate)}
     measured = intervals(estimates, seed=seed, resamples=bootstrap)

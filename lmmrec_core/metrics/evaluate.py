@@ -26,16 +26,16 @@ class Hits:
     n_relevant: IntArray  # [user]
 
 
-def evaluate(
+def evaluate_lists(
     top_items: IntArray, users: IntArray, split: Split, part: Part, ks: Sequence[int] = (10, 20)
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Metrics of every user with a row in ``part``, and those of the whole run.
 
-    ``top_items`` int [user, k], best first, −1 where a list ends; ``users`` int [user]. Gives
+    ``top_items`` int [user, k], best first, −1 after the end of a list; ``users`` int [user]. Returns
 
     * a frame with index ``user`` and the columns recall@k, ndcg@k, precision@k, map@k for each of ``ks``;
       ``n_relevant``; ``hit_ranks`` (int16 lists, ranks of hits within the first 50) and ``hit_items`` (int32
-      lists, the items hit, in that order); ``group`` where users share a person;
+      lists, the items hit, in that order); ``group`` if users share a person;
     * a dict with coverage@k; cold_recall@k (as if items with at most five training interactions were the
       only held-out ones) and short_recall@k (users with at most five training interactions), each left out
       when no held-out row falls into it; cold_share and unseen_share, the shares of held-out rows whose item
@@ -57,8 +57,8 @@ def evaluate(
     return per_user, _overall(found, split, part, ks)
 
 
-def recall_at(top_items: IntArray, users: IntArray, split: Split, part: Part, k: int = 20) -> float:
-    """Mean Recall@k alone, unrounded, for early stopping: equals the mean of that column of :func:`evaluate`."""
+def mean_recall(top_items: IntArray, users: IntArray, split: Split, part: Part, k: int = 20) -> float:
+    """Mean Recall@k alone, unrounded, for early stopping: equals the mean of that column of :func:`evaluate_lists`."""
     found = find_hits(np.asarray(top_items)[:, :k], users, split, part, k)
     return float(recall(found.hits, found.n_relevant, k).mean())
 

@@ -1,4 +1,4 @@
-"""Do the edges of an item graph join items that belong together: by category, or by common users (spec 7.4).
+"""Do the edges of an item graph join items that belong together: by category, or by common users.
 
 A graph is given by its directed edges ``source``, ``target`` int [edge], item numbers. The chance level of a share is
 its expectation over random targets that keep how often each item is a source and a target, without loops:
@@ -6,7 +6,6 @@ its expectation over random targets that keep how often each item is a source an
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +13,17 @@ from scipy.sparse import csr_array
 
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import FloatArray, IntArray, Interactions
-from lmmrec_core.metrics.item_graph import Statistics
-from lmmrec_core.metrics.resampling import ratio_of
+from lmmrec_core.metrics.resampling import Measures, ratio_of
 from lmmrec_core.metrics.rows import block_size
 
 
-def label_codes(labels: Sequence[Any]) -> IntArray:
+def label_codes(labels: Sequence[object]) -> IntArray:
     """Labels → numbers from 0, −1 for None or an empty text."""
     known = {label: code for code, label in enumerate(sorted({str(x) for x in labels if x is not None and str(x)}))}
     return np.array([known.get(str(x), -1) if x is not None else -1 for x in labels], dtype=np.int64)
 
 
-def label_homophily(source: IntArray, target: IntArray, labels: Sequence[Any]) -> Statistics:
+def label_homophily(source: IntArray, target: IntArray, labels: Sequence[object]) -> Measures:
     """``same``: share of edges whose ends have the same label; ``same_by_chance``; ``same_lift``.
 
     ``labels`` one per item; edges with an item without a label (None) are left out. No statistic is given when no
@@ -46,11 +44,11 @@ def label_homophily(source: IntArray, target: IntArray, labels: Sequence[Any]) -
     return _with_lift("same", hits, out, chance)
 
 
-def interaction_homophily(source: IntArray, target: IntArray, train: Interactions, n_items: int) -> Statistics:
+def interaction_homophily(source: IntArray, target: IntArray, train: Interactions, n_items: int) -> Measures:
     """Common training users of the ends of an edge, against chance.
 
     ``common_user``: share of edges whose ends share a training user; ``jaccard``: mean over edges of
-    |users of both| / |users of either|, 0 where neither has one; both with ``_by_chance`` and ``_lift``.
+    |users of both| / |users of either|, 0 if neither has one; both with ``_by_chance`` and ``_lift``.
     Items × items only in blocks of rows.
     """
     if not len(source):
@@ -85,7 +83,7 @@ def interaction_homophily(source: IntArray, target: IntArray, train: Interaction
 
 def ceiling(
     source: IntArray, target: IntArray, train: Interactions, held_out: Interactions, n_users: int, n_items: int
-) -> Statistics:
+) -> Measures:
     """How often a held-out positive is linked to a training positive of its user: what an item graph can reach.
 
     ``reachable``: share of the held-out rows whose item shares an edge, in either direction, with an item of the same
@@ -114,7 +112,7 @@ def ceiling(
         hits += np.bincount(column, weights=reached[row, column], minlength=n_items)
         chance += np.bincount(column, weights=share[row], minlength=n_items)
     rows = np.bincount(item, minlength=n_items).astype(np.float64)
-    found: Statistics = {"reachable": ratio_of(hits, rows), "reachable_by_chance": float(chance.sum() / rows.sum())}
+    found: Measures = {"reachable": ratio_of(hits, rows), "reachable_by_chance": float(chance.sum() / rows.sum())}
     if chance.sum() > 0:
         found["reachable_lift"] = ratio_of(hits, chance)
     return found
@@ -132,8 +130,8 @@ def _by_item(train: Interactions, n_items: int, n_users: int | None = None) -> c
     return rows
 
 
-def _with_lift(name: str, hits: npt.ArrayLike, edges: FloatArray, chance: float) -> Statistics:
-    found: Statistics = {name: ratio_of(hits, edges), f"{name}_by_chance": float(chance)}
+def _with_lift(name: str, hits: npt.ArrayLike, edges: FloatArray, chance: float) -> Measures:
+    found: Measures = {name: ratio_of(hits, edges), f"{name}_by_chance": float(chance)}
     if chance > 0:
         found[f"{name}_lift"] = ratio_of(hits, edges, scale=1.0 / chance)
     return found

@@ -1,4 +1,4 @@
-"""What an item graph of nearest neighbours is like: density in every sense of the word, hubs, weights (spec 7.4).
+"""What an item graph of nearest neighbours is like: density in every sense of the word, hubs, weights.
 
 A directed graph with k edges per item has the same number of edges whatever the features are; its union with another
 modality's graph has ``I k (2 − overlap)``, fewer the better the modalities agree. "Denser" can only be meant of the
@@ -6,36 +6,35 @@ statistics below. ``columns`` int [item, k] holds the ends of each item's edges,
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import BoolArray, FloatArray, IntArray
 from lmmrec_core.metrics.neighbours import Neighbours
-from lmmrec_core.metrics.resampling import Estimate, mean_of, ratio_of
-from lmmrec_core.metrics.rows import DECIMALS, block_size, unit_rows
+from lmmrec_core.metrics.resampling import Estimate, Measures, mean_of, ratio_of
+from lmmrec_core.metrics.rows import COSINE_DECIMALS, block_size, unit_rows
 
 THRESHOLDS = (0.5, 0.7, 0.9)
 BINS = 400  # of the cosines, each 0.005 wide and open below: (−1, −0.995], ...
-Statistics = dict[str, Estimate | float]
 
 
-def structure(graph: Neighbours) -> Statistics:
+def structure(graph: Neighbours) -> Measures:
     """Edges, density, hubs, weights and components of one directed graph.
 
     ``edges`` (I k, a constant); ``symmetric_density``: distinct undirected pairs over all; ``reciprocity``: share of
-    edges whose reverse exists; ``hub_skewness`` of the in-degrees (0 where all are equal), ``never_chosen``: share of
+    edges whose reverse exists; ``hub_skewness`` of the in-degrees (0 if all are equal), ``never_chosen``: share of
     items without an incoming edge, ``max_in_degree``; ``weight``: mean cosine of an edge, ``weight_variation``:
-    standard deviation over mean inside a row, averaged over the rows whose mean is positive (left out where there is
+    standard deviation over mean inside a row, averaged over the rows whose mean is positive (left out if there is
     none); ``components`` and ``largest_component`` (share of items) of the undirected graph.
     """
     n, k = graph.columns.shape
     returned = reciprocal(graph.columns).sum(axis=1)
     degrees = in_degrees(graph.columns)
-    found: Statistics = {
+    found: Measures = {
         "edges": n * k,
         # an edge whose reverse exists is half a pair
         "symmetric_density": _scaled(mean_of(k - returned / 2.0), 2.0 / (n - 1)),
@@ -76,7 +75,7 @@ def in_degrees(columns: IntArray) -> IntArray:
 
 
 def skewness(values: IntArray | FloatArray) -> Estimate:
-    """Third standardised moment of ``values`` [item] (of the population, not corrected); 0 where all are equal."""
+    """Third standardised moment of ``values`` [item] (of the population, not corrected); 0 if all are equal."""
     centred = np.asarray(values, dtype=np.float64) - np.mean(values)
     scale = max(1.0, float(np.abs(centred).max()))
 
@@ -91,28 +90,29 @@ def skewness(values: IntArray | FloatArray) -> Estimate:
     return Estimate(np.column_stack([centred, centred**2, centred**3]), of_means)
 
 
-def components(source: IntArray, target: IntArray, n_items: int) -> Statistics:
+def components(source: IntArray, target: IntArray, n_items: int) -> Measures:
     """``components`` and ``largest_component`` (share of items) of the undirected graph of these edges."""
     links = csr_array((np.ones(len(source)), (source, target)), shape=(n_items, n_items))
     count, member = connected_components(links, directed=False)
     return {"components": int(count), "largest_component": float(np.bincount(member).max() / n_items)}
 
 
-def union_statistics(graphs: Sequence[IntArray]) -> Statistics:
+def union_statistics(graphs: Sequence[IntArray]) -> Measures:
     """``edges``, ``symmetric_density``, ``components`` and ``largest_component`` of the union of directed graphs."""
     source, target = edges_of(*graphs)
     n = len(graphs[0])
     pairs = np.unique(np.minimum(source, target) * np.int64(n) + np.maximum(source, target))
-    found: Statistics = {"edges": len(source), "symmetric_density": len(pairs) / (n * (n - 1) / 2)}
+    found: Measures = {"edges": len(source), "symmetric_density": len(pairs) / (n * (n - 1) / 2)}
     return {**found, **components(source, target, n)}
 
 
 def lattice_adjacency(graphs: Sequence[Neighbours], shares: Sequence[float] | None = None) -> csr_array:
     """LATTICE's frozen item graph: per modality the item itself and its k − 1 nearest others, normalised, mixed.
 
-    Recommenders spec 9.3: K holds the k largest cosines of a row, the item's own 1 among them; each K becomes
-    ``r_a^(−1/2) K_ab r_b^(−1/2)`` with row sums r, and the modalities are added with ``shares`` (equal by default, as
-    LATTICE starts). Negative cosines count as 0, as described in its paper: a share of a row must not be negative.
+    As its code builds it (CRIPAC-DIG/LATTICE: codes/Models.py): K holds the k largest cosines of a row, the item's own
+    1 among them; each K becomes ``r_a^(−1/2) K_ab r_b^(−1/2)`` with row sums r, and the modalities are added with
+    ``shares`` (equal by default, as LATTICE starts). Negative cosines count as 0, as its paper describes: a share of a
+    row must not be negative.
     """
     if not graphs:
         raise FeatureError("no graph given; give one per modality")
@@ -146,7 +146,7 @@ def effective_degree(adjacency: csr_array) -> Estimate:
     return mean_of(np.where(total > 0, np.exp(entropy), 0.0))
 
 
-def cosine_counts(matrix: Any) -> IntArray:
+def cosine_counts(matrix: npt.ArrayLike) -> IntArray:
     """How many of the pairs i < j have their cosine in each of :data:`BINS` equal parts of [−1, 1] → int [bin].
 
     Part b holds (−1 + 0.005 b, −1 + 0.005 (b + 1)], the first also −1. From the counts come the share of pairs above
@@ -158,7 +158,7 @@ def cosine_counts(matrix: Any) -> IntArray:
         raise FeatureError(f"{n} row: cosines of pairs need at least two items")
     counts = np.zeros(BINS, dtype=np.int64)
     for start in range(0, n, step):
-        block = np.round(rows[start : start + step] @ rows[start:].T, DECIMALS)
+        block = np.round(rows[start : start + step] @ rows[start:].T, COSINE_DECIMALS)
         upper = np.arange(block.shape[1]) > np.arange(len(block))[:, None]
         place = np.ceil(np.round((block[upper] + 1.0) * (BINS / 2), 6)).astype(np.int64) - 1
         counts += np.bincount(np.clip(place, 0, BINS - 1), minlength=BINS)

@@ -1,9 +1,9 @@
-"""Nearest neighbours by cosine, and how far two modalities or two encoders agree on them (encoders spec 7.3)."""
+"""Nearest neighbours by cosine, and how far two modalities or two encoders agree on them."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import BoolArray, FloatArray, IntArray
@@ -29,7 +29,7 @@ class Neighbours:
         return Neighbours(self.columns[:, :k], self.cosines[:, :k])
 
 
-def nearest(matrix: Any, k: int) -> Neighbours:
+def nearest_items(matrix: npt.ArrayLike, k: int) -> Neighbours:
     """The ``k`` items with the largest cosine to each item, itself excluded, ties by item number.
 
     ``matrix`` [item, dim]; cosines that agree to nine decimals are ties. Block by block. Raises ConfigError unless
@@ -66,7 +66,7 @@ def adjusted_overlap(a: IntArray, b: IntArray) -> Estimate:
 
     0 is agreement by chance, 1 full agreement.
 
-    Raises FeatureError for k = items − 1, where every choice is all the others.
+    Raises FeatureError for k = items − 1, which leaves no choice.
     """
     plain = overlap(a, b)
     chance = overlap_by_chance(*a.shape)
@@ -82,7 +82,7 @@ def overlap_by_chance(n_items: int, k: int) -> float:
     return k / (n_items - 1)
 
 
-def cka(a: Any, b: Any) -> Estimate:
+def cka(a: npt.ArrayLike, b: npt.ArrayLike) -> Estimate:
     """Linear centred kernel alignment ``‖A'B‖² / (‖A'A‖ ‖B'B‖)`` (Frobenius) of centred rows, 0 to 1.
 
     ``a`` [item, dim_a], ``b`` [item, dim_b], not normalised. No shared space is needed: rotating either, or scaling

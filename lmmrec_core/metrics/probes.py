@@ -1,4 +1,4 @@
-"""What features are good for, without a recommender's tuning: linear probes on held-out items (encoders spec 7.5).
+"""What features are good for, without a recommender's tuning: linear probes on held-out items.
 
 Rows are centred and divided by one number per modality, their typical length, both from the training folds and never
 column by column: a rotation of a modality changes no probe, and in a concatenation the wider one does not weigh more.
@@ -6,14 +6,14 @@ column by column: a rotation of a modality changes no probe, and in a concatenat
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lmmrec_core.errors import FeatureError
-from lmmrec_core.flow import FloatArray, IntArray
+from lmmrec_core.flow import BoolArray, FloatArray, IntArray
 from lmmrec_core.metrics.homophily import label_codes
-from lmmrec_core.metrics.resampling import Estimate
+from lmmrec_core.metrics.resampling import Estimate, Measures
 from lmmrec_core.metrics.rows import checked_rows, compact
 from lmmrec_core.seeds import derive, numpy_stream
 
@@ -21,24 +21,25 @@ FOLDS = 5
 PROBE_STRENGTH = 10.0
 ALPHAS = tuple(float(a) for a in np.logspace(-4, 5, 19))  # ridge penalties, for rows of length about 1
 JOINT = "joint"
-Measures = dict[str, Estimate | float]
 
 
-def label_probe(matrices: Mapping[str, Any], labels: Sequence[Any], *, seed: int = 0, folds: int = FOLDS) -> Measures:
+def label_probe(
+    matrices: Mapping[str, npt.ArrayLike], labels: Sequence[object], *, seed: int = 0, folds: int = FOLDS
+) -> Measures:
     """Macro-F1 of a logistic regression from features to a label, on held-out items.
 
-    ``matrices``: one [item, dim] per modality; ``labels``: one per item, None where unknown. Items without a label
+    ``matrices``: one [item, dim] per modality; ``labels``: one per item, None if unknown. Items without a label
     and classes with fewer than ``folds`` items are left out. Per modality its name, ``joint`` for the concatenation,
     ``gain``: joint minus the best single one (complementarity); ``classes`` and ``labelled`` count what was used.
     F1 of a class is 2 TP / (2 TP + FP + FN) over all held-out predictions; the mean is over classes.
 
-    Gives nothing where fewer than two classes are left. Raises FeatureError for rows or labels that do not match.
+    Returns nothing if fewer than two classes are left. Raises FeatureError for rows or labels that do not match.
     """
     blocks = _blocks(matrices)
     n = len(next(iter(blocks.values())))
     codes = label_codes(labels)
     if len(codes) != n:
-        raise FeatureError(f"{len(codes)} labels for {n} items; give one for each (None where it is not known)")
+        raise FeatureError(f"{len(codes)} labels for {n} items; give one for each (None if it is not known)")
     counts = np.bincount(codes[codes >= 0])
     codes = np.where((codes >= 0) & (counts[codes] >= folds), codes, -1) if len(counts) else codes
     items = np.flatnonzero(codes >= 0)
@@ -57,7 +58,9 @@ def label_probe(matrices: Mapping[str, Any], labels: Sequence[Any], *, seed: int
     return found
 
 
-def ridge_probe(matrices: Mapping[str, Any], vectors: Any, *, seed: int = 0, folds: int = FOLDS) -> Measures:
+def ridge_probe(
+    matrices: Mapping[str, npt.ArrayLike], vectors: npt.ArrayLike, *, seed: int = 0, folds: int = FOLDS
+) -> Measures:
     """Held-out R² of a ridge regression from features to given item vectors, for instance BPR's without features.
 
     ``vectors`` [item, dim]: R² = 1 − Σ squared error / Σ squared distance from the training mean, over all
@@ -89,7 +92,7 @@ def ridge_probe(matrices: Mapping[str, Any], vectors: Any, *, seed: int = 0, fol
     return found
 
 
-def _blocks(matrices: Mapping[str, Any]) -> dict[str, FloatArray]:
+def _blocks(matrices: Mapping[str, npt.ArrayLike]) -> dict[str, FloatArray]:
     blocks = {name: compact(checked_rows(matrix, name)) for name, matrix in matrices.items()}
     if not 1 <= len(blocks) <= 2 or len({len(block) for block in blocks.values()}) > 1:
         raise FeatureError(
@@ -104,7 +107,7 @@ def _combinations(blocks: Mapping[str, FloatArray]) -> list[tuple[str, tuple[str
     return single if len(single) == 1 else [*single, (JOINT, tuple(blocks))]
 
 
-def _scaled(parts: Sequence[FloatArray], train: Any) -> FloatArray:
+def _scaled(parts: Sequence[FloatArray], train: BoolArray) -> FloatArray:
     """Side by side; each centred on the training rows and divided so that these have mean squared length 1."""
     columns = []
     for rows in parts:
@@ -133,7 +136,7 @@ def predict_label(rows: FloatArray, truth: IntArray, others: FloatArray, strengt
 
     length = np.sqrt((rows**2).sum(axis=1).mean()) or 1.0
     with warnings.catch_warnings():
-        # where the classes can be told apart perfectly the optimum is far out, but the prediction settled long before
+        # if the classes can be told apart perfectly the optimum is far out, but the prediction settled long before
         warnings.simplefilter("ignore", ConvergenceWarning)
         probe = LogisticRegression(C=strength, max_iter=300).fit(rows / length, truth)
     return np.asarray(probe.predict(others / length), dtype=np.int64)

@@ -4,17 +4,19 @@ For user u with held-out items T_u, and hit_r in {0, 1} the relevance of the ite
 
     recall                 hits among the first k, over |T_u| (not over min(k, |T_u|))
     ndcg                   DCG over ideal DCG: gain hit_r / log2(r + 1), ideal over the first min(k, |T_u|) ranks
-    precision              hits among the first k, over k, also where the list is shorter than k
+    precision              hits among the first k, over k, even if the list is shorter
     average_precision      precision at r, summed over the hits r ≤ k, over min(k, |T_u|); named "map" when averaged.
                            trec_eval's map_cut divides by |T_u| instead
-    ndcg_of_retrieved      LATTICE's NDCG: the ideal counts only held-out items that were retrieved; for bridging only
+    ndcg_of_retrieved      NDCG of LATTICE's code: the ideal counts only held-out items that were retrieved; only for
+                           reading figures published with that code
 
 Further conventions: an empty place in a list (item −1) is never a hit; a mean is taken over users with at
 least one held-out row, each with equal weight; nothing is rounded. Recall, NDCG and the treatment of users
-follow MMRec's evaluator, except for its rounding to four decimals (recommenders specification, section 3.1).
+follow the evaluator of MMRec (enoche/MMRec: src/utils/topk_evaluator.py), except that it rounds to four decimals.
 
-Every function takes ``hits`` bool [user, k_max], ``n_relevant`` int [user] (|T_u| ≥ 1) and ``k``, and raises
-ResultError when ``k`` is not within 1..k_max or a user has no held-out item or more hits than held-out items.
+Every function takes ``hits`` bool [user, k_max], ``n_relevant`` int [user] (|T_u| ≥ 1) and ``k``, and raises as
+:func:`check_hits`. What a metric promises is said in ``roles.Metric`` and tested for every member, also of other
+packages.
 """
 
 import numpy as np
@@ -22,30 +24,30 @@ import numpy as np
 from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import BoolArray, FloatArray, IntArray
 
-LATTICE_DEPTH = 20  # LATTICE retrieves max(K) = 20 items, recommenders specification 3.2
+LATTICE_DEPTH = 20  # LATTICE retrieves max(Ks) = 20 items (CRIPAC-DIG/LATTICE: codes/utility/batch_test.py)
 
 
 def recall(hits: BoolArray, n_relevant: IntArray, k: int) -> FloatArray:
     """Share of a user's held-out items among the first k → [user]."""
-    _check(hits, n_relevant, k)
+    check_hits(hits, n_relevant, k)
     return hits[:, :k].sum(axis=1) / n_relevant
 
 
 def ndcg(hits: BoolArray, n_relevant: IntArray, k: int) -> FloatArray:
     """Discounted gain over that of the best possible list of k → [user]."""
-    _check(hits, n_relevant, k)
+    check_hits(hits, n_relevant, k)
     return _dcg(hits, k) / np.cumsum(discounts(k))[np.minimum(n_relevant, k) - 1]
 
 
 def precision(hits: BoolArray, n_relevant: IntArray, k: int) -> FloatArray:
     """Share of hits among the first k places → [user]."""
-    _check(hits, n_relevant, k)
+    check_hits(hits, n_relevant, k)
     return hits[:, :k].sum(axis=1) / float(k)
 
 
 def average_precision(hits: BoolArray, n_relevant: IntArray, k: int) -> FloatArray:
     """Precision at each hit among the first k, summed, over min(k, held-out items) → [user]."""
-    _check(hits, n_relevant, k)
+    check_hits(hits, n_relevant, k)
     first = hits[:, :k]
     precision_at = np.cumsum(first, axis=1) / np.arange(1, k + 1)
     return np.where(first, precision_at, 0.0).sum(axis=1) / np.minimum(n_relevant, k)
@@ -55,9 +57,9 @@ def ndcg_of_retrieved(hits: BoolArray, n_relevant: IntArray, k: int) -> FloatArr
     """NDCG as in LATTICE's code: the ideal is the retrieved list of 20, sorted → [user].
 
     Never below :func:`ndcg`, and 1 for a list whose only hit is first, whatever was missed. Published LATTICE
-    figures use it; it is not comparable with MMRec's (recommenders specification, section 3.2).
+    figures use it; it is not comparable with :func:`ndcg`.
     """
-    _check(hits, n_relevant, k)
+    check_hits(hits, n_relevant, k)
     retrieved = np.minimum(hits[:, :LATTICE_DEPTH].sum(axis=1), k)
     ideal = np.concatenate([[1.0], np.cumsum(discounts(k))])[retrieved]  # no hit: 0 / 1
     return _dcg(hits[:, :LATTICE_DEPTH], min(k, LATTICE_DEPTH)) / ideal
@@ -73,7 +75,11 @@ def _dcg(hits: BoolArray, k: int) -> FloatArray:
     return np.cumsum(hits[:, :k] * discounts(k), axis=1)[:, -1]
 
 
-def _check(hits: BoolArray, n_relevant: IntArray, k: int) -> None:
+def check_hits(hits: BoolArray, n_relevant: IntArray, k: int) -> None:
+    """Raise ResultError unless 1 ≤ ``k`` ≤ k_max and every user has a held-out item and no more hits than those.
+
+    ``hits`` bool [user, k_max], ``n_relevant`` int [user]: also for metrics of other packages.
+    """
     if hits.ndim != 2 or n_relevant.shape != hits.shape[:1]:
         raise ResultError(f"hits {hits.shape} and n_relevant {n_relevant.shape} do not match: [user, k] and [user]")
     if not 1 <= k <= hits.shape[1]:

@@ -18,23 +18,26 @@ from lmmrec_core.seeds import numpy_stream
 LEVEL = 0.95
 RESAMPLES = 1000
 _AT_ONCE = 2**22  # counts held at once: 32 MiB
-OfMeans = Callable[[FloatArray], FloatArray]
+_OfMeans = Callable[[FloatArray], FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A measure as a function of means over items: ``of_means`` takes [..., column] and gives [...]."""
+    """A measure as a function of means over items: ``of_means`` maps [..., column] to [...]."""
 
     columns: FloatArray  # [item, column]
-    of_means: OfMeans
+    of_means: _OfMeans
 
     @property
     def value(self) -> float:
-        """The measure itself. Raises FeatureError when it is not defined, never gives NaN."""
+        """The measure itself. Raises FeatureError when it is not defined, so it is never NaN."""
         found = float(self.of_means(self.columns.mean(axis=0)))
         if not np.isfinite(found):
             raise FeatureError("a measure is not defined for these rows (nothing to divide by); leave it out")
         return found
+
+
+Measures = dict[str, Estimate | float]  # name → what was measured, or a number that needs no interval
 
 
 def mean_of(values: npt.ArrayLike) -> Estimate:
@@ -65,8 +68,8 @@ def intervals(
 ) -> dict[str, dict[str, float]]:
     """name → ``value``, ``low``, ``high`` (percentile interval, 95 %); with ``resamples`` 0 only ``value``.
 
-    All estimates see the same resamples. Where a measure is not defined in a resample (a share of nothing), that
-    resample is left out. Raises FeatureError for a measure that is not defined or when items differ in number.
+    All estimates see the same resamples. A resample in which a measure is not defined (a share of nothing)
+    is left out of that measure. Raises FeatureError for a measure that is not defined or when items differ in number.
     """
     found = {name: {"value": _value(name, estimate)} for name, estimate in estimates.items()}
     sizes = {len(estimate.columns) for estimate in estimates.values()}

@@ -1,13 +1,13 @@
-"""Cross-modal retrieval: does a picture find its own text among all texts, and the other way round (spec 7.2).
+"""Cross-modal retrieval: does a picture find its own text among all texts, and the other way round.
 
-Queries and candidates are the rows of two modalities of the same items. Where there is no shared space, a linear map
+Queries and candidates are the rows of two modalities of the same items. If there is no shared space, a linear map
 into one is fitted on most items by regularised CCA and tried on the others (:func:`cca_retrieval`).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
 
 from lmmrec_core.errors import ConfigError, FeatureError
@@ -16,14 +16,16 @@ from lmmrec_core.metrics.resampling import Estimate, median_interval, ratio_of
 from lmmrec_core.metrics.rows import checked_rows, compact, cosine_blocks, unit_pair
 from lmmrec_core.seeds import numpy_stream
 
-KS = (1, 10, 50)
+_KS = (1, 10, 50)
 FITTED_SHARE = 0.8
-PENALTY = 10.0  # of each modality's mean variance; the value chosen on held-out pre-training pairs (encoders spec 4.6)
+PENALTY = 10.0  # of each modality's mean variance; the value chosen on held-out pre-training pairs of the CLIP encoder
 CCA_DIM = 64
-Found = dict[str, Estimate | dict[str, float] | float]
+_Found = dict[str, Estimate | dict[str, float] | float]
 
 
-def ranks(a: Any, b: Any, keys: Sequence[Sequence[Any]] = (), queries: BoolArray | None = None) -> IntArray:
+def answer_ranks(
+    a: npt.ArrayLike, b: npt.ArrayLike, keys: Sequence[Sequence[Hashable]] = (), queries: BoolArray | None = None
+) -> IntArray:
     """Rank of the nearest right row of ``b`` for each row of ``a`` by cosine, 1 the best → int [item].
 
     ``keys``: per modality one key per item (a digest of its bytes); items that share a key of any of them are right
@@ -45,23 +47,23 @@ def ranks(a: Any, b: Any, keys: Sequence[Sequence[Any]] = (), queries: BoolArray
 
 
 def retrieval(
-    matrices: Mapping[str, Any],
-    keys: Sequence[Sequence[Any]] = (),
+    matrices: Mapping[str, npt.ArrayLike],
+    keys: Sequence[Sequence[Hashable]] = (),
     queries: BoolArray | None = None,
-    ks: Sequence[int] = KS,
-) -> Found:
+    ks: Sequence[int] = _KS,
+) -> _Found:
     """Both directions between two modalities, ``visual_to_textual`` and back.
 
     Per direction ``<direction>/R@k``, the share of queries with a right answer among the first k, and
-    ``<direction>/median_rank``; ``chance@k`` is k / candidates (1 where k exceeds them, as is R@k then). ``keys`` and
-    ``queries`` as in :func:`ranks`. Raises FeatureError for anything but two modalities of equal dim.
+    ``<direction>/median_rank``; ``chance@k`` is k / candidates (1 if k exceeds them, as is R@k then). ``keys`` and
+    ``queries`` as in :func:`answer_ranks`. Raises FeatureError for anything but two modalities of equal dim.
     """
     (name_a, a), (name_b, b) = _two(matrices)
     n = len(np.asarray(a))
     asked = np.ones(n, dtype=bool) if queries is None else _mask(queries, n)
-    found: Found = {f"chance@{k}": min(1.0, k / n) for k in _checked(ks)}
+    found: _Found = {f"chance@{k}": min(1.0, k / n) for k in _checked(ks)}
     for source, target, rows, others in ((name_a, name_b, a, b), (name_b, name_a, b, a)):
-        place = ranks(rows, others, keys, asked)
+        place = answer_ranks(rows, others, keys, asked)
         for k in ks:
             found[f"{source}_to_{target}/R@{k}"] = ratio_of((place <= k) & asked, asked)
         found[f"{source}_to_{target}/median_rank"] = median_interval(place[asked])
@@ -69,15 +71,15 @@ def retrieval(
 
 
 def cca_retrieval(
-    matrices: Mapping[str, Any],
-    keys: Sequence[Sequence[Any]] = (),
+    matrices: Mapping[str, npt.ArrayLike],
+    keys: Sequence[Sequence[Hashable]] = (),
     *,
     seed: int = 0,
-    ks: Sequence[int] = KS,
+    ks: Sequence[int] = _KS,
     dim: int = CCA_DIM,
     penalty: float = PENALTY,
-) -> Found:
-    """:func:`retrieval` of the fifth of the items that :class:`CCA` was not fitted on, among themselves.
+) -> _Found:
+    """:func:`retrieval` among the fifth of the items that the :class:`CanonicalCorrelation` was not fitted on.
 
     For modalities without a shared space: how much of one can be read off the other linearly. Estimates have one
     entry per item of the catalogue, so that they share resamples with the others; ``held_out`` is their number.
@@ -92,7 +94,9 @@ def cca_retrieval(
         )
     order = numpy_stream(seed, "cca").permutation(n)
     fitted, held_out = np.sort(order[: round(FITTED_SHARE * n)]), np.sort(order[round(FITTED_SHARE * n) :])
-    cca = CCA(rows_a[fitted], rows_b[fitted], dim=min(dim, rows_a.shape[1], rows_b.shape[1]), penalty=penalty)
+    cca = CanonicalCorrelation(
+        rows_a[fitted], rows_b[fitted], dim=min(dim, rows_a.shape[1], rows_b.shape[1]), penalty=penalty
+    )
     mapped = {name_a: cca.first(rows_a[held_out]), name_b: cca.second(rows_b[held_out])}
     kept = [[key[i] for i in held_out] for key in keys]
     found = retrieval(mapped, kept, ks=ks)
@@ -100,13 +104,13 @@ def cca_retrieval(
     return {name: _spread(part, held_out, n) if isinstance(part, Estimate) else part for name, part in found.items()}
 
 
-class CCA:
-    """Regularised canonical correlation analysis in closed form (encoders spec 4.6).
+class CanonicalCorrelation:
+    """Regularised canonical correlation analysis in closed form.
 
     With centred A [item, p] and B [item, q], C_a = A'A / n + penalty · mean(diag) · I, C_b likewise, C = A'B / n and
-    Cholesky factors L_a, L_b: the singular value decomposition U S W' of L_a⁻¹ C L_b⁻ᵀ gives the maps
+    Cholesky factors L_a, L_b: the singular value decomposition U S W' of L_a⁻¹ C L_b⁻ᵀ yields the maps
     L_a⁻ᵀ U S^½ and L_b⁻ᵀ W S^½ to ``dim`` columns. ``correlations`` holds the first ``dim`` singular values, the
-    canonical correlations where ``penalty`` is 0. Rotating A or B changes no cosine of the mapped rows.
+    canonical correlations if ``penalty`` is 0. Rotating A or B changes no cosine of the mapped rows.
     """
 
     def __init__(self, a: FloatArray, b: FloatArray, *, dim: int, penalty: float = PENALTY) -> None:
@@ -148,14 +152,14 @@ def _spread(part: Estimate, items: IntArray, n_items: int) -> Estimate:
     return Estimate(columns, part.of_means)
 
 
-def _codes(key: Sequence[Any], n_items: int) -> IntArray:
+def _codes(key: Sequence[Hashable], n_items: int) -> IntArray:
     if len(key) != n_items:
-        raise FeatureError(f"{len(key)} keys for {n_items} items; give one for each (None where there is no content)")
-    numbers: dict[Any, int] = {}
+        raise FeatureError(f"{len(key)} keys for {n_items} items; give one for each (None if there is no content)")
+    numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(value, len(numbers)) for value in key], dtype=np.int64)
 
 
-def _mask(queries: Any, n_items: int) -> BoolArray:
+def _mask(queries: npt.ArrayLike, n_items: int) -> BoolArray:
     mask = np.asarray(queries)
     if mask.shape != (n_items,) or mask.dtype != np.bool_ or not mask.any():
         raise FeatureError(
@@ -170,7 +174,7 @@ def _checked(ks: Sequence[int]) -> Sequence[int]:
     return ks
 
 
-def _two(matrices: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _two(matrices: Mapping[str, npt.ArrayLike]) -> list[tuple[str, npt.ArrayLike]]:
     if len(matrices) != 2:
         raise FeatureError(f"retrieval is between two modalities, not {len(matrices)}; give visual and textual rows")
     return list(matrices.items())

@@ -6,18 +6,18 @@ is 2.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import FloatArray
 
-BLOCK_ENTRIES = 2**22  # cosines held at once: 32 MiB in float64
-DECIMALS = 9  # cosines that agree so far are ties: equal rows differ by rounding errors of the product
+_BLOCK_ENTRIES = 2**22  # cosines held at once: 32 MiB in float64
+COSINE_DECIMALS = 9  # cosines that agree so far are ties: equal rows differ by rounding errors of the product
 
 
-def checked_rows(matrix: Any, what: str = "features") -> FloatArray:
+def checked_rows(matrix: npt.ArrayLike, what: str = "features") -> FloatArray:
     """``matrix`` as float64 [item, dim]. Raises FeatureError naming ``what`` and the first row that cannot be used."""
     rows = np.asarray(matrix)
     if rows.ndim != 2 or rows.dtype.kind not in "fiu" or not rows.size:
@@ -34,7 +34,7 @@ def checked_rows(matrix: Any, what: str = "features") -> FloatArray:
     return rows
 
 
-def unit_rows(matrix: Any, what: str = "features") -> FloatArray:
+def unit_rows(matrix: npt.ArrayLike, what: str = "features") -> FloatArray:
     """Rows of length 1 → float64 [item, dim]; rows of zeros stay zeros. Raises FeatureError as :func:`checked_rows`."""
     rows = checked_rows(matrix, what)
     largest = np.abs(rows).max(axis=1, keepdims=True)
@@ -43,7 +43,7 @@ def unit_rows(matrix: Any, what: str = "features") -> FloatArray:
     return np.divide(scaled, length, out=np.zeros_like(rows), where=length > 0)
 
 
-def unit_pair(a: Any, b: Any, *, shared: bool) -> tuple[FloatArray, FloatArray]:
+def unit_pair(a: npt.ArrayLike, b: npt.ArrayLike, *, shared: bool) -> tuple[FloatArray, FloatArray]:
     """Two modalities of the same items, with unit rows. Raises FeatureError when they do not belong together.
 
     ``shared``: the measure takes dot products between the two, so their dims must be equal.
@@ -62,19 +62,19 @@ def unit_pair(a: Any, b: Any, *, shared: bool) -> tuple[FloatArray, FloatArray]:
 
 
 def block_size(n_items: int) -> int:
-    """Rows of a block of which a [block, item] array stays within :data:`BLOCK_ENTRIES`."""
-    return max(1, BLOCK_ENTRIES // max(1, n_items))
+    """Rows of a block of which a [block, item] array stays within :data:`_BLOCK_ENTRIES`."""
+    return max(1, _BLOCK_ENTRIES // max(1, n_items))
 
 
 def cosine_blocks(unit: FloatArray, others: FloatArray) -> Iterator[tuple[int, FloatArray]]:
     """(first row, dot products [block, item]) over blocks of rows of ``unit`` with all of ``others``, rounded."""
     step = block_size(len(others))
     for start in range(0, len(unit), step):
-        yield start, np.round(unit[start : start + step] @ others.T, DECIMALS)
+        yield start, np.round(unit[start : start + step] @ others.T, COSINE_DECIMALS)
 
 
 def compact(rows: FloatArray) -> FloatArray:
-    """The same inner products in at most ``len(rows)`` columns: fewer to work on where dim exceeds the items."""
+    """The same inner products in at most ``len(rows)`` columns: fewer to work on if dim exceeds the items."""
     if rows.shape[1] <= rows.shape[0]:
         return rows
     return np.ascontiguousarray(np.asarray(np.linalg.qr(rows.T, mode="r")).T)

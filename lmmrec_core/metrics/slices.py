@@ -11,7 +11,7 @@ FEW = 5  # "cold" items and "short" histories have at most this many training in
 def coverage(top_items: IntArray, n_items: int, k: int) -> float:
     """Share of the catalogue's items that appear among the first k of at least one user.
 
-    ``top_items`` int [user, k_max], −1 where a list ends. Raises ResultError for k outside 1..k_max.
+    ``top_items`` int [user, k_max], −1 after the end of a list. Raises ResultError for k outside 1..k_max.
     """
     if not 1 <= k <= top_items.shape[1]:
         raise ResultError(f"k = {k}, but the lists hold {top_items.shape[1]} places; choose k within them")

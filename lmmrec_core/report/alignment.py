@@ -1,7 +1,7 @@
 """Alignment diagnostics for readers: a listing with intervals as text, and one figure per measure.
 
-``diagnostics``: one row per data set, encoder and stage with ``dataset``, ``encoder``, ``stage``, ``time`` and every
-measure under a dotted name, its interval under ``.low`` and ``.high``; empty cells where a measure does not apply.
+``diagnostics`` has one row per data set, encoder and paradigm (its column ``stage``), with ``time`` and every measure
+under a dotted name, its interval under ``.low`` and ``.high``. A cell is empty if the measure does not apply.
 """
 
 import math
@@ -14,13 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lmmrec_core.errors import unknown
-from lmmrec_core.names import ENCODER_TITLES
+from lmmrec_core.questions import Variant
 from lmmrec_core.report import figures
-from lmmrec_core.report.html import _number
+from lmmrec_core.report.html import ABSENT, shown_number
 from lmmrec_core.report.labels import dataset_name, model_name
 
-ABSENT = "–"  # the measure does not apply, for instance a gap without a shared space
-MEASURES: dict[str, str] = {
+ALIGNMENT_MEASURES: dict[str, str] = {
     "modality.visual.uniformity": "Uniformity, picture",
     "modality.textual.uniformity": "Uniformity, text",
     "pair.adjusted_overlap@10": "Shared neighbours, adjusted",
@@ -47,46 +46,46 @@ CHANCE: dict[str, str | float] = {  # a column, or the level itself
 
 
 def alignment_listing(
-    diagnostics: pd.DataFrame, measures: Mapping[str, str] = MEASURES, digits: int | None = None
+    diagnostics: pd.DataFrame, measures: Mapping[str, str] = ALIGNMENT_MEASURES, digits: int | None = None
 ) -> pd.DataFrame:
-    """One line per data set, encoder and stage (the newest features of each, under ETE of each recommender).
+    """One line per data set, encoder and paradigm: the newest features of each (under ETE, of each recommender).
 
-    Cells are like "0.0155 [0.0140, 0.0171]".
-
-    ``measures``: dotted name → heading. ``digits`` decimals, by default three significant digits. A heading whose
-    measure no row has is left out; a dash marks a cell to which the measure does not apply.
+    Cells read like "0.0155 [0.0140, 0.0171]". ``measures``: dotted name → heading; ``digits``: decimals, by default
+    three significant digits. A measure that no row has is left out; a dash marks a cell that the measure does not fit.
     """
     newest = latest(diagnostics)
     shown = {name: head for name, head in measures.items() if name in newest and newest[name].notna().any()}
     rows = []
     for row in newest.to_dict("records"):
-        label = f"{dataset_name(str(row['dataset']))}, {_stage_label(row)}"
+        label = f"{dataset_name(str(row['dataset']))}, {features_label(row)}"
         rows.append({"features": label, **{head: _cell(row, name, digits) for name, head in shown.items()}})
     return pd.DataFrame(rows, columns=["features", *shown.values()])
 
 
 def alignment_figure(diagnostics: pd.DataFrame, measure: str = "pair.adjusted_overlap@10") -> Figure:
-    """One measure of every encoder and stage with its 95 % interval, one panel per data set; grey: its chance level.
+    """One measure of every encoder and paradigm with its 95 % interval, one panel per data set; grey: its chance level.
 
     Raises ConfigError for a measure that no diagnostics hold.
     """
     if not len(diagnostics):
-        return figures._nothing()
+        return figures.nothing_drawn()
     if measure not in diagnostics:
-        raise unknown("measure", measure, [name for name in MEASURES if name in diagnostics], "alignment figure")
+        raise unknown(
+            "measure", measure, [name for name in ALIGNMENT_MEASURES if name in diagnostics], "alignment figure"
+        )
     chosen = latest(diagnostics)
     chosen = chosen[chosen[measure].notna()]
     if chosen.empty:
-        return figures._nothing()
+        return figures.nothing_drawn()
     records = chosen.to_dict("records")
     frame = chosen.assign(
         dataset=[dataset_name(str(row["dataset"])) for row in records],
-        label=[_stage_label(row) for row in records],
+        label=[features_label(row) for row in records],
         chance=[_chance(row, measure) for row in records],
     )
-    with figures._theme():
-        figure, panels = figures._stack(frame, rows_of=len)
-        for axes, (name, part) in zip(panels, figures._by_dataset(frame), strict=True):
+    with figures.theme():
+        figure, panels = figures.stacked_panels(frame, rows_of=len)
+        for axes, (name, part) in zip(panels, figures.by_dataset(frame), strict=True):
             sns.stripplot(part, x=measure, y="label", color=figures.BLUE, size=7, jitter=False, ax=axes)
             for y, row in enumerate(part.to_dict("records")):
                 low, high = row.get(f"{measure}.low", math.nan), row.get(f"{measure}.high", math.nan)
@@ -95,12 +94,12 @@ def alignment_figure(diagnostics: pd.DataFrame, measure: str = "pair.adjusted_ov
             axes.set(title=name, xlabel="", ylabel="", ylim=(len(part) - 0.5, -0.5))
             axes.xaxis.set_major_locator(MaxNLocator(5))
         grey = "; grey: chance" if frame["chance"].notna().any() else ""
-        panels[-1].set_xlabel(f"{MEASURES.get(measure, measure)}\n(95 % interval{grey})")
-        return figures._closed(figure)
+        panels[-1].set_xlabel(f"{ALIGNMENT_MEASURES.get(measure, measure)}\n(95 % interval{grey})")
+        return figures.closed(figure)
 
 
 def latest(diagnostics: pd.DataFrame) -> pd.DataFrame:
-    """Of each data set, encoder and stage the newest row, in the order of first appearance."""
+    """The newest row of each data set, encoder and paradigm, in the order of first appearance."""
     if not len(diagnostics):
         return diagnostics
     keys = ["dataset", "encoder", "stage"]
@@ -109,10 +108,11 @@ def latest(diagnostics: pd.DataFrame) -> pd.DataFrame:
     return newest.assign(_order=first.loc[newest.index]).sort_values("_order").drop(columns="_order")
 
 
-def _stage_label(row: Mapping[Any, Any]) -> str:
-    encoder, (stage, _, model) = str(row["encoder"]), str(row["stage"]).partition("+")
-    named = ENCODER_TITLES.get(encoder, encoder) + ("" if stage == "none" else f"-{stage}")
-    return f"{named} with {model_name(model)}" if model else named
+def features_label(row: Mapping[Any, Any]) -> str:
+    """``encoder`` and ``stage`` (the paradigm, "ETE+vbpr" after joint training) → ``"CLIP-ETE with VBPR"``."""
+    paradigm, _, model = str(row["stage"]).partition("+")
+    name = Variant(str(row["encoder"]), paradigm, "V&T").label
+    return f"{name} with {model_name(model)}" if model else name
 
 
 def _cell(row: Mapping[Any, Any], name: str, digits: int | None) -> str:
@@ -120,8 +120,8 @@ def _cell(row: Mapping[Any, Any], name: str, digits: int | None) -> str:
     if math.isnan(value):
         return ABSENT
     if math.isnan(low) or math.isnan(high):
-        return _number(value, digits)
-    return f"{_number(value, digits)} [{_number(low, digits)}, {_number(high, digits)}]"
+        return shown_number(value, digits)
+    return f"{shown_number(value, digits)} [{shown_number(low, digits)}, {shown_number(high, digits)}]"
 
 
 def _chance(row: Mapping[Any, Any], measure: str) -> float:

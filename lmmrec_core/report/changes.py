@@ -1,7 +1,8 @@
 """Relative changes, printed and measured: the numbers that can be compared across data sets.
 
-A change is ``a / b − 1`` of two cells of one model and data set. The printed ones follow from the paper's
-tables, the measured ones from runs of the same seeds. They stand in separate columns, never in one cell.
+A change is ``a / b − 1`` of the two sides of a pair (:mod:`lmmrec_core.questions`), within one recommender and data
+set. Printed changes follow from the paper's tables, measured ones from runs of the same seeds. They stand in separate
+columns, never in one cell.
 """
 
 import math
@@ -10,70 +11,39 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from lmmrec_core.errors import unknown
 from lmmrec_core.flow import Result, Table
-from lmmrec_core.report.labels import dataset_name, metric_name, model_name, pair_label, variant
-from lmmrec_core.report.layout import by_case, mean_of
-from lmmrec_core.report.published import DATASETS, METRICS, MODELS, printed_value
-
-Pairs = Sequence[tuple[str, str]]
-
-#: The pairs a question plans to test (question 63), as variants (:func:`labels.variant`).
-PLANNED: Mapping[str, Pairs] = {
-    "motivation": (("baseline", "baseline (V)"), ("baseline", "baseline (T)")),
-    "rq1": (("VLMo-PT", "baseline"), ("CLIP-PT", "baseline")),
-    "rq2": (
-        ("VLMo-FT", "VLMo-PT"),
-        ("VLMo-ETE", "VLMo-FT"),
-        ("VLMo-ETE", "baseline"),
-        ("CLIP-FT", "CLIP-PT"),
-        ("CLIP-ETE", "CLIP-FT"),
-        ("CLIP-ETE", "baseline"),
-    ),
-    "rq3": (("CLIP-ETE", "CLIP-ETE (V)"), ("CLIP-ETE", "CLIP-ETE (T)")),
-}
-#: The pairs of a question's table of changes: against the modality-specific baseline wherever there is one.
-SHOWN: Mapping[str, Pairs] = {
-    **PLANNED,
-    "rq2": tuple(
-        (f"{encoder}-{paradigm}", "baseline") for encoder in ("VLMo", "CLIP") for paradigm in ("PT", "FT", "ETE")
-    ),
-}
+from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
+from lmmrec_core.questions import Pair, question_of
+from lmmrec_core.report.labels import dataset_name, metric_name, model_name
+from lmmrec_core.report.layout import by_case, run_mean
+from lmmrec_core.report.published import DATASETS, printed_value
 
 
-def pairs_of(question: str, shown: bool = False) -> Pairs:
-    """The planned (or shown) pairs. Raises ConfigError for a question without pairs."""
-    table = SHOWN if shown else PLANNED
-    if question not in table:
-        raise unknown("research question", question, table)
-    return table[question]
+def printed_change(dataset: str, model: str, pair: Pair, metric: str) -> float:
+    """``a / b − 1`` from the paper's tables; NaN unless it prints both cells."""
+    a, b = (printed_value(dataset, name, variant, metric) for name, variant in pair.sides(model))
+    return math.nan if a is None or b is None else a / b - 1.0
 
 
-def printed_change(dataset: str, model: str, a: str, b: str, metric: str) -> float:
-    """``a / b − 1`` from the paper's tables; NaN where it prints one of the two cells not at all."""
-    first, second = (printed_value(dataset, model, one, metric) for one in (a, b))
-    return math.nan if first is None or second is None else first / second - 1.0
-
-
-def expected_change(dataset: str, model: str, a: str, b: str, metric: str) -> float:
+def expected_change(dataset: str, model: str, pair: Pair, metric: str) -> float:
     """The printed change on ``dataset``; on a data set that is not the paper's, the mean over its three."""
     if dataset in DATASETS:
-        return printed_change(dataset, model, a, b, metric)
-    return float(np.mean([printed_change(known, model, a, b, metric) for known in DATASETS]))
+        return printed_change(dataset, model, pair, metric)
+    return float(np.mean([printed_change(known, model, pair, metric) for known in DATASETS]))
 
 
-def planned(question: str, datasets: Iterable[str], models: Iterable[str], metric: str) -> pd.DataFrame:
-    """The comparisons of a question for which the paper prints both cells.
+def claimed_changes(question: str, datasets: Iterable[str], models: Iterable[str], metric: str) -> pd.DataFrame:
+    """The claimed pairs of a question for which the paper prints both cells.
 
-    Columns: dataset, model, metric, a, b, printed (relative change, see :func:`expected_change`).
+    Columns: dataset, model, metric, pair, printed (relative change, see :func:`expected_change`).
     """
     rows = [
-        (dataset, model, metric, a, b, expected_change(dataset, model, a, b, metric))
+        (dataset, model, metric, pair, expected_change(dataset, model, pair, metric))
         for dataset in datasets
         for model in models
-        for a, b in pairs_of(question)
+        for pair in question_of(question).claimed
     ]
-    frame = pd.DataFrame(rows, columns=["dataset", "model", "metric", "a", "b", "printed"])
+    frame = pd.DataFrame(rows, columns=["dataset", "model", "metric", "pair", "printed"])
     return frame.dropna(subset="printed").reset_index(drop=True)
 
 
@@ -81,16 +51,17 @@ def change_table(
     question: str,
     results: Sequence[Result],
     datasets: Sequence[str],
-    models: Sequence[str] = MODELS,
+    models: Sequence[str] = PAPER_MODELS,
     metric: str = "ndcg@20",
 ) -> Table:
     """Relative changes of a question's pairs: columns *Printed* (the paper's data sets) and *Measured* (this track's).
 
-    Measured cells use the seeds that both runs share; ``spread`` is the deviation of the change over them.
-    Values are fractions (0.05 is +5 %). Origin is "derived" where there is a value.
+    Measured cells use the seeds that both sides share; ``spread`` is the deviation of the change over them.
+    Values are fractions (0.05 is +5 %). The origin of a value is "derived".
     """
-    pairs = pairs_of(question, shown=True)
-    rows = [(model_name(model), f"{model_name(model)}: {pair_label(a, b)}") for model in models for a, b in pairs]
+    asked = question_of(question)
+    lines = [(model, pair) for model in models for pair in asked.shown]
+    rows = [(model_name(model), f"{model_name(model)}: {pair}") for model, pair in lines]
     columns = [("Printed", dataset_name(known)) for known in DATASETS]
     columns += [("Measured", dataset_name(name)) for name in datasets]
     index = pd.MultiIndex.from_tuples(rows, names=["group", "label"])
@@ -98,46 +69,37 @@ def change_table(
     values = pd.DataFrame(math.nan, index=index, columns=header)
     spread = values.copy()
     origin = pd.DataFrame("not run", index=index, columns=header, dtype=object)
-    runs = _by_variant(results)
-    for i, (model, (a, b)) in enumerate((model, pair) for model in models for pair in pairs):
+    runs = by_case(results)
+    for i, (model, pair) in enumerate(lines):
         for j, known in enumerate(DATASETS):
-            change = printed_change(known, model, a, b, metric)
-            values.iat[i, j] = change
-            origin.iat[i, j] = "not printed" if math.isnan(change) else "derived"
+            printed = printed_change(known, model, pair, metric)
+            values.iat[i, j] = printed
+            origin.iat[i, j] = "not printed" if math.isnan(printed) else "derived"
         for j, dataset in enumerate(datasets, start=len(DATASETS)):
-            first, second = runs.get((dataset, model, a), {}), runs.get((dataset, model, b), {})
-            change, deviation = _measured_change(first, second, metric)
-            values.iat[i, j], spread.iat[i, j] = change, deviation
-            origin.iat[i, j] = "not run" if math.isnan(change) else "derived"
-    caption = f"Relative change of {metric_name(metric)}, a / b − 1: from the paper's tables, and measured here."
-    return Table(f"changes-{question}", caption, values, origin, spread=spread)
+            a, b = (runs.get((dataset, *side), {}) for side in pair.sides(model))
+            measured, deviation = _measured_change(a, b, metric)
+            values.iat[i, j], spread.iat[i, j] = measured, deviation
+            origin.iat[i, j] = "not run" if math.isnan(measured) else "derived"
+    change = f"relative change of {metric_name(metric)}, a / b − 1, from the paper's tables and measured here"
+    return Table(f"changes-{question}", f"{asked.title}: {change}.", values, origin, spread=spread)
 
 
 def printed_summary(question: str) -> pd.DataFrame:
-    """Per planned pair, how often and how much the paper's own numbers change, over models, data sets and metrics."""
+    """Per claimed pair, how often and how much the paper's own numbers change, over models, data sets and metrics."""
     rows = []
-    for a, b in pairs_of(question):
-        cells = [printed_change(d, m, a, b, metric) for d in DATASETS for m in MODELS for metric in METRICS]
+    for pair in question_of(question).claimed:
+        cells = [printed_change(d, m, pair, metric) for d in DATASETS for m in PAPER_MODELS for metric in PAPER_METRICS]
         changes = np.array([cell for cell in cells if not math.isnan(cell)])
         counts = [int((changes > 0).sum()), int((changes == 0).sum()), int((changes < 0).sum())]
-        rows.append((pair_label(a, b), len(changes), *counts, float(changes.mean())))
+        rows.append((str(pair), len(changes), *counts, float(changes.mean())))
     return pd.DataFrame(rows, columns=["pair", "cells", "up", "equal", "down", "mean change"])
 
 
-def _by_variant(results: Iterable[Result]) -> dict[tuple[str, str, str], dict[int, Result]]:
-    grouped = by_case(results)
-    return {
-        (str(case["dataset"]), str(case["model"]), variant(case)): seeds
-        for seeds in grouped.values()
-        for case in [next(iter(seeds.values())).case]
-    }
-
-
 def _measured_change(a: Mapping[int, Result], b: Mapping[int, Result], metric: str) -> tuple[float, float]:
-    """Change of the means over shared seeds, and its deviation over them; NaN where not defined."""
+    """Change of the means over shared seeds, and its deviation over them; NaN if not defined."""
     shared = sorted(set(a) & set(b))
-    first = np.array([mean_of(a[seed], metric) for seed in shared])
-    second = np.array([mean_of(b[seed], metric) for seed in shared])
+    first = np.array([run_mean(a[seed], metric) for seed in shared])
+    second = np.array([run_mean(b[seed], metric) for seed in shared])
     if not shared or second.mean() == 0:
         return math.nan, math.nan
     deviation = float(np.std(first / second - 1.0, ddof=1)) if len(shared) > 1 and (second > 0).all() else math.nan

@@ -1,7 +1,8 @@
 """How the encoders were trained: a listing, what they retrieve before and after, and the curves.
 
-``records``: as the study reads them, one for each data set (None: shared by all), encoder and stage, with ``tuning``
-(objectives, history, retrieval before and after) or ``alignment`` (heads in closed form, no epochs).
+``records`` are those the study reads, one for each data set (None: shared by all), encoder and paradigm (under the key
+``stage``), with ``tuning`` (objectives, history, retrieval before and after) or ``alignment`` (heads in closed form, no
+epochs).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,21 +16,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lmmrec_core.report import figures
-from lmmrec_core.report.alignment import _stage_label
-from lmmrec_core.report.html import _number
+from lmmrec_core.report.alignment import features_label
+from lmmrec_core.report.html import ABSENT, shown_number
 from lmmrec_core.report.labels import dataset_name
 
-ABSENT = "–"  # closed form: there are no steps, and no retrieval before
-ALL_SETS = "All data sets"
+_ALL_SETS = "All data sets"
 NO_CURVES = "no encoder was trained in epochs: there are no curves"
 OBJECTIVES = {  # name, colour and mark: never told apart by colour alone
     "itc": ("ITC", figures.BLUE, "o"),
     "itm": ("ITM", figures.ORANGE, "s"),
     "mlm": ("MLM", "#009E73", "^"),
 }
-MEASURES = {"recall@1": "R@1", "recall@10": "R@10", "recall@50": "R@50", "median_rank": "median rank"}
-DIRECTIONS = {"image_to_text": "picture to text", "text_to_image": "text to picture"}
-QUERIES = {"held_out": "held out", "everything": "all pairs, in-sample"}
+_MEASURES = {"recall@1": "R@1", "recall@10": "R@10", "recall@50": "R@50", "median_rank": "median rank"}
+_DIRECTIONS = {"image_to_text": "picture to text", "text_to_image": "text to picture"}
+_QUERIES = {"held_out": "held out", "everything": "all pairs, in-sample"}
 _PANEL = 1.9  # inches
 
 
@@ -41,7 +41,7 @@ def training_listing(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     alone, so their candidates are fewer and there is no value before.
     """
     columns = ["encoder", "objectives", "pairs", "held out", "steps", "best epoch", "seconds", "candidates"]
-    columns += [_with_chance(measure) for measure in MEASURES]
+    columns += [_with_chance(measure) for measure in _MEASURES]
     rows = []
     for record in records:
         row: dict[str, Any] = {**dict.fromkeys(columns, ABSENT), "encoder": _label(record)}
@@ -54,30 +54,30 @@ def training_listing(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def retrieval_listing(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Each direction by itself, "before → after": queries held out, and all pairs, which the tuning has seen.
+    """Each direction by itself, "before → after", for held-out queries and for all pairs, which training has seen.
 
-    Candidates are all pairs in both. Records without a tuning have no line.
+    The candidates are all pairs in both. Records of heads in closed form have no line.
     """
     rows = []
     for record in records:
         if "tuning" not in record:
             continue
-        for (queries, asked), (direction, words) in product(QUERIES.items(), DIRECTIONS.items()):
+        for (queries, asked), (direction, words) in product(_QUERIES.items(), _DIRECTIONS.items()):
             before, after = (record["tuning"][when][queries][direction] for when in ("before", "after"))
-            cells = {head: _change(name, before[name], after[name]) for name, head in MEASURES.items()}
+            cells = {head: _change(name, before[name], after[name]) for name, head in _MEASURES.items()}
             rows.append({"encoder": _label(record), "direction": words, "queries": asked, **cells})
-    return pd.DataFrame(rows, columns=["encoder", "direction", "queries", *MEASURES.values()])
+    return pd.DataFrame(rows, columns=["encoder", "direction", "queries", *_MEASURES.values()])
 
 
 def loss_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
-    """One row per tuned encoder: training loss of each objective, and held-out R@10 (mean of both directions).
+    """One row per encoder trained in epochs: the loss of each objective, and held-out R@10 (mean of both directions).
 
     Epoch 0 is the encoder before; the large mark is the epoch whose weights were kept, the grey line chance.
     """
     tuned = [record for record in records if record.get("tuning", {}).get("history")]
     if not tuned:
-        return figures._nothing(NO_CURVES if records else figures.NOTHING)
-    with figures._theme():
+        return figures.nothing_drawn(NO_CURVES if records else figures.NOTHING)
+    with figures.theme():
         size = (figures.WIDTH, _PANEL * len(tuned) + 0.9)
         figure, panels = plt.subplots(len(tuned), 2, figsize=size, squeeze=False, layout="constrained")
         for (left, right), record in zip(panels, tuned, strict=True):
@@ -94,7 +94,7 @@ def loss_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
             for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
                 handles.setdefault(name, handle)
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
-        return figures._closed(figure)
+        return figures.closed(figure)
 
 
 def _draw_losses(axes: Axes, tuning: Mapping[str, Any]) -> None:
@@ -119,7 +119,7 @@ def _draw_retrieval(axes: Axes, tuning: Mapping[str, Any]) -> None:
 
 def _label(record: Mapping[str, Any]) -> str:
     dataset = record["dataset"]
-    return f"{ALL_SETS if dataset is None else dataset_name(str(dataset))}, {_stage_label(record)}"
+    return f"{_ALL_SETS if dataset is None else dataset_name(str(dataset))}, {features_label(record)}"
 
 
 def _tuned(tuning: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,12 +128,12 @@ def _tuned(tuning: Mapping[str, Any]) -> dict[str, Any]:
     cells = {
         _with_chance(name): _change(name, _mean(before, name), _mean(after, name))
         + f" ({_number_of(name, _chance(name, after['candidates']))})"
-        for name in MEASURES
+        for name in _MEASURES
     }
     return {
         "objectives": ", ".join(objectives), "pairs": after["candidates"], "held out": after["queries"],
         "steps": tuning["steps"], "best epoch": f"{tuning['best_epoch']} of {len(tuning['history'])}",
-        "seconds": _number(float(tuning["seconds"]), 1), "candidates": after["candidates"], **cells,
+        "seconds": shown_number(float(tuning["seconds"]), 1), "candidates": after["candidates"], **cells,
     }  # fmt: skip
 
 
@@ -149,7 +149,7 @@ def _aligned(note: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mean(retrieval: Mapping[str, Any], measure: str) -> float:
-    return sum(float(retrieval[direction][measure]) for direction in DIRECTIONS) / len(DIRECTIONS)
+    return sum(float(retrieval[direction][measure]) for direction in _DIRECTIONS) / len(_DIRECTIONS)
 
 
 def _chance(measure: str, candidates: int) -> float:
@@ -158,7 +158,7 @@ def _chance(measure: str, candidates: int) -> float:
 
 
 def _with_chance(measure: str) -> str:
-    return f"{MEASURES[measure]} (chance)"
+    return f"{_MEASURES[measure]} (chance)"
 
 
 def _change(measure: str, before: float, after: float) -> str:
@@ -167,4 +167,4 @@ def _change(measure: str, before: float, after: float) -> str:
 
 def _number_of(measure: str, value: float) -> str:
     """Three digits of a recall; ranks are counts of items, with one decimal."""
-    return _number(float(value), None if measure.startswith("recall") else 1)
+    return shown_number(float(value), None if measure.startswith("recall") else 1)

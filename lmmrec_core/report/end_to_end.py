@@ -7,15 +7,14 @@ from typing import Any
 import pandas as pd
 
 from lmmrec_core.flow import Result
-from lmmrec_core.report.frames import case_label
-from lmmrec_core.report.html import _number
-from lmmrec_core.report.labels import dataset_name, variant
+from lmmrec_core.questions import Variant
+from lmmrec_core.report.html import ABSENT, shown_number
+from lmmrec_core.report.labels import case_label, dataset_name
 
-ABSENT = "–"
-COLUMNS = ("runs of", "reading", "what trains", "gradient", "seeds", "encoder updates", "picture rows", "text rows")
-AGREEMENT = "cosine to exact"
-PARTS = {"all": "the whole encoder", "heads": "its heads", "lora": "low-rank factors (LoRA)"}
-CHANGES = {"visual": "picture rows", "textual": "text rows"}
+_COLUMNS = ("runs of", "reading", "what trains", "gradient", "seeds", "encoder updates", "picture rows", "text rows")
+_AGREEMENT = "cosine to exact"
+_PARTS = {"all": "the whole encoder", "heads": "its heads", "lora": "low-rank factors (LoRA)"}
+_CHANGES = {"visual": "picture rows", "textual": "text rows"}
 
 
 def end_to_end_listing(results: Iterable[Result]) -> pd.DataFrame:
@@ -30,17 +29,17 @@ def end_to_end_listing(results: Iterable[Result]) -> pd.DataFrame:
         notes = (result.record.get("training") or {}).get("features")
         if notes:
             case = result.case
-            label = f"{dataset_name(str(case['dataset']))}, {case_label(str(case['model']), variant(case))}"
+            label = f"{dataset_name(str(case['dataset']))}, {case_label(str(case['model']), Variant.of(case))}"
             key = (label, str(notes["reading"]).upper(), _what_trains(notes), _gradient(notes))
             grouped.setdefault(key, []).append(notes)
     rows = []
     for key, runs in grouped.items():
-        row = dict(zip(COLUMNS, key, strict=False)) | {"seeds": len(runs), "encoder updates": _updates(runs)}
-        row |= {column: _change(runs, modality) for modality, column in CHANGES.items()}
+        row = dict(zip(_COLUMNS, key, strict=False)) | {"seeds": len(runs), "encoder updates": _updates(runs)}
+        row |= {column: _change(runs, modality) for modality, column in _CHANGES.items()}
         cosines = [entry["cosine"] for notes in runs for entry in notes.get("against_exact", ())]
-        rows.append(row | {AGREEMENT: _number(median(cosines), None) if cosines else ABSENT})
-    frame = pd.DataFrame(rows, columns=[*COLUMNS, AGREEMENT])
-    return frame if (frame[AGREEMENT] != ABSENT).any() else frame[list(COLUMNS)]
+        rows.append(row | {_AGREEMENT: shown_number(median(cosines), None) if cosines else ABSENT})
+    frame = pd.DataFrame(rows, columns=[*_COLUMNS, _AGREEMENT])
+    return frame if (frame[_AGREEMENT] != ABSENT).any() else frame[list(_COLUMNS)]
 
 
 def _what_trains(notes: Mapping[str, Any]) -> str:
@@ -49,7 +48,7 @@ def _what_trains(notes: Mapping[str, Any]) -> str:
     if notes["reading"] == "e1":
         return "the feature rows"
     part = str(notes["settings"]["part"])
-    return PARTS.get(part, f"its last blocks and heads ({part})")
+    return _PARTS.get(part, f"its last blocks and heads ({part})")
 
 
 def _gradient(notes: Mapping[str, Any]) -> str:
@@ -63,9 +62,9 @@ def _gradient(notes: Mapping[str, Any]) -> str:
 
 def _updates(runs: list[Mapping[str, Any]]) -> str:
     counts = [float(notes["updates"]) for notes in runs if "updates" in notes]
-    return _number(fmean(counts), 0) if counts else ABSENT
+    return shown_number(fmean(counts), 0) if counts else ABSENT
 
 
 def _change(runs: list[Mapping[str, Any]], modality: str) -> str:
     moved = [notes["feature_change"][modality] for notes in runs if modality in notes.get("feature_change", {})]
-    return _number(fmean(moved), None) if moved else ABSENT
+    return shown_number(fmean(moved), None) if moved else ABSENT

@@ -1,10 +1,10 @@
 """One function per figure. White ground, colours that colour-blind readers can tell apart, phone-sized text.
 
-Data sets are stacked, so that a figure stays as narrow as a phone. Every function gives a closed
-matplotlib figure; with nothing to draw it says *not run* in words instead of drawing an empty frame.
+Data sets are stacked, so that a figure stays as narrow as a phone. Every function returns a closed
+matplotlib figure; with nothing to draw the figure says *not run* in words.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from lmmrec_core.flow import Result, Table
+from lmmrec_core.questions import ALPHA
 from lmmrec_core.report.frames import history_frame, runs_frame
 from lmmrec_core.report.labels import dataset_name, metric_name, model_name
 
@@ -38,37 +39,37 @@ def seed_strip(results: Sequence[Result], metric: str = "ndcg@20") -> Figure:
     """One dot per run, a bar at the mean of each case; one panel per data set."""
     frame = runs_frame(results, [metric])
     if frame.empty:
-        return _nothing()
-    with _theme():
-        figure, panels = _stack(frame, rows_of=lambda part: part["label"].nunique())
-        for axes, (name, part) in zip(panels, _by_dataset(frame), strict=True):
+        return nothing_drawn()
+    with theme():
+        figure, panels = stacked_panels(frame, rows_of=lambda part: part["label"].nunique())
+        for axes, (name, part) in zip(panels, by_dataset(frame), strict=True):
             sns.stripplot(part, x=metric, y="label", color=BLUE, size=6, alpha=0.75, jitter=False, ax=axes)
             means = part.groupby("label", sort=False)[metric].mean()
             axes.plot(means, range(len(means)), linestyle="", marker="|", markersize=16, color="black", zorder=3)
             axes.set(title=name, xlabel="", ylabel="")
             axes.xaxis.set_major_locator(MaxNLocator(5))
         panels[-1].set_xlabel(f"{metric_name(metric)} (dot: one seed, bar: mean)")
-        return _closed(figure)
+        return closed(figure)
 
 
-def forest(comparisons: pd.DataFrame, metric: str = "ndcg@20", alpha: float = 0.05) -> Figure:
-    """Difference a − b with its bootstrap interval, one line per comparison, one panel per data set.
+def forest(comparisons: pd.DataFrame, metric: str = "ndcg@20", alpha: float = ALPHA) -> Figure:
+    """Difference a − b of each pair with its bootstrap interval, one line per comparison, one panel per data set.
 
-    ``comparisons``: dataset, model, metric, a, b, difference, ci_low, ci_high, p_holm. Filled orange where the
-    adjusted p is below ``alpha``, hollow where not.
+    ``comparisons``: dataset, model, metric, pair, difference, ci_low, ci_high, p_holm. A mark is filled orange if the
+    adjusted p is below ``alpha``, else hollow.
     """
     chosen = comparisons[comparisons["metric"] == metric] if len(comparisons) else comparisons
     if chosen.empty:
-        return _nothing()
+        return nothing_drawn()
     rows = chosen.to_dict("records")
     frame = chosen.assign(
         dataset=[dataset_name(str(row["dataset"])) for row in rows],
         label=[_pair_label(row) for row in rows],
         clear=chosen["p_holm"] < alpha,
     )
-    with _theme():
-        figure, panels = _stack(frame, rows_of=len)
-        for axes, (name, part) in zip(panels, _by_dataset(frame), strict=True):
+    with theme():
+        figure, panels = stacked_panels(frame, rows_of=len)
+        for axes, (name, part) in zip(panels, by_dataset(frame), strict=True):
             axes.axvline(0.0, color=GREY, linewidth=1)
             for y, row in enumerate(part.to_dict("records")):
                 colour, fill = (ORANGE, ORANGE) if row["clear"] else (BLUE, "white")
@@ -78,19 +79,19 @@ def forest(comparisons: pd.DataFrame, metric: str = "ndcg@20", alpha: float = 0.
             axes.set(title=name, ylim=(len(part) - 0.5, -0.5))
             axes.xaxis.set_major_locator(MaxNLocator(5))
         panels[-1].set_xlabel(f"difference in {metric_name(metric)}, 95 % interval\n(filled: adjusted p < {alpha})")
-        return _closed(figure)
+        return closed(figure)
 
 
 def training_curves(results: Sequence[Result]) -> Figure:
     """Validation metric over epochs, one line per run, one colour per model, one panel per data set."""
     frame = history_frame(results)
     if frame.empty:
-        return _nothing()
-    with _theme():
-        figure, panels = _stack(frame, rows_of=lambda part: 5)
+        return nothing_drawn()
+    with theme():
+        figure, panels = stacked_panels(frame, rows_of=lambda part: 5)
         models = list(frame["model"].unique())
         palette = dict(zip(models, sns.color_palette("colorblind", len(models)), strict=True))
-        for axes, (name, part) in zip(panels, _by_dataset(frame), strict=True):
+        for axes, (name, part) in zip(panels, by_dataset(frame), strict=True):
             lines = part.assign(run=part["label"] + part["seed"].astype(str))
             shared = {"x": "epoch", "y": "valid", "hue": "model", "hue_order": models, "palette": palette}
             sns.lineplot(lines, **shared, units="run", estimator=None, linewidth=1, alpha=0.8, ax=axes)
@@ -99,16 +100,16 @@ def training_curves(results: Sequence[Result]) -> Figure:
                 axes.legend_.remove()
         panels[-1].set_xlabel("epoch")
         _legend(figure, panels[0], len(models))
-        return _closed(figure)
+        return closed(figure)
 
 
 def coverage_and_cost(results: Sequence[Result], coverage: str = "coverage@20") -> Figure:
     """Share of items that reach anybody's list, and seconds of a run: means over data sets and seeds of each case."""
     frame = runs_frame(results, [coverage])
     if frame.empty:
-        return _nothing()
+        return nothing_drawn()
     means = frame.groupby("label", sort=False)[[coverage, "seconds"]].mean().reset_index()
-    with _theme():
+    with theme():
         height = 0.9 + 0.3 * len(means)
         figure, panels = plt.subplots(2, 1, figsize=(WIDTH, 2 * height), layout="constrained")
         sns.barplot(means, x=coverage, y="label", color=BLUE, ax=panels[0])
@@ -116,14 +117,14 @@ def coverage_and_cost(results: Sequence[Result], coverage: str = "coverage@20") 
         panels[0].set_xlim(0, 1)
         sns.barplot(means, x="seconds", y="label", color=ORANGE, ax=panels[1])
         panels[1].set(xlabel="seconds a run", ylabel="")
-        return _closed(figure)
+        return closed(figure)
 
 
 def printed_and_measured(changes: Table) -> Figure:
     """Relative changes of :func:`changes.change_table`: hollow dots printed, filled dots measured."""
     values = changes.values
     labels = list(values.index.get_level_values("label"))
-    with _theme():
+    with theme():
         figure, axes = plt.subplots(figsize=(WIDTH, 1.4 + 0.3 * len(labels)), layout="constrained")
         axes.axvline(0.0, color=GREY, linewidth=1)
         for source, fill, colour, shift in (("Printed", "white", GREY, -0.16), ("Measured", ORANGE, ORANGE, 0.16)):
@@ -136,26 +137,27 @@ def printed_and_measured(changes: Table) -> Figure:
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.xaxis.set_major_locator(MaxNLocator(6))
         _legend(figure, axes, 2)
-        return _closed(figure)
+        return closed(figure)
 
 
-def _pair_label(row: dict) -> str:
-    pair = str(row["pair"]) if "pair" in row else f"{row['a']} - {row['b']}"
-    return f"{model_name(str(row['model']))}: {pair.replace(' - ', ' − ')}"
+def _pair_label(test: Mapping[Any, Any]) -> str:
+    return f"{model_name(str(test['model']))}: {' − '.join(test['pair'].words)}"
 
 
-def _theme() -> AbstractContextManager[None]:
+def theme() -> AbstractContextManager[None]:
+    """The look of every figure, for the length of a ``with`` block."""
     settings: dict[Any, Any] = {**sns.axes_style("whitegrid"), **STYLE}
     return plt.rc_context(settings)
 
 
-def _by_dataset(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+def by_dataset(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """(title, rows) of each data set, in the order of first appearance."""
     return [(str(name), part) for name, part in frame.groupby("dataset", sort=False)]
 
 
-def _stack(frame: pd.DataFrame, rows_of: Callable[[pd.DataFrame], int]) -> tuple[Figure, list[Axes]]:
+def stacked_panels(frame: pd.DataFrame, rows_of: Callable[[pd.DataFrame], int]) -> tuple[Figure, list[Axes]]:
     """Panels below each other, each as high as its lines need."""
-    heights = [0.8 + 0.3 * rows_of(part) for _, part in _by_dataset(frame)]
+    heights = [0.8 + 0.3 * rows_of(part) for _, part in by_dataset(frame)]
     figure, panels = plt.subplots(
         len(heights), 1, figsize=(WIDTH, sum(heights) + 0.4), height_ratios=heights, squeeze=False, layout="constrained"
     )
@@ -167,15 +169,16 @@ def _legend(figure: Figure, axes: Axes, columns: int) -> None:
     figure.legend(handles, names, loc="outside lower center", ncols=min(columns, 3), frameon=False)
 
 
-def _nothing(words: str = NOTHING) -> Figure:
-    with _theme():
+def nothing_drawn(words: str = NOTHING) -> Figure:
+    """A small figure that says in words why it is empty."""
+    with theme():
         figure, axes = plt.subplots(figsize=(WIDTH, 1.0))  # a notebook shows no figure without axes
         axes.set_axis_off()
         axes.text(0.5, 0.5, words, ha="center", va="center", color=GREY, transform=axes.transAxes)
-        return _closed(figure)
+        return closed(figure)
 
 
-def _closed(figure: Figure) -> Figure:
+def closed(figure: Figure) -> Figure:
     """Take the figure out of pyplot's list, else a notebook shows it twice."""
     plt.close(figure)
     return figure

@@ -6,15 +6,11 @@ from typing import Any
 import pandas as pd
 
 from lmmrec_core.flow import Result
-from lmmrec_core.report.labels import dataset_name, model_name, variant
-from lmmrec_core.report.layout import mean_of
+from lmmrec_core.questions import Variant
+from lmmrec_core.report.labels import case_label, dataset_name, model_name
+from lmmrec_core.report.layout import run_mean
 
-RUN_COLUMNS = ("dataset", "model", "variant", "label", "seed")
-
-
-def case_label(model: str, case_variant: str) -> str:
-    """``("vbpr", "CLIP-PT")`` → ``"VBPR CLIP-PT"``; models without content have no variant to show."""
-    return model_name(model) if case_variant == "none" else f"{model_name(model)} {case_variant}"
+_RUN_COLUMNS = ("dataset", "model", "variant", "label", "seed")
 
 
 def runs_frame(results: Iterable[Result], metrics: Sequence[str]) -> pd.DataFrame:
@@ -26,10 +22,10 @@ def runs_frame(results: Iterable[Result], metrics: Sequence[str]) -> pd.DataFram
                 **_identity(result),
                 "seconds": float((result.record.get("cost") or {}).get("seconds", float("nan"))),
                 "best_epoch": int((result.record.get("training") or {}).get("best_epoch", 0)),
-                **{metric: mean_of(result, metric) for metric in metrics},
+                **{metric: run_mean(result, metric) for metric in metrics},
             }
         )
-    return pd.DataFrame(rows, columns=[*RUN_COLUMNS, "seconds", "best_epoch", *metrics])
+    return pd.DataFrame(rows, columns=[*_RUN_COLUMNS, "seconds", "best_epoch", *metrics])
 
 
 def history_frame(results: Iterable[Result]) -> pd.DataFrame:
@@ -39,16 +35,16 @@ def history_frame(results: Iterable[Result]) -> pd.DataFrame:
         for epoch in (result.record.get("training") or {}).get("history", ()):
             if epoch["valid"] is not None:
                 rows.append({**_identity(result), **{name: epoch[name] for name in ("number", "loss", "valid")}})
-    frame = pd.DataFrame(rows, columns=[*RUN_COLUMNS, "number", "loss", "valid"])
+    frame = pd.DataFrame(rows, columns=[*_RUN_COLUMNS, "number", "loss", "valid"])
     return frame.rename(columns={"number": "epoch"})
 
 
 def _identity(result: Result) -> dict[str, Any]:
-    case, name = result.case, variant(result.case)
+    case, variant = result.case, Variant.of(result.case)
     return {
         "dataset": dataset_name(str(case["dataset"])),
         "model": model_name(str(case["model"])),
-        "variant": name,
-        "label": case_label(str(case["model"]), name),
+        "variant": variant.label,
+        "label": case_label(str(case["model"]), variant),
         "seed": int(case["seed"]),
     }

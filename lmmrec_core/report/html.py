@@ -16,10 +16,11 @@ from pandas.io.formats.style import Styler
 
 from lmmrec_core.flow import Table
 
+ABSENT = "–"  # the quantity does not apply here
 NOT_RUN = '<span class="notrun absent">not run</span>'
-NOT_PRINTED = '<span class="notrun absent">not printed</span>'
-WIDE = 8  # columns; wider tables shorten Recall and NDCG
-ATTRIBUTES = 'class="dataframe results"'
+_NOT_PRINTED = '<span class="notrun absent">not printed</span>'
+_WIDE = 8  # columns; wider tables shorten Recall and NDCG
+_ATTRIBUTES = 'class="dataframe results"'
 
 
 def results_table(table: Table, *, digits: int | None = 4, percent: bool = False, ranks: bool | None = None) -> Styler:
@@ -28,7 +29,7 @@ def results_table(table: Table, *, digits: int | None = 4, percent: bool = False
     ``digits`` are decimals of a value (None: three significant digits); with ``percent`` fractions are shown as
     signed per cent with one decimal.
     ``ranks`` marks best and second within each group of rows (index level ``group``); by default it does so
-    where there are groups and the values are not changes.
+    if there are groups and the values are not changes.
     """
     grouped = isinstance(table.values.index, pd.MultiIndex)
     text = pd.DataFrame("", index=range(len(table.values)), columns=table.values.columns, dtype=object)
@@ -48,14 +49,16 @@ def plain_table(frame: pd.DataFrame, name: str, *, digits: int | None = 4, perce
     text = pd.DataFrame("", index=range(len(frame)), columns=body.columns, dtype=object)
     for j, column in enumerate(body.columns):
         for i, value in enumerate(body[column].tolist()):
-            text.iat[i, j] = _percent(value) if column in percent and not _absent(value) else _number(value, digits)
+            text.iat[i, j] = (
+                _percent(value) if column in percent and not _absent(value) else shown_number(value, digits)
+            )
     words = pd.DataFrame("", index=text.index, columns=text.columns, dtype=object)
     words = words.mask(text.map(len) > 24, "text")
     return _style(text, [escape(str(label)) for label in frame.iloc[:, 0]], name, words)
 
 
 @dataclass(frozen=True)
-class Words:
+class Sentence:
     """A sentence in place of a listing without lines. Shown in a notebook as its Markdown."""
 
     text: str
@@ -64,15 +67,15 @@ class Words:
         return self.text
 
 
-def listing_or_words(frame: pd.DataFrame, name: str, words: str, **options: Any) -> Styler | Words:
-    """:func:`plain_table` with its ``options``, or ``words`` where the listing has no lines."""
-    return plain_table(frame, name, **options) if len(frame) else Words(words)
+def listing_or_words(frame: pd.DataFrame, name: str, words: str, **options: Any) -> Styler | Sentence:
+    """:func:`plain_table` with its ``options``, or ``words`` if the listing has no lines."""
+    return plain_table(frame, name, **options) if len(frame) else Sentence(words)
 
 
 def _style(text: pd.DataFrame, labels: list[str], name: str, classes: pd.DataFrame | None) -> Styler:
     """``text`` has rows 0, 1, ...: labels may repeat, so they are put on at the end."""
     if isinstance(text.columns, pd.MultiIndex):
-        narrow = text.shape[1] > WIDE
+        narrow = text.shape[1] > _WIDE
         parts = [tuple(escape(_short(part) if narrow else str(part)) for part in column) for column in text.columns]
         text.columns = pd.MultiIndex.from_tuples(parts)
     else:
@@ -82,7 +85,7 @@ def _style(text: pd.DataFrame, labels: list[str], name: str, classes: pd.DataFra
         ranked = classes.set_axis(text.index, axis=0).set_axis(text.columns, axis=1)
         marks = (ranked + " " + marks).map(str.strip)
     styler = Styler(text, uuid=re.sub(r"\W+", "-", name), cell_ids=False)
-    styler.set_td_classes(marks).set_table_attributes(ATTRIBUTES)
+    styler.set_td_classes(marks).set_table_attributes(_ATTRIBUTES)
     return styler.relabel_index(labels, axis=0) if labels else styler
 
 
@@ -90,16 +93,16 @@ def _cell(table: Table, i: int, j: int, digits: int | None, percent: bool) -> st
     value: Any = table.values.iat[i, j]
     origin = table.origin.iat[i, j]
     if origin == "not printed":
-        return NOT_PRINTED
+        return _NOT_PRINTED
     if origin == "not run" or _absent(value):
         return NOT_RUN
-    shown = _percent(value) if percent else _number(value, digits)
+    shown = _percent(value) if percent else shown_number(value, digits)
     mark = "" if table.marks is None else str(table.marks.iat[i, j])
     if mark:
         shown += f'<sup class="stars">{escape(mark)}</sup>'
     spread = math.nan if table.spread is None else float(table.spread.to_numpy()[i, j])
     if not math.isnan(spread):
-        shown += f'<br><span class="pm">±{f"{100 * spread:.1f}" if percent else _number(spread, digits)}</span>'
+        shown += f'<br><span class="pm">±{f"{100 * spread:.1f}" if percent else shown_number(spread, digits)}</span>'
     return shown
 
 
@@ -111,7 +114,8 @@ def _percent(value: float) -> str:
     return f"{100 * value:+.1f} %".replace("-", "−")
 
 
-def _number(value: object, digits: int | None) -> str:
+def shown_number(value: object, digits: int | None) -> str:
+    """A value as text: ``digits`` decimals (None: three significant digits), whole numbers in groups of three."""
     if _absent(value):
         return ""
     if isinstance(value, (bool, str)):
@@ -125,7 +129,7 @@ def _number(value: object, digits: int | None) -> str:
 
 
 def _rank_classes(values: pd.DataFrame) -> pd.DataFrame:
-    """``best`` where a group has at least two numbers, ``second`` where it has three; ties share a rank."""
+    """``best`` if a group has at least two numbers, ``second`` if it has three; ties share a rank."""
     groups = values.index.get_level_values("group").to_numpy()
     ranks = values.astype(float).groupby(groups).rank(ascending=False, method="min")
     counts = values.astype(float).groupby(groups).transform("count")

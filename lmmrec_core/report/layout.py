@@ -6,7 +6,8 @@ separate tables. A cell without a run is *not run*, never a number.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,33 +15,25 @@ import pandas as pd
 from lmmrec_core.errors import ConfigError, ResultError, unknown
 from lmmrec_core.flow import Result, Table
 from lmmrec_core.names import MODEL_TITLES
-from lmmrec_core.report.labels import dataset_name, metric_name, variant, with_variants
+from lmmrec_core.questions import ALPHA, Pair, Variant
+from lmmrec_core.report.labels import case_label, dataset_name, metric_name
 
-CASE_FIELDS = ("dataset", "model", "encoder", "paradigm", "modalities", "control")
 ABOVE, BELOW = "↑", "↓"
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One line: the case it shows, and its label. Rows of one ``group`` compete for best and second."""
 
     group: str
     label: str
     model: str
-    encoder: str = "none"
-    paradigm: str = "none"
-    modalities: str = "none"
-    control: str = "none"
-    reference: str = ""  # the variant that this row is tested against, see :func:`significance_marks`
-
-    @property
-    def variant(self) -> str:
-        return variant(vars(self))
+    variant: Variant
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column under a two-level heading; ``control`` overrides that of the row where given."""
+class TableColumn:
+    """One column under a two-level heading; ``control``, if given, overrides that of the row."""
 
     dataset: str
     metric: str
@@ -52,8 +45,8 @@ class Column:
 class Layout:
     """Rows × columns of a table."""
 
-    rows: tuple[Row, ...]
-    columns: tuple[Column, ...]
+    rows: tuple[TableRow, ...]
+    columns: tuple[TableColumn, ...]
 
     def __post_init__(self) -> None:
         if not self.rows or not self.columns:
@@ -71,12 +64,12 @@ class Layout:
         return pd.DataFrame(fill, index=self.index(), columns=self.header(), dtype=kind)
 
 
-def metric_columns(datasets: Iterable[str], metrics: Sequence[str]) -> tuple[Column, ...]:
+def metric_columns(datasets: Iterable[str], metrics: Sequence[str]) -> tuple[TableColumn, ...]:
     """A group of metrics per data set."""
-    return tuple(Column(dataset, metric, metric_name(metric)) for dataset in datasets for metric in metrics)
+    return tuple(TableColumn(dataset, metric, metric_name(metric)) for dataset in datasets for metric in metrics)
 
 
-def mean_of(result: Result, metric: str) -> float:
+def run_mean(result: Result, metric: str) -> float:
     """The metric of one run. Raises ResultError when the run lacks it or it is not a finite number."""
     try:
         value = result.mean(metric)
@@ -88,15 +81,16 @@ def mean_of(result: Result, metric: str) -> float:
     return value
 
 
-def by_case(results: Iterable[Result]) -> dict[tuple[str, ...], dict[int, Result]]:
-    """Results grouped by what a cell shows: (dataset, model, ..., control) → seed → result.
+def by_case(results: Iterable[Result]) -> dict[tuple[str, str, Variant], dict[int, Result]]:
+    """Results grouped by what a cell shows: (dataset, model, variant) → seed → result.
 
     Raises ResultError when two results share case and seed, because their mean would mix two settings.
     """
-    grouped: dict[tuple[str, ...], dict[int, Result]] = {}
+    grouped: dict[tuple[str, str, Variant], dict[int, Result]] = {}
     for result in results:
-        seeds = grouped.setdefault(tuple(str(result.case[name]) for name in CASE_FIELDS), {})
-        seed = int(result.case["seed"])
+        case = result.case
+        seeds = grouped.setdefault((str(case["dataset"]), str(case["model"]), Variant.of(case)), {})
+        seed = int(case["seed"])
         if seed in seeds:
             keys = [str(found.record.get("key", "?")) for found in (seeds[seed], result)]
             raise ResultError(
@@ -110,7 +104,7 @@ def by_case(results: Iterable[Result]) -> dict[tuple[str, ...], dict[int, Result
 def fill_measured(
     name: str, caption: str, layout: Layout, results: Iterable[Result], comparisons: pd.DataFrame | None = None
 ) -> Table:
-    """Mean over seeds in each cell, sample standard deviation over seeds where there are several.
+    """Mean over seeds in each cell, sample standard deviation over seeds if there are several.
 
     ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`.
     Raises ConfigError for a model that neither the study nor any result knows.
@@ -124,12 +118,11 @@ def fill_measured(
     shown = []
     for i, row in enumerate(layout.rows):
         for j, column in enumerate(layout.columns):
-            control = row.control if column.control is None else column.control
-            key = (column.dataset, row.model, row.encoder, row.paradigm, row.modalities, control)
-            runs = grouped.get(key, {})
+            variant = row.variant if column.control is None else replace(row.variant, control=column.control)
+            runs = grouped.get((column.dataset, row.model, variant), {})
             if not runs:
                 continue
-            numbers = [mean_of(run, column.metric) for run in runs.values()]
+            numbers = [run_mean(run, column.metric) for run in runs.values()]
             values.iat[i, j] = float(np.mean(numbers))
             spread.iat[i, j] = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else math.nan
             origin.iat[i, j] = "measured"
@@ -143,12 +136,12 @@ def fill_printed(name: str, caption: str, layout: Layout, published: pd.DataFram
 
     Raises ResultError when the layout asks for a cell that the table does not hold.
     """
-    keys = published[[*CASE_FIELDS, "metric"]].itertuples(index=False, name=None)
+    keys = published[["dataset", "model", "variant", "metric"]].itertuples(index=False, name=None)
     cells = dict(zip(keys, published[["value", "starred"]].itertuples(index=False, name=None), strict=True))
     values, origin, marks = layout.empty(math.nan), layout.empty("printed"), layout.empty("")
     for i, row in enumerate(layout.rows):
         for j, column in enumerate(layout.columns):
-            key = (column.dataset, row.model, row.encoder, row.paradigm, row.modalities, row.control, column.metric)
+            key = (column.dataset, row.model, row.variant, column.metric)
             if key not in cells:
                 raise ResultError(f"{name}: the paper prints no {column.metric} of {row.label} on {column.dataset}")
             value, starred = cells[key]
@@ -156,27 +149,35 @@ def fill_printed(name: str, caption: str, layout: Layout, published: pd.DataFram
     return Table(name, caption, values, origin, marks)
 
 
-def significance_marks(layout: Layout, comparisons: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
-    """``↑`` or ``↓`` where a row differs from its ``reference`` with adjusted p below ``alpha``.
+def significance_marks(layout: Layout, comparisons: pd.DataFrame, alpha: float = ALPHA) -> pd.DataFrame:
+    """``↑`` or ``↓`` if a row differs, with adjusted p below ``alpha``, from a row above that it was tested against.
 
-    ``comparisons``: one row per test with dataset, model, metric, a, b, difference (a − b), p_holm; it is found in
-    either direction. An arrow tells the sign, which the paper's star does not.
+    ``comparisons``: one row per test with dataset, model, metric, pair, difference (a − b) and p_holm. Only rows of one
+    group are held against each other, the nearest tested one counts, and either may be the pair's ``a``. An arrow tells
+    the sign, which the paper's star does not. A row that no planned pair is about has no arrow.
     """
     marks = layout.empty("")
     tests = {
-        (str(row["dataset"]), str(row["model"]), str(row["metric"]), str(row["a"]), str(row["b"])): row
-        for row in with_variants(comparisons).to_dict("records")
+        (str(test["dataset"]), str(test["model"]), str(test["metric"]), test["pair"]): test
+        for test in comparisons.to_dict("records")
     }
     for i, row in enumerate(layout.rows):
+        above = [other for other in layout.rows[:i] if (other.group, other.model) == (row.group, row.model)]
         for j, column in enumerate(layout.columns):
-            if not row.reference or column.control is not None:
-                continue
-            start = (column.dataset, row.model, column.metric)
-            for a, b, sign in ((row.variant, row.reference, 1.0), (row.reference, row.variant, -1.0)):
-                test: Mapping | None = tests.get((*start, a, b))
-                if test is not None and test["p_holm"] < alpha:
-                    marks.iat[i, j] = ABOVE if sign * test["difference"] > 0 else BELOW
+            if column.control is None:
+                place = (column.dataset, row.model, column.metric)
+                marks.iat[i, j] = _arrow(place, row.variant, above, tests, alpha)
     return marks
+
+
+def _arrow(
+    place: tuple[str, str, str], variant: Variant, above: Sequence[TableRow], tests: Mapping[Any, Any], alpha: float
+) -> str:
+    for other in reversed(above):
+        for pair, sign in ((Pair(variant, other.variant), 1.0), (Pair(other.variant, variant), -1.0)):
+            if (test := tests.get((*place, pair))) is not None:
+                return "" if test["p_holm"] >= alpha else ABOVE if sign * test["difference"] > 0 else BELOW
+    return ""
 
 
 def seeds_note(shown: Sequence[frozenset[int]]) -> str:
@@ -194,5 +195,5 @@ def seeds_note(shown: Sequence[frozenset[int]]) -> str:
     return f"Mean over {sizes[0]} to {sizes[-1]} seeds per cell, ± standard deviation where there are several."
 
 
-def _name(case: Mapping) -> str:
-    return f"run {case['model']} {variant(case)} on {case['dataset']}, seed {case['seed']}"
+def _name(case: Mapping[str, Any]) -> str:
+    return f"run {case_label(str(case['model']), Variant.of(case))} on {case['dataset']}, seed {case['seed']}"

@@ -3,7 +3,7 @@
 Rule of one comparison, with the adjusted p and the bootstrap interval of the difference a − b:
 
 - an expected *gain* is found when the difference is above zero, its interval excludes zero, and p < ``ALPHA``;
-- expected *no difference* is found when p ≥ ``ALPHA``, or when the whole interval lies within ``MARGIN`` of the
+- expected *no difference* is found when p ≥ ``ALPHA``, or when the whole interval is within ``MARGIN`` of the
   mean of b (a difference can be certain and yet too small to matter).
 
 A data set's answer is *found* when all of its comparisons that were run agree, *not found* when one does
@@ -16,46 +16,50 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from lmmrec_core.report.labels import dataset_name, metric_name, model_name, pair_label, with_variants
-from lmmrec_core.report.verdict import ALPHA, Verdict, number
+from lmmrec_core.names import LMM_ENCODERS
+from lmmrec_core.questions import ALPHA, MODALITY_SPECIFIC, Pair, controlled, single, trained
+from lmmrec_core.report.labels import dataset_name, metric_name, model_name
+from lmmrec_core.report.verdict import Verdict, plain_number
 
 MARGIN = 0.05  # relative to the mean of b
-RULE = (
+_RULE = (
     "A gain is found when the difference is positive, its 95 % interval excludes zero and the adjusted p is below "
-    f"{ALPHA}. No difference is found when p is not below {ALPHA}, or when the interval lies within {MARGIN:.0%} of "
+    f"{ALPHA}. No difference is found when p is not below {ALPHA}, or when the interval is within {MARGIN:.0%} of "
     "the compared mean. An answer is found when all comparisons that were run agree."
 )
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """What was planted: on ``dataset``, variant ``a`` against ``b`` shows ``effect``."""
+    """What was planted: on ``dataset``, the planned ``pair`` shows ``effect``."""
 
     dataset: str
-    a: str
-    b: str
+    pair: Pair
     effect: Literal["gain", "none"]
     models: tuple[str, ...] = ()  # empty: every model that was tested
 
 
-PLANTED = (
-    Expectation("complementary", "baseline", "baseline (shuffled)", "gain"),
-    Expectation("complementary", "baseline", "baseline (V)", "gain"),
-    Expectation("complementary", "baseline", "baseline (T)", "gain"),
-    Expectation("redundant", "baseline", "baseline (shuffled)", "gain"),
-    Expectation("redundant", "baseline", "baseline (V)", "none"),
-    Expectation("redundant", "baseline", "baseline (T)", "none"),
-    Expectation("null", "baseline", "baseline (shuffled)", "none"),
+_SHUFFLED = controlled(MODALITY_SPECIFIC, "shuffled")
+_PICTURES, _TEXTS = single(MODALITY_SPECIFIC, "V"), single(MODALITY_SPECIFIC, "T")
+_TUNED = tuple(Pair(trained(encoder, "FT"), trained(encoder, "PT")) for encoder in LMM_ENCODERS)
+_END_TO_END = tuple(Pair(trained(encoder, "ETE"), trained(encoder, "FT")) for encoder in LMM_ENCODERS)
+
+#: What the content of each synthetic data set carries.
+PLANTED_CONTENT = (
+    Expectation("complementary", _SHUFFLED, "gain"),
+    Expectation("complementary", _PICTURES, "gain"),
+    Expectation("complementary", _TEXTS, "gain"),
+    Expectation("redundant", _SHUFFLED, "gain"),
+    Expectation("redundant", _PICTURES, "none"),
+    Expectation("redundant", _TEXTS, "none"),
+    Expectation("null", _SHUFFLED, "none"),
 )
-
-
-# Training the encoder: on null there is nothing to learn from either content or interactions. On complementary the
-# common space of PT keeps what picture and text share, which is not what decides there, and only the recommendation
-# loss can bring the rest back: asked of VBPR, whose loss reads the features themselves at every step.
+#: What training the encoder can bring. On null there is nothing to learn, from content or from interactions. On
+#: complementary the common space of PT keeps what picture and text share, which is not what decides there; only the
+#: recommendation loss can bring the rest back. That is asked of VBPR, whose loss reads the features at every step.
 PLANTED_TRAINING = (
-    *(Expectation("null", f"{e}-FT", f"{e}-PT", "none") for e in ("CLIP", "VLMo")),
-    *(Expectation("null", f"{e}-ETE", f"{e}-FT", "none") for e in ("CLIP", "VLMo")),
-    *(Expectation("complementary", f"{e}-ETE", f"{e}-FT", "gain", ("vbpr",)) for e in ("CLIP", "VLMo")),
+    *(Expectation("null", pair, "none") for pair in (*_TUNED, *_END_TO_END)),
+    *(Expectation("complementary", pair, "gain", ("vbpr",)) for pair in _END_TO_END),
 )
 
 
@@ -68,7 +72,7 @@ def agrees(expected: Literal["gain", "none"], test: Mapping[str, Any]) -> bool:
 
 
 def planted_listing(
-    comparisons: pd.DataFrame, metric: str = "ndcg@20", expectations: Sequence[Expectation] = PLANTED
+    comparisons: pd.DataFrame, metric: str = "ndcg@20", expectations: Sequence[Expectation] = PLANTED_CONTENT
 ) -> pd.DataFrame:
     """One line per expectation and model tested: what was planted, the measured relative change, p, the answer."""
     rows = []
@@ -77,10 +81,10 @@ def planted_listing(
         for test in tests:
             rows.append(
                 {
-                    "comparison": f"{model_name(str(test['model']))}: {pair_label(expected.a, expected.b)}",
+                    "comparison": f"{model_name(str(test['model']))}: {expected.pair}",
                     "data set": dataset_name(expected.dataset),
                     "planted": {"gain": "gain", "none": "no difference"}[expected.effect],
-                    "measured": number(test["relative"]),
+                    "measured": plain_number(test["relative"]),
                     "adjusted p": float(test["p_holm"]),
                     "answer": "found" if agrees(expected.effect, test) else "not found",
                 }
@@ -92,15 +96,15 @@ def planted_verdict(
     comparisons: pd.DataFrame,
     datasets: Sequence[str],
     metric: str = "ndcg@20",
-    expectations: Sequence[Expectation] = PLANTED,
+    expectations: Sequence[Expectation] = PLANTED_CONTENT,
 ) -> Verdict:
     """The verdict over the controls among ``datasets``: one clause per data set, the status is the weakest of theirs.
 
-    *not applicable* where no data set has a planted answer.
+    *not applicable* if no data set has a planted answer.
     """
     expectations = [expected for expected in expectations if expected.dataset in datasets]
     if not expectations:
-        return Verdict("planted", "not applicable", {}, "No answer is planted in the data sets of this track.", RULE)
+        return Verdict("planted", "not applicable", {}, "No answer is planted in the data sets of this track.", _RULE)
     clauses, states = [], []
     for dataset in dict.fromkeys(expected.dataset for expected in expectations):
         mine = [expected for expected in expectations if expected.dataset == dataset]
@@ -112,13 +116,13 @@ def planted_verdict(
     counts = {name: states.count(name) for name in ("found", "not found", "not run")}
     status = next(name for name in ("not found", "not run", "found") if counts[name])
     sentence = f"Planted answers on {metric_name(metric)}. {'; '.join(clauses)}."
-    return Verdict("planted", status, counts, sentence, RULE)
+    return Verdict("planted", status, counts, sentence, _RULE)
 
 
 def _tests(comparisons: pd.DataFrame, expected: Expectation, metric: str) -> list[dict[str, Any]]:
     if not len(comparisons):
         return []
-    wanted = (expected.dataset, metric, expected.a, expected.b)
-    rows = [{str(name): value for name, value in row.items()} for row in with_variants(comparisons).to_dict("records")]
-    found = [row for row in rows if (row["dataset"], row["metric"], row["a"], row["b"]) == wanted]
+    rows = [{str(name): value for name, value in row.items()} for row in comparisons.to_dict("records")]
+    wanted = (expected.dataset, metric, expected.pair)
+    found = [row for row in rows if (row["dataset"], row["metric"], row["pair"]) == wanted]
     return [row for row in found if not expected.models or row["model"] in expected.models]

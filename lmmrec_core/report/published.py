@@ -6,11 +6,9 @@ from importlib.resources import files
 import pandas as pd
 
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.report.labels import variant
+from lmmrec_core.questions import Variant
 
 DATASETS = ("sports", "clothing", "baby")  # the order of the printed columns
-MODELS = ("vbpr", "mmgcn", "mmgcl", "slmrec", "lattice")  # the order of the printed rows
-METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 NUMBERS = (1, 3, 4, 5)  # the tables of results; Table 2 holds statistics
 
 
@@ -25,8 +23,8 @@ def _read(number: int) -> pd.DataFrame:
 def read_results(number: int) -> pd.DataFrame:
     """Table 1, 3, 4 or 5, one printed number a line.
 
-    Columns: table (int), dataset, model, encoder, paradigm, modalities, control (keys as in a result's case), variant,
-    metric ("ndcg@20"), value (float), starred (bool). Raises ConfigError for another number.
+    Columns: table (int), dataset, model, variant (a :class:`Variant`), metric ("ndcg@20"), value (float), starred
+    (bool); names are those of a result's case. Raises ConfigError for another number.
     """
     if number not in NUMBERS:
         raise unknown("table of results", number, [str(known) for known in NUMBERS], "published tables")
@@ -36,15 +34,15 @@ def read_results(number: int) -> pd.DataFrame:
         frame[column] = frame[column].str.lower()
     frame["modalities"] = frame.get("modalities", pd.Series("V&T", index=frame.index))
     frame["control"] = "none"
-    frame["variant"] = [variant({str(k): v for k, v in row.items()}) for row in frame.to_dict("records")]
+    variants = [Variant.of({str(name): value for name, value in row.items()}) for row in frame.to_dict("records")]
+    frame["variant"] = pd.Series(variants, index=frame.index, dtype=object)
     frame["metric"] = frame["metric"].str.lower() + "@" + frame["k"]
     frame["value"] = frame["value"].astype(float)
     frame["starred"] = frame["starred"] == "1"
-    order = ["table", "dataset", "model", "encoder", "paradigm", "modalities", "control", "variant"]
-    return frame[[*order, "metric", "value", "starred"]]
+    return frame[["table", "dataset", "model", "variant", "metric", "value", "starred"]]
 
 
-def read_statistics() -> pd.DataFrame:
+def printed_statistics() -> pd.DataFrame:
     """Table 2 as printed: rows are quantities, columns the data sets, cells text."""
     frame = _read(2).pivot(index="quantity", columns="dataset", values="value")
     order = _read(2)["quantity"].drop_duplicates()
@@ -52,23 +50,23 @@ def read_statistics() -> pd.DataFrame:
 
 
 @cache
-def _values() -> dict[tuple[str, str, str, str], float]:
+def _values() -> dict[tuple[str, str, Variant, str], float]:
     both = pd.concat([read_results(number) for number in NUMBERS])
     keys = zip(both["dataset"], both["model"], both["variant"], both["metric"], strict=True)
     return dict(zip(keys, both["value"].astype(float), strict=True))
 
 
-def printed_value(dataset: str, model: str, case_variant: str, metric: str) -> float | None:
-    """The printed number of a cell, whichever table holds it; None where the paper prints none.
+def printed_value(dataset: str, model: str, variant: Variant, metric: str) -> float | None:
+    """The printed number of a cell, whichever table holds it; None if the paper prints none.
 
     Numbers printed in two tables are equal in both (tested), so the table does not matter.
     """
-    return _values().get((dataset, model, case_variant, metric))
+    return _values().get((dataset, model, variant, metric))
 
 
 def printed_count(quantity: str, dataset: str) -> float:
     """A number of Table 2, for instance ``("Users", "baby")``. Raises ConfigError for text such as 4096/768/544."""
-    text = str(read_statistics().loc[quantity, dataset])
+    text = str(printed_statistics().loc[quantity, dataset])
     try:
         return float(text.replace(",", ""))
     except ValueError:

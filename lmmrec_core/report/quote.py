@@ -13,7 +13,7 @@ from lmmrec_core.flow import Table
 from lmmrec_core.report.html import results_table
 
 
-def plain(name: str, value: Any) -> float | int | str:
+def quotable(name: str, value: Any) -> float | int | str:
     """A NumPy or Python scalar as float, int or str.
 
     Raises ResultError for NaN, infinity and anything that is not a number or text.
@@ -25,7 +25,7 @@ def plain(name: str, value: Any) -> float | int | str:
     if isinstance(value, Real) and not isinstance(value, bool):
         if math.isfinite(value):
             return float(value)
-        raise ResultError(f"quoted value {name!r} is {value}; quote the words 'not run' where there is no number")
+        raise ResultError(f"quoted value {name!r} is {value}; quote the words 'not run' if there is no number")
     raise ResultError(f"quoted value {name!r} is a {type(value).__name__}; give a number or text")
 
 
@@ -33,7 +33,7 @@ def quote(name: str, value: Any) -> None:
     """Keep ``value`` in the notebook under ``name`` without showing it."""
     from myst_nb import glue  # type: ignore[import-untyped]
 
-    glue(name, plain(name, value), display=False)
+    glue(name, quotable(name, value), display=False)
 
 
 def show(name: str, table: Any, **options: Any) -> None:

@@ -4,16 +4,16 @@ import pandas as pd
 
 from lmmrec_core.report.labels import model_name
 
-DECIMALS = {"recall@20": 4, "ndcg@20": 4, "seconds": 1, "peak MiB": 0}
+_DECIMALS = {"recall@20": 4, "ndcg@20": 4, "seconds": 1, "peak MiB": 0}
 
 
 def listing(receipt: pd.DataFrame) -> pd.DataFrame:
     """The receipt with readable numbers, one row per run; numbers stay numbers, so that columns sort."""
-    return receipt.round({name: digits for name, digits in DECIMALS.items() if name in receipt})
+    return receipt.round({name: digits for name, digits in _DECIMALS.items() if name in receipt})
 
 
 def cost(receipt: pd.DataFrame) -> pd.DataFrame:
-    """Runs, minutes and largest memory for each data set and model; no rows where nothing ran."""
+    """Runs, minutes and largest memory for each data set and model; no rows if nothing ran."""
     columns = ["data set and model", "runs", "minutes", "peak MiB"]
     if receipt.empty:
         return pd.DataFrame(columns=columns)
@@ -30,7 +30,7 @@ def absent(not_run: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"reason": counts.index.astype(str), "cases": counts.to_numpy()})
 
 
-def verdict(receipt: pd.DataFrame) -> str:
+def receipt_verdict(receipt: pd.DataFrame) -> str:
     """One Markdown sentence: whether the runs were made by one state of the code, with one library version."""
     if receipt.empty:
         return "**Nothing of this track has been run on this machine.**"

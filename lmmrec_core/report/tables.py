@@ -1,25 +1,36 @@
 """The study's tables: the layout of each, filled with measured or with printed numbers.
 
-``tableN`` gives what was measured here, ``printed_tableN`` what the paper prints, in the same layout.
+``tableN`` shows what was measured here, ``printed_tableN`` what the paper prints, in the same layout. Recommenders and
+encoders of other packages (:mod:`lmmrec_core.report.guests`) follow as further rows of the measured ones.
 Numbers stay unrounded; :mod:`lmmrec_core.report.html` rounds.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from lmmrec_core.flow import Result, Table
-from lmmrec_core.names import ENCODER_TITLES, FLOOR_MODELS, LATER_MODELS
+from lmmrec_core.names import (
+    CONTROLS,
+    FLOOR_MODELS,
+    LATER_MODELS,
+    LMM_ENCODERS,
+    MODALITY_SETS,
+    PAPER_METRICS,
+    PAPER_MODELS,
+    PARADIGMS,
+)
+from lmmrec_core.questions import MODALITY_SPECIFIC, Variant, question_of, trained
 from lmmrec_core.report import published
-from lmmrec_core.report.labels import dataset_name, model_name
-from lmmrec_core.report.layout import Column, Layout, Row, fill_measured, fill_printed, metric_columns
-from lmmrec_core.report.published import METRICS, MODELS, read_results, read_statistics
+from lmmrec_core.report.guests import NOBODY, Guests, guests_in
+from lmmrec_core.report.labels import case_label, dataset_name, model_name
+from lmmrec_core.report.layout import Layout, TableColumn, TableRow, fill_measured, fill_printed, metric_columns
+from lmmrec_core.report.published import printed_statistics, read_results
 
-FUSING = ("mmgcl", "lattice")  # the two models of Tables 1 and 5
-MODALITIES = ("V&T", "V", "T")
-CONTROLS = ("none", "shuffled", "noise", "zero")
-LMM = ("vlmo", "clip")  # the order of the printed rows
-QUANTITIES = {
+_FUSING = ("mmgcl", "lattice")  # the two models of Tables 1 and 5
+_SINGLE = tuple(name for name in MODALITY_SETS if name in ("V", "T"))
+_STATISTICS = {
     "users": "Users",
     "items": "Items",
     "interactions": "Interactions",
@@ -34,40 +45,39 @@ QUANTITIES = {
     "visual_dim": "Visual features, baseline",
     "textual_dim": "Textual features, baseline",
 }
-CONTROL_NAMES = {"none": "real", "shuffled": "shuffled", "noise": "noise", "zero": "zero"}
 
 
 def table1(
     results: Sequence[Result],
     datasets: Sequence[str],
-    models: Sequence[str] = MODELS,
+    models: Sequence[str] = PAPER_MODELS,
     metric: str = "ndcg@20",
     comparisons: pd.DataFrame | None = None,
 ) -> Table:
     """Motivation: both modalities against one alone, with the modality-specific encoders."""
-    caption = "Which modality helps, with the modality-specific encoders."
-    return fill_measured("table1", caption, _modality_layout(datasets, models, metric), results, comparisons)
+    layout = _modality_layout(datasets, models, metric, MODALITY_SPECIFIC, guests_in(results, datasets))
+    return fill_measured("table1", _caption("motivation"), layout, results, comparisons)
 
 
 def printed_table1() -> Table:
     """Table 1 of the paper."""
-    layout = _modality_layout(published.DATASETS, FUSING, "ndcg@20")
+    layout = _modality_layout(published.DATASETS, _FUSING, "ndcg@20", MODALITY_SPECIFIC)
     return fill_printed("printed1", "Table 1 of the paper, as printed.", layout, read_results(1))
 
 
 def table2(statistics: pd.DataFrame) -> Table:
     """Data sets in numbers.
 
-    ``statistics``: one row per data set, a column per quantity of ``QUANTITIES``; a column or a value that is absent
-    is *not run*. Titles come from a column ``dataset`` where there is one, else from the index.
+    ``statistics``: one row per data set, a column per quantity of ``_STATISTICS``; a column or a value that is absent
+    is *not run*. Titles come from the column ``dataset`` if there is one, else from the index.
     """
     names = statistics["dataset"] if "dataset" in statistics else pd.Series(statistics.index).map(dataset_name)
-    frame = statistics.reindex(columns=list(QUANTITIES))
+    frame = statistics.reindex(columns=list(_STATISTICS))
     cells = {
         name: [int(value) if isinstance(value, float) and value.is_integer() else value for value in row]
         for name, row in zip(names, frame.astype(object).to_numpy(), strict=True)
     }
-    values = pd.DataFrame(cells, index=list(QUANTITIES.values()), dtype=object)
+    values = pd.DataFrame(cells, index=list(_STATISTICS.values()), dtype=object)
     origin = values.isna().map(lambda absent: "not run" if absent else "measured").astype(object)
     return Table("table2", "The data sets of this track, counted after filtering.", values, origin)
 
@@ -84,7 +94,7 @@ def dropped(statistics: pd.DataFrame) -> pd.DataFrame:
 
 def printed_table2() -> Table:
     """Table 2 of the paper, as text."""
-    values = read_statistics().rename(columns=dataset_name)
+    values = printed_statistics().rename(columns=dataset_name)
     origin = pd.DataFrame("printed", index=values.index, columns=values.columns)
     return Table("printed2", "Table 2 of the paper, as printed.", values, origin)
 
@@ -92,71 +102,74 @@ def printed_table2() -> Table:
 def table3(
     results: Sequence[Result],
     datasets: Sequence[str],
-    models: Sequence[str] = MODELS,
-    metrics: Sequence[str] = METRICS,
+    models: Sequence[str] = PAPER_MODELS,
+    metrics: Sequence[str] = PAPER_METRICS,
     comparisons: pd.DataFrame | None = None,
 ) -> Table:
     """RQ1: pre-trained CLIP and VLMo against the modality-specific encoders."""
-    caption = "Pre-trained multi-modal encoders against the modality-specific ones."
-    return fill_measured("table3", caption, _layout3(datasets, models, metrics), results, comparisons)
+    layout = _layout3(datasets, models, metrics, guests_in(results, datasets))
+    return fill_measured("table3", _caption("rq1"), layout, results, comparisons)
 
 
 def printed_table3() -> Table:
     """Table 3 of the paper; a star marks a difference from the baseline, in either direction."""
-    layout = _layout3(published.DATASETS, MODELS, METRICS)
+    layout = _layout3(published.DATASETS, PAPER_MODELS, PAPER_METRICS)
     return fill_printed("printed3", "Table 3 of the paper, as printed.", layout, read_results(3))
 
 
 def table4(
     results: Sequence[Result],
     datasets: Sequence[str],
-    models: Sequence[str] = MODELS,
-    metrics: Sequence[str] = METRICS,
+    models: Sequence[str] = PAPER_MODELS,
+    metrics: Sequence[str] = PAPER_METRICS,
     comparisons: pd.DataFrame | None = None,
 ) -> Table:
     """RQ2: pre-trained, fine-tuned and end-to-end encoders."""
-    caption = "Pre-trained (PT), fine-tuned (FT) and end-to-end (ETE) encoders."
-    return fill_measured("table4", caption, _layout4(datasets, models, metrics), results, comparisons)
+    layout = _layout4(datasets, models, metrics, guests_in(results, datasets))
+    return fill_measured("table4", _caption("rq2"), layout, results, comparisons)
 
 
 def printed_table4() -> Table:
     """Table 4 of the paper; a star marks a difference from the best of the group."""
-    layout = _layout4(published.DATASETS, MODELS, METRICS)
+    layout = _layout4(published.DATASETS, PAPER_MODELS, PAPER_METRICS)
     return fill_printed("printed4", "Table 4 of the paper, as printed.", layout, read_results(4))
 
 
 def table5(
     results: Sequence[Result],
     datasets: Sequence[str],
-    models: Sequence[str] = MODELS,
+    models: Sequence[str] = PAPER_MODELS,
     metric: str = "ndcg@20",
     comparisons: pd.DataFrame | None = None,
     encoder: str = "clip",
     paradigm: str = "ETE",
 ) -> Table:
     """RQ3: both modalities against one alone, with CLIP trained end to end (or another encoder and paradigm)."""
-    name = f"{ENCODER_TITLES.get(encoder, encoder)}-{paradigm}"
-    layout = _modality_layout(datasets, models, metric, encoder, paradigm)
-    return fill_measured("table5", f"Which modality helps, with {name}.", layout, results, comparisons)
+    both = trained(encoder, paradigm)
+    layout = _modality_layout(datasets, models, metric, both, guests_in(results, datasets))
+    return fill_measured("table5", f"Which modality helps, with {both.label}.", layout, results, comparisons)
 
 
 def printed_table5() -> Table:
     """Table 5 of the paper; a star marks a difference from V&T."""
-    layout = _modality_layout(published.DATASETS, FUSING, "ndcg@20", "clip", "ETE")
+    layout = _modality_layout(published.DATASETS, _FUSING, "ndcg@20", trained("clip", "ETE"))
     return fill_printed("printed5", "Table 5 of the paper, as printed.", layout, read_results(5))
 
 
 def ablation(
     results: Sequence[Result],
     datasets: Sequence[str],
-    models: Sequence[str] = MODELS,
+    models: Sequence[str] = PAPER_MODELS,
     metric: str = "ndcg@20",
     encoder: str = "baseline",
     paradigm: str = "none",
 ) -> Table:
     """Every model with V&T, V and T, and with its content shuffled over items, replaced by noise, or set to zero."""
-    rows = _modality_layout(datasets, models, metric, encoder, paradigm).rows
-    columns = [Column(dataset, metric, CONTROL_NAMES[control], control) for dataset in datasets for control in CONTROLS]
+    rows = _modality_layout(datasets, models, metric, trained(encoder, paradigm), guests_in(results, datasets)).rows
+    headings: dict[str, str] = {"none": "real", **{control: control for control in CONTROLS}}
+    columns = [
+        TableColumn(dataset, metric, heading, control) for dataset in datasets for control, heading in headings.items()
+    ]
     caption = "Modalities in use (rows) and what is fed as content (columns)."
     return fill_measured("ablation", caption, Layout(rows, tuple(columns)), results)
 
@@ -165,57 +178,65 @@ def floor(
     results: Sequence[Result],
     datasets: Sequence[str],
     models: Sequence[str] = FLOOR_MODELS,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] = PAPER_METRICS,
 ) -> Table:
-    """Recommenders that see no content: what interactions alone give."""
-    rows = tuple(Row("without content", model_name(model), model) for model in models)
+    """Recommenders that read no content: how far interactions alone go."""
+    shown = guests_in(results, datasets).after(models, lambda variant: variant.encoder == "none")
+    rows = tuple(TableRow("without content", model_name(model), model, Variant()) for model in shown)
     caption = "Recommenders without content."
     return fill_measured("floor", caption, Layout(rows, metric_columns(datasets, metrics)), results)
 
 
-def _layout3(datasets: Sequence[str], models: Sequence[str], metrics: Sequence[str]) -> Layout:
+def _layout3(datasets: Sequence[str], models: Sequence[str], metrics: Sequence[str], guests: Guests = NOBODY) -> Layout:
+    """Per recommender: the modality-specific encoders, VLMo and CLIP pre-trained, then encoders of other packages."""
+
+    def fits(variant: Variant) -> bool:
+        return variant.whole and variant.paradigm in ("none", "PT")
+
     rows = []
-    for model in models:
+    for model in guests.after(models, fits):
         name = model_name(model)
-        rows.append(Row(name, name, model, "baseline", modalities="V&T"))
-        rows += [
-            Row(name, f"{name} {ENCODER_TITLES[encoder]}", model, encoder, "PT", "V&T", reference="baseline")
-            for encoder in (() if model in LATER_MODELS else LMM)
-        ]
+        rows.append(TableRow(name, name, model, MODALITY_SPECIFIC))
+        encoders = LMM_ENCODERS if model in models and model not in LATER_MODELS else guests.known_encoders(model, fits)
+        for encoder in encoders:
+            variant = trained(encoder, "PT")
+            rows.append(TableRow(name, case_label(model, variant).removesuffix("-PT"), model, variant))
+        rows += [TableRow(name, case_label(model, variant), model, variant) for variant in guests.variants(model, fits)]
     return Layout(tuple(rows), metric_columns(datasets, metrics))
 
 
-def _layout4(datasets: Sequence[str], models: Sequence[str], metrics: Sequence[str]) -> Layout:
-    before = {"PT": "", "FT": "PT", "ETE": "FT"}  # the planned pairs FT-PT and ETE-FT (question 63)
+def _layout4(datasets: Sequence[str], models: Sequence[str], metrics: Sequence[str], guests: Guests = NOBODY) -> Layout:
+    """Per recommender and encoder: PT, FT and ETE, one group each, as the printed stars compare within them."""
+
+    def fits(variant: Variant) -> bool:
+        return variant.whole and variant.paradigm in ("FT", "ETE")
+
     rows = []
-    for model in models:
-        for encoder in LMM:
-            name, short = model_name(model), ENCODER_TITLES[encoder]
-            rows += [
-                Row(
-                    f"{name} {short}",  # the printed stars only make sense within three rows (audit, section 1)
-                    f"{name} {short}-{paradigm}",
-                    model,
-                    encoder,
-                    paradigm,
-                    "V&T",
-                    reference=f"{short}-{previous}" if previous else "",
-                )
-                for paradigm, previous in before.items()
-            ]
+    for model in guests.after(models, fits):
+        encoders = LMM_ENCODERS if model in models else guests.known_encoders(model, fits)
+        visiting = dict.fromkeys(variant.encoder for variant in guests.variants(model, fits))
+        for encoder in (*encoders, *visiting):
+            variants = [trained(encoder, paradigm) for paradigm in PARADIGMS]
+            group = case_label(model, variants[0]).removesuffix("-PT")
+            rows += [TableRow(group, case_label(model, variant), model, variant) for variant in variants]
     return Layout(tuple(rows), metric_columns(datasets, metrics))
 
 
 def _modality_layout(
-    datasets: Sequence[str], models: Sequence[str], metric: str, encoder: str = "baseline", paradigm: str = "none"
+    datasets: Sequence[str], models: Sequence[str], metric: str, both: Variant, guests: Guests = NOBODY
 ) -> Layout:
+    """Per recommender: ``both`` modalities, then each alone."""
+
+    def fits(variant: Variant) -> bool:
+        return (variant.encoder, variant.paradigm) == (both.encoder, both.paradigm)
+
     rows = []
-    for model in models:
+    for model in guests.after(models, fits):
         name = model_name(model)
-        both = Row(name, f"{name} V&T", model, encoder, paradigm, "V&T")
-        single = [
-            Row(name, f"{name} {only}", model, encoder, paradigm, only, reference=both.variant)
-            for only in MODALITIES[1:]
-        ]
-        rows += [both, *single]
+        rows.append(TableRow(name, f"{name} V&T", model, both))
+        rows += [TableRow(name, f"{name} {only}", model, replace(both, modalities=only)) for only in _SINGLE]
     return Layout(tuple(rows), metric_columns(datasets, [metric]))
+
+
+def _caption(question: str) -> str:
+    return f"{question_of(question).title}."

@@ -9,10 +9,10 @@ Rule of one comparison (:func:`judge`):
 
 A printed change of exactly zero is reproduced when no significant difference is measured.
 
-Rule of a question (:func:`verdict`), over its planned comparisons on one metric (question 65: the four
-metrics of a run are one observation): *not run* when fewer than half were run; else *reproduced* when more
-than half of those that were run are reproduced; else *same direction* when more than half have the
-printed sign; else *not reproduced*. The sentence states all counts, so the rule can be applied again.
+Rule of a question (:func:`verdict`), over its claimed pairs on one metric (the four metrics of a run are not
+independent observations): *not run* when fewer than half were run; else *reproduced* when more than half of those that
+were run are reproduced; else *same direction* when more than half have the printed sign; else *not reproduced*. The
+sentence states all counts, so the rule can be applied again.
 """
 
 import math
@@ -21,13 +21,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from lmmrec_core.report.changes import planned
-from lmmrec_core.report.labels import dataset_name, metric_name, model_name, pair_label, with_variants
-from lmmrec_core.report.published import DATASETS, MODELS
+from lmmrec_core.names import PAPER_MODELS
+from lmmrec_core.questions import ALPHA
+from lmmrec_core.report.changes import claimed_changes
+from lmmrec_core.report.labels import dataset_name, metric_name, model_name
+from lmmrec_core.report.published import DATASETS
 
-ALPHA = 0.05
-STATUSES = ("reproduced", "same direction", "not reproduced", "not run")
-RULE = (
+_STATUSES = ("reproduced", "same direction", "not reproduced", "not run")
+_RULE = (
     f"A comparison is *reproduced* when it has the printed sign and an adjusted p below {ALPHA}, *same direction* when "
     "only the sign agrees, *not reproduced* otherwise. A question takes the majority of the comparisons that were run, "
     "and is *not run* when fewer than half of the planned ones were."
@@ -66,23 +67,23 @@ def judge_all(
     question: str,
     comparisons: pd.DataFrame,
     datasets: Sequence[str],
-    models: Sequence[str] = MODELS,
+    models: Sequence[str] = PAPER_MODELS,
     metric: str = "ndcg@20",
 ) -> pd.DataFrame:
-    """Every planned comparison of a question with its status.
+    """Every claimed comparison of a question with its status.
 
-    Columns: dataset, model, metric, a, b, printed (relative), measured (relative), p_holm, status. ``comparisons``
-    holds dataset, model, metric, a, b, difference, relative, p_holm. On a data set that is not the paper's,
+    Columns: dataset, model, metric, pair, printed (relative), measured (relative), p_holm, status. ``comparisons``
+    holds dataset, model, metric, pair, difference, relative, p_holm. On a data set that is not the paper's,
     ``printed`` is the mean over its three.
     """
-    frame = planned(question, datasets, models, metric)
-    keys = ["dataset", "model", "metric", "a", "b"]
+    frame = claimed_changes(question, datasets, models, metric)
+    keys = ["dataset", "model", "metric", "pair"]
     wanted = [*keys, "difference", "relative", "p_holm"]
-    tests = with_variants(comparisons)[wanted] if len(comparisons) else pd.DataFrame(columns=wanted)
-    found = {tuple(row[:5]): row[5:] for row in tests.itertuples(index=False, name=None)}
+    tests = comparisons[wanted] if len(comparisons) else pd.DataFrame(columns=wanted)
+    found = {tuple(row[:4]): row[4:] for row in tests.itertuples(index=False, name=None)}
     measured = [found.get(key, (None, None, None)) for key in frame[keys].itertuples(index=False, name=None)]
-    frame["measured"] = [number(row[1]) for row in measured]
-    frame["p_holm"] = [number(row[2]) for row in measured]
+    frame["measured"] = [plain_number(row[1]) for row in measured]
+    frame["p_holm"] = [plain_number(row[2]) for row in measured]
     pairs = zip(frame["printed"], measured, strict=True)
     frame["status"] = [judge(printed, row[0], row[2]) for printed, row in pairs]
     return frame
@@ -92,12 +93,12 @@ def verdict(
     question: str,
     comparisons: pd.DataFrame,
     datasets: Sequence[str],
-    models: Sequence[str] = MODELS,
+    models: Sequence[str] = PAPER_MODELS,
     metric: str = "ndcg@20",
 ) -> Verdict:
     """The verdict on a question ("motivation", "rq1", "rq2", "rq3")."""
     judged = judge_all(question, comparisons, datasets, models, metric)
-    counts = {status: int((judged["status"] == status).sum()) for status in STATUSES}
+    counts = {status: int((judged["status"] == status).sum()) for status in _STATUSES}
     status = overall(counts)
     foreign = [dataset_name(name) for name in datasets if name not in DATASETS]
     sentence = (
@@ -110,7 +111,7 @@ def verdict(
             f" {_and(foreign)} {'are' if len(foreign) > 1 else 'is'} not in the paper: "
             "the printed sign is that of the mean change over its three data sets."
         )
-    return Verdict(question, status, counts, sentence, RULE)
+    return Verdict(question, status, counts, sentence, _RULE)
 
 
 def overall(counts: Mapping[str, int]) -> str:
@@ -128,7 +129,7 @@ def overall(counts: Mapping[str, int]) -> str:
 
 def judged_listing(judged: pd.DataFrame) -> pd.DataFrame:
     """:func:`judge_all` for readers: a label per comparison, then data set, printed, measured, adjusted p, verdict."""
-    labels = [f"{model_name(row['model'])}: {pair_label(row['a'], row['b'])}" for row in judged.to_dict("records")]
+    labels = [f"{model_name(row['model'])}: {row['pair']}" for row in judged.to_dict("records")]
     return pd.DataFrame(
         {
             "comparison": labels,
@@ -141,7 +142,7 @@ def judged_listing(judged: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def number(value: float | None) -> float:
+def plain_number(value: float | None) -> float:
     """None (a relative change of zero) as NaN."""
     return math.nan if value is None else float(value)
 

@@ -17,10 +17,10 @@ def key_of(identity: Mapping[str, Any]) -> str:
 
     Raises ResultError for a value that JSON cannot hold exactly.
     """
-    return digest(plain(identity, "identity"))
+    return digest(plain_values(identity, "identity"))
 
 
-def plain(value: Any, where: str = "record") -> Any:
+def plain_values(value: Any, where: str = "record") -> Any:
     """Mappings, sequences and NumPy values → what ``json`` writes and reads back unchanged.
 
     Raises ResultError naming the place of a value that is not finite or of another kind: a record
@@ -35,14 +35,14 @@ def plain(value: Any, where: str = "record") -> Any:
             raise ResultError(f"{where} is {value}, not a finite number; nothing was saved")
         return value
     if isinstance(value, Mapping):
-        named = {str(name): plain(inner, f"{where}.{name}") for name, inner in value.items()}
+        named = {str(name): plain_values(inner, f"{where}.{name}") for name, inner in value.items()}
         if len(named) != len(value):
             raise ResultError(f"{where} has two keys with the same text; rename one")
         return named
     if isinstance(value, list | tuple):
-        return [plain(inner, f"{where}[{place}]") for place, inner in enumerate(value)]
+        return [plain_values(inner, f"{where}[{place}]") for place, inner in enumerate(value)]
     if isinstance(value, set | frozenset):
-        return sorted((plain(inner, where) for inner in value), key=repr)
+        return sorted((plain_values(inner, where) for inner in value), key=repr)
     if isinstance(value, date | datetime):
         return value.isoformat()
     if isinstance(value, PurePath):

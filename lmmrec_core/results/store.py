@@ -9,7 +9,7 @@ run again. Other files and folders under the root are left alone.
 import json
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,11 +23,11 @@ from lmmrec_core.disk import whole_folder
 from lmmrec_core.errors import ResultError, unknown
 from lmmrec_core.flow import IntArray, Result
 from lmmrec_core.results.files import lists_bytes, read_lists, read_table, table_bytes
-from lmmrec_core.results.plain import key_of, plain
+from lmmrec_core.results.plain import key_of, plain_values
 
-__all__ = ["CASE", "SCHEMA", "Record", "ResultStore", "key_of"]
+__all__ = ["CASE", "Record", "ResultStore", "key_of"]
 
-SCHEMA = 1
+_SCHEMA = 1
 CASE = ("track", "dataset", "model", "encoder", "paradigm", "modalities", "control", "seed")
 SECTIONS = ("case", "settings", "training", "metrics", "overall", "data", "features", "cost", "provenance")
 RECORD, PER_USER, TOP_ITEMS = "run.json", "per_user.parquet", "top50.parquet"
@@ -53,7 +53,7 @@ class Record:
 
     @property
     def created(self) -> str:
-        """UTC time of saving, ISO 8601 ("" where the provenance has none); sorts by time."""
+        """UTC time of saving, ISO 8601 ("" if the provenance has none); sorts by time."""
         return str(self.data["provenance"].get("time", ""))
 
 
@@ -80,7 +80,7 @@ class ResultStore:
         self, track: str, dataset: str, slug: str, key: str, run_record: Mapping[str, Any], per_user: pd.DataFrame,
         top_items: IntArray | None = None, users: IntArray | None = None,
     ) -> Path:  # fmt: skip
-        """Keep a run; gives its folder. A run that is already there stays as it is.
+        """Keep a run and return its folder. A run that is already there stays as it is.
 
         ``run_record`` has the sections of :data:`SECTIONS` (``schema``, ``key``, ``files`` and ``digest`` are
         added here); ``per_user`` is indexed by user; ``top_items`` [user, k] belongs to ``users`` (default: the
@@ -160,7 +160,7 @@ class ResultStore:
         return Result(dict(record.case), per_user, dict(record.data["overall"]), dict(record.data))
 
     def top_items(self, record: Record) -> tuple[IntArray, IntArray] | None:
-        """Users [user] and their ranked lists [user, k]; None where the lists were not kept (they are not in git)."""
+        """Users [user] and their ranked lists [user, k]; None if the lists were not kept (they are not in git)."""
         if TOP_ITEMS not in record.data["files"] or not (record.path / TOP_ITEMS).is_file():
             return None
         return read_lists(_checked_bytes(record, TOP_ITEMS))
@@ -176,7 +176,7 @@ class ResultStore:
             raise ResultError(f"{file}: cannot be read ({error.strerror}); allow reading it") from None
         return _read_record(Path(path), (state.st_ino, state.st_mtime_ns, state.st_size))
 
-    def _folders(self, tracks: Any, datasets: Any) -> list[Path]:
+    def _folders(self, tracks: Iterable[str], datasets: Iterable[str]) -> list[Path]:
         found: list[Path] = []
         for track in tracks:
             for dataset in datasets:
@@ -199,9 +199,9 @@ def _read_record(path: Path, state: tuple[int, int, int]) -> Record:
     schema = data.get("schema") if isinstance(data, dict) else None
     if not isinstance(schema, int):
         raise _damaged(file, "no run record")
-    if schema != SCHEMA:
+    if schema != _SCHEMA:
         raise ResultError(
-            f"{file}: written with schema {schema}, this version reads {SCHEMA}; "
+            f"{file}: written with schema {schema}, this version reads {_SCHEMA}; "
             f"use the version that wrote it, or delete the folder and run again"
         )
     if data.get("digest") != digest({name: value for name, value in data.items() if name != "digest"}):
@@ -223,7 +223,7 @@ def _complete(record: Mapping[str, Any], track: str, dataset: str, key: str) -> 
     if own != f"{track}/{dataset}":
         raise ResultError(f"the case is of {own}, saved under {track}/{dataset}; nothing was saved")
     rest = {name: value for name, value in record.items() if name not in ("schema", "key", "files", "digest")}
-    completed: dict[str, Any] = {"schema": SCHEMA, "key": key, **plain(rest)}
+    completed: dict[str, Any] = {"schema": _SCHEMA, "key": key, **plain_values(rest)}
     return completed
 
 

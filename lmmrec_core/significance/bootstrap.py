@@ -5,13 +5,13 @@ import numpy as np
 from lmmrec_core.flow import FloatArray
 from lmmrec_core.seeds import numpy_stream
 
-RESAMPLES = 2000
+PAIR_RESAMPLES = 2000
 _AT_ONCE = 4_000_000  # drawn numbers held in memory
 _FEW = 0.1  # share of distinct pairs below which drawing counts is faster than drawing units
 
 
 def resampled_means(
-    a: FloatArray, b: FloatArray, seed: int, resamples: int = RESAMPLES
+    a: FloatArray, b: FloatArray, seed: int, resamples: int = PAIR_RESAMPLES
 ) -> tuple[FloatArray, FloatArray]:
     """Means of ``a`` and ``b`` in resamples of the units with replacement → two arrays [resample].
 

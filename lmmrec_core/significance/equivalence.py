@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from lmmrec_core.errors import ResultError
-from lmmrec_core.significance.units import pair
+from lmmrec_core.significance.units import paired_values
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ def equivalence(
 ) -> Equivalence:
     """Paired TOST (Schuirmann 1987) of |mean(a − b)| < ``margin``, in units of the metric.
 
-    Arguments as :func:`lmmrec_core.significance.paired.compare`. Raises ResultError for a margin that is
+    Arguments as :func:`lmmrec_core.significance.paired.compare_users`. Raises ResultError for a margin that is
     not positive, and for users that do not match.
     """
     if not (np.isfinite(margin) and margin > 0):
         raise ResultError(f"margin {margin!r} must be a positive number, fixed before the results are seen")
     if not 0 < alpha < 0.5:
         raise ResultError(f"alpha {alpha!r} must be between 0 and 0.5")
-    pairs = pair(a, b, groups)
+    pairs = paired_values(a, b, groups)
     difference = pairs.difference
     n, mean = len(difference), float(difference.mean())
     if pairs.constant:

@@ -11,8 +11,7 @@ from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import FloatArray
 from lmmrec_core.significance.paired import Comparison, compare_seeds
 
-ALPHA = 0.05
-BySeed = Mapping[int, pd.Series]  # seed → per-user values of one metric
+_BySeed = Mapping[int, pd.Series]  # seed → per-user values of one metric
 
 
 @dataclass(frozen=True)
@@ -41,20 +40,12 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Member:
-    """A planned comparison with its outcome; ``comparison`` is None where a side was not run."""
+class Tested:
+    """A planned comparison with its outcome; ``comparison`` is None if a side was not run, and p is 1 then."""
 
     planned: Planned
     comparison: Comparison | None
     p_adjusted: float
-    significant: bool
-
-    @property
-    def direction(self) -> int:
-        """+1 or −1 for a significant difference in favour of a or b, else 0."""
-        if not self.significant or self.comparison is None:
-            return 0
-        return int(np.sign(self.comparison.difference))
 
 
 def holm(p_values: Sequence[float]) -> FloatArray:
@@ -72,12 +63,11 @@ def holm(p_values: Sequence[float]) -> FloatArray:
 
 def compare_family(
     family: Family,
-    systems: Mapping[str, BySeed],
+    systems: Mapping[str, _BySeed],
     groups: pd.Series | None = None,
     seed: int = 0,
-    alpha: float = ALPHA,
     allow_missing: bool = False,
-) -> tuple[Member, ...]:
+) -> tuple[Tested, ...]:
     """Test every planned comparison and adjust within the family, in the order planned.
 
     ``systems``: name → seed → per-user values. The family keeps its planned size: with ``allow_missing`` a
@@ -95,18 +85,4 @@ def compare_family(
             )
         compared.append(None if absent else compare_seeds(systems[member.a], systems[member.b], groups, seed))
     adjusted = holm([1.0 if one is None else one.p for one in compared])
-    return tuple(
-        Member(planned, one, float(p), one is not None and bool(p < alpha))
-        for planned, one, p in zip(family.planned, compared, adjusted, strict=True)
-    )
-
-
-def tally(members: Sequence[Member]) -> dict[str, int]:
-    """Counts of significant wins and losses of a, ties (tested, not significant) and comparisons not run."""
-    tested = [member for member in members if member.comparison is not None]
-    return {
-        "wins": sum(member.direction > 0 for member in tested),
-        "losses": sum(member.direction < 0 for member in tested),
-        "ties": sum(member.direction == 0 for member in tested),
-        "not run": len(members) - len(tested),
-    }
+    return tuple(Tested(*outcome) for outcome in zip(family.planned, compared, map(float, adjusted), strict=True))

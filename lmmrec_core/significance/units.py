@@ -11,7 +11,7 @@ from lmmrec_core.flow import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class PairedValues:
     """Values of ``a`` and ``b`` [unit] for the same units in the same order."""
 
     a: FloatArray
@@ -29,7 +29,7 @@ class Pairs:
         return bool(np.ptp(self.difference) <= 1e-13 * scale)
 
 
-def pair(a: pd.Series, b: pd.Series, groups: pd.Series | None = None) -> Pairs:
+def paired_values(a: pd.Series, b: pd.Series, groups: pd.Series | None = None) -> PairedValues:
     """Match the users of ``a`` and ``b`` by index; with ``groups`` (user → person), average per person first.
 
     Users that share a person are not independent: testing them as such makes p too small.
@@ -59,7 +59,7 @@ def pair(a: pd.Series, b: pd.Series, groups: pd.Series | None = None) -> Pairs:
     if len(frame) < 2:
         units = "users" if groups is None else "persons"
         raise ResultError(f"a paired test needs at least 2 {units}, got {len(frame)}; use a larger test part")
-    return Pairs(frame["a"].to_numpy(), frame["b"].to_numpy(), n_users)
+    return PairedValues(frame["a"].to_numpy(), frame["b"].to_numpy(), n_users)
 
 
 def over_seeds(per_seed: Mapping[int, pd.Series]) -> pd.Series:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from lmmrec_core.config import Settings
-from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import (
     BASELINE,
     CONTROLS,
@@ -20,10 +20,9 @@ from lmmrec_core.names import (
     Control,
     Paradigm,
 )
+from lmmrec_core.questions import QUESTIONS, Variant
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.track import TrackSettings, is_multimodal
-
-QUESTIONS = ("data", "motivation", "rq1", "rq2", "rq3")
 
 
 class Case(Settings):
@@ -51,31 +50,8 @@ class Case(Settings):
 
     def questions(self) -> frozenset[str]:
         """The research questions that read this case."""
-        floor = self.model in FLOOR_MODELS
-        if floor:
-            return frozenset({"motivation", "rq1", "rq2", "rq3"})
-        asked = set()
-        both = self.modalities == "V&T"
-        if self.encoder == "baseline" and self.control == "none":
-            asked |= {"motivation"} | ({"rq1", "rq2"} if both else set())
-        if self.paradigm == "PT" and both and self.control == "none":
-            asked |= {"rq1", "rq2"}
-        if self.paradigm in ("FT", "ETE") and both and self.control == "none":
-            asked |= {"rq2"}
-        if self.control != "none" or not both or self.encoder == "baseline" or self.paradigm == "ETE":
-            asked |= {"rq3"}
-        return frozenset(asked)
-
-
-def parse_question(text: str | int | None) -> str | None:
-    """``2``, ``"rq2"`` or ``"motivation"`` → its name; None or "" → None (all). Raises ConfigError otherwise."""
-    if text is None or str(text).strip() == "":
-        return None
-    name = str(text).strip().lower()
-    name = f"rq{name}" if name.isdigit() else name
-    if name not in QUESTIONS:
-        raise unknown("research question", text, [*QUESTIONS, "1", "2", "3"], "RQ")
-    return name
+        variant = Variant.of(self.model_dump())
+        return frozenset(name for name, question in QUESTIONS.items() if question.reads(variant))
 
 
 def grid(track: TrackSettings, seeds: Sequence[int]) -> tuple[Case, ...]:

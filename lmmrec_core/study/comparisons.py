@@ -1,118 +1,79 @@
-"""The planned comparisons of each research question, and the family each belongs to.
+"""The planned comparisons of a research question, tested, with the family each belongs to.
 
-A family is all planned pairs of one question, one data set and one metric (question 64); Holm-Bonferroni
-runs within it. A planned pair that was not run counts as not significant, so a family keeps its size and a
-star cannot appear because something was left out. The unit is the user, on metrics averaged over seeds;
-users that stand for one person are averaged.
+A family is all planned pairs (:mod:`lmmrec_core.questions`) of one question, one data set and one metric, over the
+paper's five models; Holm-Bonferroni runs within it. A planned pair that was not run counts as not significant: a family
+keeps its size, and no star appears because something was left out. The unit is the user, on metrics averaged over
+seeds; users that stand for one person are averaged.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from lmmrec_core.flow import Result
-from lmmrec_core.names import FLOOR_MODELS, PAPER_MODELS
-from lmmrec_core.results.select import per_seed, pooled_per_user
+from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
+from lmmrec_core.questions import Pair, Variant, question_of
+from lmmrec_core.results.pooling import per_seed, pooled_per_user
 from lmmrec_core.significance.families import Family, Planned, compare_family
 
-METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
-Cell = dict[str, str]
-COLUMNS = (
-    "dataset", "model", "metric", "pair", "a", "b", "mean_a", "mean_b", "difference", "relative", "ci_low", "ci_high",
-    "p", "p_holm", "effect", "n", "spread", "wins", "losses", "family",
-)  # fmt: skip
 _TESTED = (
     "mean_a", "mean_b", "difference", "relative", "ci_low", "ci_high", "p", "effect", "n", "spread", "wins", "losses",
 )  # fmt: skip
+_COLUMNS = ("dataset", "model", "metric", "pair", *_TESTED, "p_holm", "family")
+_Side = tuple[str, Variant]  # a recommender, and a variant of it
 
 
-def _cell(
-    model: str, encoder: str = "none", paradigm: str = "none", modalities: str = "none", control: str = "none"
-) -> Cell:
-    return {"model": model, "encoder": encoder, "paradigm": paradigm, "modalities": modalities, "control": control}
-
-
-def planned_pairs(question: str) -> tuple[tuple[str, str, Cell, Cell], ...]:
-    """(pair, model, a, b) for one data set: is ``a`` better than ``b``?
-
-    ``pair`` names the comparison the same way for every model, for instance "V&T - V".
-    """
-    pairs: list[tuple[str, str, Cell, Cell]] = []
-    for model in PAPER_MODELS:
-        base = _cell(model, "baseline", modalities="V&T")
-        if question == "motivation":
-            pairs += [(f"V&T - {m}", model, base, _cell(model, "baseline", modalities=m)) for m in ("V", "T")]
-        if question == "rq1":
-            pairs += [("baseline - LightGCN", model, base, _cell("lightgcn"))]
-            pairs += [(f"{e} PT - baseline", model, _cell(model, e, "PT", "V&T"), base) for e in ("clip", "vlmo")]
-        if question == "rq2":
-            for encoder in ("clip", "vlmo"):
-                pt, ft, ete = (_cell(model, encoder, paradigm, "V&T") for paradigm in ("PT", "FT", "ETE"))
-                pairs += [
-                    (f"{encoder} FT - PT", model, ft, pt),
-                    (f"{encoder} ETE - FT", model, ete, ft),
-                    (f"{encoder} ETE - baseline", model, ete, base),
-                ]
-        if question == "rq3":
-            pairs += [
-                (f"content - {control}", model, base, {**base, "control": control})
-                for control in ("shuffled", "noise", "zero")
-            ]
-            pairs += [(f"baseline V&T - {m}", model, base, {**base, "modalities": m}) for m in ("V", "T")]
-            ete = _cell(model, "clip", "ETE", "V&T")
-            pairs += [(f"clip ETE V&T - {m}", model, ete, {**ete, "modalities": m}) for m in ("V", "T")]
-    return tuple(pairs)
+def planned_pairs(question: str) -> tuple[tuple[str, Pair], ...]:
+    """(recommender, pair) of one family. Raises ConfigError for an unknown question."""
+    return tuple((model, pair) for model in PAPER_MODELS for pair in question_of(question).planned)
 
 
 def comparisons(
-    question: str, results: Sequence[Result], datasets: Iterable[str], metrics: Sequence[str] = METRICS
+    question: str, results: Sequence[Result], datasets: Iterable[str], metrics: Sequence[str] = PAPER_METRICS
 ) -> pd.DataFrame:
-    """The planned pairs whose two sides were measured, one row per data set, pair and metric.
+    """The planned pairs of a question whose two sides were measured, one row per data set, pair and metric.
 
-    ``relative`` is None where the mean of b is 0; ``p_holm`` is adjusted within the whole planned family,
-    which ``family`` states.
+    Columns: dataset, model, metric; ``pair`` (a :class:`~lmmrec_core.questions.Pair`, which prints as its label);
+    mean_a, mean_b, difference (a − b), relative (None where the mean of b is 0), its interval, p, effect size, units,
+    spread over seeds, wins and losses; ``p_holm``, adjusted within the whole planned family, and ``family``, which
+    states its size. Raises ConfigError for an unknown question, ResultError for results that must not be compared.
     """
-    by_cell: dict[tuple[str, tuple[Any, ...]], list[Result]] = {}
+    by_side: dict[tuple[str, _Side], list[Result]] = {}
     for result in results:
-        by_cell.setdefault((result.case["dataset"], _key(result.case)), []).append(result)
+        side = str(result.case["model"]), Variant.of(result.case)
+        by_side.setdefault((str(result.case["dataset"]), side), []).append(result)
     rows = []
     for dataset in datasets:
+        measured = {side: found for (name, side), found in by_side.items() if name == dataset}
         for metric in metrics:
-            rows += _family(question, dataset, metric, by_cell)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+            rows += _family(question, dataset, metric, measured)
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
-def _key(cell: Any) -> tuple[Any, ...]:
-    return tuple(cell[name] for name in ("model", "encoder", "paradigm", "modalities", "control"))
-
-
-def _family(question: str, dataset: str, metric: str, by_cell: Any) -> list[dict[str, Any]]:
+def _family(
+    question: str, dataset: str, metric: str, measured: Mapping[_Side, Sequence[Result]]
+) -> list[dict[str, Any]]:
     pairs = planned_pairs(question)
-    cells = {_label(cell): by_cell.get((dataset, _key(cell))) for pair in pairs for cell in pair[2:]}
-    systems = {label: per_seed(results, metric) for label, results in cells.items() if results}
-    if not systems:
+    sides = list(dict.fromkeys(side for model, pair in pairs for side in pair.sides(model) if side in measured))
+    if not sides:
         return []
-    groups = pooled_per_user(next(results for results in cells.values() if results), metric)[1]
     family = Family(
         f"{question}, {dataset}, {metric}",
         f"{len(pairs)} planned pairs of {question} on {dataset}, {metric}",
-        tuple(Planned(f"{model}: {pair}", _label(a), _label(b)) for pair, model, a, b in pairs),
+        tuple(Planned(f"{model}: {pair}", *map(_name, pair.sides(model))) for model, pair in pairs),
     )
+    systems = {_name(side): per_seed(measured[side], metric) for side in sides}
+    groups = pooled_per_user(measured[sides[0]], metric)[1]
     rows = []
-    for (pair, model, _, _), member in zip(
-        pairs, compare_family(family, systems, groups, allow_missing=True), strict=True
-    ):
+    for (model, pair), member in zip(pairs, compare_family(family, systems, groups, allow_missing=True), strict=True):
         if member.comparison is not None:
-            tested = {name: getattr(member.comparison, name) for name in _TESTED}
             place = {"dataset": dataset, "model": model, "metric": metric, "pair": pair}
-            sides = {"a": member.planned.a, "b": member.planned.b}
-            rows.append({**place, **sides, **tested, "p_holm": member.p_adjusted, "family": family.description})
+            tested = {name: getattr(member.comparison, name) for name in _TESTED}
+            rows.append({**place, **tested, "p_holm": member.p_adjusted, "family": family.description})
     return rows
 
 
-def _label(cell: Cell) -> str:
-    parts = [cell["model"]]
-    if cell["model"] not in FLOOR_MODELS:
-        parts += [cell[name] for name in ("encoder", "paradigm", "modalities", "control") if cell[name] != "none"]
-    return " ".join(parts)
+def _name(side: _Side) -> str:
+    model, variant = side
+    return f"{model} {variant.label}"

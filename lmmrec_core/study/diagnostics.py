@@ -15,7 +15,7 @@ from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import MODALITIES, Catalogue, Features, FloatArray
 from lmmrec_core.metrics.diagnose import VERSION, diagnose
 from lmmrec_core.metrics.item_graph import share_above
-from lmmrec_core.results.plain import plain
+from lmmrec_core.results.plain import plain_values
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.track import TrackSettings
@@ -79,7 +79,7 @@ def diagnostics_of(
         "filled": {modality: int((~flags).sum()) for modality, flags in features.present.items()},
         "diagnostics": found, "provenance": provenance(),
     }  # fmt: skip
-    write_sealed(path, plain(record))
+    write_sealed(path, plain_values(record))
     return dict(read_sealed(path)["diagnostics"])
 
 

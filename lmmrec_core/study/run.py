@@ -12,7 +12,7 @@ from lmmrec_core.config import Settings
 from lmmrec_core.encoders.features.transforms import apply_control, select
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Features, Part, Result, Split
-from lmmrec_core.metrics.evaluate import evaluate, recall_at
+from lmmrec_core.metrics.evaluate import evaluate_lists, mean_recall
 from lmmrec_core.names import MODALITY_SETS
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.provenance import provenance
@@ -201,7 +201,7 @@ def validation(split: Split) -> Callable[[Scorer], float]:
 def recall_20(scorer: Scorer, split: Split, part: Part, mask_valid: bool = False) -> float:
     """Recall@20 on a part, mean over the users with a row in it; ``mask_valid`` as in the ranking protocol."""
     users = _users_with(split, part)
-    return recall_at(top_k(scorer, users, split, k=20, mask_valid=mask_valid), users, split, part, k=20)
+    return mean_recall(top_k(scorer, users, split, k=20, mask_valid=mask_valid), users, split, part, k=20)
 
 
 def _users_with(split: Split, part: Part) -> Any:
@@ -213,9 +213,9 @@ def _measure(
 ) -> tuple[dict[str, Any], Any, Any]:
     """Rank and evaluate on validation and test; the first half of the run record."""
     valid_users, test_users = _users_with(split, "valid"), _users_with(split, "test")
-    valid, _ = evaluate(top_k(scorer, valid_users, split, k=protocol.k), valid_users, split, "valid")
+    valid, _ = evaluate_lists(top_k(scorer, valid_users, split, k=protocol.k), valid_users, split, "valid")
     top_items = top_k(scorer, test_users, split, k=protocol.k, mask_valid=protocol.mask_valid)
-    per_user, overall = evaluate(top_items, test_users, split, "test")
+    per_user, overall = evaluate_lists(top_items, test_users, split, "test")
     case = todo.case.model_dump()
     record = {
         "case": case,

@@ -1,7 +1,7 @@
 """The study as a notebook sees it: open a track, read its results, compute what is missing, compare."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,9 @@ import pandas as pd
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import MODALITIES, Result
-from lmmrec_core.study.cases import Case, grid, parse_question, reason_not_run, split_runnable
+from lmmrec_core.metrics.again import measured_again
+from lmmrec_core.questions import parse_question
+from lmmrec_core.study.cases import Case, grid, reason_not_run, split_runnable
 from lmmrec_core.study.comparisons import comparisons
 from lmmrec_core.study.datasets import stored_statistics
 from lmmrec_core.study.diagnostics import read_diagnostics
@@ -70,9 +72,10 @@ class Study:
         """Stored results that belong to today's track file, one per case, per-user values included.
 
         Where data or code made several results of one case, the newest counts. Damaged results are
-        named in a warning and left out.
+        named in a warning and left out. A metric that was not stored is measured again when it is asked for.
         """
-        return [self.workspace.store.load_record(record) for record in self._records(question)]
+        found = (self.workspace.store.load_record(record) for record in self._records(question))
+        return [replace(result, again=measured_again) for result in found]
 
     def _records(self, question: str | int | None) -> list[Any]:
         cases = [case.model_dump() for case in self.cases(question)]

@@ -10,20 +10,19 @@ from scipy.special import logsumexp
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.metrics import alignment, rows
 from lmmrec_core.metrics.alignment import (
-    align,
-    align_by_chance,
     anisotropy,
     effective_rank,
     gap,
     gap_share,
+    pair_alignment,
+    pair_alignment_by_chance,
     separability,
     uniformity,
-    user_align,
 )
 from lmmrec_core.metrics.resampling import intervals
 from tests.metrics.spaces import aligned_pair, random_rows, rotation, unit
 
-PAIRS = (align, gap, gap_share)
+PAIRS = (pair_alignment, gap, gap_share)
 SINGLE = (uniformity, anisotropy, effective_rank)
 A = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
 B = np.array([[1.0, 0.0], [1.0, 0.0], [-5.0, 0.0]])
@@ -31,9 +30,9 @@ B = np.array([[1.0, 0.0], [1.0, 0.0], [-5.0, 0.0]])
 
 def test_by_hand():
     # cosines of the pairs: 1, 0, −1, so squared distances 0, 2, 4
-    assert align(A, B).value == pytest.approx(2.0)
+    assert pair_alignment(A, B).value == pytest.approx(2.0)
     # mean(a) = (2/3, 1/3), mean(b) = (1/3, 0): their product is 2/9, their difference (1/3, 1/3)
-    assert align_by_chance(A, B) == pytest.approx(2 - 4 / 9)
+    assert pair_alignment_by_chance(A, B) == pytest.approx(2 - 4 / 9)
     assert gap(A, B).value == pytest.approx(np.sqrt(2) / 3)
     assert gap_share(A, B).value == pytest.approx((2 / 9) / 2.0)
     # pairs of a: cosines 0, 1, 0 → squared distances 2, 0, 2
@@ -44,13 +43,13 @@ def test_by_hand():
 
 def test_identical_modalities_and_constants():
     same = random_rows()
-    assert align(same, 3 * same).value == pytest.approx(0.0, abs=1e-6)
+    assert pair_alignment(same, 3 * same).value == pytest.approx(0.0, abs=1e-6)
     assert gap(same, same).value == gap_share(same, same).value == 0.0
     constant = np.ones((5, 3))
     assert uniformity(constant).value == pytest.approx(0.0, abs=1e-6)
     assert anisotropy(constant).value == pytest.approx(1.0)
     assert effective_rank(constant).value == 0.0
-    assert align(same, -same).value == pytest.approx(4.0)
+    assert pair_alignment(same, -same).value == pytest.approx(4.0)
 
 
 def test_a_pure_shift_is_all_gap():
@@ -72,7 +71,7 @@ def test_against_pairwise_distances_of_scipy():
 def test_blocks_change_nothing(monkeypatch):
     points = random_rows(41, 6)
     whole = uniformity(points)
-    monkeypatch.setattr(rows, "BLOCK_ENTRIES", 41 * 7)
+    monkeypatch.setattr(rows, "_BLOCK_ENTRIES", 41 * 7)
     parts = uniformity(points)
     assert parts.value == pytest.approx(whole.value, abs=1e-12)
     assert np.allclose(parts.columns, whole.columns)
@@ -82,9 +81,9 @@ def test_chance_is_the_mean_over_permutations():
     a, b = aligned_pair(30, 4)
     b = b + 1.0
     generator = np.random.default_rng(0)
-    drawn = [align(a, b[generator.permutation(30)]).value for _ in range(2000)]
-    assert align_by_chance(a, b) == pytest.approx(np.mean(drawn), abs=5 * np.std(drawn) / np.sqrt(2000))
-    assert align(a, b).value < min(drawn)
+    drawn = [pair_alignment(a, b[generator.permutation(30)]).value for _ in range(2000)]
+    assert pair_alignment_by_chance(a, b) == pytest.approx(np.mean(drawn), abs=5 * np.std(drawn) / np.sqrt(2000))
+    assert pair_alignment(a, b).value < min(drawn)
 
 
 @given(st.integers(0, 10_000))
@@ -108,7 +107,7 @@ def test_a_common_rotation_and_the_order_of_items_change_nothing(seed):
 @settings(max_examples=40)
 def test_ranges(seed, n, dim):
     a, b = random_rows(n, dim, seed), random_rows(n, dim, seed + 1)
-    assert 0 <= gap(a, b).value ** 2 <= align(a, b).value + 1e-12 <= 4 + 2e-12
+    assert 0 <= gap(a, b).value ** 2 <= pair_alignment(a, b).value + 1e-12 <= 4 + 2e-12
     assert 0 <= gap_share(a, b).value <= 1
     assert -8 - 1e-9 <= uniformity(a).value <= 1e-12
     assert -1 - 1e-9 <= anisotropy(a).value <= 1 + 1e-9
@@ -175,20 +174,10 @@ def test_separability():
         separability(a[:3], b[:3])
 
 
-def test_users_and_their_items():
-    users, items = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[2.0, 0.0], [0.0, -1.0]])
-    user, item = np.array([0, 0, 1]), np.array([0, 1, 1])
-    assert user_align(users, items, user, item) == pytest.approx((0 + 2 + 4) / 3)
-    with pytest.raises(FeatureError, match="at least one pair"):
-        user_align(users, items, user[:0], item[:0])
-    with pytest.raises(FeatureError, match="user vectors have 2 dims, item vectors 1"):
-        user_align(users, items[:, :1], user, item)
-
-
 def test_a_row_of_zeros_has_cosine_zero():
     a = random_rows(6, 3)
     a[2] = 0
-    assert align(a, a).value == pytest.approx(2 / 6)
+    assert pair_alignment(a, a).value == pytest.approx(2 / 6)
     expected = pdist(unit(np.delete(a, 2, axis=0)), "sqeuclidean")
     with_zero = (np.exp(-2 * expected).sum() + 5 * np.exp(-4)) / 15
     assert uniformity(a).value == pytest.approx(np.log(with_zero))
@@ -198,7 +187,7 @@ def test_a_row_of_zeros_has_cosine_zero():
 def test_extreme_lengths():
     a = random_rows(10, 4).astype(np.float32)
     for scale in (1e-30, 1e30):
-        assert align(a * np.float32(scale), a).value == pytest.approx(0, abs=1e-6)
+        assert pair_alignment(a * np.float32(scale), a).value == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +202,7 @@ def test_extreme_lengths():
     ],
 )
 def test_what_cannot_be_compared_is_refused(a, b, text):
-    for measure in (*PAIRS, align_by_chance):
+    for measure in (*PAIRS, pair_alignment_by_chance):
         with pytest.raises(FeatureError, match=text):
             measure(a, b)
 

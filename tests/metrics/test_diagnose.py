@@ -1,4 +1,4 @@
-"""All diagnostics together: plain values, repeatable, with the invariants of the specification (T-36)."""
+"""All diagnostics together: plain values, repeatable, with what rotations and shuffles must not change."""
 
 import json
 import math
@@ -8,7 +8,7 @@ import pytest
 
 from lmmrec_core.encoders.features.transforms import apply_control, rotate
 from lmmrec_core.errors import ConfigError, FeatureError
-from lmmrec_core.metrics.alignment import align, align_by_chance
+from lmmrec_core.metrics.alignment import pair_alignment, pair_alignment_by_chance
 from lmmrec_core.metrics.diagnose import VERSION, diagnose
 from tests.encoders.toys import random_features
 from tests.metrics.spaces import aligned_pair, random_rows
@@ -95,14 +95,14 @@ def test_planted_alignment_is_seen(found):
 
 
 def test_union_and_edges_of_the_graphs(found):
-    """T-36: I k directed edges, I k (2 − overlap) in the union."""
+    """I k directed edges, I k (2 − overlap) in the union."""
     assert found["graph"]["visual"]["edges"] == found["graph"]["textual"]["edges"] == N * 10
     expected = N * 10 * (2 - found["pair"]["overlap@10"]["value"])
     assert found["graph"]["union"]["edges"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_rotating_one_modality_changes_only_what_needs_the_shared_space(scene, found):
-    """T-36: alignment, gap and retrieval fall to chance, everything inside the modalities stays."""
+    """Alignment, gap and retrieval fall to chance, everything inside the modalities stays."""
     features, extras = scene
     turned = diagnose(dict(rotate(features, "visual", 2).matrices), shared_space=True, bootstrap=0, **extras)
     before, after = without_intervals(found), without_intervals(turned)
@@ -120,9 +120,9 @@ def test_rotation_brings_the_distance_of_pairs_to_chance():
     """In many dimensions: a rotation's trace, which is what is left of the agreement, vanishes beside the dimension."""
     features = random_features(100, (128, 128))
     features.matrices["textual"][:] = features.matrices["visual"]
-    assert align(*features.matrices.values()).value == pytest.approx(2 / 100)  # item 1 has a row of zeros
+    assert pair_alignment(*features.matrices.values()).value == pytest.approx(2 / 100)  # item 1 has a row of zeros
     turned = rotate(features, "visual", 2).matrices.values()
-    assert align(*turned).value == pytest.approx(align_by_chance(*turned), abs=0.1)
+    assert pair_alignment(*turned).value == pytest.approx(pair_alignment_by_chance(*turned), abs=0.1)
 
 
 def test_shuffling_one_modality_breaks_also_the_neighbours(scene):

@@ -6,8 +6,8 @@ import pytest
 from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import Split
 from lmmrec_core.metrics import METRICS
-from lmmrec_core.metrics.audit import hits_from_ranks
-from lmmrec_core.metrics.evaluate import PER_USER, evaluate, find_hits, recall_at
+from lmmrec_core.metrics.again import hits_from_ranks
+from lmmrec_core.metrics.evaluate import PER_USER, evaluate_lists, find_hits, mean_recall
 from tests.metrics.splits import interactions, make_split, random_lists, random_split
 from tests.oracles import ORACLES
 
@@ -17,7 +17,7 @@ LISTS = np.array([[1, 3, 4, 2], [0, 2, 3, 4], [4, 5, -1, -1]])
 
 
 def test_a_case_by_hand() -> None:
-    frame, overall = evaluate(LISTS, USERS, SMALL, "test", ks=(2, 4))
+    frame, overall = evaluate_lists(LISTS, USERS, SMALL, "test", ks=(2, 4))
     assert frame.index.tolist() == [0, 2] and frame.index.name == "user"  # user 1 has nothing held out
     assert frame["recall@2"].tolist() == [0.5, 1.0]
     assert frame["recall@4"].tolist() == [1.0, 1.0]
@@ -36,7 +36,7 @@ def test_agrees_with_the_slow_metrics_user_by_user(part: str) -> None:
     rng = np.random.default_rng(5)
     split = random_split(rng)
     lists = random_lists(split, rng)
-    frame, _ = evaluate(lists, np.arange(split.n_users), split, part)  # type: ignore[arg-type]
+    frame, _ = evaluate_lists(lists, np.arange(split.n_users), split, part)  # type: ignore[arg-type]
     held = split.part(part)  # type: ignore[arg-type]
     assert set(frame.index) == set(held.user.tolist())
     for user in frame.index:
@@ -47,8 +47,8 @@ def test_agrees_with_the_slow_metrics_user_by_user(part: str) -> None:
 
 
 def test_means_are_over_users_with_held_out_rows_only() -> None:
-    with_extra = evaluate(LISTS, USERS, SMALL, "test", ks=(4,))[0]
-    without = evaluate(LISTS[[0, 2]], np.array([0, 2]), SMALL, "test", ks=(4,))[0]
+    with_extra = evaluate_lists(LISTS, USERS, SMALL, "test", ks=(4,))[0]
+    without = evaluate_lists(LISTS[[0, 2]], np.array([0, 2]), SMALL, "test", ks=(4,))[0]
     assert with_extra.drop(columns=["hit_ranks", "hit_items"]).equals(without.drop(columns=["hit_ranks", "hit_items"]))
 
 
@@ -56,9 +56,9 @@ def test_the_fast_path_equals_the_column() -> None:
     rng = np.random.default_rng(11)
     split = random_split(rng)
     lists, users = random_lists(split, rng), np.arange(split.n_users)
-    frame, _ = evaluate(lists, users, split, "valid")
-    assert recall_at(lists, users, split, "valid", 20) == frame["recall@20"].mean()
-    assert recall_at(lists[:, :10], users, split, "valid", 10) == frame["recall@10"].mean()
+    frame, _ = evaluate_lists(lists, users, split, "valid")
+    assert mean_recall(lists, users, split, "valid", 20) == frame["recall@20"].mean()
+    assert mean_recall(lists[:, :10], users, split, "valid", 10) == frame["recall@10"].mean()
 
 
 def test_renumbering_the_items_changes_nothing() -> None:
@@ -72,8 +72,8 @@ def test_renumbering_the_items_changes_nothing() -> None:
           for p in (split.train, split.valid, split.test)),
         split.rule, split.seed, "g",
     )  # fmt: skip
-    before, overall_before = evaluate(lists, users, split, "test")
-    after, overall_after = evaluate(np.where(lists >= 0, new[lists], -1), users, moved, "test")
+    before, overall_before = evaluate_lists(lists, users, split, "test")
+    after, overall_after = evaluate_lists(np.where(lists >= 0, new[lists], -1), users, moved, "test")
     numbers = [name for name in before.columns if "@" in name]
     assert before[numbers].equals(after[numbers])
     assert overall_before == overall_after
@@ -82,7 +82,7 @@ def test_renumbering_the_items_changes_nothing() -> None:
 def test_hit_ranks_are_enough_to_compute_any_metric_again() -> None:
     rng = np.random.default_rng(17)
     split = random_split(rng)
-    frame, _ = evaluate(random_lists(split, rng), np.arange(split.n_users), split, "test")
+    frame, _ = evaluate_lists(random_lists(split, rng), np.arange(split.n_users), split, "test")
     hits, n = hits_from_ranks(frame["hit_ranks"]), frame["n_relevant"].to_numpy()
     for name in PER_USER:
         np.testing.assert_array_equal(METRICS[name](hits, n, 20), frame[f"{name}@20"])
@@ -91,7 +91,7 @@ def test_hit_ranks_are_enough_to_compute_any_metric_again() -> None:
 
 def test_empty_places_are_never_hits_even_for_the_last_item() -> None:
     split = make_split(1, 3, train=[(0, 0)], valid=[], test=[(0, 2)])
-    frame, overall = evaluate(np.array([[-1, -1, 1, -1]]), np.array([0]), split, "test", ks=(4,))
+    frame, overall = evaluate_lists(np.array([[-1, -1, 1, -1]]), np.array([0]), split, "test", ks=(4,))
     assert frame["recall@4"].tolist() == [0.0]
     assert overall["coverage@4"] == 1 / 3 and overall["cold_recall@4"] == 0.0
     # the item before the first of user 1 is the last of user 0: an empty place must not read it
@@ -101,7 +101,7 @@ def test_empty_places_are_never_hits_even_for_the_last_item() -> None:
 
 def test_persons_are_carried_along() -> None:
     split = make_split(3, 6, [(0, 0)], [], [(0, 2), (2, 4)], group=[7, 7, 9])
-    assert evaluate(LISTS, USERS, split, "test", ks=(4,))[0]["group"].tolist() == [7, 9]
+    assert evaluate_lists(LISTS, USERS, split, "test", ks=(4,))[0]["group"].tolist() == [7, 9]
 
 
 @pytest.mark.parametrize(
@@ -120,11 +120,11 @@ def test_persons_are_carried_along() -> None:
 )
 def test_lists_that_cannot_be_evaluated_are_refused(lists: np.ndarray, users: list[int], message: str) -> None:
     with pytest.raises(ResultError, match=message):
-        evaluate(lists, np.array(users), SMALL, "test", ks=(4,))
+        evaluate_lists(lists, np.array(users), SMALL, "test", ks=(4,))
 
 
 def test_a_part_without_rows_is_refused_not_averaged_to_nan() -> None:
     empty = make_split(3, 6, [(0, 0)], [], [(0, 2)])
-    for measure in (evaluate, recall_at):
+    for measure in (evaluate_lists, mean_recall):
         with pytest.raises(ResultError, match="no user has a valid row"):
-            measure(LISTS, USERS, empty, "valid", **({"ks": (4,)} if measure is evaluate else {"k": 4}))
+            measure(LISTS, USERS, empty, "valid", **({"ks": (4,)} if measure is evaluate_lists else {"k": 4}))

@@ -9,7 +9,7 @@ from lmmrec_core.errors import FeatureError
 from lmmrec_core.metrics import rows
 from lmmrec_core.metrics.homophily import ceiling, interaction_homophily, label_codes, label_homophily
 from lmmrec_core.metrics.item_graph import edges_of
-from lmmrec_core.metrics.neighbours import nearest
+from lmmrec_core.metrics.neighbours import nearest_items
 from lmmrec_core.metrics.resampling import Estimate
 from tests.metrics.spaces import dense_graph, random_rows
 from tests.metrics.splits import interactions, random_split
@@ -67,8 +67,8 @@ def test_common_users_by_hand():
 def test_everything_equals_the_dense_form(seed):
     split = random_split(np.random.default_rng(seed), 12, 20)
     n = split.n_items
-    columns = nearest(random_rows(n, 3, seed), 3).columns
-    other = nearest(random_rows(n, 3, seed + 1), 3).columns
+    columns = nearest_items(random_rows(n, 3, seed), 3).columns
+    other = nearest_items(random_rows(n, 3, seed + 1), 3).columns
     source, target = edges_of(columns, other)
     links = dense_graph(columns) | dense_graph(other)
     seen = np.zeros((split.n_users, n), dtype=bool)
@@ -92,7 +92,7 @@ def test_everything_equals_the_dense_form(seed):
 
 
 def test_the_chance_level_is_the_mean_over_permuted_targets():
-    columns = nearest(random_rows(80, 3), 4).columns
+    columns = nearest_items(random_rows(80, 3), 4).columns
     source, target = edges_of(columns)
     labels = np.random.default_rng(1).integers(0, 4, 80)
     found = values(label_homophily(source, target, [str(x) for x in labels]))
@@ -112,8 +112,8 @@ def test_planted_homophily_is_found_and_random_content_is_at_chance():
         (u, int(i)) for u in range(150) for i in generator.choice(np.flatnonzero(group == u % 5), 6, replace=False)
     ]
     train, held_out = interactions(pairs[::2]), interactions(pairs[1::2])
-    planted = edges_of(nearest(content, 10).columns)
-    unrelated = edges_of(nearest(random_rows(200, 5), 10).columns)
+    planted = edges_of(nearest_items(content, 10).columns)
+    unrelated = edges_of(nearest_items(random_rows(200, 5), 10).columns)
     labels = [str(x) for x in group]
     for edges, low, high in ((planted, 2.0, 8.0), (unrelated, 0.75, 1.25)):
         found = {
@@ -127,13 +127,13 @@ def test_planted_homophily_is_found_and_random_content_is_at_chance():
 
 def test_blocks_change_nothing(monkeypatch):
     split = random_split(np.random.default_rng(3))
-    edges = edges_of(nearest(random_rows(split.n_items, 4), 5).columns)
+    edges = edges_of(nearest_items(random_rows(split.n_items, 4), 5).columns)
     calls = (
         lambda: values(interaction_homophily(*edges, split.train, split.n_items)),
         lambda: values(ceiling(*edges, split.train, split.test, split.n_users, split.n_items)),
     )
     whole = [call() for call in calls]
-    monkeypatch.setattr(rows, "BLOCK_ENTRIES", 70 * 9)
+    monkeypatch.setattr(rows, "_BLOCK_ENTRIES", 70 * 9)
     for call, before in zip(calls, whole, strict=True):
         assert call() == pytest.approx(before)
 

@@ -26,7 +26,7 @@ from lmmrec_core.metrics.item_graph import (
     threshold_density,
     union_statistics,
 )
-from lmmrec_core.metrics.neighbours import Neighbours, nearest, overlap
+from lmmrec_core.metrics.neighbours import Neighbours, nearest_items, overlap
 from lmmrec_core.metrics.resampling import Estimate
 from lmmrec_core.recommenders.item_graph import ItemGraph, laplacian
 from lmmrec_core.recommenders.item_graph import nearest as nearest_of_recommender
@@ -68,7 +68,7 @@ def test_weight_variation_is_that_inside_a_row():
 @given(st.integers(0, 10_000), st.integers(3, 30), st.integers(1, 2))
 @settings(max_examples=30)
 def test_structure_equals_the_dense_form(seed, n, k):
-    graph = nearest(random_rows(n, 3, seed), k)
+    graph = nearest_items(random_rows(n, 3, seed), k)
     dense = dense_graph(graph.columns)
     found = values(structure(graph))
     assert found["edges"] == dense.sum() == n * k
@@ -92,8 +92,8 @@ def test_equal_in_degrees_have_no_skew():
 @given(st.integers(0, 10_000), st.integers(4, 30), st.integers(1, 3))
 @settings(max_examples=30)
 def test_the_union_has_ik_times_two_minus_overlap_edges(seed, n, k):
-    """T-36: the better two modalities agree, the sparser their union."""
-    a, b = nearest(random_rows(n, 3, seed), k).columns, nearest(random_rows(n, 4, seed + 1), k).columns
+    """The better two modalities agree, the sparser their union."""
+    a, b = nearest_items(random_rows(n, 3, seed), k).columns, nearest_items(random_rows(n, 4, seed + 1), k).columns
     found = union_statistics([a, b])
     assert found["edges"] == pytest.approx(n * k * (2 - overlap(a, b).value), abs=1e-6)
     both = dense_graph(a) | dense_graph(b)
@@ -109,10 +109,10 @@ def test_a_union_is_of_the_same_items():
 
 
 def test_rotation_changes_no_statistic():
-    """T-36: the graph of a rotated modality is the same graph."""
+    """The graph of a rotated modality is the same graph."""
     features = random_features(150, (12, 5))
     turned = rotate(features, "visual", 8).matrices["visual"]
-    before, after = (values(structure(nearest(m, 10))) for m in (features.matrices["visual"], turned))
+    before, after = (values(structure(nearest_items(m, 10))) for m in (features.matrices["visual"], turned))
     assert before == pytest.approx(after, abs=1e-6)
     first, second = (threshold_density(cosine_counts(m)) for m in (features.matrices["visual"], turned))
     assert first == pytest.approx(second, abs=1e-3)  # a pair on the edge of a bin may change sides in float32
@@ -128,7 +128,7 @@ def test_lattice_adjacency_is_that_of_the_recommender(k):
         columns = nearest_of_recommender(unit_rows, k)
         cosines = (unit_rows[columns] * unit_rows[:, None]).sum(-1).clamp(min=0)
         parts.append(ItemGraph(columns, 0.5 * laplacian(columns, cosines, "test")))
-        ours.append(nearest(matrix, 5).first(k))
+        ours.append(nearest_items(matrix, 5).first(k))
     expected = sum(part.times(torch.eye(25, dtype=torch.float64)) for part in parts).numpy()
     assert np.allclose(lattice_adjacency(ours).toarray(), expected, atol=1e-8)
 
@@ -146,7 +146,7 @@ def test_effective_degree_by_hand():
 
 
 def test_effective_degree_lies_between_one_and_the_number_of_links():
-    graphs = [nearest(random_rows(60, 5, seed), 10) for seed in (1, 2)]
+    graphs = [nearest_items(random_rows(60, 5, seed), 10) for seed in (1, 2)]
     alone, both = (effective_degree(lattice_adjacency(part)) for part in (graphs[:1], graphs))
     assert (alone.columns >= 1).all() and (alone.columns <= 10 + 1e-9).all()
     assert alone.value < both.value <= 19 + 1e-9  # the item itself is in both
@@ -191,7 +191,7 @@ def test_a_percentile_is_the_threshold_that_leaves_the_rest_above():
 def test_blocks_change_nothing(monkeypatch):
     points = random_rows(37, 4)
     whole = cosine_counts(points)
-    monkeypatch.setattr(rows, "BLOCK_ENTRIES", 37 * 5)
+    monkeypatch.setattr(rows, "_BLOCK_ENTRIES", 37 * 5)
     assert np.array_equal(cosine_counts(points), whole)
 
 

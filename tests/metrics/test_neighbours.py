@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from lmmrec_core.encoders.features.transforms import rotate
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.metrics import rows
-from lmmrec_core.metrics.neighbours import adjusted_overlap, cka, nearest, overlap, overlap_by_chance
+from lmmrec_core.metrics.neighbours import adjusted_overlap, cka, nearest_items, overlap, overlap_by_chance
 from tests.encoders.toys import random_features
 from tests.metrics.spaces import aligned_pair, random_rows, rotation, unit
 
@@ -23,15 +23,15 @@ def naive_cka(a, b):
 def test_neighbours_are_those_of_scikit_learn(n):
     points = random_rows(n, 6)
     distances, indices = NearestNeighbors(metric="cosine", algorithm="brute").fit(points).kneighbors(n_neighbors=5)
-    found = nearest(points, 5)
+    found = nearest_items(points, 5)
     assert np.array_equal(found.columns, indices)
     assert np.allclose(found.cosines, 1 - distances, atol=1e-8)
 
 
 def test_ties_go_to_the_lower_item_and_an_item_is_never_its_own_neighbour():
     points = np.tile([1.0, 1.0], (5, 1))
-    assert nearest(points, 3).columns.tolist() == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2], [0, 1, 2]]
-    assert nearest(np.zeros((4, 2)), 2).columns.tolist() == [[1, 2], [0, 2], [0, 1], [0, 1]]
+    assert nearest_items(points, 3).columns.tolist() == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2], [0, 1, 2]]
+    assert nearest_items(np.zeros((4, 2)), 2).columns.tolist() == [[1, 2], [0, 2], [0, 1], [0, 1]]
 
 
 def test_equal_rows_tie_whatever_the_rounding_of_their_products():
@@ -39,7 +39,7 @@ def test_equal_rows_tie_whatever_the_rounding_of_their_products():
     points = generator.standard_normal((300, 37))
     copies = np.arange(150, 300)
     points[copies] = points[:150] * generator.random((150, 1))  # the same directions
-    columns = nearest(points, 6).columns
+    columns = nearest_items(points, 6).columns
     assert np.array_equal(columns[:, 0], (np.arange(300) + 150) % 300)
     # then two originals, each directly before its copy
     assert np.array_equal(columns[:, 2], columns[:, 1] + 150) and np.array_equal(columns[:, 4], columns[:, 3] + 150)
@@ -47,9 +47,9 @@ def test_equal_rows_tie_whatever_the_rounding_of_their_products():
 
 def test_blocks_change_nothing(monkeypatch):
     points = random_rows(45, 5)
-    whole = nearest(points, 4)
-    monkeypatch.setattr(rows, "BLOCK_ENTRIES", 45 * 7 + 3)
-    parts = nearest(points, 4)
+    whole = nearest_items(points, 4)
+    monkeypatch.setattr(rows, "_BLOCK_ENTRIES", 45 * 7 + 3)
+    parts = nearest_items(points, 4)
     assert np.array_equal(whole.columns, parts.columns) and np.array_equal(whole.cosines, parts.cosines)
 
 
@@ -57,13 +57,13 @@ def test_blocks_change_nothing(monkeypatch):
 @settings(max_examples=25)
 def test_rotation_order_and_length_of_rows(seed, n):
     points = random_rows(n, 4, seed)
-    found = nearest(points, 3)
-    turned = nearest(points @ rotation(4, seed), 3)
+    found = nearest_items(points, 3)
+    turned = nearest_items(points @ rotation(4, seed), 3)
     assert np.array_equal(turned.columns, found.columns)
     stretched = points * np.random.default_rng(seed).uniform(0.1, 9, (n, 1))
-    assert np.array_equal(nearest(stretched, 3).columns, found.columns)
+    assert np.array_equal(nearest_items(stretched, 3).columns, found.columns)
     order = np.random.default_rng(seed).permutation(n)
-    assert np.array_equal(order[nearest(points[order], 3).columns], found.columns[order])
+    assert np.array_equal(order[nearest_items(points[order], 3).columns], found.columns[order])
 
 
 def test_a_stored_rotation_keeps_neighbours_overlap_and_cka():
@@ -72,16 +72,16 @@ def test_a_stored_rotation_keeps_neighbours_overlap_and_cka():
     turned = rotate(features, "visual", 4)
     v, t = (features.matrices[m] for m in ("visual", "textual"))
     w = turned.matrices["visual"]
-    assert np.array_equal(nearest(w, 10).columns, nearest(v, 10).columns)
-    assert np.allclose(nearest(w, 10).cosines, nearest(v, 10).cosines, atol=1e-6)
+    assert np.array_equal(nearest_items(w, 10).columns, nearest_items(v, 10).columns)
+    assert np.allclose(nearest_items(w, 10).cosines, nearest_items(v, 10).cosines, atol=1e-6)
     assert cka(w, t).value == pytest.approx(cka(v, t).value, abs=1e-6)
 
 
 def test_the_first_k_of_more_neighbours():
     points = random_rows(30, 4)
-    assert np.array_equal(nearest(points, 9).first(4).columns, nearest(points, 4).columns)
+    assert np.array_equal(nearest_items(points, 9).first(4).columns, nearest_items(points, 4).columns)
     with pytest.raises(ConfigError, match="k = 10, but 9 neighbours"):
-        nearest(points, 9).first(10)
+        nearest_items(points, 9).first(10)
 
 
 def test_overlap_by_hand():
@@ -96,29 +96,31 @@ def test_overlap_by_hand():
 
 def test_overlap_of_unrelated_and_of_aligned_modalities():
     n, k = 400, 10
-    unrelated = adjusted_overlap(nearest(random_rows(n, 8, 1), k).columns, nearest(random_rows(n, 8, 2), k).columns)
+    unrelated = adjusted_overlap(
+        nearest_items(random_rows(n, 8, 1), k).columns, nearest_items(random_rows(n, 8, 2), k).columns
+    )
     assert abs(unrelated.value) < 4 * np.sqrt(k / n) / np.sqrt(n * k)
     a, b = aligned_pair(n, 8)
-    assert adjusted_overlap(nearest(a, k).columns, nearest(b, k).columns).value > 0.4
+    assert adjusted_overlap(nearest_items(a, k).columns, nearest_items(b, k).columns).value > 0.4
     shuffled = b[np.random.default_rng(0).permutation(n)]
-    assert abs(adjusted_overlap(nearest(a, k).columns, nearest(shuffled, k).columns).value) < 0.02
+    assert abs(adjusted_overlap(nearest_items(a, k).columns, nearest_items(shuffled, k).columns).value) < 0.02
 
 
 @pytest.mark.parametrize("k", [0, 5, 9])
 def test_k_must_leave_an_item_others(k):
     with pytest.raises(ConfigError, match=rf"k = {k} neighbours among 5 items"):
-        nearest(random_rows(5, 2), k)
+        nearest_items(random_rows(5, 2), k)
 
 
 def test_one_item_has_no_neighbours():
     with pytest.raises(ConfigError, match="an item has 0 others"):
-        nearest(np.ones((1, 2)), 1)
+        nearest_items(np.ones((1, 2)), 1)
 
 
 def test_comparisons_that_make_no_sense():
     with pytest.raises(FeatureError, match="do not match"):
         overlap(np.zeros((3, 2), dtype=int), np.zeros((3, 1), dtype=int))
-    everything = nearest(random_rows(4, 2), 3).columns
+    everything = nearest_items(random_rows(4, 2), 3).columns
     with pytest.raises(FeatureError, match="leaves no choice"):
         adjusted_overlap(everything, everything)
     with pytest.raises(FeatureError, match="5 rows against 4"):
@@ -160,6 +162,6 @@ def test_influence_on_cka_is_the_change_when_an_item_is_left_out():
 
 def test_cosines_are_those_of_unit_rows():
     points = random_rows(20, 3)
-    found = nearest(points, 2)
+    found = nearest_items(points, 2)
     expected = unit(points) @ unit(points).T
     assert np.allclose(found.cosines, np.take_along_axis(expected, found.columns, axis=1), atol=1e-9)

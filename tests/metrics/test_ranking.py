@@ -27,7 +27,7 @@ def as_hits(lists: list[list[int]], held_out: list[set[int]]) -> tuple[np.ndarra
 
 
 def test_hits_at_ranks_two_and_five_of_three_held_out() -> None:
-    """The worked example of the recommenders specification, section 3.1 (and 3.2 for LATTICE's NDCG)."""
+    """Hits at ranks 2 and 5 of 5, three held-out items: worked out by hand, LATTICE's NDCG too."""
     hits, n = np.array([[0, 1, 0, 0, 1]], dtype=bool), np.array([3])
     assert [recall(hits, n, k)[0] for k in (1, 2, 5)] == [0, 1 / 3, 2 / 3]
     expected = [0, 0.386853, 0.296082, 0.296082, 0.477624]
@@ -108,8 +108,8 @@ def test_lattices_ndcg_is_never_below_the_standard_one() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(ranks=st.sets(st.integers(1, 20), min_size=1, max_size=10), missed=st.integers(0, 9))
-def test_slope_bound_of_the_audit(ranks: set[int], missed: int) -> None:
-    """Audit 5.3: with at most ten held-out items NDCG grows at least 1/log2(21) as much as Recall from 10 to 20."""
+def test_ndcg_grows_with_recall(ranks: set[int], missed: int) -> None:
+    """With at most ten held-out items NDCG grows at least 1/log2(21) as much as Recall from 10 to 20."""
     hits = np.isin(np.arange(1, 21), list(ranks))[None]
     n = np.array([min(10, len(ranks) + missed)])
     late_recall = recall(hits, n, 20) - recall(hits, n, 10)

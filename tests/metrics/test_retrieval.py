@@ -10,7 +10,7 @@ from lmmrec_core.encoders.features.transforms import apply_control, rotate
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.metrics import rows
 from lmmrec_core.metrics.resampling import Estimate
-from lmmrec_core.metrics.retrieval import CCA, cca_retrieval, ranks, retrieval
+from lmmrec_core.metrics.retrieval import CanonicalCorrelation, answer_ranks, cca_retrieval, retrieval
 from tests.encoders.toys import random_features
 from tests.metrics.spaces import aligned_pair, random_rows, rotation, unit
 
@@ -30,25 +30,25 @@ def test_ranks_by_hand():
     pictures = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     texts = np.array([[1.0, 0.1], [1.0, 0.0], [1.0, 1.0]])
     # cosines of picture 0: 0.995, 1, 0.707; of picture 1: 0.0995, 0, 0.707; of picture 2: 0.774, 0.707, 1
-    assert ranks(pictures, texts).tolist() == [2, 3, 1]
+    assert answer_ranks(pictures, texts).tolist() == [2, 3, 1]
 
 
 def test_ties_count_against():
     same = np.ones((4, 2))
-    assert ranks(same, same).tolist() == [4, 4, 4, 4]
-    assert ranks(np.zeros((3, 2)), random_rows(3, 2)).tolist() == [3, 3, 3]
+    assert answer_ranks(same, same).tolist() == [4, 4, 4, 4]
+    assert answer_ranks(np.zeros((3, 2)), random_rows(3, 2)).tolist() == [3, 3, 3]
 
 
 def test_identical_content_is_right_for_each_other():
     same = np.ones((4, 2))
     texts, images = ["a", "a", "b", "c"], ["p", "q", "p", "r"]
-    assert ranks(same, same, [texts]).tolist() == [3, 3, 4, 4]
+    assert answer_ranks(same, same, [texts]).tolist() == [3, 3, 4, 4]
     # item 0 shares its text with 1 and its picture with 2; what 1 and 2 share with 0 does not join them
-    assert ranks(same, same, [texts, images]).tolist() == [2, 3, 3, 4]
+    assert answer_ranks(same, same, [texts, images]).tolist() == [2, 3, 3, 4]
     points = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
     swapped = points[[1, 0, 2]]
-    assert ranks(points, swapped).tolist() == [2, 2, 1]
-    assert ranks(points, swapped, [["x", "x", None]]).tolist() == [1, 1, 1]
+    assert answer_ranks(points, swapped).tolist() == [2, 2, 1]
+    assert answer_ranks(points, swapped, [["x", "x", None]]).tolist() == [1, 1, 1]
 
 
 @given(st.integers(0, 10_000), st.integers(2, 25))
@@ -57,7 +57,7 @@ def test_ranks_equal_a_walk_down_the_list(seed, n):
     generator = np.random.default_rng(seed)
     a, b = generator.integers(-2, 3, (2, n, 3)).astype(float) + 0.1  # many ties
     keys = generator.integers(0, max(1, n // 2), n).tolist()
-    found = ranks(a, b, [keys])
+    found = answer_ranks(a, b, [keys])
     for i in range(n):
         right = {j for j in range(n) if keys[j] == keys[i]}
         assert found[i] == naive_rank(a, b, i, right)
@@ -67,24 +67,24 @@ def test_ranks_equal_a_walk_down_the_list(seed, n):
 @settings(max_examples=20)
 def test_order_of_items_and_common_rotation(seed):
     a, b = aligned_pair(25, 4, noise=1.0, seed=seed)
-    found, order = ranks(a, b), np.random.default_rng(seed).permutation(25)
-    assert np.array_equal(ranks(a[order], b[order]), found[order])
+    found, order = answer_ranks(a, b), np.random.default_rng(seed).permutation(25)
+    assert np.array_equal(answer_ranks(a[order], b[order]), found[order])
     turn = rotation(4, seed)
-    assert np.array_equal(ranks(a @ turn, b @ turn), found)
+    assert np.array_equal(answer_ranks(a @ turn, b @ turn), found)
 
 
 def test_blocks_change_nothing(monkeypatch):
     a, b = aligned_pair(31, 4, noise=1.0)
-    whole = ranks(a, b, [list(range(31))])
-    monkeypatch.setattr(rows, "BLOCK_ENTRIES", 31 * 4)
-    assert np.array_equal(ranks(a, b, [list(range(31))]), whole)
+    whole = answer_ranks(a, b, [list(range(31))])
+    monkeypatch.setattr(rows, "_BLOCK_ENTRIES", 31 * 4)
+    assert np.array_equal(answer_ranks(a, b, [list(range(31))]), whole)
 
 
 def test_only_some_queries_against_all_items():
     a, b = aligned_pair(30, 4, noise=1.0)
     asked = np.zeros(30, dtype=bool)
     asked[[3, 7, 20]] = True
-    some, whole = ranks(a, b, queries=asked), ranks(a, b)
+    some, whole = answer_ranks(a, b, queries=asked), answer_ranks(a, b)
     assert np.array_equal(some[asked], whole[asked]) and not some[~asked].any()
     found = retrieval({"visual": a, "textual": b}, queries=asked, ks=(1,))
     assert share(found, "visual_to_textual/R@1") == (whole[asked] == 1).mean()
@@ -108,7 +108,6 @@ def test_unrelated_rows_are_at_chance_and_aligned_ones_are_found():
 
 @pytest.mark.parametrize("control", ["rotation", "shuffled pairs"])
 def test_the_controls_bring_retrieval_to_chance(control):
-    """T-36 and the pair shuffle of encoders spec 7.6."""
     a, b = aligned_pair(500, 12)
     features = random_features(500, (12, 12))
     features.matrices["visual"][:], features.matrices["textual"][:] = a, b
@@ -153,7 +152,7 @@ def test_retrieval_needs_two_modalities_and_a_k():
 def test_canonical_correlations_are_those_of_scikit_learn():
     a, b = aligned_pair(400, 3, noise=1.0)
     a, b = a @ np.diag([1, 5, 0.2]) + 4, np.hstack([b, random_rows(400, 2, 7)])
-    ours = CCA(a, b, dim=3, penalty=0.0)
+    ours = CanonicalCorrelation(a, b, dim=3, penalty=0.0)
     x, y = ReferenceCCA(n_components=3, max_iter=5000, tol=1e-12).fit(a, b).transform(a, b)
     expected = [np.corrcoef(x[:, d], y[:, d])[0, 1] for d in range(3)]
     assert np.allclose(ours.correlations, expected, atol=1e-4)
@@ -187,4 +186,4 @@ def test_cca_refuses_what_it_cannot_use():
     with pytest.raises(FeatureError, match="second modality are equal"):
         cca_retrieval({"visual": random_rows(20), "textual": np.ones((20, 3))})
     with pytest.raises(ConfigError, match="give 1 to 2 dims"):
-        CCA(random_rows(20, 2), random_rows(20, 4), dim=3)
+        CanonicalCorrelation(random_rows(20, 2), random_rows(20, 4), dim=3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lmmrec_core.errors import ResultError
-from lmmrec_core.metrics.evaluate import evaluate
+from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.metrics.slices import cold_items, coverage, held_out_share, short_histories
 from tests.metrics.splits import make_split
 
@@ -22,7 +22,7 @@ def test_cold_items_and_short_histories_are_counted_in_training_only() -> None:
 
 def test_recall_of_cold_items_leaves_the_others_out() -> None:
     lists = np.array([[1, 4], [0, 2], [3, 4]])  # users 0, 6, 7; user 6 finds a warm and a cold item
-    _, overall = evaluate(lists, np.array([0, 6, 7]), SPLIT, "test", ks=(1, 2))
+    _, overall = evaluate_lists(lists, np.array([0, 6, 7]), SPLIT, "test", ks=(1, 2))
     assert overall["cold_recall@2"] == pytest.approx(1 / 3)  # users 0: 0 of 1, 6: 1 of 1, 7: 0 of 1
     assert overall["cold_recall@1"] == 0.0  # the hit at rank 1 is warm
     assert overall["short_recall@2"] == pytest.approx((0 + 1 + 0) / 3)
@@ -31,7 +31,7 @@ def test_recall_of_cold_items_leaves_the_others_out() -> None:
 
 def test_a_slice_without_rows_is_left_out() -> None:
     warm = make_split(7, 2, [(u, 0) for u in range(6)], [], [(6, 0)])
-    _, overall = evaluate(np.array([[0]]), np.array([6]), warm, "test", ks=(1,))
+    _, overall = evaluate_lists(np.array([[0]]), np.array([6]), warm, "test", ks=(1,))
     assert "cold_recall@1" not in overall and overall["short_recall@1"] == 1.0
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from lmmrec_core.flow import Result
+from lmmrec_core.questions import MODALITY_SPECIFIC, controlled
 
 MakeResult = Callable[..., Result]
 
@@ -43,14 +44,12 @@ def make_result() -> MakeResult:
 
 
 def comparison(**fields: object) -> dict[str, object]:
-    """One row as the study gives it: sides are spelled-out cases."""
+    """One row as the study makes it."""
     return {
         "dataset": "complementary",
         "model": "vbpr",
         "metric": "ndcg@20",
-        "pair": "content - shuffled",
-        "a": "vbpr baseline V&T",
-        "b": "vbpr baseline V&T shuffled",
+        "pair": controlled(MODALITY_SPECIFIC, "shuffled"),
         "mean_a": 0.12,
         "mean_b": 0.1,
         "difference": 0.02,

@@ -7,8 +7,8 @@ import pytest
 
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.report import figures
-from lmmrec_core.report.alignment import ABSENT, CHANCE, MEASURES, alignment_figure, alignment_listing, latest
-from lmmrec_core.report.html import plain_table
+from lmmrec_core.report.alignment import ALIGNMENT_MEASURES, CHANCE, alignment_figure, alignment_listing, latest
+from lmmrec_core.report.html import ABSENT, plain_table
 from tests.report.test_figures import overlaps, says_nothing
 
 MEASURE = "pair.adjusted_overlap@10"
@@ -38,11 +38,11 @@ def test_cells_are_the_value_and_its_interval(diagnostics: pd.DataFrame) -> None
     assert listing["features"].tolist() == [
         "ML-sparse, baseline", "ML-sparse, CLIP-PT", "ML-dense, baseline", "ML-dense, CLIP-PT"
     ]  # fmt: skip
-    assert listing[MEASURES[MEASURE]].tolist()[:2] == ["0.02 [0.01, 0.03]", "0.3 [0.29, 0.31]"]
+    assert listing[ALIGNMENT_MEASURES[MEASURE]].tolist()[:2] == ["0.02 [0.01, 0.03]", "0.3 [0.29, 0.31]"]
     assert listing["Density of both graphs"].tolist()[0] == "0.12"  # no interval, no brackets
     assert listing["Alignment"].tolist() == [ABSENT, "1.25 [1.2, 1.3]"] * 2
     assert "Gap" not in listing  # nobody has it
-    assert alignment_listing(diagnostics, digits=2)[MEASURES[MEASURE]].tolist()[0] == "0.02 [0.01, 0.03]"
+    assert alignment_listing(diagnostics, digits=2)[ALIGNMENT_MEASURES[MEASURE]].tolist()[0] == "0.02 [0.01, 0.03]"
 
 
 def test_features_of_end_to_end_training_name_their_recommender() -> None:
@@ -54,7 +54,7 @@ def test_features_of_end_to_end_training_name_their_recommender() -> None:
 
 def test_negative_numbers_have_a_minus_sign(diagnostics: pd.DataFrame) -> None:
     changed = diagnostics.assign(**{MEASURE: -0.5, f"{MEASURE}.low": -0.6, f"{MEASURE}.high": -0.4})
-    assert alignment_listing(changed)[MEASURES[MEASURE]][0] == "−0.5 [−0.6, −0.4]"
+    assert alignment_listing(changed)[ALIGNMENT_MEASURES[MEASURE]][0] == "−0.5 [−0.6, −0.4]"
 
 
 def test_the_listing_can_be_shown(diagnostics: pd.DataFrame) -> None:
@@ -72,7 +72,7 @@ def test_only_the_newest_features_of_a_case_are_shown(diagnostics: pd.DataFrame)
     both = pd.concat([diagnostics, older], ignore_index=True)
     pd.testing.assert_frame_equal(latest(both), diagnostics)
     newer = pd.concat([diagnostics, older.assign(time="2027-01-01")], ignore_index=True)
-    assert alignment_listing(newer)[MEASURES[MEASURE]][0] == "0.9 [0.89, 0.91]"
+    assert alignment_listing(newer)[ALIGNMENT_MEASURES[MEASURE]][0] == "0.9 [0.89, 0.91]"
     assert alignment_listing(newer)["features"].tolist() == alignment_listing(diagnostics)["features"].tolist()
 
 
@@ -107,4 +107,4 @@ def test_encoders_without_the_measure_are_not_drawn(diagnostics: pd.DataFrame) -
 
 
 def test_chance_levels_belong_to_shown_measures() -> None:
-    assert set(CHANCE) <= set(MEASURES)
+    assert set(CHANCE) <= set(ALIGNMENT_MEASURES)

@@ -10,15 +10,14 @@ from matplotlib.figure import Figure
 from lmmrec_core.encoders.clip.cca import choose_heads
 from lmmrec_core.report import figures
 from lmmrec_core.report.encoder_training import (
-    ABSENT,
     NO_CURVES,
     OBJECTIVES,
     loss_curves,
     retrieval_listing,
     training_listing,
 )
-from lmmrec_core.report.html import Words, listing_or_words, plain_table
-from lmmrec_core.results.plain import plain
+from lmmrec_core.report.html import ABSENT, Sentence, listing_or_words, plain_table
+from lmmrec_core.results.plain import plain_values
 from tests.encoders.fine_tuning.running import PAIRS, run
 from tests.report.test_figures import overlaps, says_nothing
 from tests.report.training_records import aligned, tuned
@@ -68,7 +67,7 @@ def test_chance_is_never_above_one_and_ranks_stay_readable() -> None:
 
 def test_what_tuning_and_cca_really_leave_is_understood() -> None:
     _, done = run(objectives=("itc", "itm"), epochs=1)
-    record = {"dataset": "sparse", "encoder": "vlmo", "stage": "FT", "tuning": plain(done.plain())}
+    record = {"dataset": "sparse", "encoder": "vlmo", "stage": "FT", "tuning": plain_values(done.plain())}
     found = line(record)
     assert (found["objectives"], found["pairs"]) == ("ITC, ITM", len(PAIRS))
     assert found["held out"] == int(PAIRS.held_out.sum()) and found["best epoch"] in ("0 of 1", "1 of 1")
@@ -76,7 +75,7 @@ def test_what_tuning_and_cca_really_leave_is_understood() -> None:
     generator = np.random.default_rng(0)
     visual, textual = generator.standard_normal((60, 5)), generator.standard_normal((60, 4))
     _, note = choose_heads(visual, textual, np.arange(60) < 12, grid=((1.0,), (1.0,), (2,)))
-    found = line({"dataset": None, "encoder": "clip", "stage": "PT", "alignment": plain({**note, "pairs": 60})})
+    found = line({"dataset": None, "encoder": "clip", "stage": "PT", "alignment": plain_values({**note, "pairs": 60})})
     assert (found["pairs"], found["candidates"]) == (60, 12) and found["R@10 (chance)"].endswith(" (0.833)")
 
 
@@ -104,7 +103,7 @@ def test_listings_can_be_shown_or_say_what_is_missing() -> None:
     assert plain_table(retrieval_listing([tuned()]), "retrieval").to_html().count("<tr") == 5
     for empty in (training_listing([]), retrieval_listing([]), retrieval_listing([aligned()])):
         assert len(empty.columns) >= 7
-        assert listing_or_words(empty, "training", "nothing yet") == Words("nothing yet")
+        assert listing_or_words(empty, "training", "nothing yet") == Sentence("nothing yet")
 
 
 # --- curves

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from lmmrec_core.flow import Result
-from lmmrec_core.report.end_to_end import ABSENT, COLUMNS, end_to_end_listing
-from lmmrec_core.report.html import plain_table
+from lmmrec_core.report.end_to_end import end_to_end_listing
+from lmmrec_core.report.html import ABSENT, plain_table
 from lmmrec_core.training.joint.policies import WHAT
 from lmmrec_core.training.joint.settings import EndToEndSettings
 from tests.report.conftest import MakeResult
@@ -94,7 +94,7 @@ def test_runs_without_notes_have_no_line(ete, make_result: MakeResult) -> None:
     bare = make_result()
     untrained = Result(bare.case, bare.per_user, bare.overall, {**bare.record, "training": None})
     listing = end_to_end_listing([ete(None), bare, untrained])
-    assert listing.empty and list(listing.columns) == list(COLUMNS)
+    assert listing.empty and list(listing.columns)[:3] == ["runs of", "reading", "what trains"]
 
 
 def test_it_can_be_shown(ete) -> None:

@@ -96,8 +96,8 @@ def test_forest_shows_intervals_and_fills_the_significant() -> None:
     points = [line for line in axes.lines if line.get_marker() == "o"]
     assert [point.get_markerfacecolor() for point in points] == [figures.ORANGE, "white"]
     assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "VBPR: content − shuffled",
-        "LATTICE: content − shuffled",
+        "VBPR: baseline real − shuffled",
+        "LATTICE: baseline real − shuffled",
     ]
 
 

@@ -6,25 +6,29 @@ from importlib.resources import files
 import pytest
 
 from lmmrec_core.errors import ConfigError
+from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
+from lmmrec_core.questions import MODALITY_SPECIFIC, Variant, trained
 from lmmrec_core.report import published
-from lmmrec_core.report.published import printed_count, printed_value, read_results, read_statistics
+from lmmrec_core.report.published import printed_count, printed_statistics, printed_value, read_results
 
 
 @pytest.mark.parametrize(("number", "rows", "stars"), [(1, 18, 0), (3, 180, 116), (4, 360, 217), (5, 18, 10)])
 def test_every_printed_number_is_there(number: int, rows: int, stars: int) -> None:
     frame = read_results(number)
     assert (len(frame), int(frame["starred"].sum())) == (rows, stars)
-    assert not frame.duplicated(["dataset", "model", "variant", "metric"]).any()
+    assert len({*zip(frame["dataset"], frame["model"], frame["variant"], frame["metric"], strict=True)}) == rows
     assert frame["value"].between(0.005, 0.12).all()
 
 
 def test_names_are_those_of_the_study() -> None:
     frame = read_results(4)
-    assert set(frame["model"]) == set(published.MODELS)
-    assert set(frame["encoder"]) == {"clip", "vlmo"}
-    assert set(frame["variant"]) == {f"{e}-{p}" for e in ("CLIP", "VLMo") for p in ("PT", "FT", "ETE")}
-    assert set(read_results(3)["paradigm"]) == {"none", "PT"}  # "none" is a name, not a missing value
-    assert set(read_results(3)["metric"]) == set(published.METRICS)
+    assert set(frame["model"]) == set(PAPER_MODELS)
+    assert set(frame["variant"]) == {trained(e, p) for e in ("clip", "vlmo") for p in ("PT", "FT", "ETE")}
+    assert {variant.paradigm for variant in read_results(3)["variant"]} == {
+        "none",
+        "PT",
+    }  # "none" is a name, not a missing value
+    assert set(read_results(3)["metric"]) == set(PAPER_METRICS)
 
 
 def test_numbers_printed_in_two_tables_agree() -> None:
@@ -37,14 +41,14 @@ def test_numbers_printed_in_two_tables_agree() -> None:
 
 
 def test_single_numbers_against_the_page() -> None:
-    assert printed_value("sports", "vbpr", "baseline", "recall@10") == 0.0509
-    assert printed_value("baby", "lattice", "CLIP-ETE (T)", "ndcg@20") == 0.0379
-    assert printed_value("clothing", "mmgcl", "VLMo-FT", "recall@20") == 0.0653
-    assert printed_value("baby", "freedom", "baseline", "ndcg@20") is None
+    assert printed_value("sports", "vbpr", MODALITY_SPECIFIC, "recall@10") == 0.0509
+    assert printed_value("baby", "lattice", Variant("clip", "ETE", "T"), "ndcg@20") == 0.0379
+    assert printed_value("clothing", "mmgcl", trained("vlmo", "FT"), "recall@20") == 0.0653
+    assert printed_value("baby", "freedom", MODALITY_SPECIFIC, "ndcg@20") is None
 
 
 def test_statistics_keep_their_text() -> None:
-    frame = read_statistics()
+    frame = printed_statistics()
     assert list(frame.columns) == ["sports", "clothing", "baby"]
     assert frame.loc["Users", "sports"] == "35,598"
     assert printed_count("Items", "clothing") == 22499

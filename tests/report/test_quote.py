@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lmmrec_core.errors import ResultError
-from lmmrec_core.report.quote import plain, quote, show
+from lmmrec_core.report.quote import quotable, quote, show
 from lmmrec_core.report.tables import printed_table5
 
 
@@ -21,7 +21,7 @@ from lmmrec_core.report.tables import printed_table5
     ],
 )
 def test_scalars_become_plain(value: Any, expected: Any) -> None:
-    result = plain("x", value)
+    result = quotable("x", value)
     assert result == expected
     assert type(result) is type(expected)
 
@@ -29,7 +29,7 @@ def test_scalars_become_plain(value: Any, expected: Any) -> None:
 @pytest.mark.parametrize("value", [math.nan, np.float64("nan"), math.inf, None, True, [1.0], np.array([1.0, 2.0])])
 def test_what_is_no_number_is_refused_by_name(value: Any) -> None:
     with pytest.raises(ResultError, match="'gain'"):
-        plain("gain", value)
+        quotable("gain", value)
 
 
 def test_glue_gets_plain_values_and_styled_tables(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lmmrec_core.report.receipt import absent, cost, listing, verdict
+from lmmrec_core.report.receipt import absent, cost, listing, receipt_verdict
 
 
 def runs(**columns: list[object]) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def test_absent_counts_each_reason() -> None:
 
 
 def test_verdict_names_mixed_commits_and_uncommitted_code() -> None:
-    assert verdict(runs()) == "**3 runs, made by one commit with PyTorch 2.**"
-    mixed = verdict(runs(commit=["abc", "abc+", "def"], torch=["2", "3", "2"]))
+    assert receipt_verdict(runs()) == "**3 runs, made by one commit with PyTorch 2.**"
+    mixed = receipt_verdict(runs(commit=["abc", "abc+", "def"], torch=["2", "3", "2"]))
     assert "3 commits with 2 versions" in mixed and "abc+" in mixed
-    assert "Nothing" in verdict(pd.DataFrame())
+    assert "Nothing" in receipt_verdict(pd.DataFrame())

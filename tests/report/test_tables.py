@@ -8,11 +8,16 @@ import pytest
 
 from lmmrec_core.errors import ConfigError, ResultError
 from lmmrec_core.flow import Table
-from lmmrec_core.report import TABLES, tables
+from lmmrec_core.questions import MODALITY_SPECIFIC, Pair, single
+from lmmrec_core.report import tables
 from lmmrec_core.report.published import read_results
 from tests.report.conftest import MakeResult, comparison
 
 DATASET = ["complementary"]
+TABLES = {
+    table.__name__: table
+    for table in (tables.floor, tables.table1, tables.table3, tables.table4, tables.table5, tables.ablation)
+}
 
 
 def test_mean_and_sample_deviation_over_seeds(make_result: MakeResult) -> None:
@@ -96,11 +101,12 @@ def test_floor_ignores_models_with_content(make_result: MakeResult) -> None:
 
 
 def test_arrows_tell_the_sign_from_either_side() -> None:
+    pictures, texts = (single(MODALITY_SPECIFIC, modality) for modality in ("V", "T"))
     tests = pd.DataFrame(
         [
-            comparison(a="vbpr baseline V&T", b="vbpr baseline V", difference=0.02, p_holm=0.01),
-            comparison(a="vbpr baseline T", b="vbpr baseline V&T", difference=0.02, p_holm=0.01),
-            comparison(model="lattice", a="lattice baseline V&T", b="lattice baseline V", p_holm=0.05),
+            comparison(pair=pictures, difference=0.02, p_holm=0.01),
+            comparison(pair=Pair(texts.b, texts.a), difference=0.02, p_holm=0.01),
+            comparison(model="lattice", pair=pictures, p_holm=0.05),
         ]
     )
     marks = tables.table1([], DATASET, ["vbpr", "lattice"], comparisons=tests).marks

@@ -3,14 +3,17 @@ import math
 import pandas as pd
 import pytest
 
-from lmmrec_core.report.changes import PLANNED, planned
+from lmmrec_core.names import PAPER_MODELS
+from lmmrec_core.questions import MODALITY_SPECIFIC, QUESTIONS, Pair, single, trained
+from lmmrec_core.report.changes import claimed_changes
 from lmmrec_core.report.planted import PLANTED_TRAINING, agrees, planted_listing, planted_verdict
-from lmmrec_core.report.published import DATASETS, MODELS
+from lmmrec_core.report.published import DATASETS
 from lmmrec_core.report.statistics import data_verdict, density_check
 from lmmrec_core.report.verdict import judge, judge_all, judged_listing, overall, verdict
 from tests.report.conftest import comparison
 
 NONE = pd.DataFrame()
+PRETRAINED = Pair(trained("clip", "PT"), MODALITY_SPECIFIC)
 KINDS = ("complementary", "redundant", "null")
 
 
@@ -50,8 +53,8 @@ def test_rule_of_a_question(counts: tuple[int, ...], status: str) -> None:
 
 
 def _measured(sign: float, p: float) -> pd.DataFrame:
-    """All planned comparisons of RQ1 on the paper's data sets, measured with ``sign`` times the printed change."""
-    frame = planned("rq1", DATASETS, MODELS, "ndcg@20")
+    """All claimed comparisons of RQ1 on the paper's data sets, measured with ``sign`` times the printed change."""
+    frame = claimed_changes("rq1", DATASETS, PAPER_MODELS, "ndcg@20")
     return frame.assign(difference=sign * frame["printed"], relative=sign * frame["printed"], p_holm=p)
 
 
@@ -70,7 +73,7 @@ def test_the_sentence_states_the_counts() -> None:
     assert "adjusted p below 0.05" in found.markdown()
 
 
-@pytest.mark.parametrize("question", list(PLANNED))
+@pytest.mark.parametrize("question", [name for name, question in QUESTIONS.items() if question.claimed])
 def test_nothing_measured_is_not_run(question: str) -> None:
     found = verdict(question, NONE, ["complementary", "null"])
     assert found.status == "not run"
@@ -78,15 +81,15 @@ def test_nothing_measured_is_not_run(question: str) -> None:
 
 
 def test_other_data_sets_are_named_in_the_sentence() -> None:
-    row = {"a": "lattice baseline V&T", "b": "lattice baseline V", "model": "lattice", "dataset": "sparse"}
-    tests = pd.DataFrame([comparison(**row), comparison(**{**row, "b": "lattice baseline T"})])
+    pairs = [single(MODALITY_SPECIFIC, modality) for modality in ("V", "T")]
+    tests = pd.DataFrame([comparison(pair=pair, model="lattice", dataset="sparse") for pair in pairs])
     found = verdict("motivation", tests, ["sparse"], ["lattice"])
     assert "ML-sparse is not in the paper" in found.sentence
     assert found.status != "not run"
 
 
 def test_judged_rows_carry_their_numbers() -> None:
-    tests = pd.DataFrame([comparison(dataset="baby", a="vbpr clip PT V&T", b="vbpr baseline V&T", relative=None)])
+    tests = pd.DataFrame([comparison(dataset="baby", pair=PRETRAINED, relative=None)])
     judged = judge_all("rq1", tests, ["baby"], ["vbpr"])
     assert judged["status"].tolist() == ["not run", "reproduced"]
     assert judged["p_holm"].tolist()[1] == 0.01
@@ -112,12 +115,12 @@ def test_rule_of_a_planted_answer(expected: str, fields: dict[str, float], found
 
 
 def _planted() -> list[dict[str, object]]:
-    single = {"pair": "baseline V&T - V", "b": "vbpr baseline V"}
+    pictures = single(MODALITY_SPECIFIC, "V")
     return [
         comparison(dataset="complementary"),
-        comparison(dataset="complementary", **single),
+        comparison(dataset="complementary", pair=pictures),
         comparison(dataset="redundant"),
-        comparison(dataset="redundant", **single, p_holm=0.6),
+        comparison(dataset="redundant", pair=pictures, p_holm=0.6),
         comparison(dataset="null", p_holm=0.9),
     ]
 
@@ -144,8 +147,7 @@ def test_a_control_that_was_not_run_is_not_found_either() -> None:
 
 def test_planted_answers_of_training_are_asked_of_the_model_they_were_planted_for() -> None:
     def step(model: str, a: str, b: str, **fields: object) -> dict[str, object]:
-        sides = {"a": f"{model} clip {a} V&T", "b": f"{model} clip {b} V&T"}
-        return comparison(model=model, pair=f"clip {a} - {b}", **sides, **fields)
+        return comparison(model=model, pair=Pair(trained("clip", a), trained("clip", b)), **fields)
 
     rows = [
         step("vbpr", "ETE", "FT"),

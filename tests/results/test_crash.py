@@ -177,7 +177,7 @@ def test_importing_results_metrics_and_significance_needs_no_torch(root: Path) -
     code = """
 import sys
 import lmmrec_core.metrics.evaluate, lmmrec_core.metrics.audit, lmmrec_core.significance.families
-import lmmrec_core.significance, lmmrec_core.results.store, lmmrec_core.results.select, lmmrec_core.results.provenance
+import lmmrec_core.significance, lmmrec_core.results.store, lmmrec_core.results.pooling, lmmrec_core.results.provenance
 assert "torch" not in sys.modules, "torch was imported"
 """
     process = python(code, root)

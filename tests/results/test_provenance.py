@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lmmrec_core.results import provenance as module
-from lmmrec_core.results.plain import plain
+from lmmrec_core.results.plain import plain_values
 from lmmrec_core.results.provenance import provenance
 
 
@@ -22,7 +22,7 @@ def test_packages_machine_and_time() -> None:
     assert {"torch", "pandas", "scipy"} <= set(made["versions"])
     assert made["machine"]["device"] == "cuda: some card" and made["machine"]["cpus"] == os.cpu_count()
     assert datetime.fromisoformat(made["time"]).utcoffset() == timedelta(0)
-    assert plain(made) == json.loads(json.dumps(made))
+    assert plain_values(made) == json.loads(json.dumps(made))
     assert provenance()["time"] > made["time"]
 
 

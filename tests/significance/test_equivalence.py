@@ -7,7 +7,7 @@ from statsmodels.stats.weightstats import ttost_paired
 
 from lmmrec_core.errors import ResultError
 from lmmrec_core.significance.equivalence import equivalence
-from lmmrec_core.significance.paired import compare
+from lmmrec_core.significance.paired import compare_users
 
 
 @pytest.mark.parametrize("margin", [0.01, 0.05, 0.2])
@@ -26,7 +26,7 @@ def test_no_significance_is_not_equivalence() -> None:
     rng = np.random.default_rng(3)
     b = pd.Series(rng.random(10))
     a = b + rng.normal(0, 0.3, 10)
-    assert compare(a, b).p > 0.05 and not equivalence(a, b, margin=0.02).equivalent
+    assert compare_users(a, b).p > 0.05 and not equivalence(a, b, margin=0.02).equivalent
     many = pd.Series(rng.random(20_000))
     assert equivalence(many + rng.normal(0, 0.3, 20_000), many, margin=0.02).equivalent
 

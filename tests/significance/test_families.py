@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
 from lmmrec_core.errors import ResultError
-from lmmrec_core.significance.families import Family, Planned, compare_family, holm, tally
+from lmmrec_core.significance.families import Family, Planned, compare_family, holm
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,11 +63,12 @@ FAMILY = Family(
 )  # fmt: skip
 
 
-def test_a_family_counts_wins_losses_and_ties_with_their_sign() -> None:
-    members = compare_family(FAMILY, systems(), allow_missing=True)
-    assert [member.direction for member in members] == [1, -1, 0, 0]
-    assert tally(members) == {"wins": 1, "losses": 1, "ties": 1, "not run": 1}
-    assert members[3].comparison is None and members[3].p_adjusted == 1.0
+def test_a_family_tells_better_worse_equal_and_not_run() -> None:
+    better, worse, same, clip = compare_family(FAMILY, systems(), allow_missing=True)
+    assert better.comparison is not None and better.comparison.difference > 0 and better.p_adjusted < 0.05
+    assert worse.comparison is not None and worse.comparison.difference < 0 and worse.p_adjusted < 0.05
+    assert same.comparison is not None and (same.comparison.difference, same.p_adjusted) == (0.0, 1.0)
+    assert clip.comparison is None and clip.p_adjusted == 1.0
 
 
 def test_a_family_keeps_its_planned_size() -> None:

@@ -9,7 +9,7 @@ from scipy import stats
 
 from lmmrec_core.errors import ResultError
 from lmmrec_core.significance.bootstrap import resampled_means
-from lmmrec_core.significance.paired import compare, compare_seeds
+from lmmrec_core.significance.paired import compare_seeds, compare_users
 
 
 def series(values: list[float] | np.ndarray, start: int = 0) -> pd.Series:
@@ -17,7 +17,7 @@ def series(values: list[float] | np.ndarray, start: int = 0) -> pd.Series:
 
 
 def test_by_hand() -> None:
-    result = compare(series([3, 5, 2, 4]), series([1, 4, 3, 2]))  # differences 2, 1, -1, 2: mean 1, variance 2
+    result = compare_users(series([3, 5, 2, 4]), series([1, 4, 3, 2]))  # differences 2, 1, -1, 2: mean 1, variance 2
     assert (result.mean_a, result.mean_b, result.difference, result.relative) == (3.5, 2.5, 1.0, 0.4)
     assert result.t == pytest.approx(np.sqrt(2))
     assert result.effect == pytest.approx(1 / np.sqrt(2))
@@ -28,7 +28,7 @@ def test_by_hand() -> None:
 def test_agrees_with_scipy_whatever_the_order_of_users() -> None:
     rng = np.random.default_rng(0)
     a, b = series(rng.random(200)), series(rng.random(200))
-    result, theirs = compare(a, b.sample(frac=1, random_state=1)), stats.ttest_rel(a, b)
+    result, theirs = compare_users(a, b.sample(frac=1, random_state=1)), stats.ttest_rel(a, b)
     assert (result.t, result.p) == pytest.approx((theirs.statistic, theirs.pvalue), rel=1e-12)
     assert result.t == pytest.approx(result.effect * np.sqrt(200))
 
@@ -36,38 +36,38 @@ def test_agrees_with_scipy_whatever_the_order_of_users() -> None:
 def test_swapping_the_sides_turns_the_sign_only() -> None:
     rng = np.random.default_rng(1)
     a, b = series(rng.random(50)), series(rng.random(50))
-    one, other = compare(a, b), compare(b, a)
+    one, other = compare_users(a, b), compare_users(b, a)
     assert (one.difference, one.t, one.p) == pytest.approx((-other.difference, -other.t, other.p))
     assert (one.wins, one.losses) == (other.losses, other.wins)
 
 
 def test_identical_systems_are_not_different() -> None:
     a = series([0.1, 0.4, 0.0, 1.0])
-    result = compare(a, a.copy())
+    result = compare_users(a, a.copy())
     assert (result.difference, result.t, result.p, result.effect, result.ties) == (0.0, 0.0, 1.0, 0.0, 4)
     assert (result.ci_low, result.ci_high) == (0.0, 0.0)
 
 
 def test_a_constant_difference_has_no_spread() -> None:
-    result = compare(series([0.3, 0.5, 0.9]), series([0.1, 0.3, 0.7]))
+    result = compare_users(series([0.3, 0.5, 0.9]), series([0.1, 0.3, 0.7]))
     assert (result.t, result.p, result.effect) == (np.inf, 0.0, np.inf)
     assert result.ci_low == pytest.approx(0.2) == result.ci_high
 
 
 def test_a_reference_of_zero_has_no_relative_change() -> None:
-    result = compare(series([0.0, 1.0, 0.0]), series([0.0, 0.0, 0.0]))
+    result = compare_users(series([0.0, 1.0, 0.0]), series([0.0, 0.0, 0.0]))
     assert (result.relative, result.relative_low, result.relative_high) == (None, None, None)
     assert result.difference == pytest.approx(1 / 3)
     # a reference with a single hit: some resample misses it, so the ratio has no interval
-    assert compare(series([0.0, 1.0, 0.0]), series([0.0, 0.0, 1.0])).relative_low is None
+    assert compare_users(series([0.0, 1.0, 0.0]), series([0.0, 0.0, 1.0])).relative_low is None
 
 
 def test_users_of_one_person_are_averaged_first() -> None:
     a, b = series([1, 3, 4, 8, 0]), series([1, 1, 3, 1, 0])
     person = pd.Series(["x", "x", "y", "y", "z"], index=a.index)
-    grouped = compare(a, b, groups=person)
+    grouped = compare_users(a, b, groups=person)
     assert (grouped.n, grouped.n_users) == (3, 5)
-    by_person = compare(series([2, 6, 0]), series([1, 2, 0]))
+    by_person = compare_users(series([2, 6, 0]), series([1, 2, 0]))
     assert (grouped.t, grouped.p, grouped.mean_a, grouped.ci_low) == (
         by_person.t,
         by_person.p,
@@ -82,8 +82,8 @@ def test_grouping_matters_when_pseudo_users_repeat_their_person() -> None:
     a, b = rng.random(20) + 0.1, rng.random(20)
     copies_a, copies_b = series(np.repeat(a, 10)), series(np.repeat(b, 10))
     person = pd.Series(np.repeat(np.arange(20), 10), index=copies_a.index)
-    assert compare(copies_a, copies_b).p < compare(series(a), series(b)).p
-    assert compare(copies_a, copies_b, groups=person).p == pytest.approx(compare(series(a), series(b)).p)
+    assert compare_users(copies_a, copies_b).p < compare_users(series(a), series(b)).p
+    assert compare_users(copies_a, copies_b, groups=person).p == pytest.approx(compare_users(series(a), series(b)).p)
 
 
 @pytest.mark.parametrize("few", [0.0, 1.0], ids=["units are drawn", "counts are drawn"])
@@ -104,9 +104,9 @@ def test_the_bootstrap_is_the_ordinary_one(few: float, monkeypatch: pytest.Monke
 def test_the_interval_is_repeatable_and_moves_with_the_seed() -> None:
     rng = np.random.default_rng(6)
     a, b = series(rng.random(60)), series(rng.random(60))
-    assert compare(a, b, seed=1) == compare(a, b, seed=1)
-    assert compare(a, b, seed=1).ci_low != compare(a, b, seed=2).ci_low
-    result = compare(a, b, seed=1)
+    assert compare_users(a, b, seed=1) == compare_users(a, b, seed=1)
+    assert compare_users(a, b, seed=1).ci_low != compare_users(a, b, seed=2).ci_low
+    result = compare_users(a, b, seed=1)
     assert result.relative is not None and result.relative_low is not None and result.relative_high is not None
     assert result.ci_low < result.difference < result.ci_high
     assert result.relative_low < result.relative < result.relative_high
@@ -138,17 +138,17 @@ def test_seeds_are_averaged_per_user_before_the_test() -> None:
 def test_what_cannot_be_paired_is_refused() -> None:
     a = series([1, 2, 3])
     with pytest.raises(ResultError, match=r"2 users have a value in only one .*first: 0"):
-        compare(a, series([1, 2, 3], start=1))
+        compare_users(a, series([1, 2, 3], start=1))
     with pytest.raises(ResultError, match="at least 2 users, got 1"):
-        compare(a.iloc[:1], a.iloc[:1])
+        compare_users(a.iloc[:1], a.iloc[:1])
     with pytest.raises(ResultError, match="at least 2 persons, got 1"):
-        compare(a, a, groups=pd.Series(0, index=a.index))
+        compare_users(a, a, groups=pd.Series(0, index=a.index))
     with pytest.raises(ResultError, match="system b: a value is not a finite"):
-        compare(a, series([1, np.nan, 3]))
+        compare_users(a, series([1, np.nan, 3]))
     with pytest.raises(ResultError, match="system a: user 0 has two values"):
-        compare(pd.concat([a, a]), a)
+        compare_users(pd.concat([a, a]), a)
     with pytest.raises(ResultError, match="user 2 has no group"):
-        compare(a, a, groups=pd.Series([1, 1], index=[0, 1]))
+        compare_users(a, a, groups=pd.Series([1, 1], index=[0, 1]))
     with pytest.raises(ResultError, match=r"a has \[1\], b has \[2\]"):
         compare_seeds({1: a}, {2: a})
     with pytest.raises(ResultError, match="seed 2 has other users"):
@@ -160,8 +160,8 @@ def test_what_cannot_be_paired_is_refused() -> None:
     st.lists(st.tuples(st.sampled_from([0, 0.25, 0.5, 1]), st.sampled_from([0, 0.25, 0.5, 1])), min_size=2, max_size=30)
 )
 def test_no_input_gives_nan(pairs: list[tuple[float, float]]) -> None:
-    a, b = (series([pair[side] for pair in pairs]) for side in (0, 1))
-    result = compare(a, b, resamples=50)
+    a, b = (series([paired_values[side] for paired_values in pairs]) for side in (0, 1))
+    result = compare_users(a, b, resamples=50)
     numbers = [v for v in result.__dict__.values() if isinstance(v, float)]
     assert not np.isnan(numbers).any() and 0 <= result.p <= 1
 
@@ -172,7 +172,9 @@ def test_false_alarms_happen_as_often_as_alpha_says() -> None:
     base = (rng.random((400, 300)) < 0.2).astype(float)
     noise = rng.random((2, 400, 300)) < 0.5
     p = [
-        compare(series(np.where(noise[0, i], base[i], 0)), series(np.where(noise[1, i], base[i], 0)), resamples=2).p
+        compare_users(
+            series(np.where(noise[0, i], base[i], 0)), series(np.where(noise[1, i], base[i], 0)), resamples=2
+        ).p
         for i in range(400)
     ]
     assert abs(np.mean(np.array(p) < 0.05) - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 400)
@@ -183,6 +185,6 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     covered = 0
     for _ in range(200):
         a, b = (rng.random((2, 150)) < np.array([[0.3], [0.2]])).astype(float)
-        result = compare(series(a), series(b), resamples=300)
+        result = compare_users(series(a), series(b), resamples=300)
         covered += result.ci_low <= 0.1 <= result.ci_high
     assert 0.88 <= covered / 200 <= 0.99

@@ -2,7 +2,8 @@ import pytest
 
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import PAPER_MODELS, TRACKS
-from lmmrec_core.study.cases import Case, grid, parse_question
+from lmmrec_core.questions import parse_question
+from lmmrec_core.study.cases import Case, grid
 from lmmrec_core.study.track import read_track
 
 GRID = grid(read_track("paper"), [1])

@@ -55,9 +55,7 @@ def test_computed_once_and_read_back(dataset, features, workspace, quick, calls)
     assert found["graph"]["union"]["reachable"]["value"] > 0
 
 
-def test_anything_that_determines_the_outcome_makes_it_new(
-    dataset, features, workspace, quick, calls, monkeypatch
-):
+def test_anything_that_determines_the_outcome_makes_it_new(dataset, features, workspace, quick, calls, monkeypatch):
     diagnostics_of(workspace, dataset, features, "baseline")
     other_split = replace(dataset, split=replace(dataset.split, fingerprint="another"))
     labels = {"leaf": [str(i % 3) for i in range(dataset.catalogue.n_items)]}

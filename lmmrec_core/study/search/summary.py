@@ -12,7 +12,7 @@ import pandas as pd
 
 from lmmrec_core.disk import write_file
 from lmmrec_core.errors import ResultError
-from lmmrec_core.results.plain import plain
+from lmmrec_core.results.plain import plain_values
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.search.trials import Trial
@@ -72,7 +72,7 @@ def write_summary(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises ResultError when it cannot be written or holds a value that is not finite.
     """
-    record: dict[str, Any] = {"schema": _SCHEMA, **plain(content, "search summary")}
+    record: dict[str, Any] = {"schema": _SCHEMA, **plain_values(content, "search summary")}
     if path.is_file():
         try:
             before = read_summary(path)

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from lmmrec_core.digests import digest
 from lmmrec_core.disk import read_sealed, write_sealed
 from lmmrec_core.errors import ConfigError, ResultError
-from lmmrec_core.results.plain import plain
+from lmmrec_core.results.plain import plain_values
 from lmmrec_core.seeds import numpy_stream
 from lmmrec_core.study.search.grids import Point
 
@@ -60,7 +60,7 @@ class TrialFolder:
 
     def put(self, trial: Trial) -> None:
         """Store a trial. Raises ResultError if the disk is full or not writable."""
-        write_sealed(self._path(trial.settings), plain(asdict(trial), "trial"))
+        write_sealed(self._path(trial.settings), plain_values(asdict(trial), "trial"))
 
     def _path(self, point: Point) -> Path:
         return self.folder / f"{digest(point)}.json"

@@ -12,7 +12,7 @@ from typing import Any
 from lmmrec_core.disk import CURE, read_sealed, write_sealed
 from lmmrec_core.errors import ConfigError, ResultError, unknown
 from lmmrec_core.names import PARADIGMS
-from lmmrec_core.results.plain import plain
+from lmmrec_core.results.plain import plain_values
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.study.track import TrackSettings
 
@@ -53,7 +53,7 @@ def write_encoder_record(
         raise ResultError(f"record of encoder {encoder!r} has {', '.join(taken)}, which are set here; leave them out")
     identity = {"dataset": dataset, "encoder": encoder, "stage": paradigm, "weights": weights}
     path = _folder(results, track_name, dataset) / f"{encoder}-{paradigm}-{weights[:8]}.json"
-    write_sealed(path, plain({**identity, **record, "provenance": provenance()}))
+    write_sealed(path, plain_values({**identity, **record, "provenance": provenance()}))
     return path
 
 

@@ -1,0 +1,190 @@
+"""The research questions, and the comparisons that answer them: each pair is written here, and nowhere else.
+
+The family of tests, the tables' arrows, the relative changes, the planted answers and the verdicts all read
+:data:`QUESTIONS`. A further question is a further entry; its table goes to ``report/tables.py``, its page is a
+notebook.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.names import BASELINE, CONTROLS, ENCODER_TITLES, LMM_ENCODERS, MODEL_TITLES, PARADIGMS
+
+ALPHA = 0.05  # a difference is called significant when its adjusted p is below this
+
+
+@dataclass(frozen=True, order=True)
+class Variant:
+    """What distinguishes a case among those of one recommender. All "none": a recommender without content."""
+
+    encoder: str = "none"
+    paradigm: str = "none"
+    modalities: str = "none"
+    control: str = "none"
+
+    @classmethod
+    def of(cls, case: Mapping[str, object]) -> "Variant":
+        """The variant of a case, given as a mapping with these four fields (others are not looked at)."""
+        return cls(*(str(case[name]) for name in ("encoder", "paradigm", "modalities", "control")))
+
+    @property
+    def whole(self) -> bool:
+        """Both modalities, and the content as it is: the normal case, which tables do not spell out."""
+        return self.modalities == "V&T" and self.control == "none"
+
+    @property
+    def label(self) -> str:
+        """``"baseline"``, ``"CLIP-PT"``, ``"CLIP-ETE (V)"``, ``"baseline (T, noise)"``; ``"none"`` without content."""
+        if self.encoder == "none":
+            return "none"
+        name = ENCODER_TITLES.get(self.encoder, self.encoder) + ("" if self.paradigm == "none" else f"-{self.paradigm}")
+        extra = [self.modalities] * (self.modalities != "V&T") + [self.control] * (self.control != "none")
+        return f"{name} ({', '.join(extra)})" if extra else name
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One comparison within a recommender: is it better with ``a`` than with ``b``, the reference?
+
+    The difference is a − b, the relative change a / b − 1. ``rival`` names another recommender that ``b`` belongs to.
+    """
+
+    a: Variant
+    b: Variant
+    rival: str = ""
+
+    def sides(self, model: str) -> tuple[tuple[str, Variant], tuple[str, Variant]]:
+        """(recommender, variant) of either side, for the recommender ``model``."""
+        return (model, self.a), (self.rival or model, self.b)
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """In few words: ``("CLIP-PT", "baseline")``, ``("baseline V&T", "V")``, ``("baseline real", "zero")``."""
+        if self.rival:
+            return self.a.label, MODEL_TITLES.get(self.rival, self.rival)
+        if self.a == replace(self.b, modalities="V&T"):
+            return f"{self.a.label} V&T", self.b.modalities
+        if self.a == replace(self.b, control="none"):
+            return f"{self.a.label} real", self.b.control
+        return self.a.label, self.b.label
+
+    def __str__(self) -> str:
+        return " / ".join(self.words)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A research question. Raises ConfigError when it claims a pair that it does not plan."""
+
+    name: str  # on the command line and in notebooks
+    title: str
+    reads: Callable[[Variant], bool]  # whether the question needs the runs of this variant
+    planned: tuple[Pair, ...] = ()  # tested for each of the paper's models, and corrected together
+    claimed: tuple[Pair, ...] = ()  # of these, the ones whose printed change the verdict is about
+    shown: tuple[Pair, ...] = ()  # of the table of relative changes
+
+    def __post_init__(self) -> None:
+        if odd := [str(pair) for pair in self.claimed if pair not in self.planned]:
+            raise ConfigError(f"question {self.name!r} claims {odd}, which it does not plan; add them to planned")
+
+
+def trained(encoder: str, paradigm: str) -> Variant:
+    """A multi-modal encoder under a paradigm, with both modalities."""
+    return Variant(encoder, paradigm, "V&T")
+
+
+def single(variant: Variant, modality: str) -> Pair:
+    """Both modalities against one alone, "V" or "T"."""
+    return Pair(variant, replace(variant, modalities=modality))
+
+
+def controlled(variant: Variant, control: str) -> Pair:
+    """The content as it is against its control: shuffled over items, noise, or zero."""
+    return Pair(variant, replace(variant, control=control))
+
+
+MODALITY_SPECIFIC = Variant(BASELINE, modalities="V&T")
+_SINGLE = tuple(single(MODALITY_SPECIFIC, modality) for modality in ("V", "T"))
+_SINGLE_ETE = tuple(single(trained("clip", "ETE"), modality) for modality in ("V", "T"))
+_CONTROLLED = tuple(controlled(MODALITY_SPECIFIC, control) for control in CONTROLS)
+_PRETRAINED = tuple(Pair(trained(encoder, "PT"), MODALITY_SPECIFIC) for encoder in LMM_ENCODERS)
+_TRAINING = tuple(
+    pair
+    for encoder in LMM_ENCODERS
+    for pair in (
+        Pair(trained(encoder, "FT"), trained(encoder, "PT")),
+        Pair(trained(encoder, "ETE"), trained(encoder, "FT")),
+        Pair(trained(encoder, "ETE"), MODALITY_SPECIFIC),
+    )
+)
+_AGAINST_BASELINE = tuple(
+    Pair(trained(encoder, paradigm), MODALITY_SPECIFIC) for encoder in LMM_ENCODERS for paradigm in PARADIGMS
+)
+
+
+def _without_content(variant: Variant) -> bool:
+    return variant.encoder == "none"
+
+
+#: Every question by name, in the order of the book. Recommenders without content are the floor of them all.
+QUESTIONS: dict[str, Question] = {
+    question.name: question
+    for question in (
+        Question("data", "The data sets, counted", lambda variant: False),
+        Question(
+            "motivation",
+            "Which modality helps, with the modality-specific encoders",
+            lambda variant: _without_content(variant) or (variant.encoder == BASELINE and variant.control == "none"),
+            planned=_SINGLE,
+            claimed=_SINGLE,
+            shown=_SINGLE,
+        ),
+        Question(
+            "rq1",
+            "Pre-trained multi-modal encoders against the modality-specific ones",
+            lambda variant: _without_content(variant) or (variant.whole and variant.paradigm in ("none", "PT")),
+            planned=(Pair(MODALITY_SPECIFIC, Variant(), rival="lightgcn"), *_PRETRAINED),
+            claimed=_PRETRAINED,
+            shown=_PRETRAINED,
+        ),
+        Question(
+            "rq2",
+            "Pre-trained (PT), fine-tuned (FT) and end-to-end (ETE) encoders",
+            lambda variant: _without_content(variant) or variant.whole,
+            planned=_TRAINING,
+            claimed=_TRAINING,
+            shown=_AGAINST_BASELINE,
+        ),
+        Question(
+            "rq3",
+            "What each modality contributes",
+            lambda variant: not variant.whole or variant.encoder == BASELINE or variant.paradigm == "ETE",
+            planned=(*_CONTROLLED, *_SINGLE, *_SINGLE_ETE),
+            claimed=_SINGLE_ETE,
+            shown=_SINGLE_ETE,
+        ),
+    )
+}
+
+
+def question_of(name: str) -> Question:
+    """The question of this name. Raises ConfigError for an unknown one, with the nearest."""
+    if name not in QUESTIONS:
+        raise unknown("research question", name, QUESTIONS)
+    return QUESTIONS[name]
+
+
+def parse_question(text: str | int | None) -> str | None:
+    """``2``, ``"2"``, ``"RQ2"``, ``"motivation"`` → the question's name; None or "" → None (all of them).
+
+    Raises ConfigError for an unknown question.
+    """
+    if text is None or str(text).strip() == "":
+        return None
+    name = str(text).strip().lower()
+    name = f"rq{name}" if name.isdigit() else name
+    if name not in QUESTIONS:
+        numbers = [known.removeprefix("rq") for known in QUESTIONS if known.startswith("rq")]
+        raise unknown("research question", text, [*QUESTIONS, *numbers], "RQ")
+    return name

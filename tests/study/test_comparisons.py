@@ -1,0 +1,90 @@
+"""The planned comparisons end to end: the same numbers as ever, the right sign, and a question that is one entry."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lmmrec_core.flow import Result
+from lmmrec_core.questions import MODALITY_SPECIFIC, QUESTIONS, Pair, Question, Variant, parse_question, trained
+from lmmrec_core.report.changes import change_table, printed_summary
+from lmmrec_core.report.tables import table3
+from lmmrec_core.report.verdict import judge_all, verdict
+from lmmrec_core.study.cases import grid
+from lmmrec_core.study.comparisons import comparisons, planned_pairs
+from lmmrec_core.study.track import read_track
+from tests.study.made import made_results
+
+STORED = list(csv.DictReader((Path(__file__).parent / "comparisons.csv").read_text(encoding="utf-8").splitlines()))
+METRIC = "ndcg@20"
+
+
+def spelled(side: tuple[str, Variant]) -> str:
+    model, variant = side
+    return " ".join((model, variant.encoder, variant.paradigm, variant.modalities, variant.control))
+
+
+@pytest.mark.parametrize("question", ["motivation", "rq1", "rq2", "rq3"])
+def test_comparisons_are_those_of_the_stored_file(question: str) -> None:
+    """Which pairs, in which direction, in which family, with which p values: written before the pairs were moved."""
+    found = comparisons(question, made_results(METRIC), ["null", "absent"], [METRIC])
+    sides = [[spelled(side) for side in test["pair"].sides(test["model"])] for test in found.to_dict("records")]
+    stored = {(row["a"], row["b"]): row for row in STORED if row["question"] == question}
+    assert sorted(map(tuple, sides)) == sorted(stored)
+    for (a, b), test in zip(sides, found.to_dict("records"), strict=True):
+        row = stored[a, b]
+        assert test["family"] == row["family"]
+        numbers = [test[name] for name in ("difference", "p", "p_holm")]
+        assert numbers == pytest.approx([float(row[name]) for name in ("difference", "p", "p_holm")], rel=1e-12)
+
+
+def results_of(values: dict[tuple[str, Variant], float]) -> list[Result]:
+    """One run per (recommender, variant) on Baby, 50 users around the value."""
+    noise = np.random.default_rng(3).normal(0, 0.001, 50)
+    found = []
+    for number, ((model, variant), value) in enumerate(values.items()):
+        case = {"track": "paper", "dataset": "baby", "model": model, "seed": 1, **vars(variant)}
+        frame = pd.DataFrame({METRIC: value + np.roll(noise, number)}, index=pd.Index(range(50), name="user"))
+        found.append(Result(case, frame, {}, {"key": str(number), "schema": 1, "data": {"split": "s"}}))
+    return found
+
+
+def test_the_sign_of_a_pair_reaches_table_and_verdict() -> None:
+    """The paper prints 0.0336 with CLIP-PT and 0.0329 with the baseline (VBPR, Baby): measured the same way round."""
+    values = {("vbpr", MODALITY_SPECIFIC): 0.2, ("vbpr", trained("clip", "PT")): 0.3, ("lightgcn", Variant()): 0.1}
+    results = results_of(values)
+    tests = comparisons("rq1", results, ["baby"], [METRIC])
+    assert [str(pair) for pair in tests["pair"]] == ["baseline / LightGCN", "CLIP-PT / baseline"]
+    assert tests["difference"].tolist() == pytest.approx([0.1, 0.1], abs=1e-3)
+    assert tests["relative"].tolist() == pytest.approx([1.0, 0.5], rel=1e-2)
+    marks = table3(results, ["baby"], ["vbpr"], [METRIC], tests).marks
+    assert marks is not None
+    assert marks.iloc[:, 0].to_dict() == {("VBPR", "VBPR"): "", ("VBPR", "VBPR VLMo"): "", ("VBPR", "VBPR CLIP"): "↑"}
+    judged = judge_all("rq1", tests, ["baby"], ["vbpr"]).set_index("pair")
+    assert judged.loc[Pair(trained("clip", "PT"), MODALITY_SPECIFIC), "status"] == "reproduced"
+
+    turned = results_of({side: 0.5 - value for side, value in values.items()})
+    tests = comparisons("rq1", turned, ["baby"], [METRIC])
+    assert (tests["difference"] < 0).all()
+    marks = table3(turned, ["baby"], ["vbpr"], [METRIC], tests).marks
+    assert marks is not None and marks.iloc[2, 0] == "↓"
+    judged = judge_all("rq1", tests, ["baby"], ["vbpr"]).set_index("pair")
+    assert judged.loc[Pair(trained("clip", "PT"), MODALITY_SPECIFIC), "status"] == "not reproduced"
+
+
+def test_a_further_question_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair(trained("vlmo", "PT"), trained("clip", "PT"))
+    added = Question("rq4", "One encoder or two", lambda variant: variant.paradigm == "PT", (pair,), (pair,), (pair,))
+    monkeypatch.setitem(QUESTIONS, "rq4", added)
+    assert parse_question("4") == "rq4"
+    read = {case.paradigm for case in grid(read_track("paper"), [1]) if "rq4" in case.questions()}
+    assert read == {"PT"}
+    assert len(planned_pairs("rq4")) == 5
+    results = results_of({("vbpr", pair.a): 0.3, ("vbpr", pair.b): 0.2})
+    tests = comparisons("rq4", results, ["baby"], [METRIC])
+    assert tests["difference"].tolist() == pytest.approx([0.1], abs=1e-3)
+    assert printed_summary("rq4")["pair"].tolist() == ["VLMo-PT / CLIP-PT"]
+    assert "One encoder or two" in change_table("rq4", results, ["baby"], ["vbpr"]).caption
+    assert verdict("rq4", tests, ["baby"], ["vbpr"]).counts["not run"] == 0
