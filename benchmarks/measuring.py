@@ -24,8 +24,8 @@ from lmmrec_core.encoders.vlmo.presets import VLMoBasePlus, VLMoTiny
 from lmmrec_core.encoders.vlmo.settings import VLMoSettings
 from lmmrec_core.encoders.vlmo.tokens import WholeWords
 from lmmrec_core.flow import Modality
+from lmmrec_core.process import peak_memory, reset_peak_memory
 from lmmrec_core.seeds import numpy_stream, torch_stream
-from lmmrec_core.study.memory import peak_memory, reset_peak_memory
 
 SEED = 1
 WORDS = 100  # a text: more than any context holds, so that every text has the full length that FLOP counts assume

@@ -19,11 +19,11 @@ import torch
 
 from lmmrec_core.flow import Interactions, Split
 from lmmrec_core.metrics.evaluate import evaluate_lists
+from lmmrec_core.process import peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.roles import Batch, TrainingData
 from lmmrec_core.seeds import numpy_stream, torch_stream
-from lmmrec_core.study.memory import peak_memory, reset_peak_memory
 from lmmrec_core.study.run import resolve
 from lmmrec_core.study.track import read_track
 from lmmrec_core.training.optimiser import Optimiser

@@ -1,27 +1,31 @@
-"""A stop asked for by signal waits for the end of the epoch, so that the state can be saved first."""
+"""This process: a stop that waits for the end of an epoch, and the peak of its memory."""
 
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+import psutil
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class StopRequest:
-    """While active, notes the first interrupt or terminate signal; a second one stops at once.
+    """While active, notes the first interrupt or terminate signal, so that state can be saved; a second stops at once.
 
-    Only the main thread receives signals; elsewhere this does nothing.
+    Only the main thread receives signals; in another thread this does nothing.
     """
 
     def __init__(self) -> None:
         self.asked: int = 0  # number of the signal
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+            self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
     def __exit__(
@@ -41,3 +45,21 @@ class StopRequest:
             self.obey()
         self.asked = number
         print("stopping after this epoch; signal again to stop at once", file=sys.stderr)
+
+
+def reset_peak_memory() -> None:
+    """Start a new measurement. Only Linux can; elsewhere the peak stays that of the whole process."""
+    try:
+        _CLEAR.write_text("5")
+    except OSError:
+        return
+
+
+def peak_memory() -> int:
+    """Highest resident set since the last reset, in bytes; on a system that keeps no peak, the present one."""
+    if _STATUS.is_file():
+        for line in _STATUS.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    memory = psutil.Process().memory_info()
+    return int(getattr(memory, "peak_wset", memory.rss))  # Windows keeps the peak of the working set

@@ -14,6 +14,7 @@ from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Features, Part, Result, Split
 from lmmrec_core.metrics.evaluate import evaluate_lists, mean_recall
 from lmmrec_core.names import MODALITY_SETS
+from lmmrec_core.process import peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.results.store import key_of
@@ -22,7 +23,6 @@ from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.end_to_end import attach_encoder, keep_trained_features
 from lmmrec_core.study.features import features_key, load_features
-from lmmrec_core.study.memory import peak_memory, reset_peak_memory
 from lmmrec_core.study.track import EvaluationSettings, declared_digest
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.workspace import Workspace
