@@ -4,12 +4,14 @@ Lists are in the order of the tables. What another package brings (``registry.py
 where a track file names it, and is shown under its own name.
 """
 
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from lmmrec_core.flow import Modality
+if TYPE_CHECKING:  # names are listed by `lmmrec --help`, which must not wait for NumPy and pandas
+    from lmmrec_core.flow import Modality
 
 Paradigm = Literal["PT", "FT", "ETE"]
 Control = Literal["shuffled", "noise", "zero"]
+SplitRule = Literal["mmrec", "lattice", "global_time", "given"]
 
 TRACKS = ("controls", "movielens", "paper")  # those of the book; ``user`` holds the defaults of `lmmrec run`
 
@@ -38,13 +40,17 @@ ENCODER_TITLES = {BASELINE: "baseline", "clip": "CLIP", "vlmo": "VLMo"}
 
 # pre-trained, fine-tuned in two stages, trained end to end: in the order of training
 PARADIGMS: tuple[Paradigm, ...] = get_args(Paradigm)
-MODALITY_SETS: dict[str, tuple[Modality, ...]] = {
+MODALITY_SETS: dict[str, tuple["Modality", ...]] = {
     "V&T": ("visual", "textual"),
     "V": ("visual",),
     "T": ("textual",),
     "none": (),
 }
 CONTROLS: tuple[Control, ...] = get_args(Control)  # what the content is replaced by
+
+QUESTIONS = ("data", "motivation", "rq1", "rq2", "rq3")  # the paper's three, what comes before them, and the data
+GRIDS = ("study", "mmrec", "release", "paper")  # lists of settings to search: ours, then those that were published
+SPLIT_RULES: tuple[SplitRule, ...] = get_args(SplitRule)  # how interactions are divided; see data/splitting.py
 
 DATASET_TITLES = {
     "sports": "Amazon Sports",

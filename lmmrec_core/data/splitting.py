@@ -1,6 +1,6 @@
 """Catalogue → Split, by one of four rules. A split depends on the content, the rule and the seed only."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -8,15 +8,14 @@ from lmmrec_core.data.fingerprint import split_fingerprint
 from lmmrec_core.data.ids import ranks
 from lmmrec_core.errors import ConfigError, DataError, unknown
 from lmmrec_core.flow import PARTS, BoolArray, Catalogue, IntArray, Interactions, Split
+from lmmrec_core.names import SPLIT_RULES, SplitRule
 from lmmrec_core.seeds import numpy_stream
 
-Rule = Literal["mmrec", "lattice", "global_time", "given"]
-RULES: tuple[Rule, ...] = get_args(Rule)
 TRAIN, VALID, TEST = 0, 1, 2
 DROPPED = -1
 
 
-def make_split(catalogue: Catalogue, rule: Rule, seed: int | None) -> Split:
+def make_split(catalogue: Catalogue, rule: SplitRule, seed: int | None) -> Split:
     """Train, valid and test rows of a catalogue.
 
     ``mmrec``, ``lattice``: each user's rows in a random order; the last go to valid and test (:func:`held_out`).
@@ -31,8 +30,8 @@ def make_split(catalogue: Catalogue, rule: Rule, seed: int | None) -> Split:
     Raises ConfigError for an unknown rule or an absent seed; DataError when timestamps or labels are needed
     and absent, or when a part comes out empty.
     """
-    if rule not in RULES:
-        raise unknown("split rule", rule, RULES)
+    if rule not in SPLIT_RULES:
+        raise unknown("split rule", rule, SPLIT_RULES)
     if rule in ("mmrec", "lattice"):
         if seed is None:
             raise ConfigError(f"split rule {rule!r} draws at random; give it a seed")

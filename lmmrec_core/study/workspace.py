@@ -1,12 +1,12 @@
 """A workspace: one track in one working folder, with everything that many cases share."""
 
-import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lmmrec_core.errors import ConfigError
+from lmmrec_core.home import default_home
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.datasets import Dataset, data_root, read_dataset
 from lmmrec_core.study.track import TrackSettings, read_track
@@ -102,14 +102,3 @@ class Workspace:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-
-
-def default_home() -> Path:
-    """``LMMREC_HOME`` if it is set; else the checkout that this package runs from; else the current folder.
-
-    An installed package never writes beside itself.
-    """
-    if home := os.environ.get("LMMREC_HOME"):
-        return Path(home).expanduser()
-    checkout = Path(__file__).resolve().parents[2]
-    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()

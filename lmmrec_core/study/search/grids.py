@@ -16,7 +16,6 @@ from pydantic import Field, field_validator, model_validator
 from lmmrec_core.config import Settings, read_yaml
 from lmmrec_core.errors import ConfigError, unknown
 
-GRIDS = ("study", "mmrec", "release", "paper")
 _FOLDER = Path(__file__).resolve().parents[2] / "grids"
 
 Choice = bool | int | float | str | None
