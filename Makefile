@@ -29,8 +29,8 @@ reproduce: $(READY) ## set up, run what is missing of TRACK, build the book
 	@$(MAKE) --no-print-directory book
 
 book: $(READY) ## build the book from stored results; trains nothing
-	$(BIN)/python -m lmmrec_core.cli.book all --jobs "$(JOBS)"
-	$(BIN)/python -m lmmrec_core.cli.book build
+	$(BIN)/lmmrec book all --jobs "$(JOBS)"
+	$(BIN)/lmmrec book build
 
 test: $(READY) ## all tests
 	$(BIN)/python -m pytest -n 2 -rs tests

@@ -56,7 +56,7 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     for entry in assignments:
         key, separator, text = entry.partition("=")
         if not separator or not key.strip():
-            raise ConfigError(f"--set {entry!r} is not key=value; write for instance --set dim=32")
+            raise ConfigError(f"--set {entry!r} is not key=value; write for instance --set embedding_dim=32")
         try:
             values[key.strip()] = _number(yaml.safe_load(text))
         except yaml.YAMLError as error:

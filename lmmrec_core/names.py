@@ -48,7 +48,6 @@ MODALITY_SETS: dict[str, tuple["Modality", ...]] = {
 }
 CONTROLS: tuple[Control, ...] = get_args(Control)  # what the content is replaced by
 
-QUESTIONS = ("data", "motivation", "rq1", "rq2", "rq3")  # the paper's three, what comes before them, and the data
 GRIDS = ("study", "mmrec", "release", "paper")  # lists of settings to search: ours, then those that were published
 SPLIT_RULES: tuple[SplitRule, ...] = get_args(SplitRule)  # how interactions are divided; see data/splitting.py
 

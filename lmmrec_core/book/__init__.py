@@ -1,1 +1,1 @@
-"""The book: which pages there are, how a notebook is run, how the whole is rendered."""
+"""The book: its pages, the runner that executes their notebooks, and the rendering of the whole."""

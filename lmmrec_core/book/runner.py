@@ -1,7 +1,8 @@
-"""One notebook: parameters checked, executed aside, published only when every cell ran.
+"""One notebook: its parameters checked, executed aside, published only when every cell has run.
 
-papermill takes unknown names without complaint and marks an interrupted run as complete, so neither
-is left to it. The old result stays as it is until a whole new one takes its place in one step.
+papermill executes it. We check parameters and completeness ourselves, because papermill accepts parameters that the
+notebook does not have and marks an interrupted run as complete; and its ``inspect_notebook`` (version 2.7) leaves out
+parameters annotated like ``str | None``. The old result stays until a whole new one replaces it in one step.
 """
 
 import ast
@@ -19,22 +20,22 @@ from nbformat import NotebookNode
 
 from lmmrec_core.disk import write_file
 from lmmrec_core.errors import ConfigError, ResultError, unknown
+from lmmrec_core.home import checkout
 
-ROOT = Path(__file__).resolve().parents[2]
-ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of the cell tagged ``parameters``; ``kind`` is its annotation, None where there is none."""
+    """One line of the cell tagged ``parameters``; ``kind`` is its annotation, None without one."""
 
     name: str
     kind: ast.expr | None
     default: str  # as written
 
 
-def read(path: Path) -> NotebookNode:
-    """The notebook at ``path``. Raises ConfigError where there is none or it is not a notebook."""
+def read_notebook(path: Path) -> NotebookNode:
+    """The notebook at ``path``. Raises ConfigError if there is none or it is not a notebook."""
     if not path.is_file():
         raise ConfigError(f"{path}: no such notebook")
     try:
@@ -59,7 +60,7 @@ def parameters_of(notebook: NotebookNode, where: str) -> dict[str, Parameter]:
 
 
 def checked(values: Mapping[str, Any], declared: Mapping[str, Parameter], where: str) -> dict[str, Any]:
-    """``values`` with names and types as declared; 3 and "1e-3" become floats where a float is wanted.
+    """``values``, each of the declared type; 3 and "1e-3" become floats if a float is wanted.
 
     Raises ConfigError naming the notebook, the parameter, the value seen and the type wanted.
     """
@@ -108,7 +109,7 @@ def _fits(value: Any, kind: ast.expr) -> bool:
 
 
 def faults(notebook: NotebookNode) -> list[str]:
-    """Why an executed notebook is not whole; empty when every cell ran, none raised and none wrote to stderr."""
+    """Why an executed notebook is not whole. Empty if every cell ran, none raised and none wrote to stderr."""
     found = []
     for number, cell in enumerate(notebook.cells, start=1):
         tags = cell.metadata.get("tags", [])
@@ -129,7 +130,7 @@ def faults(notebook: NotebookNode) -> list[str]:
 
 
 def tidy(notebook: NotebookNode) -> None:
-    """Drop all that differs from run to run: times, paths, random ids, memory addresses."""
+    """Drop what differs from run to run: times, paths, random ids, memory addresses."""
     record = notebook.metadata.get("papermill", {})
     notebook.metadata["papermill"] = {key: record[key] for key in ("parameters", "version") if key in record}
     notebook.metadata.get("language_info", {}).pop("version", None)
@@ -140,14 +141,14 @@ def tidy(notebook: NotebookNode) -> None:
             cell["id"] = "injected-parameters"
         for output in cell.get("outputs", []):
             if "text" in output:
-                output["text"] = ADDRESS.sub("", output["text"])
+                output["text"] = _ADDRESS.sub("", output["text"])
             for mime, text in output.get("data", {}).items():
                 if mime.startswith("text/") and isinstance(text, str):
-                    output["data"][mime] = ADDRESS.sub("", text)
+                    output["data"][mime] = _ADDRESS.sub("", text)
 
 
 def publish(notebook: NotebookNode, target: Path) -> None:
-    """Write beside ``target`` under a name no book takes up, then put it in place in one step."""
+    """Write a valid notebook to ``target`` in one step."""
     nbformat.validate(notebook)
     write_file(target, nbformat.writes(notebook) + "\n")
 
@@ -159,24 +160,27 @@ def run_notebook(
     *,
     cwd: Path | None = None,
     timeout: int | None = None,
-    scratch: Path = ROOT / "_build" / "partial",
+    scratch: Path | None = None,
     finish: Callable[[NotebookNode], None] = lambda notebook: None,
 ) -> None:
     """Execute ``source`` with ``values`` and publish it at ``target``.
 
-    The kernel works in ``cwd`` (default: the notebook's folder, as in JupyterLab); ``timeout`` is seconds per cell;
-    ``finish`` may still change the whole notebook before it is written.
+    The kernel works in ``cwd`` (default: the notebook's folder, as in JupyterLab); ``timeout`` is in seconds per cell.
+    A run that is not whole is left in ``scratch`` (default: ``_build/partial``). ``finish`` may still change the whole
+    notebook before it is written.
+
     Raises ConfigError for a wrong parameter and ResultError when the run is not whole; ``target`` is then untouched.
     """
-    # imported late: `check` and the error paths above need no kernel machinery
+    # imported late: checking a notebook needs no kernel
     import papermill
     from traitlets.config import Config
 
     where = source.name
-    values = checked(values, parameters_of(read(source), where), where)
-    partial = scratch / f"{target.parent.name}-{target.name}"
+    values = checked(values, parameters_of(read_notebook(source), where), where)
+    partial = (scratch or (checkout() or Path.cwd()) / "_build" / "partial") / f"{target.parent.name}-{target.name}"
     partial.parent.mkdir(parents=True, exist_ok=True)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    importable = [str(checkout() or ""), os.environ.get("PYTHONPATH")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, importable))
     os.environ.setdefault("PYTHONHASHSEED", "0")  # the kernel inherits both; sets print in one order
     failure = ""
     with tempfile.TemporaryDirectory(prefix="lmmrec-") as sockets:
@@ -195,11 +199,11 @@ def run_notebook(
                 # because kernels that run at the same time would else share names
                 config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
             )
-        except Exception as error:  # any failure of the cells or the kernel; the notebook tells which
+        except Exception as error:  # of the cells or of the kernel; the notebook tells which
             failure = f"{type(error).__name__}: {error}".strip().splitlines()[0]
     if not partial.is_file():
         raise ResultError(f"{source}: not run: {failure}; is ipykernel installed in this environment?")
-    notebook = read(partial)
+    notebook = read_notebook(partial)
     problems = faults(notebook) or ([failure] if failure else [])
     if problems:
         raise ResultError(f"{source}: {problems[0]}\n  as far as it came: {partial}; {target} is unchanged")

@@ -1,4 +1,4 @@
-"""``lmmrec search``: its options, and what it prints."""
+"""``lmmrec search``: search settings, and print what was tried and chosen."""
 
 import argparse
 import json
@@ -6,46 +6,10 @@ import json
 from lmmrec_core.cli import commands
 from lmmrec_core.config import parse_assignments
 from lmmrec_core.errors import ConfigError
-from lmmrec_core.study.search.grids import GRIDS
 from lmmrec_core.study.workspace import Workspace
 
 
-def add_parser(subs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
-    """The sub-parser; the caller adds how a catalogue is read."""
-    sub = subs.add_parser(
-        "search",
-        aliases=["tune"],
-        help="search the settings of a model on the validation part",
-        description="Trains a model at points of a grid and names the one with the best validation Recall@20. Every "
-        "model of the grid `study` gets the same number of trainings; mmrec, release and paper are the published "
-        "grids. Trials are not results: nothing of them enters a table. It can be interrupted at any time and goes on "
-        "where it stopped; a point is never trained twice. The summary goes to results/TRACK/search/.",
-    )
-    sub.add_argument("--track", default="controls", help="controls, movielens or paper (default: controls)")
-    sub.add_argument("--dataset", default="", help="which data set of the track")
-    sub.add_argument("--data", default="", metavar="FOLDER", help="where the real data sets lie")
-    sub.add_argument("--catalogue", metavar="FOLDER", help="a catalogue of your own instead of a track")
-    sub.add_argument("--model", required=True, help="a model of the grid, for instance vbpr")
-    sub.add_argument("--encoder", default="baseline", help="encoder of the content (default: baseline)")
-    sub.add_argument("--modalities", default="V&T", help="V&T, V or T (default: V&T)")
-    sub.add_argument("--grid", default="study", help=f"{', '.join(GRIDS)} (default: study)")
-    sub.add_argument("--trials", type=int, help="trainings (default: the grid's: 20 for study, else every point)")
-    sub.add_argument("--seed", type=int, default=0, help="seed of all trials (default: 0, which no track uses)")
-    sub.add_argument("--epochs", type=int, help="at most so many epochs a training (default: the track's or grid's)")
-    sub.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting that is kept fixed, not searched"
-    )
-    sub.add_argument(
-        "--measure-leak", action="store_true", help="also measure what choosing by the test score would gain"
-    )
-    sub.add_argument("--select-on", default="valid", help="valid, or test: only to show the leak, never for a result")
-    sub.add_argument("--json", action="store_true", help="print the summary as JSON on stdout, progress on stderr")
-    sub.add_argument("--quiet", action="store_true", help="no progress bar")
-    sub.set_defaults(run=run)
-    return sub
-
-
-def run(arguments: argparse.Namespace) -> int:
+def search(arguments: argparse.Namespace) -> int:
     """``lmmrec search``: search, print the points and the choice."""
     from lmmrec_core.study.search.search import search_settings
 

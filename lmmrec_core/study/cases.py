@@ -16,7 +16,6 @@ from lmmrec_core.names import (
     FLOOR_MODELS,
     LATER_MODELS,
     MODEL_TITLES,
-    QUESTIONS,
     SEEDLESS_MODELS,
     Control,
     Paradigm,

@@ -5,7 +5,6 @@ labels, references and citations are built for real while nothing is executed or
 """
 
 import base64
-import fcntl
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,11 +12,14 @@ from pathlib import Path
 
 import nbformat
 import yaml
+from filelock import FileLock
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from lmmrec_core.book import pages as book
-from lmmrec_core.book.runner import publish, read
+from lmmrec_core.book.crossrefs import labels_of, prefix_labels
+from lmmrec_core.book.pages import Page, inputs_of, package_digest, stored_inputs
+from lmmrec_core.book.rendering import fresh, render
+from lmmrec_core.book.runner import publish, read_notebook
 
 PIXEL = base64.b64encode(
     bytes.fromhex(
@@ -60,9 +62,10 @@ def glued(key: str, kind: str) -> NotebookNode:
     return new_output("display_data", {prefix + mime: text for mime, text in data.items()}, metadata=record)
 
 
-def stand_in(page: book.Page, root: Path, labels: set[str]) -> NotebookNode:
+def stand_in(page: Page, root: Path, labels: set[str]) -> NotebookNode:
     """The notebook of ``page`` with made-up outputs instead of executed ones."""
-    notebook = read(page.source) if page.source.is_file() else new_notebook(cells=[new_markdown_cell(f"# {page}")])
+    source = page.source
+    notebook = read_notebook(source) if source.is_file() else new_notebook(cells=[new_markdown_cell(f"# {page}")])
     wanted = {}
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -79,7 +82,7 @@ def stand_in(page: book.Page, root: Path, labels: set[str]) -> NotebookNode:
     notebook.cells.append(
         new_code_cell("pass", id="stand-in", outputs=outputs, execution_count=1, metadata={"tags": ["remove-cell"]})
     )
-    book.prefix_labels(notebook, page.track, labels)
+    prefix_labels(notebook, page.track, labels)
     return notebook
 
 
@@ -89,39 +92,36 @@ def build_site(root: Path, site: Path) -> None:
     shutil.copytree(root / "book", site / "book", ignore=shutil.ignore_patterns("_generated", "__pycache__"))
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(root / name, site / name)
-    package = book.package_digest(root)
-    pages = {
-        page: book.inputs_of(page, root, package) if page.source.is_file() else "" for page in declared_pages(root)
-    }
-    labels = book.labels_of(read(source) for source in {page.source for page in pages} if source.is_file())
-    for page, inputs in pages.items():
+    package = package_digest(root)
+    wanted = {page: inputs_of(page, root, package) if page.source.is_file() else "" for page in declared_pages(root)}
+    labels = labels_of(read_notebook(source) for source in {page.source for page in wanted} if source.is_file())
+    for page, inputs in wanted.items():
         target = site / page.target.relative_to(root)
-        if book.stored_inputs(page.target) == inputs:
+        if stored_inputs(page.target) == inputs:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(page.target, target)
         else:
             publish(stand_in(page, root, labels), target)
-    done = book.render(site)
+    done = render(site)
     (site / "log.txt").write_text(f"{done.returncode}\n{done.stdout}{done.stderr}", encoding="utf-8")
 
 
-def declared_pages(root: Path) -> list[book.Page]:
+def declared_pages(root: Path) -> list[Page]:
     """The result pages that the table of contents names."""
     pages = []
     for name in toc_files(root):
         if "_generated" in name:
             _, _, track, stem = name.split("/")
-            pages.append(book.Page(root / "notebooks" / f"{stem}.ipynb", track, root / f"{name}.ipynb"))
+            pages.append(Page(root / "notebooks" / f"{stem}.ipynb", track, root / f"{name}.ipynb"))
     return pages
 
 
 def rendered(root: Path, scratch: Path) -> Path:
     """A folder with ``_build/html``; built once however many processes ask for it."""
-    if book.fresh(root):
+    if fresh(root):
         return root
     site = scratch / "site"
-    with (scratch / "site.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(scratch / "site.lock"):
         if not (site / "log.txt").is_file():
             shutil.rmtree(site, ignore_errors=True)
             build_site(root, site)

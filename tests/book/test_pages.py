@@ -11,7 +11,8 @@ import torch
 import yaml
 from bs4 import BeautifulSoup, Tag
 
-from lmmrec_core.book import pages as book
+from lmmrec_core.book.pages import pages
+from lmmrec_core.book.rendering import fresh
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.roles import Recommender, TrainingData
 from lmmrec_core.study.track import is_multimodal
@@ -30,7 +31,7 @@ REMOTE = re.compile(r"^(https?:)?//")
 def test_the_table_of_contents_names_every_notebook_once_per_track() -> None:
     files = toc_files(ROOT)
     assert len(files) == len(set(files))
-    assert {page.target for page in book.pages(ROOT)} == {page.target for page in declared_pages(ROOT)}
+    assert {page.target for page in pages(ROOT)} == {page.target for page in declared_pages(ROOT)}
 
 
 def test_every_chapter_is_in_the_table_of_contents() -> None:
@@ -125,7 +126,7 @@ _PARSED: dict[Path, dict[Path, BeautifulSoup]] = {}
 
 def test_it_renders_without_a_warning(site: Path) -> None:
     log = site / "log.txt"
-    assert book.fresh(site), log.read_text(encoding="utf-8") if log.is_file() else "not rendered"
+    assert fresh(site), log.read_text(encoding="utf-8") if log.is_file() else "not rendered"
 
 
 def test_exactly_the_pages_of_the_table_of_contents_are_rendered(site: Path) -> None:
@@ -149,9 +150,9 @@ def ids_of(page: BeautifulSoup) -> set[str]:
 
 
 def test_every_local_link_and_picture_exists(site: Path) -> None:
-    pages = {path.resolve(): page for path, page in documents(site).items()}
+    parsed = {path.resolve(): page for path, page in documents(site).items()}
     anchors: dict[Path, set[str]] = {}
-    for path, page in pages.items():
+    for path, page in parsed.items():
         for tag in page.find_all(["a", "img", "script", "link"]):
             address = tag.get("href") if tag.name in ("a", "link") else tag.get("src")
             if not address or REMOTE.match(address) or address.startswith(("mailto:", "data:", "javascript:")):
@@ -159,8 +160,8 @@ def test_every_local_link_and_picture_exists(site: Path) -> None:
             parts = urlparse(address)
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             assert target.exists(), f"{path.name}: {address}"
-            if parts.fragment and target in pages and tag.name == "a":
-                known = anchors.setdefault(target, ids_of(pages[target]))
+            if parts.fragment and target in parsed and tag.name == "a":
+                known = anchors.setdefault(target, ids_of(parsed[target]))
                 assert unquote(parts.fragment) in known | {"", "top"}, f"{path.name}: {address}"
 
 

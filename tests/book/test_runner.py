@@ -11,12 +11,16 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from lmmrec_core.book import pages as book
-from lmmrec_core.book.runner import checked, faults, parameters_of, publish, read, run_notebook, tidy
-from lmmrec_core.cli.book import main, parse_values
+from lmmrec_core.book.crossrefs import labels_of, prefix_labels
+from lmmrec_core.book.pages import inputs_of, package_digest, pages, stored_inputs, unfit
+from lmmrec_core.book.runner import checked, faults, parameters_of, publish, read_notebook, run_notebook, tidy
+from lmmrec_core.cli import main
+from lmmrec_core.cli.book import parse_values
 from lmmrec_core.errors import ConfigError, ResultError
 from lmmrec_core.names import TRACKS
 
+ROOT = Path(__file__).resolve().parents[2]
+RUN = (sys.executable, "-m", "lmmrec_core.cli", "book", "run")
 PARAMETERS = (
     'track: str = "controls"  # which track\n'
     "seeds: list = [1, 2]  # seeds\n"
@@ -141,7 +145,7 @@ def test_two_runs_are_byte_identical_and_a_failed_one_changes_nothing(source: Pa
     target, scratch = tmp_path / "out" / "a.ipynb", tmp_path / "partial"
     run_notebook(source, target, {"seeds": [4, 5]}, scratch=scratch)
     first = target.read_bytes()
-    assert "controls 9 <object object>" in read(target).cells[-1].outputs[0].text
+    assert "controls 9 <object object>" in read_notebook(target).cells[-1].outputs[0].text
     assert not list(scratch.iterdir())
     run_notebook(source, target, {"seeds": [4, 5]}, scratch=scratch)
     assert target.read_bytes() == first
@@ -159,8 +163,8 @@ def test_a_killed_run_leaves_the_old_result_and_no_kernel(tmp_path: Path) -> Non
     target.parent.mkdir()
     target.write_text("old")
     process = subprocess.Popen(
-        [sys.executable, "-m", "lmmrec_core.cli.book", "run", str(source), str(target)],
-        env={**os.environ, "PYTHONPATH": str(Path(book.__file__).parents[2])},
+        [*RUN, str(source), str(target)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -178,24 +182,23 @@ def test_a_killed_run_leaves_the_old_result_and_no_kernel(tmp_path: Path) -> Non
 
 
 def test_notebooks_that_run_at_the_same_time_do_not_disturb_each_other(source: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lmmrec_core.cli.book", "run", str(source)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(book.__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     targets = [tmp_path / f"{name}.ipynb" for name in "ab"]
-    running = [subprocess.Popen([*command, str(target)], env=environment, cwd=tmp_path) for target in targets]
+    running = [subprocess.Popen([*RUN, str(source), str(target)], env=environment, cwd=tmp_path) for target in targets]
     assert [process.wait(timeout=120) for process in running] == [0, 0]
-    assert all(faults(read(target)) == [] for target in targets)
+    assert all(faults(read_notebook(target)) == [] for target in targets)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["03_example.ipynb", "a.ipynb", "b.ipynb"]
 
 
 def test_exit_status_and_one_line_messages(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", str(source), str(tmp_path / "b.ipynb"), "-p", "sedes=[1]"]) == 2
+    assert main(["book", "run", str(source), str(tmp_path / "b.ipynb"), "-p", "sedes=[1]"]) == 2
     assert "did you mean 'seeds'?" in capsys.readouterr().err
-    assert main(["run", str(tmp_path / "none.ipynb"), str(tmp_path / "b.ipynb")]) == 2
+    assert main(["book", "run", str(tmp_path / "none.ipynb"), str(tmp_path / "b.ipynb")]) == 2
     assert "no such notebook" in capsys.readouterr().err
-    assert main(["check", str(source)]) == 1
+    assert main(["book", "check", str(source)]) == 1
     assert "was not run" in capsys.readouterr().err
     (tmp_path / "torn.ipynb").write_text('{"cells": [')
-    assert main(["check", str(tmp_path / "torn.ipynb")]) == 2
+    assert main(["book", "check", str(tmp_path / "torn.ipynb")]) == 2
     assert "not a Jupyter notebook" in capsys.readouterr().err
 
 
@@ -213,8 +216,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def digests(root: Path) -> dict[str, str]:
-    package = book.package_digest(root)
-    return {page.track: book.inputs_of(page, root, package) for page in book.pages(root)}
+    package = package_digest(root)
+    return {page.track: inputs_of(page, root, package) for page in pages(root)}
 
 
 def test_a_page_is_out_of_date_when_any_of_its_inputs_changes(project: Path) -> None:
@@ -247,16 +250,16 @@ def test_what_is_known_of_encoders_is_an_input_too(project: Path, name: str) -> 
 
 def test_only_a_whole_notebook_counts_as_up_to_date(tmp_path: Path) -> None:
     target = tmp_path / "a.ipynb"
-    assert book.stored_inputs(target) is None
+    assert stored_inputs(target) is None
     whole = executed()
     whole.metadata["lmmrec"] = {"inputs": "abc"}
     nbformat.write(whole, target)
-    assert book.stored_inputs(target) == "abc"
+    assert stored_inputs(target) == "abc"
     whole.cells[-1].execution_count = None
     nbformat.write(whole, target)
-    assert book.stored_inputs(target) is None
+    assert stored_inputs(target) is None
     target.write_text("torn")
-    assert book.stored_inputs(target) is None
+    assert stored_inputs(target) is None
 
 
 def test_missing_and_foreign_results_are_named(project: Path) -> None:
@@ -264,7 +267,7 @@ def test_missing_and_foreign_results_are_named(project: Path) -> None:
     foreign.metadata["papermill"] = {"parameters": {"track": "paper", "seeds": [1]}}
     target = project / "book" / "_generated" / "controls" / "01_one.ipynb"
     publish(foreign, target)
-    found = book.unfit(project)
+    found = unfit(project)
     assert any(line.startswith("controls/01_one: run with {'seeds': [1], 'track': 'paper'}") for line in found)
     assert any(line.startswith("movielens/01_one: not executed yet") for line in found)
 
@@ -274,9 +277,9 @@ def test_labels_get_the_track_in_front_and_references_follow() -> None:
     references = "{numref}`tab:x`, {ref}`see <rq1>`, [go](#rq1)"
     one.cells[0].source = f"(rq1)=\n# RQ1\n\n```{{glue-table}} t\n:name: tab:x\n```\n{references}"
     one.cells[-1].metadata["mystnb"] = {"figure": {"name": "fig:a", "caption": "as {numref}`tab:x`, {cite:p}`key`"}}
-    labels = book.labels_of([one])
+    labels = labels_of([one])
     assert labels == {"rq1", "tab:x", "fig:a"}
-    book.prefix_labels(one, "controls", labels)
+    prefix_labels(one, "controls", labels)
     text = one.cells[0].source
     assert "(controls-rq1)=" in text and ":name: controls-tab:x" in text
     assert "{numref}`controls-tab:x`, {ref}`see <controls-rq1>`, [go](#controls-rq1)" in text
@@ -287,5 +290,5 @@ def test_labels_get_the_track_in_front_and_references_follow() -> None:
 def test_references_to_other_pages_of_the_book_keep_their_labels() -> None:
     one = notebook()
     one.cells[0].source = "{ref}`splits` and {numref}`tab:other`"
-    book.prefix_labels(one, "paper", {"tab:other"})
+    prefix_labels(one, "paper", {"tab:other"})
     assert one.cells[0].source == "{ref}`splits` and {numref}`paper-tab:other`"

@@ -1,0 +1,258 @@
+"""What ``lmmrec`` understands: its commands, their options and the examples of ``--help``.
+
+Nothing here imports what does the work, so that help comes at once: a command names its function in ``action``, and
+``main`` imports it when the command runs. Lists of names come from ``names.py`` and the registries, so a model, encoder
+or metric that another package brings is listed too.
+"""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+from lmmrec_core import __version__
+from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.metrics import METRICS
+from lmmrec_core.names import (
+    BASELINE,
+    CONTROLS,
+    FLOOR_MODELS,
+    GRIDS,
+    MODALITY_SETS,
+    PARADIGMS,
+    SPLIT_RULES,
+    TRACKS,
+)
+from lmmrec_core.questions import QUESTIONS
+from lmmrec_core.recommenders import RECOMMENDERS
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+EXAMPLES = """\
+examples, from the first look to your own data:
+  lmmrec data                                         what the tracks hold, and what is prepared
+  lmmrec reproduce                                    the whole study on the generated controls
+  lmmrec reproduce --rq 2 --seeds 1 2 3 --jobs 2      only what research question 2 needs
+  lmmrec reproduce --track movielens --data ../shared/data
+  lmmrec run --data my-catalogue --model vbpr         one run on your own catalogue
+  lmmrec run --data my-catalogue --model lattice --set k=5 --set learning_rate=0.0005 --json
+  lmmrec search --dataset complementary --model vbpr  search its settings on the validation part
+  lmmrec import-mmrec downloads/baby my-catalogue     use a data set in the MMRec layout
+  lmmrec export-mmrec my-catalogue to-mmrec           and give yours to that toolbox
+  lmmrec book check                                   are the book's notebooks whole, and run as it declares?
+
+`lmmrec COMMAND --help` explains each command. Results go to results/ and everything that can be made again to .cache/,
+both below LMMREC_HOME if that is set, else in the repository, else (an installed package) in the current folder.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The argument parser, with one sub-parser per command."""
+    top = argparse.ArgumentParser(
+        prog="lmmrec",
+        description="Do large multi-modal encoders help recommendation? Run the study or one case, on any catalogue.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"lmmrec {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for add in (_data, _features, _run, _reproduce, _search, _book, _import_mmrec, _export_mmrec):
+        add(commands)
+    return top
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+def _data(commands: _Commands) -> None:
+    sub = commands.add_parser(
+        "data",
+        help="show the data sets of a track, or check a catalogue folder",
+        description="Without arguments: every track's data sets with their statistics. With FOLDER: read that "
+        "catalogue, apply the k-core and the split, and print what was kept, dropped and missing. Nothing is trained.",
+    )
+    sub.add_argument(
+        "folder", nargs="?", help="a catalogue folder (interactions.csv, items.csv, images/) or an MMRec folder"
+    )
+    sub.add_argument("--track", help=f"only this track: {_listed(TRACKS)}")
+    sub.add_argument(
+        "--data", default="", metavar="FOLDER", help="the folder of the real data sets; prepares them to count them"
+    )
+    _add_reading(sub)
+    sub.set_defaults(action="lmmrec_core.cli.commands:data")
+
+
+def _features(commands: _Commands) -> None:
+    sub = commands.add_parser(
+        "features",
+        help="extract item features into the store, and print their cards",
+        description="Extracts the features of every data set of a track (or of one catalogue) with one of the "
+        "track's encoders. Features already in the store are checked and not computed again.",
+    )
+    _add_track(sub)
+    _add_catalogue(sub)
+    sub.add_argument("--encoder", default=BASELINE, help=f"an entry of the track's `encoders` (default: {BASELINE})")
+    _add_reading(sub)
+    sub.set_defaults(action="lmmrec_core.cli.commands:features")
+
+
+def _run(commands: _Commands) -> None:
+    sub = commands.add_parser(
+        "run",
+        help="train and evaluate one case",
+        description="Trains one recommender on one catalogue, evaluates it on the test part and stores the result "
+        "under results/. The catalogue is yours: a folder as the book's data chapter describes, an MMRec folder, or "
+        "one with ready features. A second call with the same settings returns the stored result. "
+        f"Measured per user: {_listed(METRICS)}.",
+    )
+    sub.add_argument("--data", required=True, metavar="FOLDER", help="the catalogue folder")
+    floor = [name for name in RECOMMENDERS if name in FLOOR_MODELS]
+    others = [name for name in RECOMMENDERS if name not in FLOOR_MODELS]
+    sub.add_argument("--model", required=True, help=f"{_listed(others)}; without content: {_listed(floor)}")
+    sub.add_argument(
+        "--encoder",
+        default=BASELINE,
+        help=f"what makes the features: an encoder of tracks/user.yaml (default: {BASELINE}; ready features of the "
+        f"catalogue go before it), or a YAML file with an entry of your own, made from: {_listed(ENCODERS)}",
+    )
+    sub.add_argument(
+        "--paradigm", default="", help=f"{_listed(PARADIGMS)}, for one encoder of both modalities (default: PT)"
+    )
+    _add_modalities(sub)
+    sub.add_argument(
+        "--control", default="none", help=f"replace the content: {_listed(CONTROLS)} (default: none, keep it)"
+    )
+    sub.add_argument("--seed", type=int, default=1, help="seed of initial values, negatives and order (default: 1)")
+    _add_set(sub, "a setting of the model or of its training")
+    sub.add_argument("--json", action="store_true", help="print the run record as JSON on stdout, progress on stderr")
+    sub.add_argument("--quiet", action="store_true", help="no progress bars")
+    _add_reading(sub)
+    sub.set_defaults(action="lmmrec_core.cli.commands:run")
+
+
+def _reproduce(commands: _Commands) -> None:
+    sub = commands.add_parser(
+        "reproduce",
+        help="run the study, or one research question, on a track",
+        description="Runs every case of the grid that is not stored yet, in parallel processes. It can be interrupted "
+        "at any time and goes on where it stopped. `make reproduce` calls this and then builds the book.",
+    )
+    _add_track(sub)
+    sub.add_argument("--rq", default="", help=f"1, 2, 3, or one of {_listed(QUESTIONS)} (default: all)")
+    sub.add_argument("--seeds", nargs="*", default=[], help="seeds, for instance 1 2 3 (default: the track's)")
+    sub.add_argument("--jobs", type=int, default=2, help="processes at a time (default: 2)")
+    sub.add_argument("--dry-run", action="store_true", help="only say what would run and what cannot")
+    sub.set_defaults(action="lmmrec_core.cli.commands:reproduce")
+
+
+def _search(commands: _Commands) -> None:
+    sub = commands.add_parser(
+        "search",
+        aliases=["tune"],
+        help="search the settings of a model on the validation part",
+        description="Trains a model at points of a grid and names the one with the best validation Recall@20. Every "
+        "model of the grid `study` gets the same number of trainings; the other grids are published ones. Trials are "
+        "not results: nothing of them enters a table. It can be interrupted at any time and goes on where it stopped; "
+        "a point is never trained twice. The summary goes to results/TRACK/search/.",
+    )
+    _add_track(sub)
+    sub.add_argument("--dataset", default="", help="which data set of the track")
+    _add_catalogue(sub)
+    sub.add_argument("--model", required=True, help="a model of the grid, for instance vbpr")
+    sub.add_argument("--encoder", default=BASELINE, help=f"an entry of the track's `encoders` (default: {BASELINE})")
+    _add_modalities(sub)
+    sub.add_argument("--grid", default="study", help=f"{_listed(GRIDS)} (default: study)")
+    sub.add_argument("--trials", type=int, help="trainings (default: the grid's: 20 for study, else every point)")
+    sub.add_argument("--seed", type=int, default=0, help="seed of all trials (default: 0, which no track uses)")
+    sub.add_argument("--epochs", type=int, help="at most so many epochs a training (default: the track's or grid's)")
+    _add_set(sub, "a setting that is kept fixed, not searched")
+    sub.add_argument(
+        "--measure-leak", action="store_true", help="also measure what choosing by the test score would gain"
+    )
+    sub.add_argument("--select-on", default="valid", help="valid, or test: only to show the leak, never for a result")
+    sub.add_argument("--json", action="store_true", help="print the summary as JSON on stdout, progress on stderr")
+    sub.add_argument("--quiet", action="store_true", help="no progress bar")
+    _add_reading(sub)
+    sub.set_defaults(action="lmmrec_core.cli.search:search")
+
+
+def _book(commands: _Commands) -> None:
+    sub = commands.add_parser(
+        "book",
+        help="execute notebooks, and render the book (in the repository)",
+        description="Executes notebooks with checked parameters and renders the book from them. A notebook replaces "
+        "its older result only when every cell has run.",
+    )
+    sub.set_defaults(action="lmmrec_core.cli.book:book")
+    tasks = sub.add_subparsers(dest="task", metavar="TASK", required=True)
+    run = tasks.add_parser("run", help="execute any notebook and write the result where you say")
+    run.add_argument("source", type=Path)
+    run.add_argument("target", type=Path)
+    run.add_argument("-p", dest="assignments", metavar="NAME=YAML", action="append", default=[], help="a parameter")
+    run.add_argument("-f", dest="file", type=Path, help="YAML file of parameters")
+    run.add_argument("--cwd", type=Path, help="folder the kernel works in (default: the notebook's)")
+    run.add_argument("--timeout", type=int, help="seconds a single cell may take")
+    every = tasks.add_parser("all", help="execute the book's notebooks whose inputs changed")
+    every.add_argument("--jobs", type=int, default=2, help="notebooks at the same time (default: 2)")
+    every.add_argument("--track", action="append", choices=TRACKS, help="only this track (may be repeated)")
+    every.add_argument("--force", action="store_true", help="also those whose inputs are unchanged")
+    page = tasks.add_parser("page", help="execute one notebook of the book, whatever its state")
+    page.add_argument("track", choices=TRACKS)
+    page.add_argument("name", help="for instance 01_motivation")
+    check = tasks.add_parser("check", help="are the executed notebooks whole and run as the book declares?")
+    check.add_argument("paths", type=Path, nargs="*", help="only look whether these are whole")
+    tasks.add_parser("build", help="render the book unless nothing changed")
+
+
+def _import_mmrec(commands: _Commands) -> None:
+    sub = commands.add_parser(
+        "import-mmrec",
+        help="MMRec layout → catalogue folder",
+        description="Reads NAME.inter, image_feat.npy, text_feat.npy; writes a catalogue folder with the same split.",
+    )
+    sub.add_argument("source", help="folder in the MMRec layout")
+    sub.add_argument("target", help="new catalogue folder")
+    sub.set_defaults(action="lmmrec_core.cli.commands:import_mmrec")
+
+
+def _export_mmrec(commands: _Commands) -> None:
+    sub = commands.add_parser(
+        "export-mmrec",
+        help="catalogue folder → MMRec layout",
+        description="Writes NAME.inter with the split's labels, the features if there are any, and the id mappings.",
+    )
+    sub.add_argument("source", help="catalogue folder")
+    sub.add_argument("target", help="new folder in the MMRec layout")
+    sub.add_argument("--encoder", default="", help=f"extract features with this encoder first, for instance {BASELINE}")
+    _add_reading(sub)
+    sub.set_defaults(action="lmmrec_core.cli.commands:export_mmrec")
+
+
+def _add_track(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--track", default="controls", help=f"{_listed(TRACKS)} (default: controls)")
+    sub.add_argument("--data", default="", metavar="FOLDER", help="the folder of the real data sets")
+
+
+def _add_catalogue(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--catalogue", metavar="FOLDER", help="a catalogue of your own instead of a track")
+
+
+def _add_modalities(sub: argparse.ArgumentParser) -> None:
+    sets = [name for name in MODALITY_SETS if name != "none"]
+    sub.add_argument("--modalities", default=sets[0], help=f"{_listed(sets)} (default: {sets[0]})")
+
+
+def _add_set(sub: argparse.ArgumentParser, help_text: str) -> None:
+    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=f"{help_text} (may be repeated)")
+
+
+def _add_reading(sub: argparse.ArgumentParser) -> None:
+    group = sub.add_argument_group("how a catalogue of your own is read")
+    group.add_argument("--interactions", default="interactions.csv", help="the file of interactions in the folder")
+    group.add_argument("--min-rating", type=float, help="keep interactions rated at least this (default: all)")
+    group.add_argument(
+        "--k-core", type=int, default=5, help="least interactions of users and items; 1 keeps all (default: 5)"
+    )
+    group.add_argument("--split", default="", help=f"{_listed(SPLIT_RULES)} (default: given if the data have one)")
+    group.add_argument("--split-seed", type=int, default=2026, help="seed of a random split (default: 2026)")
