@@ -50,10 +50,11 @@ clean: ## remove the rendered book and the executed notebooks; results stay
 distclean: clean ## remove the environment and caches too; results stay
 	rm -rf "$(VENV)" .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
-# Once per environment: the stamp lies inside it and is touched last, so a broken set-up is taken up again.
+# Once per environment: the stamp is inside it and is touched last, so a broken set-up is taken up again.
+# pip builds our package in an environment of its own, with the setuptools that pyproject.toml asks for.
 $(READY): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --no-input -q -r requirements.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --no-input -q --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --disable-pip-version-check --no-input -q --no-deps -e .
 	touch $@

@@ -16,6 +16,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LmmrecError as error:
         print(f"lmmrec {arguments.command}: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("lmmrec_core"):
+            raise  # a fault of ours
+        print(
+            f"lmmrec {arguments.command}: module {error.name!r} is not installed; install the extra that brings it: "
+            "lmmrec[encoders], lmmrec[small] or lmmrec[book]",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print(
             "\ninterrupted: finished results are stored; the same command goes on where this one stopped",
