@@ -1,7 +1,7 @@
 """Settings: YAML or command-line values → frozen, checked values.
 
-All settings classes derive from :class:`Settings` (pydantic). An unknown key, a missing key or a
-value of the wrong kind is refused with the place, the value seen and the nearest valid name.
+All settings classes derive from :class:`Settings` (pydantic). An unknown key, a missing key or a value of the wrong
+kind is refused with the place, the value seen and the nearest valid name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,9 +48,9 @@ def _explain(error: ValidationError, where: str) -> str:
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
-    """``["reg_weight=0.1", "mode=reference"]`` → a mapping, values read as YAML.
+    """``["reg_weight=0.1", "mode=reference"]`` as a mapping, values read as YAML.
 
-    Raises ConfigError for an entry without ``=`` or with a value YAML cannot read.
+    Raises ConfigError for an entry without ``=`` or with a value that YAML cannot read.
     """
     values: dict[str, Any] = {}
     for entry in assignments:
@@ -64,8 +64,8 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-3 as text; people mean the number."""
+def _number(value: object) -> object:
+    """A text such as 1e-3 as the number that people mean: YAML 1.1 leaves it a text."""
     if isinstance(value, str):
         try:
             return float(value)
@@ -75,7 +75,7 @@ def _number(value: Any) -> Any:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises ConfigError with file and line when it is not one."""
+    """The mapping in a YAML file. Raises ConfigError with the file, and the line if it is not YAML."""
     if not path.is_file():
         raise ConfigError(f"{path}: no such settings file")
     try:

@@ -20,11 +20,13 @@ from myst_nb.ext.glue.utils import PendingGlueReference, create_pending_glue_ref
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata, OptionSpec
+from sphinx.writers.html5 import HTML5Translator
 
-LOGGER = logging.getLogger(__name__)
-MATHJAX = ("tex-chtml-full.js", "output/chtml/fonts")  # the full build fetches no further TeX extension later
+_LOGGER = logging.getLogger(__name__)
+_MATHJAX = ("tex-chtml-full.js", "output/chtml/fonts")  # the full build fetches no further TeX extension later
 
-METRIC = re.compile(r"(<th[^>]*>[^<>@]*\w)@(?=\d)")  # Recall@10 may break before its @ where columns are narrow
+_METRIC = re.compile(r"(<th[^>]*>[^<>@]*\w)@(?=\d)")  # Recall@10 may break before its @ in narrow columns
 
 
 class ResultsTable(nodes.General, nodes.Element):
@@ -36,7 +38,7 @@ class GlueTable(SphinxDirective):
 
     required_arguments = 1
     has_content = True
-    option_spec: ClassVar[dict[str, Any]] = {
+    option_spec: ClassVar[OptionSpec] = {
         "doc": directives.unchanged,
         "name": directives.unchanged,
         "class": directives.class_option,
@@ -59,7 +61,7 @@ class GlueTable(SphinxDirective):
             try:
                 data = retrieve_glue_data(self.state.document, key)
             except RetrievalError:
-                LOGGER.warning("glue-table: no %r in this notebook", key, location=(self.env.docname, line))
+                _LOGGER.warning("glue-table: no %r in this notebook", key, location=(self.env.docname, line))
                 return []
             table += render_variable_outputs([data], self.state.document, line, source)
         return [table]
@@ -70,7 +72,7 @@ def caption_of(node: nodes.Node) -> str:
     return next((child.astext() for child in node.children if isinstance(child, nodes.caption)), "")
 
 
-def visit_html(translator: Any, node: nodes.Element) -> None:
+def visit_html(translator: HTML5Translator, node: nodes.Element) -> None:
     """The figure, its numbered caption, and the opening of the box that scrolls."""
     translator.body.append(translator.starttag(node, "figure", CLASS=" ".join(node["classes"])))
     caption = node[0]
@@ -87,30 +89,30 @@ def visit_html(translator: Any, node: nodes.Element) -> None:
     start = len(translator.body)
     for child in node.children[1:]:
         child.walkabout(translator)
-    translator.body[start:] = [METRIC.sub(r"\1<wbr>@", part) for part in translator.body[start:]]
+    translator.body[start:] = [_METRIC.sub(r"\1<wbr>@", part) for part in translator.body[start:]]
     translator.body.append("</div></figure>\n")
     raise nodes.SkipNode
 
 
-def visit_plain(translator: Any, node: nodes.Element) -> None:
+def visit_plain(translator: nodes.NodeVisitor, node: nodes.Element) -> None:
     """Other builders show the caption and what they can of the table."""
 
 
-def depart_plain(translator: Any, node: nodes.Element) -> None:
+def depart_plain(translator: nodes.NodeVisitor, node: nodes.Element) -> None:
     """Nothing to close."""
 
 
 def copy_mathjax(app: Sphinx) -> None:
-    """Put MathJax where the pages look for it. A missing package is a warning, hence an error with ``-W``."""
+    """Copy MathJax to where the pages look for it. A missing package is a warning, hence an error with ``-W``."""
     if app.builder.format != "html":
         return
     found = importlib.util.find_spec("sphinx-mathjax-offline")  # only carries the files; never loaded as extension
     if found is None or not found.submodule_search_locations:
-        LOGGER.warning("sphinx-mathjax-offline is not installed; formulas would need the network")
+        _LOGGER.warning("sphinx-mathjax-offline is not installed; formulas would need the network")
         return
     source = Path(next(iter(found.submodule_search_locations))) / "static" / "mathjax"
     target = Path(app.outdir) / "_static" / "mathjax"
-    for name in MATHJAX:
+    for name in _MATHJAX:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         if (source / name).is_dir():
             shutil.copytree(source / name, target / name, dirs_exist_ok=True)
@@ -128,7 +130,7 @@ def note_quotations(app: Sphinx, document: nodes.document) -> None:
 def drop_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], document: nodes.document | None) -> None:
     """Take Thebe's file and its inline snippet out of a page's scripts."""
 
-    def thebe(script: Any) -> bool:
+    def thebe(script: object) -> bool:
         body = getattr(script, "attributes", {}).get("body") or ""
         name = str(getattr(script, "filename", None) or script)
         return "THEBE_JS_URL" in body or "thebe" in name.lower()
@@ -136,7 +138,7 @@ def drop_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], d
     context["script_files"] = [script for script in context.get("script_files", []) if not thebe(script)]
 
 
-def setup(app: Sphinx) -> dict[str, Any]:
+def setup(app: Sphinx) -> ExtensionMetadata:
     """Register all of the above with Sphinx."""
     plain = (visit_plain, depart_plain)
     app.add_enumerable_node(ResultsTable, "table", caption_of, html=(visit_html, depart_plain), latex=plain, text=plain)

@@ -8,7 +8,6 @@ fresh clone gives every file the same one.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lmmrec_core.book.runner import faults, read_notebook
 from lmmrec_core.digests import digest, file_sha256, files_digest
@@ -28,7 +27,7 @@ class Page:
     target: Path
 
     @property
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, str]:
         """The parameters the book declares; all others keep their defaults."""
         return {"track": self.track}
 
@@ -80,7 +79,7 @@ def unfit(root: Path) -> list[str]:
             continue
         notebook = read_notebook(page.target)
         problems += [f"{page}: {fault}" for fault in faults(notebook)]
-        recorded: Mapping[str, Any] = notebook.metadata.get("papermill", {}).get("parameters", {})
+        recorded: Mapping[str, object] = notebook.metadata.get("papermill", {}).get("parameters", {})
         if dict(recorded) != page.values:
             problems.append(f"{page}: run with {dict(recorded)}, the book declares {page.values}; run `make book`")
     return problems

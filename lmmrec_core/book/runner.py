@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -59,7 +58,7 @@ def parameters_of(notebook: NotebookNode, where: str) -> dict[str, Parameter]:
     return declared
 
 
-def checked(values: Mapping[str, Any], declared: Mapping[str, Parameter], where: str) -> dict[str, Any]:
+def checked(values: Mapping[str, object], declared: Mapping[str, Parameter], where: str) -> dict[str, object]:
     """``values``, each of the declared type; 3 and "1e-3" become floats if a float is wanted.
 
     Raises ConfigError naming the notebook, the parameter, the value seen and the type wanted.
@@ -80,7 +79,7 @@ def checked(values: Mapping[str, Any], declared: Mapping[str, Parameter], where:
     return result
 
 
-def _as_float(value: Any, kind: ast.expr) -> Any:
+def _as_float(value: object, kind: ast.expr) -> object:
     names = {node.id for node in ast.walk(kind) if isinstance(node, ast.Name)}
     if "float" in names and "str" not in names and isinstance(value, str | int) and not isinstance(value, bool):
         try:
@@ -90,7 +89,7 @@ def _as_float(value: Any, kind: ast.expr) -> Any:
     return value
 
 
-def _fits(value: Any, kind: ast.expr) -> bool:
+def _fits(value: object, kind: ast.expr) -> bool:
     """Whether ``value`` is of the annotated type; an annotation of another form accepts everything."""
     match kind:
         case ast.Constant(value=None):
@@ -156,7 +155,7 @@ def publish(notebook: NotebookNode, target: Path) -> None:
 def run_notebook(
     source: Path,
     target: Path,
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     *,
     cwd: Path | None = None,
     timeout: int | None = None,

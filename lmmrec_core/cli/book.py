@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import yaml
 
@@ -36,12 +35,12 @@ def book(arguments: argparse.Namespace) -> int:
         return 130
 
 
-def parse_values(assignments: Sequence[str], file: Path | None) -> dict[str, Any]:
+def parse_values(assignments: Sequence[str], file: Path | None) -> dict[str, object]:
     """Values of a YAML file, then those of ``NAME=YAML`` entries, which win.
 
     Raises ConfigError for an entry without ``=`` or with a value that YAML cannot read.
     """
-    values = read_yaml(file) if file else {}
+    values: dict[str, object] = read_yaml(file) if file else {}
     for entry in assignments:
         name, separator, text = entry.partition("=")
         if not separator or not name.strip():

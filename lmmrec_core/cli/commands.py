@@ -1,4 +1,4 @@
-"""What each command does: read arguments, call the study, print."""
+"""What each command does: read its arguments, call the study, print. Imported when a command runs."""
 
 import argparse
 import json
@@ -53,7 +53,7 @@ def _prepare_all(study: Study) -> None:
 
 
 def features(arguments: argparse.Namespace) -> int:
-    """``lmmrec features``: extract and show cards."""
+    """``lmmrec features``: extract features and print their cards."""
     from lmmrec_core.study.features import load_features
 
     if arguments.catalogue:
@@ -73,7 +73,7 @@ def features(arguments: argparse.Namespace) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """``lmmrec run``: one case on a catalogue of the user's own."""
+    """``lmmrec run``: one case on the user's own catalogue."""
     from lmmrec_core.recommenders import RECOMMENDERS
     from lmmrec_core.study.inputs import prepare_weights
     from lmmrec_core.study.run import plan, resolve, run_case
@@ -128,7 +128,7 @@ def _with_own_encoder(track: TrackSettings, asked: str) -> TrackSettings:
 
 def _modalities(asked: str, ready: Mapping[Modality, object]) -> str:
     if asked not in MODALITY_SETS or asked == "none":
-        raise ConfigError(f"--modalities {asked!r}: write one of V&T, V, T (quote V&T in a shell)")
+        raise ConfigError(f"--modalities {asked!r}: write V&T, V or T (quote 'V&T' in a shell)")
     if asked == "V&T" and len(ready) == 1:
         return "V" if "visual" in ready else "T"
     return asked
@@ -151,7 +151,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
 
 
 def import_mmrec(arguments: argparse.Namespace) -> int:
-    """``lmmrec import-mmrec``."""
+    """``lmmrec import-mmrec``: write the catalogue folder of a data set in the MMRec layout."""
     from lmmrec_core.data.folder import write_folder
     from lmmrec_core.data.mmrec import read_mmrec
 
@@ -165,7 +165,7 @@ def import_mmrec(arguments: argparse.Namespace) -> int:
 
 
 def export_mmrec(arguments: argparse.Namespace) -> int:
-    """``lmmrec export-mmrec``."""
+    """``lmmrec export-mmrec``: write a catalogue, its split and its features in the MMRec layout."""
     from lmmrec_core.data.mmrec import write_mmrec
     from lmmrec_core.encoders.features.store import ready_features
     from lmmrec_core.study.features import load_features
@@ -184,7 +184,10 @@ def export_mmrec(arguments: argparse.Namespace) -> int:
 
 
 def user_workspace(arguments: argparse.Namespace, folder: str) -> tuple[Workspace, str]:
-    """The ``user`` track with one data set: the given folder, its format recognised by the files in it."""
+    """The ``user`` track with one data set, the given folder. Its format is recognised by its files.
+
+    Raises DataError for a folder that does not exist or has no known format.
+    """
     path = Path(folder).resolve()
     if not path.is_dir():
         raise DataError(f"{folder}: no such folder; give one with interactions.csv and items.csv, or an MMRec folder")

@@ -10,7 +10,7 @@ from lmmrec_core.study.workspace import Workspace
 
 
 def search(arguments: argparse.Namespace) -> int:
-    """``lmmrec search``: search, print the points and the choice."""
+    """``lmmrec search``: search, then print the points and the choice."""
     from lmmrec_core.study.search.search import search_settings
 
     workspace, dataset = _place(arguments)
@@ -47,7 +47,7 @@ def search(arguments: argparse.Namespace) -> int:
 
 
 def _place(arguments: argparse.Namespace) -> tuple[Workspace, str]:
-    """The workspace and the name of the data set. Raises ConfigError if it is not said which."""
+    """The workspace and the name of the data set. Raises ConfigError if none or two are named."""
     if arguments.catalogue:
         if arguments.dataset:
             raise ConfigError("--catalogue and --dataset exclude each other; give one")
