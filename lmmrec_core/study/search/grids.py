@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from lmmrec_core.config import Settings, read_yaml
 from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.names import GRIDS
 
 _FOLDER = Path(__file__).resolve().parents[2] / "grids"
 
