@@ -32,7 +32,7 @@ EXAMPLES = """\
 examples, from the first look to your own data:
   lmmrec data                                         what the tracks hold, and what is prepared
   lmmrec reproduce                                    the whole study on the generated controls
-  lmmrec reproduce --rq 2 --seeds 1 2 3 --jobs 2      only what research question 2 needs
+  lmmrec reproduce --rq 2 --seeds 1 2 3 --jobs 2      only what RQ2 needs
   lmmrec reproduce --track movielens --data ../shared/data
   lmmrec run --data my-catalogue --model vbpr         one run on your own catalogue
   lmmrec run --data my-catalogue --model lattice --set k=5 --set learning_rate=0.0005 --json
