@@ -18,7 +18,8 @@ from lmmrec_core.config import parse_assignments
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.metrics import METRICS
-from lmmrec_core.names import GRIDS, QUESTIONS, SPLIT_RULES, TRACKS
+from lmmrec_core.names import GRIDS, SPLIT_RULES, TRACKS
+from lmmrec_core.questions import QUESTIONS
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.run import resolve
 from lmmrec_core.study.track import read_track
