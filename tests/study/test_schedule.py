@@ -104,13 +104,13 @@ def test_killed_half_way_it_keeps_what_is_done_and_continues_from_the_checkpoint
     workspace = tiny_workspace(tmp_path / "results", tmp_path / "cache")
     child = _child(workspace, root, EPOCHS)
     deadline = time.monotonic() + 120
-    while not list(workspace.checkpoints.glob("*.pt")) and time.monotonic() < deadline:
+    while not list(workspace.checkpoints.glob("[!.]*.pt")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
     store = ResultStore(workspace.results)
     assert [record.case["model"] for record in store.find_records()] == ["popularity"]
-    assert list(workspace.checkpoints.glob("*.pt"))
+    assert list(workspace.checkpoints.glob("[!.]*.pt"))
     again = _child(workspace, root, EPOCHS)
     out, _ = again.communicate(timeout=300)
     assert out.split() == ["1", "1", "0"]
@@ -121,7 +121,7 @@ def test_killed_half_way_it_keeps_what_is_done_and_continues_from_the_checkpoint
     _child(whole, root, EPOCHS).communicate(timeout=300)
     reference = next(r for r in ResultStore(whole.results).find_records() if r.case["model"] == "lightgcn")
     assert interrupted.data["metrics"] == reference.data["metrics"]
-    assert not list(workspace.checkpoints.glob("*.pt"))
+    assert not list(workspace.checkpoints.glob("[!.]*.pt"))
 
 
 def _small_disk(folder) -> bool:
