@@ -187,13 +187,13 @@ def timed_update(
     """The encoder's share of one epoch that is one batch: what the window does before and after it."""
     step = Step(batch, 0, 1, torch_stream(SEED, "benchmarks/model"))
     model.train()
-    window.begin_epoch(model, epoch, 1)
+    window.begin_epoch(epoch, 1)
     start = now(device)
-    window.before_batch(model, step)
+    window.before_batch(step)
     filled = now(device)
     optimiser.step(model.loss(batch, step.generator))
     stepped = now(device)
-    window.after_step(model, step)
+    window.after_step(step)
     return {"fill": filled - start, "gradient_and_step": now(device) - stepped}
 
 

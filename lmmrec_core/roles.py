@@ -4,7 +4,7 @@ A new member needs no change elsewhere: it satisfies the protocol, is added to t
 folder, and the contract tests of its role run on it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -87,7 +87,7 @@ class TrainableEncoder(Encoder, Protocol):
 
 @runtime_checkable
 class CutEncoder(TrainableEncoder, Protocol):
-    """A trainable encoder whose path can be cut below a part, so that what is frozen runs once (encoders spec 5.6)."""
+    """A trainable encoder whose path can be cut below a part, so that what is frozen runs once."""
 
     def below(self, modality: Modality, inputs: Tensor | Mapping[str, Tensor], part: str) -> Mapping[str, Tensor]:
         """Pixels or tokens → the tensors [item, ...] that enter ``part``. Raises ConfigError where no cut is known."""
@@ -186,17 +186,65 @@ class Recommender(Protocol):
 
 @runtime_checkable
 class TrainableRecommender(Recommender, Protocol):
-    """A recommender learnt by gradient descent; also a ``torch.nn.Module``."""
+    """A recommender learnt by gradient descent: all that the training loop and its optimiser ask of one.
 
-    needs_negatives: bool
-    zero_fill_gradients: bool  # Adam's old semantics, recommenders spec 1.5
+    Derive from ``recommenders.base.GradientRecommender`` and write ``loss`` and ``representations``; a
+    ``torch.nn.Module`` of another kind plays the role with these members of its own.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    needs_negatives: bool  # False: batches come without negatives
+    # A parameter without a gradient in this step is updated with a gradient of zeros, so Adam's momentum still moves
+    # it, as ``zero_grad`` did before PyTorch 2; False: it stands still.
+    zero_fill_gradients: bool
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Called before the first batch of an epoch (edge pruning, graph builds)."""
+        """Called before the first batch of an epoch, counted from 1 (edge pruning, graph builds)."""
         ...
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         """Mean loss of a batch; ``generator`` feeds dropout and sampled views."""
+        ...
+
+    def resting_parameters(self) -> Sequence[nn.Parameter]:
+        """Parameters that the loss reads at the first batch of an epoch only; often none.
+
+        With ``zero_fill_gradients`` the optimiser makes their other steps all at once, at the end of the epoch.
+        """
+        ...
+
+    # what a torch.nn.Module has
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+    def state_dict(self) -> dict[str, Tensor]: ...
+    def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> object: ...
+    def register_module(self, name: str, module: nn.Module | None) -> None: ...
+    def train(self, mode: bool = True) -> object: ...
+    def eval(self) -> object: ...
+    def to(self, device: str) -> object: ...
+
+
+@runtime_checkable
+class ContentRecommender(TrainableRecommender, Protocol):
+    """A trainable recommender that reads item features inside its loss, so that an encoder can be trained with it.
+
+    The loss must read ``features`` anew at every call and keep no copy: end-to-end training replaces its entries by
+    tensors with gradient. ``features`` and the model are on the same device.
+    """
+
+    features: dict[Modality, Tensor]  # float32 [item, dim], only the modalities in use, visual first
+    unit_rows: bool  # the model scales each feature row to unit length before it reads it
+    trainable_features: bool  # the model learns copies of its own and reads those instead of ``features``
+
+    @property
+    def reads_batch_items_only(self) -> bool:
+        """Whether the loss reads the features of the batch's items and no others."""
+        ...
+
+    @property
+    def features_enter_once_per_epoch(self) -> bool:
+        """Whether only the first batch of an epoch sends gradient into the features."""
         ...
 
 
@@ -207,7 +255,21 @@ class RecommenderClass(Protocol):
     uses_features: bool  # False: the catalogue's pictures and texts are not looked at
     Settings: type[Settings]
 
-    def __call__(self, data: TrainingData, settings: Any, generator: torch.Generator, /) -> Recommender: ...
+    def __call__(self, data: TrainingData, settings: Any, generator: torch.Generator, /) -> Recommender:
+        """``settings`` is a value of the class's own ``Settings``; initial values are drawn from ``generator``."""
+        ...
+
+
+def lacking(thing: object, role: type) -> list[str]:
+    """The members of a role that ``thing`` does not have, sorted: for the text of an error."""
+    wanted = {
+        name
+        for base in role.__mro__
+        if base.__module__ == role.__module__
+        for name in (*vars(base), *vars(base).get("__annotations__", ()))
+        if not name.startswith("_")
+    }
+    return sorted(name for name in wanted if not hasattr(thing, name))
 
 
 @runtime_checkable

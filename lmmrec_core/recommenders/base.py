@@ -1,6 +1,6 @@
 """What the recommenders learnt by gradient share: checked features, default hooks, and a frozen dot-product scorer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -66,6 +66,7 @@ class GradientRecommender(nn.Module):
     features_enter_once_per_epoch: ClassVar[bool] = False  # only the first batch of an epoch has gradient to them
     needs_negatives: bool = True
     zero_fill_gradients: bool = False
+    trainable_features: bool = False
     last_user: Tensor | None
     last_item: Tensor | None
 
@@ -109,6 +110,10 @@ class GradientRecommender(nn.Module):
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Nothing to prepare by default."""
+
+    def resting_parameters(self) -> Sequence[nn.Parameter]:
+        """None by default."""
+        return ()
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         raise NotImplementedError

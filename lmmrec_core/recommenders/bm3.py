@@ -51,7 +51,7 @@ class BM3(GradientRecommender):
 
     def __init__(self, data: TrainingData, settings: Settings, generator: torch.Generator) -> None:
         super().__init__(data, settings)
-        self.settings = settings
+        self.settings, self.trainable_features = settings, settings.trainable_features
         dim = settings.embedding_dim
         self.user = table(data.n_users, dim, generator)
         self.item = table(data.n_items, dim, generator)

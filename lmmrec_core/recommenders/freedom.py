@@ -65,7 +65,7 @@ class FREEDOM(GradientRecommender):
 
     def __init__(self, data: TrainingData, settings: Settings, generator: torch.Generator) -> None:
         super().__init__(data, settings)
-        self.settings = settings
+        self.settings, self.trainable_features = settings, settings.trainable_features
         self.user = table(data.n_users, settings.embedding_dim, generator)
         self.item = table(data.n_items, settings.embedding_dim, generator)
         self.maps = nn.ModuleDict(

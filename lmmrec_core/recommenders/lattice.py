@@ -59,7 +59,7 @@ class LATTICE(GradientRecommender):
 
     def __init__(self, data: TrainingData, settings: Settings, generator: torch.Generator) -> None:
         super().__init__(data, settings)
-        self.settings = settings
+        self.settings, self.trainable_features = settings, settings.trainable_features
         self.zero_fill_gradients = settings.zero_fill_gradients
         self.user = table(data.n_users, settings.embedding_dim, generator)
         self.item = table(data.n_items, settings.embedding_dim, generator)

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,22 +11,21 @@ from pydantic import Field
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from lmmrec_core import checkpoints
+from lmmrec_core.checkpoints import CheckpointedLoop, State
 from lmmrec_core.config import Settings
 from lmmrec_core.errors import TrainingError
 from lmmrec_core.flow import Epoch, Split
-from lmmrec_core.process import StopRequest
-from lmmrec_core.roles import Batch, Recommender, Scorer, TrainingData
+from lmmrec_core.roles import Batch, Recommender, Scorer, TrainableRecommender, TrainingData, lacking
 from lmmrec_core.seeds import derive, torch_stream
 from lmmrec_core.training.joint.hooks import FeatureTraining, Step
 from lmmrec_core.training.optimiser import Optimiser
 from lmmrec_core.training.sampling import NegativeSampler
 
-STREAMS = ("shuffle", "negatives", "model")
+_STREAMS = ("shuffle", "negatives", "model")
 
 
 class TrainingSettings(Settings):
-    """How a recommender is trained; the defaults are MMRec's (recommenders spec 2.4, 3.3, 3.4)."""
+    """How a recommender is trained; the defaults are MMRec's (enoche/MMRec ``src/configs/overall.yaml``)."""
 
     epochs: int = Field(default=1000, ge=1)
     batch_size: int = Field(default=2048, ge=1)
@@ -39,9 +37,8 @@ class TrainingSettings(Settings):
     lr_decay_epochs: float = Field(default=50, gt=0)
     stop_rounding: int | None = None  # decimals of the compared validation score; 4 in MMRec
     checkpoint_seconds: float = Field(default=60, ge=0)
-    threads: int | None = Field(
-        default=None, ge=1
-    )  # CPU threads, None: as they are; 1 is best for small data or a shared machine
+    # CPU threads, None: as they are; 1 is best for small data or a shared machine
+    threads: int | None = Field(default=None, ge=1)
     device: str = "cpu"
 
 
@@ -53,7 +50,7 @@ class Training:
     best_epoch: int  # from 1; 0 for recommenders without epochs
     stopped: str  # "patience", "epochs" or "nothing to train"
     seconds: float  # over all sittings when resumed
-    notes: Mapping[str, Any] = field(default_factory=dict)  # of the training of the features, where there was one
+    notes: Mapping[str, object] = field(default_factory=dict)  # of the training of the features, if there was one
 
 
 def train(
@@ -85,10 +82,17 @@ def train(
     is safe.
 
     Raises TrainingError for a loss or validation score that is not finite, for rows that are not the training part,
-    and for a checkpoint of another run.
+    for a checkpoint of another run, and for a module that is not a ``roles.TrainableRecommender``.
     """
     _check_rows(data, split)
-    if not isinstance(model, nn.Module):
+    if not isinstance(model, TrainableRecommender):
+        if isinstance(model, nn.Module):
+            absent = ", ".join(lacking(model, TrainableRecommender))
+            raise TrainingError(
+                f"{type(model).__name__} cannot be trained because it has no {absent}; "
+                "add them (roles.TrainableRecommender says what they are) or derive from "
+                "recommenders.base.GradientRecommender"
+            )
         return Training((), 0, "nothing to train", 0.0)
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -100,12 +104,12 @@ def train(
         return _Loop(model, data, settings, seed, validate, checkpoint, identity, progress, features).run()
 
 
-class _Loop:
+class _Loop(CheckpointedLoop):
     """State of one training; everything that changes is in ``state`` and goes into the checkpoint."""
 
     def __init__(
         self,
-        model: Any,
+        model: TrainableRecommender,
         data: TrainingData,
         settings: TrainingSettings,
         seed: int,
@@ -115,42 +119,34 @@ class _Loop:
         progress: bool,
         features: FeatureTraining,
     ) -> None:
+        super().__init__(path, identity, settings.checkpoint_seconds)
         self.model, self.data, self.settings, self.validate = model, data, settings, validate
-        self.path, self.identity, self.progress, self.features = path, identity, progress, features
-        self.name = getattr(model, "name", type(model).__name__)
-        self.optimiser = Optimiser(model, settings.learning_rate, settings.weight_decay)
+        self.progress, self.features = progress, features
+        self.optimiser = Optimiser(model, settings.learning_rate, settings.weight_decay, features.free_parameters())
         self.sampler = NegativeSampler(data.user, data.item, data.n_items) if model.needs_negatives else None
-        self.generators = {stream: torch_stream(seed, f"train/{stream}") for stream in STREAMS}
+        self.generators = {stream: torch_stream(seed, f"train/{stream}") for stream in _STREAMS}
         self.history: list[Epoch] = []
         self.best, self.best_epoch, self.bad = -np.inf, 0, 0
         self.best_weights: dict[str, Tensor] = {}
         self.best_features: dict[str, Tensor] = {}
-        self.stopped = ""
-        self.seconds = 0.0
 
     def run(self) -> Training:
-        if self.path is not None and (saved := checkpoints.load(self.path, self.identity)):
-            self._restore(saved)
-        last_save, written = time.monotonic(), bool(self.history)
-        first, total = len(self.history), self.settings.epochs
-        bar = tqdm(total=total, initial=first, desc=self.name, unit="epoch", disable=not self.progress)
-        with bar, StopRequest() as stop:
-            while not self.stopped:
-                self._epoch(len(self.history) + 1)
-                bar.update()
-                bar.set_postfix(loss=f"{self.history[-1].loss:.4f}", best=f"{self.best:.4f}", refresh=False)
-                due = time.monotonic() - last_save >= self.settings.checkpoint_seconds
-                if self.path is not None and (due or stop.asked or (written and self.stopped)):
-                    checkpoints.save(self.path, self.identity, self._state())
-                    last_save, written = time.monotonic(), True
-                if stop.asked:
-                    stop.obey()
+        self.resume()
+        self.run_epochs()
         if self.best_weights:
             self.model.load_state_dict(self.best_weights)
-            self.features.load_weights(self.model, self.best_features)
+            self.features.load_weights(self.best_features)
         return Training(tuple(self.history), self.best_epoch, self.stopped, self.seconds, self.features.notes())
 
-    def _epoch(self, number: int) -> None:
+    @property
+    def epochs_done(self) -> int:
+        return len(self.history)
+
+    def bar(self) -> tqdm:
+        total, name = self.settings.epochs, self.model.name
+        return tqdm(total=total, initial=self.epochs_done, desc=name, unit="epoch", disable=not self.progress)
+
+    def epoch(self, number: int, bar: tqdm) -> None:
         start = time.perf_counter()
         self.model.train()
         self.optimiser.set_learning_rate(
@@ -159,7 +155,7 @@ class _Loop:
         loss = self._batches(number)
         valid = None
         evaluated = number % self.settings.evaluate_every == 0 or number == self.settings.epochs
-        self.features.end_epoch(self.model, evaluated)
+        self.features.end_epoch(evaluated)
         if evaluated:
             self.model.eval()
             valid = float(self.validate(self.model.scorer()))
@@ -169,6 +165,8 @@ class _Loop:
         seconds = time.perf_counter() - start
         self.seconds += seconds
         self.history.append(Epoch(number, loss, valid, seconds))
+        bar.update()
+        bar.set_postfix(loss=f"{loss:.4f}", best=f"{self.best:.4f}", refresh=False)
 
     def _batches(self, number: int) -> float:
         """One pass over the training rows; the mean loss per row."""
@@ -180,7 +178,7 @@ class _Loop:
         user, item = user.to(device), item.to(device)
         negative = None if negative is None else negative.to(device)
         n_batches = -(-rows // size)
-        self.features.begin_epoch(self.model, number, n_batches)
+        self.features.begin_epoch(number, n_batches)
         self.model.begin_epoch(number, generator)
         total = 0.0
         for index in range(n_batches):
@@ -188,17 +186,17 @@ class _Loop:
             chosen = None if negative is None else negative[part]
             batch = Batch(user[part], item[part], chosen, first_of_epoch=index == 0)
             step = Step(batch, index, n_batches, generator)
-            self.features.before_batch(self.model, step)
+            self.features.before_batch(step)
             loss = self.model.loss(batch, generator)
             value = loss.item()
             if not np.isfinite(value):
                 raise TrainingError(
-                    f"{self.name}: the loss is {value} at epoch {number}, batch {index + 1}; lower "
+                    f"{self.model.name}: the loss is {value} at epoch {number}, batch {index + 1}; lower "
                     f"learning_rate (now {self.settings.learning_rate:g}) or check "
                     "that the features are finite and not huge"
                 )
             self.optimiser.step(loss)
-            self.features.after_step(self.model, step)
+            self.features.after_step(step)
             total += value * len(batch.user)
         self.optimiser.settle()
         return total / rows
@@ -206,7 +204,7 @@ class _Loop:
     def _compare(self, number: int, valid: float) -> None:
         if not np.isfinite(valid):
             raise TrainingError(
-                f"{self.name}: the validation score is {valid} at epoch {number}; "
+                f"{self.model.name}: the validation score is {valid} at epoch {number}; "
                 "check that the validation part has users"
             )
         rounding = self.settings.stop_rounding
@@ -220,7 +218,7 @@ class _Loop:
         if self.bad > self.settings.patience:
             self.stopped = "patience"
 
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> State:
         return {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -235,7 +233,7 @@ class _Loop:
             "seconds": self.seconds,
         }
 
-    def _restore(self, saved: dict[str, Any]) -> None:
+    def restore(self, saved: State) -> None:
         self.model.load_state_dict(saved["model"])
         self.optimiser.load_state_dict(saved["optimiser"])
         for name, state in saved["generators"].items():
@@ -243,7 +241,7 @@ class _Loop:
         torch.set_rng_state(saved["global_generator"])
         self.history = [Epoch(*entry) for entry in saved["history"]]
         self.best, self.best_epoch, self.bad = saved["best"]
-        self.features.restore(self.model, saved["features"])
+        self.features.restore(saved["features"])
         device = self.settings.device
         self.best_weights = {key: weight.to(device) for key, weight in saved["best_weights"].items()}
         self.best_features = {key: weight.to(device) for key, weight in saved["best_features"].items()}

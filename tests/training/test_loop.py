@@ -53,6 +53,9 @@ class Probe(nn.Module):
     def begin_epoch(self, epoch, generator):
         self.epochs.append((epoch, self.weight.item()))
 
+    def resting_parameters(self):
+        return ()
+
     def loss(self, batch, generator):
         self.seen.append(batch)
         return self.weight.sum() + next(self.values, 0.0)
@@ -149,6 +152,18 @@ def test_rows_other_than_the_training_part_are_refused():
 def test_members_without_parameters_need_no_training():
     done = run(Popularity(DATA, Popularity.Settings(), torch.Generator()))
     assert (done.history, done.best_epoch, done.stopped) == ((), 0, "nothing to train")
+
+
+def test_a_module_that_does_not_play_the_role_is_refused_with_what_it_lacks():
+    class Half(nn.Linear):
+        name, needs_negatives = "half", True
+
+        def scorer(self):
+            return lambda users: torch.zeros(len(users), DATA.n_items)
+
+    expected = "Half cannot be trained because it has no begin_epoch, loss, resting_parameters, zero_fill_gradients; add"
+    with pytest.raises(TrainingError, match=expected):
+        run(Half(2, 2))
 
 
 def test_settings_are_checked():

@@ -1,15 +1,18 @@
-"""The two meanings of a cleared gradient (recommenders spec 1.5), against plain Adam."""
+"""The two meanings of a cleared gradient, against plain Adam."""
 
 import pytest
 import torch
 from torch import nn
 
+from lmmrec_core.recommenders.base import GradientRecommender
 from lmmrec_core.training.optimiser import Optimiser
 
 
-class Pair(nn.Module):
+class Pair(GradientRecommender):
+    name = "pair"
+
     def __init__(self, zero_fill):
-        super().__init__()
+        nn.Module.__init__(self)
         self.zero_fill_gradients = zero_fill
         self.rare = nn.Parameter(torch.zeros(3))
         self.never = nn.Parameter(torch.ones(2))

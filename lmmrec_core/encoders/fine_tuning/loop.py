@@ -3,14 +3,14 @@
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lmmrec_core import checkpoints
+from lmmrec_core.checkpoints import CheckpointedLoop, State
 from lmmrec_core.digests import digest
 from lmmrec_core.encoders.fine_tuning.augment import random_crop
 from lmmrec_core.encoders.fine_tuning.evaluation import Standing, standing_of
@@ -24,16 +24,16 @@ from lmmrec_core.encoders.fine_tuning.gradients import (
 from lmmrec_core.encoders.fine_tuning.pairs import PairBatch, TrainingPairs
 from lmmrec_core.encoders.fine_tuning.preparation import check, prepared, training_mode
 from lmmrec_core.encoders.fine_tuning.record import FineTuneEpoch, FineTuning
+from lmmrec_core.encoders.fine_tuning.roles import FusingEncoder
 from lmmrec_core.encoders.fine_tuning.schedule import Stepper, trainable
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError, TrainingError
 from lmmrec_core.flow import IntArray
-from lmmrec_core.process import StopRequest
 from lmmrec_core.roles import TrainableEncoder
 from lmmrec_core.seeds import torch_stream
 
-STREAMS = ("shuffle", "crops", "negatives", "masks")
+_STREAMS = ("shuffle", "crops", "negatives", "masks")
 
 
 def fine_tune(
@@ -67,57 +67,51 @@ def fine_tune(
         return _Loop(encoder, pairs, settings, checkpoint, name, progress).run()
 
 
-class _Loop:
+class _Loop(CheckpointedLoop):
     """State of one tuning; everything that changes goes into the checkpoint."""
 
     def __init__(
         self,
-        encoder: Any,
+        encoder: TrainableEncoder,
         pairs: TrainingPairs,
         settings: FineTuneSettings,
         path: Path | None,
         identity: str,
         progress: bool,
     ) -> None:
-        self.encoder, self.pairs, self.settings = encoder, pairs, settings
-        self.path, self.identity, self.progress = path, identity, progress
+        super().__init__(path, identity, settings.checkpoint_seconds)
+        self.encoder, self.pairs, self.settings, self.progress = encoder, pairs, settings, progress
         self.passes = Passes(settings.device, settings.precision, settings.micro_batch)
         self.per_epoch = len(batches(pairs.train_rows, settings.batch_size))
         steps = settings.epochs * self.per_epoch
         self.stepper = Stepper(encoder, trainable(encoder, settings), settings, steps)
-        self.generators = {stream: torch_stream(settings.seed, f"tune/{stream}") for stream in STREAMS}
+        self.generators = {stream: torch_stream(settings.seed, f"tune/{stream}") for stream in _STREAMS}
         self.history: list[FineTuneEpoch] = []
         self.before: Standing | None = None
         self.best: Standing | None = None
         self.best_epoch, self.bad = 0, 0
         self.best_weights: dict[str, Tensor] = {}
-        self.stopped = ""
-        self.seconds = 0.0
 
     def run(self) -> FineTuning:
-        if self.path is not None and (saved := checkpoints.load(self.path, self.identity)):
-            self._restore(saved)
+        self.resume()
         if self.before is None:
             start = time.perf_counter()
             self.before = standing_of(self.encoder, self.pairs, self.passes)
             if self.settings.keep_start:
                 self._keep(0, self.before)
             self.seconds += time.perf_counter() - start
-        last_save, written = time.monotonic(), bool(self.history)
-        bar = tqdm(
+        self.run_epochs()
+        return self._result()
+
+    @property
+    def epochs_done(self) -> int:
+        return len(self.history)
+
+    def bar(self) -> tqdm:
+        return tqdm(
             total=self.stepper.steps, initial=self.stepper.done, desc=self.encoder.name, unit="step",
             disable=not self.progress,
         )  # fmt: skip
-        with bar, StopRequest() as stop:
-            while not self.stopped:
-                self._epoch(len(self.history) + 1, bar)
-                due = time.monotonic() - last_save >= self.settings.checkpoint_seconds
-                if self.path is not None and (due or stop.asked or (written and self.stopped)):
-                    checkpoints.save(self.path, self.identity, self._state())
-                    last_save, written = time.monotonic(), True
-                if stop.asked:
-                    stop.obey()
-        return self._result()
 
     def _result(self) -> FineTuning:
         assert self.before is not None and self.best is not None
@@ -136,7 +130,7 @@ class _Loop:
             pairs={**self.pairs.counts, "items_choice": self.pairs.items, "fingerprint": self.pairs.fingerprint},
         )
 
-    def _epoch(self, number: int, bar: Any) -> None:
+    def epoch(self, number: int, bar: tqdm) -> None:
         start = time.perf_counter()
         training_mode(self.encoder.module, self.settings.stochastic)
         order = torch.randperm(len(self.pairs.train_rows), generator=self.generators["shuffle"]).numpy()
@@ -179,6 +173,7 @@ class _Loop:
         self.stepper.zero()
         losses: dict[str, float] = {}
         wanted, encoder, passes = self.settings.objectives, self.encoder, self.passes
+        fusing = cast(FusingEncoder, encoder)  # ``check`` refuses itm and mlm for any other
         logits: Tensor | None = None
         if "itc" in wanted:
             losses["itc"], logits = itc_backward(encoder, batch, passes)
@@ -186,10 +181,10 @@ class _Loop:
         if "itm" in wanted:
             logits = first_logits(encoder, batch, passes) if logits is None else logits
             generator = self.generators["negatives"]
-            losses["itm"] = itm_backward(encoder, batch, logits, self._weight("itm"), generator, passes)
+            losses["itm"] = itm_backward(fusing, batch, logits, self._weight("itm"), generator, passes)
             self._check(losses["itm"], "itm loss", place)
         if "mlm" in wanted:
-            losses["mlm"] = mlm_backward(encoder, batch, self._weight("mlm"), self.generators["masks"], passes)
+            losses["mlm"] = mlm_backward(fusing, batch, self._weight("mlm"), self.generators["masks"], passes)
             self._check(losses["mlm"], "mlm loss", place)
         if not self.stepper.has_gradient:
             raise ConfigError(
@@ -228,7 +223,7 @@ class _Loop:
             else:
                 self.best_weights[key] = value.detach().to("cpu", copy=True)
 
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> State:
         assert self.before is not None and self.best is not None
         cuda = torch.device(self.settings.device).type == "cuda"
         return {
@@ -245,7 +240,7 @@ class _Loop:
             "seconds": self.seconds,
         }
 
-    def _restore(self, saved: dict[str, Any]) -> None:
+    def restore(self, saved: State) -> None:
         self.encoder.module.load_state_dict(saved["module"])
         self.stepper.restore(saved["stepper"])
         for name, state in saved["generators"].items():

@@ -23,8 +23,13 @@ class Chunk:
     seed: int | None = None
 
 
+def chunked(items: Int[Tensor, "item"], size: int) -> list[Chunk]:
+    """``items`` in evaluation mode, ``size`` at a time."""
+    return [Chunk(part) for part in items.split(size) if len(part)]
+
+
 class ChunkedEncoder:
-    """Gradient caching (encoders spec 5.3; Gao et al., "Scaling Deep Contrastive Learning Batch Size", 2021).
+    """Gradient caching (Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", 2021).
 
     ``fill`` writes rows of the current weights without keeping activations; ``backward`` encodes a chunk again and
     sends given gradients of its rows into the weights. Both see the same values: a stochastic chunk draws from the
@@ -158,3 +163,8 @@ def decay_groups(parameters: Mapping[str, nn.Parameter], weight_decay: float) ->
 def flat_gradient(parameters: Iterable[nn.Parameter]) -> Tensor:
     """All gradients as one vector; zeros where a parameter has none."""
     return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
+
+
+def relative_change(now: Tensor, then: Tensor) -> float:
+    """``|now - then| / |then|`` (Frobenius)."""
+    return float((now.detach() - then.detach()).norm() / then.detach().norm().clamp(min=1e-12))

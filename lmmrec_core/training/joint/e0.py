@@ -1,25 +1,25 @@
-"""Reading E0 of Algorithm 1: features computed again each epoch, nobody trains the encoder (encoders spec 5.2).
+"""Reading E0 of the paper's Algorithm 1: features computed again each epoch, and nobody trains the encoder.
 
 This is the letter of the algorithm, and what the paper group's release does (GLA-IR/LMM4REC
-``common/abstract_recommender.py``, ``common/trainer.py``; recommenders spec 11.1).
+``common/abstract_recommender.py``, ``common/trainer.py``).
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from lmmrec_core.checkpoints import State
 from lmmrec_core.errors import unknown
 from lmmrec_core.flow import Modality
-from lmmrec_core.roles import ItemEncoder
+from lmmrec_core.roles import ItemEncoder, TrainableRecommender
 from lmmrec_core.seeds import derive
 from lmmrec_core.training.joint.chunks import Chunk, ChunkedEncoder
-from lmmrec_core.training.joint.hooks import FeatureTraining, refuse_own_tables
+from lmmrec_core.training.joint.hooks import FeatureTraining, content_of, refuse_own_tables
 from lmmrec_core.training.joint.settings import EndToEndSettings
 
-# what a refresh does in the released model classes (G-3, G-4)
-EFFECTS = {
+# what a refresh does in the released model classes (GLA-IR/LMM4REC ``models/*_ete.py``)
+_EFFECTS = {
     "vbpr": "none: the model keeps the copy made at construction",
     "lattice": "none: the model keeps the copies made at construction",
     "mmgcn": "read as they are",
@@ -31,11 +31,12 @@ EFFECTS = {
 class RecomputedFeatures(FeatureTraining):
     """After the batches of every epoch the features are computed again, without gradient, and put into the model.
 
-    The release has the encoder's weights in its optimiser, where they never get a gradient and so never move (G-1);
-    leaving them out is the same. Arm "letter": nothing else changes, so results equal those of fixed features up to
-    rounding. Arm "released": VBPR and LATTICE do not see the new features, MMGCL and SLMRec read them unnormalised.
-    With ``stochastic`` the encoder is in train mode, as in the release (G-5). The release's larger ``embedding_dim``
-    (G-2) is a setting of the recommender. Raises ConfigError for arm "released" of a model that is not in it.
+    The release has the encoder's weights in its optimiser, where they never get a gradient and so never move; leaving
+    them out is the same. Arm "letter": nothing else changes, so results equal those of fixed features up to rounding.
+    Arm "released": VBPR and LATTICE do not see the new features, MMGCL and SLMRec read them unnormalised. With
+    ``stochastic`` the encoder is in train mode, as in the release. The release's larger ``embedding_dim`` is a setting
+    of the recommender. Raises ConfigError for a model without features, and for arm "released" of a model that the
+    release does not have.
     """
 
     def __init__(self, encoder: ItemEncoder, settings: EndToEndSettings) -> None:
@@ -43,46 +44,46 @@ class RecomputedFeatures(FeatureTraining):
         self.refreshes = 0
         self.current: dict[Modality, Tensor] = {}  # what the last refresh put into the model
 
-    def start(self, model: Any, seed: int) -> None:
-        self.seed = seed
+    def start(self, model: TrainableRecommender, seed: int) -> None:
+        self.model, self.seed = content_of(model, "e0"), seed
         self.effect = "read as they are"
         if self.settings.arm == "released":
-            if model.name not in EFFECTS:
-                raise unknown("model of the release", model.name, EFFECTS, "reading 'e0', arm 'released'")
-            self.effect = EFFECTS[model.name]
+            if model.name not in _EFFECTS:
+                raise unknown("model of the release", model.name, _EFFECTS, "reading 'e0', arm 'released'")
+            self.effect = _EFFECTS[model.name]
         self.unread = self.effect.startswith("none")
         if not self.unread:
-            refuse_own_tables(model, "e0")
-        self.encoder = ChunkedEncoder(self.source, model.features, self.settings.precision)
+            refuse_own_tables(self.model, "e0")
+        self.encoder = ChunkedEncoder(self.source, self.model.features, self.settings.precision)
         self.encoder.check(self.settings.chunk, self.settings.stochastic)
 
-    def end_epoch(self, model: Any, evaluated: bool) -> None:
+    def end_epoch(self, evaluated: bool) -> None:
         if self.unread:
             return
         self.refreshes += 1
-        fresh = {modality: torch.empty_like(matrix) for modality, matrix in model.features.items()}
+        fresh = {modality: torch.empty_like(matrix) for modality, matrix in self.model.features.items()}
         items = torch.arange(len(next(iter(fresh.values()))))
         for place, part in enumerate(items.split(self.settings.chunk)):
             seed = derive(self.seed, f"train/encoder/{self.refreshes}/{place}") if self.settings.stochastic else None
             self.encoder.fill(Chunk(part, seed), fresh)
-        self._give(model, fresh)
+        self._give(fresh)
 
     def weights(self) -> dict[str, Tensor]:
         return {f"features.{modality}": matrix for modality, matrix in self.current.items()}
 
-    def load_weights(self, model: Any, weights: Mapping[str, Tensor]) -> None:
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         if weights:
-            self._give(model, {modality: weights[f"features.{modality}"] for modality in model.features})
+            self._give({modality: weights[f"features.{modality}"] for modality in self.model.features})
         self.source.module.eval()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         return {"refreshes": self.refreshes, "weights": self.weights()}
 
-    def restore(self, model: Any, state: Mapping[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         self.refreshes = state["refreshes"]
-        self.load_weights(model, state["weights"])
+        self.load_weights(state["weights"])
 
-    def notes(self) -> dict[str, Any]:
+    def notes(self) -> dict[str, object]:
         return {
             "reading": "e0",
             "gradient": "none: the encoder is not trained",
@@ -93,9 +94,9 @@ class RecomputedFeatures(FeatureTraining):
             "not_repeated": "the release doubles embedding_dim for LATTICE and MMGCL: a setting of the recommender",
         }
 
-    def _give(self, model: Any, features: Mapping[Modality, Tensor]) -> None:
+    def _give(self, features: Mapping[Modality, Tensor]) -> None:
         """New tensors, so that nothing computed from the old ones is taken for current."""
-        self.current = {m: matrix.to(model.features[m].device) for m, matrix in features.items()}
-        model.features.update(self.current)
+        self.current = {m: matrix.to(self.model.features[m].device) for m, matrix in features.items()}
+        self.model.features.update(self.current)
         if "without" in self.effect:
-            model.unit_rows = False
+            self.model.unit_rows = False

@@ -1,28 +1,28 @@
-"""End-to-end training by gradient caching: one encoder step per window of recommender steps (encoders spec 5.3)."""
+"""End-to-end training by gradient caching: one encoder step per window of recommender steps."""
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from lmmrec_core.checkpoints import State
 from lmmrec_core.errors import ConfigError, TrainingError
 from lmmrec_core.flow import Modality
-from lmmrec_core.roles import ItemEncoder
+from lmmrec_core.roles import ItemEncoder, TrainableRecommender
 from lmmrec_core.seeds import derive, torch_stream
+from lmmrec_core.training.joint import policies
 from lmmrec_core.training.joint.boundary import CachedBoundary
-from lmmrec_core.training.joint.chunks import Chunk, ChunkedEncoder, decay_groups, flat_gradient, trained_part
-from lmmrec_core.training.joint.hooks import FeatureTraining, Step, refuse_own_tables
-from lmmrec_core.training.joint.policies import (
-    WHAT,
-    agreement,
-    agreement_notes,
-    chosen_window,
-    largest,
-    row_norms,
-    sampled,
+from lmmrec_core.training.joint.chunks import (
+    Chunk,
+    ChunkedEncoder,
+    chunked,
+    decay_groups,
+    flat_gradient,
+    relative_change,
+    trained_part,
 )
+from lmmrec_core.training.joint.hooks import FeatureTraining, Step, content_of, refuse_own_tables
 from lmmrec_core.training.joint.settings import EndToEndSettings
 
 
@@ -51,14 +51,15 @@ class Window(FeatureTraining):
         self.update_seconds: float | None = None
         self.differs: dict[str, float] = {}
 
-    def start(self, model: Any, seed: int) -> None:
-        refuse_own_tables(model, self.settings.reading)
-        self.once = bool(getattr(model, "features_enter_once_per_epoch", False))
+    def start(self, model: TrainableRecommender, seed: int) -> None:
+        self.model = content_of(model, self.settings.reading)
+        refuse_own_tables(self.model, self.settings.reading)
+        self.once = self.model.features_enter_once_per_epoch
         if self.once and self.settings.policy == "bank":
             raise ConfigError(f"{model.name} reads features once an epoch: policy 'window' is exact at no higher cost")
-        self.few = self.settings.policy == "bank" or bool(getattr(model, "reads_batch_items_only", False))
+        self.few = self.settings.policy == "bank" or self.model.reads_batch_items_only
         self.seed, self.sampler = seed, torch_stream(seed, "train/rows")
-        self.leaves: dict[Modality, Tensor] = {m: f.detach().clone() for m, f in model.features.items()}
+        self.leaves: dict[Modality, Tensor] = {m: f.detach().clone() for m, f in self.model.features.items()}
         n_items, self.kept_bytes = len(next(iter(self.leaves.values()))), 0
         if self.settings.boundary != "encode":
             self.source.module.to(next(iter(self.leaves.values())).device)
@@ -75,29 +76,29 @@ class Window(FeatureTraining):
         self.valid, self.touched = ~self.all, ~self.all  # rows of the current weights; rows of the window's batches
         self._fill(self.all, evaluation=True)
         self.first = {m: leaf.clone() for m, leaf in self.leaves.items()}
-        self.differs = {m: _difference(f, model.features[m]) for m, f in self.first.items()}
+        self.differs = {m: relative_change(f, self.model.features[m]) for m, f in self.first.items()}
         if self.settings.stochastic:
             self._close()
         for leaf in self.leaves.values():
             leaf.requires_grad_()
-        model.features.update(self.leaves)
+        self.model.features.update(self.leaves)
 
-    def begin_epoch(self, model: Any, number: int, n_batches: int) -> None:
+    def begin_epoch(self, number: int, n_batches: int) -> None:
         per_epoch = self.settings.updates_per_epoch
         self.length = n_batches if self.once else 1 if per_epoch == "every_step" else -(-n_batches // int(per_epoch))
         self.epoch = number
         if not self.few or self.settings.policy == "bank":
             self._fill(self.all)
 
-    def before_batch(self, model: Any, step: Step) -> None:
+    def before_batch(self, step: Step) -> None:
         for items in (step.batch.positive, step.batch.negative):
             if items is not None:
                 self.touched[items.cpu()] = True
         self._fill(self.touched if self.few else self.all)
         if self.settings.policy == "bank" and self._is_measured(step):
-            self.exact = self._exact_now(model, step)
+            self.exact = self._exact_now(step)
 
-    def after_step(self, model: Any, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         self.steps += 1
         last = step.index + 1 == step.n_batches
         if self.epoch % self.settings.epochs_per_update or not (last or step.index % self.length + 1 == self.length):
@@ -109,7 +110,7 @@ class Window(FeatureTraining):
             self._guard(-(-step.n_batches // self.length) / self.settings.epochs_per_update)
         self.update_seconds, self.seconds, self.steps = self.seconds, 0.0, 0
 
-    def end_epoch(self, model: Any, evaluated: bool) -> None:
+    def end_epoch(self, evaluated: bool) -> None:
         if evaluated:
             self._fill(self.all, evaluation=True)
         if self.settings.stochastic:
@@ -121,12 +122,12 @@ class Window(FeatureTraining):
         kept: dict[str, Tensor] = {f"encoder.{name}": value.detach() for name, value in self.trained.items()}
         return kept | {f"features.{modality}": leaf.detach() for modality, leaf in self.leaves.items()}
 
-    def load_weights(self, model: Any, weights: Mapping[str, Tensor]) -> None:
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         self._put(weights)
         self.source.module.eval()
-        model.features.update({modality: leaf.detach() for modality, leaf in self.leaves.items()})
+        self.model.features.update({modality: leaf.detach() for modality, leaf in self.leaves.items()})
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         return {
             "weights": self.weights(),
             "optimiser": self.optimiser.state_dict(),
@@ -137,7 +138,7 @@ class Window(FeatureTraining):
             "measured": self.measured,
         }
 
-    def restore(self, model: Any, state: Mapping[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         self._put(state["weights"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.valid = state["valid"].clone()
@@ -149,11 +150,11 @@ class Window(FeatureTraining):
         self.draws, self.updates, self.encoder.encoded = state["counts"]
         self.measured = [tuple(entry) for entry in state["measured"]]
 
-    def notes(self) -> dict[str, Any]:
+    def notes(self) -> dict[str, object]:
         settings = self.settings
         kept = {
             "reading": settings.reading,
-            "gradient": WHAT[settings.policy],
+            "gradient": policies.WHAT[settings.policy],
             "settings": settings.model_dump(mode="json"),
             "trained_parameters": sum(parameter.numel() for parameter in self.trained.values()),
             "steps_per_update": self.length * self.settings.epochs_per_update,
@@ -161,9 +162,9 @@ class Window(FeatureTraining):
             "items_encoded": self.encoder.encoded,
             "boundary_bytes": self.kept_bytes,
             "start_difference": self.differs,  # of the encoder's rows from the features the model was built with
-            "feature_change": {m: _difference(leaf, self.first[m]) for m, leaf in self.leaves.items()},
+            "feature_change": {m: relative_change(leaf, self.first[m]) for m, leaf in self.leaves.items()},
         }
-        return kept | (agreement_notes(self.measured) if settings.measure_batches else {})
+        return kept | (policies.agreement_notes(self.measured) if settings.measure_batches else {})
 
     def _fill(self, needed: Tensor, evaluation: bool = False) -> None:
         """Bring ``needed`` rows of the leaves to the current weights; those that already are stay as they are."""
@@ -205,9 +206,9 @@ class Window(FeatureTraining):
             self._into_weights(gradients, self._chunks_of(gradients), flat=False)
         else:
             items, weighted = self._kept(gradients)
-            flat = self._into_weights(weighted, _chunks(items, self.settings.chunk), flat=self.exact is not None)
+            flat = self._into_weights(weighted, chunked(items, self.settings.chunk), flat=self.exact is not None)
             if self.exact is not None:
-                self.measured.append((self.epoch, *agreement(self.exact, flat)))
+                self.measured.append((self.epoch, *policies.agreement(self.exact, flat)))
         self.exact = None
         parameters = [parameter for parameter in self.trained.values() if parameter.grad is not None]
         if not self.updates:
@@ -225,24 +226,24 @@ class Window(FeatureTraining):
 
     def _chunks_of(self, gradients: dict[Modality, Tensor]) -> list[Chunk]:
         """Chunks to encode again: those with a row of G that is not zero, drawn and divided as they were filled."""
-        live = (row_norms(gradients) > 0).cpu()
+        live = (policies.row_norms(gradients) > 0).cpu()
         if self.settings.stochastic:
             chunks = self.filled
         elif self.few:
-            chunks = _chunks(live.nonzero().flatten(), self.settings.chunk)
+            chunks = chunked(live.nonzero().flatten(), self.settings.chunk)
         else:
-            chunks = _chunks(torch.arange(len(live)), self.settings.chunk)
+            chunks = chunked(torch.arange(len(live)), self.settings.chunk)
         return [chunk for chunk in chunks if bool(live[chunk.items].any())]
 
     def _kept(self, gradients: dict[Modality, Tensor]) -> tuple[Tensor, dict[Modality, Tensor]]:
         """Items whose gradient an approximate policy sends on, and the gradients with its weights."""
-        norms = row_norms(gradients)
+        norms = policies.row_norms(gradients)
         if self.settings.policy == "bank":
             return self.touched.nonzero().flatten(), gradients
         k = self.settings.kept_rows or int(self.touched.sum())
         if self.settings.policy == "top":
-            return largest(norms, k).cpu(), gradients
-        items, weight = sampled(norms, k, self.sampler)
+            return policies.largest(norms, k).cpu(), gradients
+        items, weight = policies.sampled(norms, k, self.sampler)
         scale = torch.zeros_like(norms).index_copy_(0, items, weight)
         return items.cpu(), {modality: gradient * scale[:, None] for modality, gradient in gradients.items()}
 
@@ -253,26 +254,26 @@ class Window(FeatureTraining):
             self.encoder.backward(chunk, gradients)
         return flat_gradient(self.trained.values()) if flat else torch.empty(0)
 
-    def _exact_now(self, model: Any, step: Step) -> Tensor:
+    def _exact_now(self, step: Step) -> Tensor:
         """The exact gradient for the coming batch, all features current; model and generators are left as they were."""
         values = {m: leaf.detach().clone() for m, leaf in self.leaves.items()}
-        for chunk in _chunks(torch.arange(len(self.all)), self.settings.chunk):
+        for chunk in chunked(torch.arange(len(self.all)), self.settings.chunk):
             self.encoder.fill(chunk, values)
-        model.features.update({m: value.requires_grad_() for m, value in values.items()})
+        self.model.features.update({m: value.requires_grad_() for m, value in values.items()})
         with torch.random.fork_rng(devices=[]):
-            loss = model.loss(step.batch, step.generator.clone_state())
+            loss = self.model.loss(step.batch, step.generator.clone_state())
         found = torch.autograd.grad(loss, list(values.values()), allow_unused=True)
-        model.features.update(self.leaves)
+        self.model.features.update(self.leaves)
         gradients = {m: torch.zeros_like(values[m]) if g is None else g for m, g in zip(values, found, strict=True)}
         return self._into_weights(gradients, self._chunks_of(gradients))
 
     def _is_measured(self, step: Step) -> bool:
         n_windows = -(-step.n_batches // self.length)
-        return chosen_window(step.index // self.length, n_windows, self.settings.measure_batches)
+        return policies.chosen_window(step.index // self.length, n_windows, self.settings.measure_batches)
 
-    def _prove(self, gradients: Mapping[Modality, Tensor], parameters: list[Any]) -> None:
+    def _prove(self, gradients: Mapping[Modality, Tensor], parameters: list[nn.Parameter]) -> None:
         """The first window shows that the loss depends on the features, and they on the trained part."""
-        if not bool(row_norms(gradients).any()):
+        if not bool(policies.row_norms(gradients).any()):
             raise TrainingError(
                 "the gradient of the loss to the features is zero in the whole first window, so the encoder would not "
                 "be trained; is the weight of the recommender's content term zero?"
@@ -293,12 +294,3 @@ class Window(FeatureTraining):
         with torch.no_grad():
             for name, tensor in self.weights().items():
                 tensor.copy_(weights[name])
-
-
-def _chunks(items: Tensor, size: int) -> list[Chunk]:
-    return [Chunk(part) for part in items.split(size) if len(part)]
-
-
-def _difference(now: Tensor, then: Tensor) -> float:
-    """``|now - then| / |then|`` (Frobenius)."""
-    return float((now.detach() - then.detach()).norm() / then.detach().norm().clamp(min=1e-12))

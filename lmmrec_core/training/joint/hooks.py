@@ -1,19 +1,19 @@
-"""What happens to item features while a recommender trains: hooks that the training loop calls (encoders spec 5.2)."""
+"""What happens to item features while a recommender trains: the hooks that the training loop calls."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from lmmrec_core.checkpoints import State
 from lmmrec_core.errors import ConfigError
-from lmmrec_core.roles import Batch
+from lmmrec_core.roles import Batch, ContentRecommender, TrainableRecommender
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the recommender as the loop is about to take it or has just taken it."""
+    """One step of the recommender, which the loop is about to take or has just taken."""
 
     batch: Batch
     index: int  # from 0, within the epoch
@@ -26,51 +26,61 @@ class FeatureTraining:
 
     The loop calls ``start`` once, before it makes the recommender's optimiser; then per epoch ``begin_epoch`` (before
     the model's own), ``before_batch`` and ``after_step`` around every step, and ``end_epoch`` before an evaluation.
+    All hooks act on the model that ``start`` was given.
     """
 
-    def start(self, model: Any, seed: int) -> None:
+    def start(self, model: TrainableRecommender, seed: int) -> None:
         """Prepare ``model``, which is on its device and holds the given features. ``seed`` is that of the run."""
 
-    def begin_epoch(self, model: Any, number: int, n_batches: int) -> None:
+    def free_parameters(self) -> Sequence[nn.Parameter]:
+        """Parameters of the model that are feature matrices: always zero-filled and never decayed."""
+        return ()
+
+    def begin_epoch(self, number: int, n_batches: int) -> None:
         """``number`` counts from 1; the model's ``features`` must be usable afterwards."""
 
-    def before_batch(self, model: Any, step: Step) -> None:
-        """The features that the coming loss reads must be in ``model.features`` afterwards."""
+    def before_batch(self, step: Step) -> None:
+        """The features that the coming loss reads must be in the model's ``features`` afterwards."""
 
-    def after_step(self, model: Any, step: Step) -> None:
+    def after_step(self, step: Step) -> None:
         """The recommender has stepped; gradients of the loss are in the features that ask for them."""
 
-    def end_epoch(self, model: Any, evaluated: bool) -> None:
+    def end_epoch(self, evaluated: bool) -> None:
         """All batches are done; with ``evaluated`` the features must be those of the current weights afterwards."""
 
     def weights(self) -> dict[str, Tensor]:
         """What belongs to the best epoch beside the recommender's own weights: live tensors, which the loop copies."""
         return {}
 
-    def load_weights(self, model: Any, weights: Mapping[str, Tensor]) -> None:
-        """Put back what ``weights`` gave, and leave features without gradient in the model."""
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Put back what ``weights`` returned, and leave features without gradient in the model."""
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """Everything that changes, as tensors and plain values: with it a run goes on bit for bit between epochs."""
         return {}
 
-    def restore(self, model: Any, state: Mapping[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Go on from ``state``; ``start`` was called before."""
 
-    def notes(self) -> dict[str, Any]:
+    def notes(self) -> dict[str, object]:
         """What a reader of the result must know, as plain values."""
         return {}
 
 
-def refuse_own_tables(model: Any, reading: str) -> None:
-    """ConfigError for a model without features or one that trains its own copy of them, which would be read instead."""
-    name = getattr(model, "name", type(model).__name__)
-    if not getattr(model, "features", None):
+def content_of(model: TrainableRecommender, reading: str) -> ContentRecommender:
+    """``model`` as a recommender that reads item features. Raises ConfigError if it reads none."""
+    if not isinstance(model, ContentRecommender) or not model.features:
         raise ConfigError(
-            f"{name} reads no item features, so reading {reading!r} has nothing to train; use paradigm pt"
+            f"{model.name} reads no item features, so reading {reading!r} has nothing to train; leave the paradigm and "
+            "the encoder out, or choose a model that reads features, such as vbpr"
         )
-    if getattr(getattr(model, "settings", None), "trainable_features", False):
+    return model
+
+
+def refuse_own_tables(model: ContentRecommender, reading: str) -> None:
+    """Raises ConfigError for a model that trains copies of the features, which it would read instead."""
+    if model.trainable_features:
         raise ConfigError(
-            f"{name}: reading {reading!r} puts its features in place of the model's own trainable copies; "
+            f"{model.name}: reading {reading!r} puts its features in place of the model's own trainable copies; "
             "set trainable_features=false"
         )

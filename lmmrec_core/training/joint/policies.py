@@ -1,8 +1,7 @@
-"""Which rows of the feature gradient are sent on into the encoder, and what that costs (encoders spec 5.5)."""
+"""Which rows of the feature gradient are sent on into the encoder, and what that costs."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -53,8 +52,8 @@ def agreement(exact: Float[Tensor, "weight"], approximate: Float[Tensor, "weight
     return cosine, float((approximate.double() - exact.double()).norm() / sizes[0])
 
 
-def agreement_notes(measured: Sequence[tuple[int, float, float]]) -> dict[str, Any]:
-    """All measurements (epoch, cosine, relative error), and the rule that accepts the bank (spec 5.5)."""
+def agreement_notes(measured: Sequence[tuple[int, float, float]]) -> dict[str, object]:
+    """All measurements (epoch, cosine, relative error), and our rule for accepting an approximation."""
     medians = [median(c for number, c, _ in measured if number == epoch) for epoch in {entry[0] for entry in measured}]
     return {
         "against_exact": [

@@ -122,7 +122,7 @@ def test_encoding_only_what_the_batches_touch_equals_encoding_everything(name, n
         per_epoch = "every_step" if n == 1 else 2
         values = {"updates_per_epoch": per_epoch, "chunk": 4, "encoder_learning_rate": 0.01}
         window = windowed(model, encoder, batches, kind=Moving, **values)
-        window.end_epoch(model, evaluated=True)
+        window.end_epoch(evaluated=True)
         return window, model.features
 
     few, features = train()
@@ -165,9 +165,9 @@ def test_lattice_gets_one_window_an_epoch_with_gradient_from_its_first_batch():
     seen = []
 
     class Watching(Captured):
-        def after_step(self, model, step):
+        def after_step(self, step):
             seen.append(self.leaves["visual"].grad.clone())
-            super().after_step(model, step)
+            super().after_step(step)
 
     window = windowed(model, encoder, batches, kind=Watching, updates_per_epoch="every_step")
     assert len(window.gradients) == 1 and seen[0].any() and all(torch.equal(gradient, seen[0]) for gradient in seen)

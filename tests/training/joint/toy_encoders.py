@@ -129,15 +129,15 @@ def windowed(model, encoder, batches, kind=Captured, learning_rate=0.01, epochs=
     window.start(model, seed=1)
     optimiser, generator = Optimiser(model, learning_rate, 0.0), torch.Generator().manual_seed(9)
     for number in range(1, epochs + 1):
-        window.begin_epoch(model, number, len(batches))
+        window.begin_epoch(number, len(batches))
         model.begin_epoch(number, generator)
         for index, batch in enumerate(batches):
             step = Step(batch, index, len(batches), generator)
-            window.before_batch(model, step)
+            window.before_batch(step)
             optimiser.step(model.loss(batch, generator))
-            window.after_step(model, step)
+            window.after_step(step)
         if number < epochs:
-            window.end_epoch(model, evaluated=True)
+            window.end_epoch(evaluated=True)
     return window
 
 

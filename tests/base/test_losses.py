@@ -1,4 +1,4 @@
-"""Loss functions against the figures of recommenders spec 1.3 and 8.A.10."""
+"""Loss functions against figures worked out by hand."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmmrec_core.training.losses import bpr, bpr_logsigmoid, info_nce, reg_norm, reg_squared
+from lmmrec_core.losses import bpr, bpr_logsigmoid, info_nce, reg_norm, reg_squared
 
 BLOCKS = [torch.tensor(rows) for rows in ([[3.0, 4.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]], [[0.0, 2.0], [0.0, 0.0]])]
 
