@@ -1,8 +1,10 @@
-"""LightGCN: oracle and invariants of recommenders spec 5.8."""
+"""LightGCN: a graph small enough for a pencil, its invariants, a dense form, and PyTorch Geometric's layer."""
 
 import pytest
 import torch
+from torch_geometric.nn import LGConv
 
+from lmmrec_core.recommenders.graph import training_graph
 from lmmrec_core.recommenders.lightgcn import LightGCN
 from tests.recommenders.toys import dense_adjacency, fill, random_batch, random_data, toy
 
@@ -69,3 +71,14 @@ def test_described_mode_starts_from_the_authors_spread():
     data = random_data(0, n_users=200, n_items=50)
     assert model(data, mode="described").user.std().item() == pytest.approx(0.1, rel=0.05)
     assert model(data).user.abs().max() <= (6 / 264) ** 0.5
+
+
+def test_vectors_equal_those_of_pytorch_geometric():
+    data = random_data(4)
+    lightgcn, conv = model(data, n_layers=3), LGConv()
+    nodes = torch.cat([lightgcn.user, lightgcn.item])
+    layers, edges = [nodes], training_graph(data).to_homogeneous().edge_index
+    for _ in range(3):
+        layers.append(conv(layers[-1], edges))
+    expected = torch.stack(layers).mean(0)
+    torch.testing.assert_close(torch.cat(lightgcn.representations()), expected)

@@ -161,7 +161,7 @@ def test_a_module_that_does_not_play_the_role_is_refused_with_what_it_lacks():
         def scorer(self):
             return lambda users: torch.zeros(len(users), DATA.n_items)
 
-    expected = "Half cannot be trained because it has no begin_epoch, loss, resting_parameters, zero_fill_gradients; add"
+    expected = "Half cannot be trained because it has no begin_epoch, loss, resting_parameters, zero_fill_gradients; "
     with pytest.raises(TrainingError, match=expected):
         run(Half(2, 2))
 

@@ -10,9 +10,10 @@ from torch import nn
 
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.roles import ItemEncoder, TrainingData
+from lmmrec_core.roles import ContentRecommender, ItemEncoder, TrainingData
 from lmmrec_core.training.joint.end_to_end import end_to_end
 from lmmrec_core.training.loop import TrainingSettings, train
+from tests.contracts.pyg_guest import PygContent
 from tests.recommenders.toys import split_for
 from tests.training.joint.toy_encoders import ToyEncoder, build, data_of, settings
 
@@ -63,6 +64,17 @@ def test_e2_moves_the_whole_encoder_and_the_features_follow(name):
     assert done.notes["trained_parameters"] == sum(p.numel() for p in encoder.module.parameters())
     assert done.notes["updates"] == 3 * (1 if name == "lattice" else 2)
     assert max(done.notes["start_difference"].values()) < 1e-6
+
+
+def test_an_encoder_is_trained_with_a_module_that_is_not_of_our_base_class():
+    encoder = ToyEncoder(ITEMS)
+    before = {key: value.clone() for key, value in encoder.module.state_dict().items()}
+    model = PygContent(DATA, PygContent.Settings(embedding_dim=4), torch.Generator().manual_seed(0))
+    assert isinstance(model, ContentRecommender)
+    done = fit(model, end_to_end(settings(**E2, clip=1.0), encoder))
+    assert moved(encoder, before) == before.keys() and done.notes["updates"] == 6
+    for modality, rows in encoder.features().items():
+        torch.testing.assert_close(model.features[modality], rows, rtol=1e-5, atol=1e-6)
 
 
 def test_e3_moves_its_part_and_nothing_else():
@@ -247,7 +259,7 @@ def probe(features: torch.Tensor, wanted: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("name", ["vbpr", "freedom"])
 def test_e2_brings_a_planted_visual_signal_into_the_features_and_e0_does_not(name):
-    """T-38: users like items whose column 0 is on their side."""
+    """Users like items whose column 0 is on their side."""
     generator = torch.Generator().manual_seed(4)
     n_users, n_items = 60, 100
     inputs = torch.randn(n_items, 8, generator=generator)
