@@ -1,4 +1,4 @@
-"""The benchmarks of encoder training at toy size: what they count is right; how long things take is not asserted."""
+"""The benchmarks at toy size: what they count is right; how long things take is not asserted."""
 
 import importlib
 import json
@@ -19,6 +19,7 @@ from lmmrec_core.encoders.clip.build import architecture
 from lmmrec_core.encoders.clip.official import ClipB16
 from lmmrec_core.encoders.vlmo.presets import VLMoBasePlus
 from lmmrec_core.encoders.vlmo.settings import VLMoSettings
+from tests.recommenders.toys import random_data
 
 SIZES, CHUNK, UPDATES, REPEATS = (32, 160), 16, 2, 2
 CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -157,7 +158,7 @@ def bare(member: type, **values: Any) -> Any:
     ],
     ids=["clip-b16", "vlmo-base-plus"],
 )
-def test_the_estimates_are_the_spec_s(
+def test_the_estimates_are_those_worked_out_by_hand(
     benchmark: Any, encoder: Any, image: float, text: float, megabytes: int, as_built: int
 ) -> None:
     found = benchmark("official_step").towers(encoder)
@@ -166,7 +167,7 @@ def test_the_estimates_are_the_spec_s(
     assert round(sum(tower.kept_bytes("fp32", as_built=True) for tower in found.values()) / 1e6) == as_built
 
 
-def test_the_extrapolation_is_the_spec_s_table(benchmark: Any) -> None:
+def test_the_extrapolation_to_the_paper_s_data_sets(benchmark: Any) -> None:
     step = benchmark("official_step")
     flop = 4 * sum(tower.gflop for tower in step.towers(bare(ClipB16, config=architecture("ViT-B-16"))).values())
     best = {"chunk": 8, "seconds_per_item": 2.0, "seconds": {"clip_and_adamw": 3.0}}
@@ -195,3 +196,29 @@ def test_made_up_interactions_touch_every_item_equally(benchmark: Any) -> None:
         assert split.part(part).user.tolist() == sorted(list(range(20)) * times)
         assert sorted(split.part(part).item.tolist()) == sorted(list(range(20)) * times)
     assert len(set(split.train_keys)) == 160
+
+
+def test_what_a_policy_saves_and_how_far_it_is_from_exact(benchmark: Any) -> None:
+    policies = benchmark("policies")
+    rows, n = policies.policies(32), 32
+
+    def found(model: str, policy: str) -> dict[str, Any]:
+        return policies.measure("clip-tiny-32", n, model, rows[policy])
+
+    assert found("mmgcn", "window")["items_encoded_per_update"] == pytest.approx(2 * n, rel=0.1)
+    bank = found("vbpr", "bank")  # vbpr reads the items of its batch and no others
+    assert bank["updates"] == 2 * policies.STEPS and len(bank["cosine"]) == policies.MEASURED
+    assert bank["median_cosine"] == pytest.approx(1) and bank["median_relative_error"] < 1e-3
+    assert "once an epoch" in found("lattice", "bank")["refused"]
+    few, more = (found("lattice", f"top, {share} of the items") for share in ("1/8", "1/4"))
+    assert few["updates"] == len(few["cosine"]) == policies.MEASURED
+    assert 0 < few["median_cosine"] < more["median_cosine"] < 1
+    # all items are filled before an update, but for the first one; then the kept ones are encoded with gradient
+    encoded = [entry["items_encoded_per_update"] for entry in (few, more)]
+    assert encoded == [n * (7 / 8 + share) for share in (1 / 8, 1 / 4)]
+
+
+def test_every_way_of_propagating_computes_the_same(benchmark: Any) -> None:
+    found = benchmark("propagation").measure(random_data(2), repeats=1)
+    assert len(found) == 4 and found["ours"]["times_ours"] == 1
+    assert max(entry["largest_difference"] for entry in found.values()) < 1e-5
