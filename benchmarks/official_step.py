@@ -3,12 +3,12 @@
     python benchmarks/official_step.py                                      # a few minutes on one core
     python benchmarks/official_step.py --device cuda --precision bf16 --chunks 64 256 --repeats 5
 
-Random weights, made-up pictures of 224 pixels and texts that fill the context. Per chunk the update of encoders spec
-5.3: forward without gradient, forward with gradient, backward; then clipping and one AdamW step, which an update has
-once. Times and memory are taken in processes of their own, after a first update: weights, their gradients and both
-moments are there by then, so what the peak adds is activations. Beside the measurement stand the estimates of spec 5.6:
-FLOP by formula, bytes of activations by its rule of thumb, and one update and one epoch for the paper's three
-catalogues, extrapolated from seconds per item. Writes official_step.json beside this file.
+Random weights, made-up pictures of 224 pixels and texts that fill the context. Per chunk an exact update by gradient
+caching: forward without gradient, forward with gradient, backward; then clipping and one AdamW step, which an update
+has once. Times and memory are taken in processes of their own, after a first update: weights, their gradients and both
+moments are there by then, so what the peak adds is activations. Beside the measurement stand estimates made beforehand:
+FLOP by formula, bytes of activations by a rule of thumb, and one update and one epoch for the paper's three catalogues,
+extrapolated from seconds per item. Writes official_step.json beside this file.
 """
 
 import argparse
@@ -38,7 +38,7 @@ CATALOGUES = {"baby": 7_050, "sports": 18_357, "clothing": 23_033}
 UPDATES_PER_EPOCH = 8  # the default of EndToEndSettings
 FORWARDS = 4  # an exact update in forward passes: one without gradient, one with, a backward pass counts two
 RATES = {"A6000, bf16": 60.0, "H200, bf16, whole ViT-B": 300.0, "H200, bf16, products alone": 700.0}  # TFLOP/s, assumed
-RULE = 17  # values kept per token, channel and block with GELU and fused attention: 34 bytes in bf16 (spec 5.6)
+RULE = 17  # values kept per token, channel and block with GELU and fused attention: 34 bytes in bf16
 QUICK_GELU = 4  # more of them: its sigmoid, four times as wide as the block
 
 
@@ -51,19 +51,19 @@ class Tower:
     depth: int  # L
     patches: int = 0
     patch_values: int = 0  # colours times pixels of a patch
-    projected: int = 0  # numbers the last map gives
+    projected: int = 0  # width of the last map's output
     quick_gelu: bool = False
     unfused_heads: int = 0  # heads whose scores are kept for the backward pass, in fp32
 
     @property
     def gflop(self) -> float:
-        """Forward, two per multiply-add: 2 L (12 d² s + 2 s² d), the patches, the projection (spec 5.6)."""
+        """Forward, two per multiply-add: 2 L (12 d² s + 2 s² d), the patches, the projection."""
         s, d = self.tokens, self.width
         blocks = 2 * self.depth * (12 * d**2 * s + 2 * s**2 * d)
         return (blocks + 2 * self.patches * self.patch_values * d + 2 * d * self.projected) / 1e9
 
     def kept_bytes(self, precision: str, as_built: bool) -> int:
-        """Activations of one item: the spec's rule of thumb, or with what our towers keep beyond it."""
+        """Activations of one item: the rule of thumb, or with what our towers keep beyond it."""
         value = 4 if precision == "fp32" else 2
         values = self.tokens * self.width * (RULE + QUICK_GELU * (as_built and self.quick_gelu))
         scores = self.unfused_heads * self.tokens**2 * as_built
@@ -179,7 +179,7 @@ def optimise(items: MadeUpItems, optimiser: torch.optim.Optimizer, device: str) 
 
 
 def extrapolated(best: dict[str, Any]) -> dict[str, Any]:
-    """One exact update and an epoch of eight, from seconds per item; and the spec's estimate at its assumed rates.
+    """One exact update and an epoch of eight, from seconds per item; and the estimate at the assumed rates.
 
     The pass that refreshes the features after an epoch is the first of the next, so an epoch is its updates.
     """

@@ -81,7 +81,7 @@ class CheckpointedLoop(ABC):
 
     @abstractmethod
     def bar(self) -> tqdm:
-        """The progress bar, at the place where the loop stands."""
+        """The progress bar, as far along as the loop is."""
 
     @abstractmethod
     def epoch(self, number: int, bar: tqdm) -> None:

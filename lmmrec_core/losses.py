@@ -1,6 +1,6 @@
-"""Losses and regularisers: pure functions on tensors, shared by recommenders and training (recommenders spec 1.3).
+"""Losses and regularisers: pure functions on tensors, shared by the recommenders and the training of encoders.
 
-A base module, since recommenders state their loss and encoder training states its own: neither stage imports the other.
+A base module, because neither of these stages may import the other.
 """
 
 from typing import Any
@@ -40,7 +40,7 @@ class _Norm(torch.autograd.Function):
         return norm
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         block, norm = ctx.saved_tensors
         return block * torch.where(norm > 0, gradients[0] / norm, 0.0)
 
@@ -58,7 +58,7 @@ def info_nce(
 ) -> Float[Tensor, ""]:
     """In-batch contrast, row direction only: row b of ``key`` is the match of row b of ``query``, the others are not.
 
-    Rows are used as they come; normalise them first where cosines are meant. Equal to ``cross_entropy`` of the logits
+    Rows are used as they come; normalise them first if cosines are meant. Equal to ``cross_entropy`` of the logits
     ``query @ key.T / temperature`` with the diagonal as classes, at half the passes over the batch × batch matrix.
     """
     return _InBatch.apply(query / temperature, key)
@@ -83,7 +83,7 @@ class _InBatch(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
         query, key, exponentials, total = ctx.saved_tensors
         scale = gradients[0] / len(query)
         to_query = (exponentials @ key).div_(total).sub_(key).mul_(scale) if ctx.needs_input_grad[0] else None

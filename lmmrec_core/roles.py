@@ -90,7 +90,7 @@ class CutEncoder(TrainableEncoder, Protocol):
     """A trainable encoder whose path can be cut below a part, so that what is frozen runs once."""
 
     def below(self, modality: Modality, inputs: Tensor | Mapping[str, Tensor], part: str) -> Mapping[str, Tensor]:
-        """Pixels or tokens → the tensors [item, ...] that enter ``part``. Raises ConfigError where no cut is known."""
+        """Pixels or tokens → the tensors [item, ...] that enter ``part``. Raises ConfigError if no cut is known."""
         ...
 
     def above(self, modality: Modality, states: Mapping[str, Tensor], part: str) -> Tensor:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from lmmrec_core.registry import Registry
 
-if TYPE_CHECKING:  # torch takes seconds to import; whoever only lists names never needs it
+if TYPE_CHECKING:  # torch takes seconds to import; listing the names must not wait for it
     from lmmrec_core.roles import RecommenderClass
 
 _HERE = "lmmrec_core.recommenders"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -21,7 +21,7 @@ class RecommenderSettings(Settings):
     """Settings that every recommender learnt by gradient has.
 
     ``reference`` repeats the released code, ``described`` the method as its publication describes it; a switch
-    left at None follows the mode (recommenders spec 14).
+    left at None follows the mode.
     """
 
     mode: Literal["reference", "described"] = "reference"
@@ -42,7 +42,7 @@ class FeatureSettings(RecommenderSettings):
 
 
 class CachedVectorSettings(FeatureSettings):
-    """The same for recommenders whose released code ranks with vectors left over from training (spec 3.5)."""
+    """The same for recommenders whose released code ranks with vectors left over from training."""
 
     stale_eval: bool | None = None  # rank with the vectors of the last training forward: on in reference mode
 
@@ -75,18 +75,18 @@ class GradientRecommender(nn.Module):
         self.n_users, self.n_items = data.n_users, data.n_items
         self.unit_rows = isinstance(settings, FeatureSettings) and settings.normalise_features
         self.features: dict[Modality, Tensor] = checked_features(data, self.name) if self.uses_features else {}
-        self._unit: dict[Modality, Kept] = {}
+        self._unit: dict[Modality, Kept[Tensor]] = {}
         self.register_buffer("last_user", None)
         self.register_buffer("last_item", None)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "GradientRecommender":
         """Features follow the model to its device."""
         super()._apply(fn, recurse)
         self.features = {modality: fn(matrix) for modality, matrix in self.features.items()}
         return self
 
     def content(self) -> dict[Modality, Tensor]:
-        """``features`` as the model reads them, visual first: rows of unit length where ``unit_rows`` is set.
+        """``features`` as the model reads them, visual first: rows of unit length if ``unit_rows`` is set.
 
         Fixed features are normalised once; features with gradient at every call, inside the loss.
         """
@@ -167,7 +167,7 @@ def checked_features(data: TrainingData, name: str) -> dict[Modality, Tensor]:
 
 
 def text_first(features: Mapping[Modality, Tensor]) -> list[Tensor]:
-    """The matrices in the order text, vision: the order in which the reference concatenates them (spec 6.2)."""
+    """The matrices in the order text, vision: the order in which MMRec concatenates them."""
     return [features[modality] for modality in reversed(MODALITIES) if modality in features]
 
 

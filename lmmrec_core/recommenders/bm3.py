@@ -1,4 +1,4 @@
-"""BM3: users, items and features attract their own dropped-out copies, without negatives (recommenders spec 10.B).
+"""BM3: users, items and features attract their own dropped-out copies, without negatives.
 
 Zhou et al., "Bootstrap Latent Representations for Multi-modal Recommendation", WWW 2023.
 """
@@ -27,8 +27,8 @@ class BM3(GradientRecommender):
                + cl_weight * sum over m of { [1 - c(q(m), i~)] + [1 - c(q(m), m~)] }
 
     The f_m start as the features and are learnt (``trainable_features``). Training is by cosine but ranking by the
-    dot product (spec B-2). Reference: MMRec ``src/models/bm3.py``, which equals the authors' code: R is the sum of
-    the unsquared norms of all users and all items, over the number of items (B-1). Described: R is the squared L2
+    dot product. Reference: MMRec ``src/models/bm3.py``, which equals the authors' code: R is the sum of
+    the unsquared norms of all users and all items, over the number of items. Described: R is the squared L2
     of the u and i of the batch's rows, over twice their number.
 
     Only rows that a batch names are mapped, predicted and dropped out, each distinct one once: rows that share a user

@@ -1,4 +1,4 @@
-"""BPR-MF: matrix factorisation with the pairwise BPR loss (Rendle et al., UAI 2009; recommenders spec 4)."""
+"""BPR-MF: matrix factorisation with the pairwise BPR loss (Rendle et al., UAI 2009)."""
 
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ class BPR(GradientRecommender):
     """``s(u, i) = p_u · q_i``; as described, ``+ b_i``.
 
     Reference: MMRec ``src/models/bpr.py`` (no bias, unsquared norm regulariser, both tables xavier normal).
-    Described: Rendle's item bias and squared L2 (spec BPR-1).
+    Described: Rendle's item bias and squared L2.
     """
 
     name: ClassVar[str] = "bpr"

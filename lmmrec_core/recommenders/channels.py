@@ -1,7 +1,4 @@
-"""What MMGCL and SLMRec share: one graph channel for the ids and one per modality, fused by a linear map per side.
-
-Recommenders spec 8.A.2, 8.A.3 (MMGCL) and 8.B.2, 8.B.3 (SLMRec).
-"""
+"""What MMGCL and SLMRec share: one graph channel for the ids and one per modality, fused by a linear map per side."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
@@ -23,8 +20,8 @@ class ChannelSettings(CachedVectorSettings):
     """``n_layers`` is L, ``ssl_alpha`` the weight of the second task and ``ssl_temp`` its temperature.
 
     ``reg_weight`` and ``regulariser`` have no effect, nor has ``normalise_features``: the released code never reads a
-    regulariser (spec S-4), decays all parameters through the optimiser (weight_decay 1e-4 in the training settings),
-    and always normalises feature rows. ``rank_by`` "sigmoid": scores pass a sigmoid before ranking (spec C-6, S-2).
+    regulariser, decays all parameters through the optimiser (weight_decay 1e-4 in the training settings), and always
+    normalises feature rows. ``rank_by`` "sigmoid": scores pass a sigmoid before ranking, as in the released code.
     """
 
     n_layers: int = Field(default=3, ge=0)
@@ -91,7 +88,7 @@ class ChannelRecommender(GradientRecommender):
         return self.user @ of_user.T, functional.linear(self._joined(channels), layer.weight)
 
     def fused(self, graph: BipartiteGraph, to_user: Sided, to_item: Sided) -> tuple[Tensor, Tensor]:
-        """``z_u`` of all users, ``z_i`` of all items from the tables that ``read_first`` gives for either map."""
+        """``z_u`` of all users, ``z_i`` of all items from the tables that ``read_first`` returns for either map."""
         users = user_average(graph, *to_user, self.layers) + self.read_user.bias
         return users, item_average(graph, *to_item, self.layers) + self.read_item.bias
 
@@ -103,9 +100,9 @@ class ChannelRecommender(GradientRecommender):
         return self.fused(self.graph, *self.both_read(self.channels()))
 
     def scorer(self) -> Scorer:
-        """Dot products, through a sigmoid where the settings say so.
+        """Dot products, through a sigmoid if the settings say so.
 
-        In float32 the sigmoid of 16.64 and more is exactly 1, so the best items may tie (spec C-6).
+        In float32 the sigmoid of 16.64 and more is exactly 1, so the best items may tie.
         """
         score = super().scorer()
         if not self.squashed:
@@ -168,7 +165,7 @@ class _OneSide(torch.autograd.Function):
         return total.div_(layers + 1)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         step = gradients[0].contiguous() / (ctx.layers + 1)
         sums: list[Tensor | None] = [step, None]
         for layer in range(1, ctx.layers + 1):

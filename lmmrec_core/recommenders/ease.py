@@ -14,7 +14,7 @@ from lmmrec_core.config import Settings as BaseSettings
 from lmmrec_core.errors import ConfigError, TrainingError
 from lmmrec_core.roles import Scorer, TrainingData
 
-BLOCK = 1024  # columns handled at once
+_BLOCK = 1024  # columns handled at once
 
 
 class EASE:
@@ -63,8 +63,8 @@ def item_weights(history: sparse.csr_matrix, reg: float) -> np.ndarray:
     n_items = history.shape[1]
     by_item = history.astype(np.float64).tocsc()
     gram = np.empty((n_items, n_items), order="F")  # LAPACK works in place on columns
-    for start in range(0, n_items, BLOCK):
-        gram[:, start : start + BLOCK] = (by_item.T @ by_item[:, start : start + BLOCK]).toarray()
+    for start in range(0, n_items, _BLOCK):
+        gram[:, start : start + _BLOCK] = (by_item.T @ by_item[:, start : start + _BLOCK]).toarray()
     failed = int(reg <= gram.diagonal().max() * n_items * np.finfo(float).eps)  # drowned by rounding
     gram.T.flat[:: n_items + 1] += reg
     if not failed:
@@ -75,8 +75,8 @@ def item_weights(history: sparse.csr_matrix, reg: float) -> np.ndarray:
         raise TrainingError(f"ease: X'X + reg I cannot be inverted at reg {reg:g} in float64; use a larger reg")
     scale = -1 / inverse.diagonal()
     weights = np.empty((n_items, n_items), np.float32)
-    for start in range(0, n_items, BLOCK):
-        part = slice(start, start + BLOCK)
+    for start in range(0, n_items, _BLOCK):
+        part = slice(start, start + _BLOCK)
         below = inverse[start:, part].copy()  # rows from the diagonal block down
         block = np.tril(below[: below.shape[1]])
         below[: below.shape[1]] = block + np.tril(block, -1).T

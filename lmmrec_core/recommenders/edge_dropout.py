@@ -1,6 +1,6 @@
-"""Random subsets of a graph's edges, drawn and normalised where the graph lies, without sorting again.
+"""Random subsets of a graph's edges, drawn and normalised on the graph's device, without sorting again.
 
-MMGCL needs one for every batch (recommenders spec 8.A.4, 8.A.9).
+MMGCL needs one for every batch.
 """
 
 import torch
@@ -65,7 +65,7 @@ def kept_count(edges: int, rate: float) -> int:
 
 
 def generator_on(device: torch.device, generator: torch.Generator) -> torch.Generator:
-    """``generator`` itself where it is on ``device``, otherwise one there, seeded by a draw from it."""
+    """``generator`` itself if it is on ``device``, otherwise a new one there, seeded by a draw from it."""
     if generator.device.type == device.type:
         return generator
     seed = int(torch.randint(2**63 - 1, (1,), generator=generator, device=generator.device))

@@ -1,4 +1,4 @@
-"""FREEDOM: a frozen item graph of raw features, a user-item graph pruned every epoch (recommenders spec 10.A).
+"""FREEDOM: a frozen item graph of raw features, a user-item graph pruned every epoch.
 
 Zhou and Shen, "A Tale of Two Graphs: Freezing and Denoising Graph Structures for Multimodal Recommendation",
 ACM MM 2023.
@@ -17,7 +17,7 @@ from lmmrec_core.flow import Modality
 from lmmrec_core.losses import bpr_logsigmoid
 from lmmrec_core.recommenders.base import FeatureSettings, GradientRecommender, triples
 from lmmrec_core.recommenders.edge_dropout import kept_count
-from lmmrec_core.recommenders.item_graph import nearest
+from lmmrec_core.recommenders.item_graph import nearest_items
 from lmmrec_core.recommenders.layers import (
     BipartiteGraph,
     SparseRows,
@@ -34,13 +34,14 @@ class FREEDOM(GradientRecommender):
     """``z_u = Z_u``, ``z_i = Z_i + H^n P_i``, ``s = z_u · z_i``, Z the layer-averaged propagation of [P_u; P_i].
 
     H is made once, at construction, from the raw features then given (``frozen_links``), and stays so when features
-    with gradient take their place later; it is never cached by name (spec F-1). In training Z runs over a part of the
-    user-item graph drawn by ``begin_epoch`` (``drawn_edges``), in evaluation, and before any epoch, over all of it.
-    The drawn part is not saved with the weights: each epoch draws its own from the generator.
+    with gradient take their place later. (The released code keeps it in a file under a name that does not depend on
+    the modalities; here it is made anew.) In training Z runs over a part of the user-item graph drawn by
+    ``begin_epoch`` (``drawn_edges``), in evaluation, and before any epoch, over all of it. The drawn part is not saved
+    with the weights: each epoch draws its own from the generator.
 
     ``loss = BPR(s) + reg_weight sum over modalities of BPR(z_u · (W_m f_m + c_m))``, the f_m starting as the features
     and learnt (``trainable_features``). Only the distinct items of a batch are mapped, which changes nothing. There
-    is no regulariser (F-3). Reference: MMRec ``src/models/freedom.py``, which equals the authors' code;
+    is no regulariser. Reference: MMRec ``src/models/freedom.py``, which equals the authors' code;
     described mode does the same.
     """
 
@@ -134,7 +135,7 @@ def frozen_links(
 ) -> tuple[Int[Tensor, "item link"], Float[Tensor, "item link"]]:
     """Columns and weights of H: each item's ``k`` nearest by cosine, itself among them, at weight 1/k each.
 
-    Binary links with k in every row have 1/k after symmetric normalisation (spec 10.A.3), so rows sum to 1. With both
+    Binary links with k in every row have 1/k after symmetric normalisation, so rows sum to 1. With both
     modalities ``H = visual_weight H_v + (1 - visual_weight) H_t``; the links of both are listed side by side and a
     column in both counts with the sum. With one, H is that one. In a catalogue of fewer than k items all are near.
 
@@ -145,7 +146,7 @@ def frozen_links(
     columns: list[Tensor] = []
     weights: list[Tensor] = []
     for modality, matrix in features.items():
-        near = nearest(rows_normalised(matrix), k)
+        near = nearest_items(rows_normalised(matrix), k)
         empty = (~matrix.any(dim=1)).nonzero().flatten()
         near[empty] = empty[:, None]
         columns.append(near)
@@ -159,7 +160,7 @@ def drawn_edges(weights: Tensor, count: int, generator: torch.Generator) -> Int[
     Each edge gets a key, exponential with its weight as rate, and the smallest keys are kept: the same distribution as
     the sequential draw (Efraimidis and Spirakis, IPL 2006), and what ``torch.multinomial`` of the released code does
     inside, without its limit of 2^24 edges. Drawn on the generator's own device, so that the edges do not depend on the
-    model's. Gives sorted edge numbers.
+    model's. Returns sorted edge numbers.
     """
     keys = torch.empty(len(weights), dtype=torch.float64, device=generator.device).exponential_(generator=generator)
     kept = (keys / weights.to(keys)).topk(count, largest=False, sorted=False).indices

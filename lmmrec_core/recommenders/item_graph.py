@@ -1,4 +1,4 @@
-"""Item-item graphs from features: nearest neighbours by cosine, kept sparse (recommenders spec 9.3, 9.10).
+"""Item-item graphs from features: nearest neighbours by cosine, kept sparse.
 
 A graph over n items is a table of ``columns`` [item, k] and ``weights`` [item, k]: entry (a, j) links item a to item
 ``columns[a, j]``; a column that occurs twice in a row counts with the sum of its weights. No n x n matrix is kept.
@@ -14,16 +14,16 @@ from torch.nn import functional
 from lmmrec_core.errors import TrainingError
 from lmmrec_core.recommenders.layers import SparseRows
 
-BLOCK_ENTRIES = 2**24  # similarities held at once: 64 MB
+_BLOCK_ENTRIES = 2**24  # similarities held at once: 64 MB
 
 
-def nearest(rows: Float[Tensor, "item dim"], k: int) -> Int[Tensor, "item k"]:
+def nearest_items(rows: Float[Tensor, "item dim"], k: int) -> Int[Tensor, "item k"]:
     """Columns of the ``k`` largest dot products of each row with all rows (itself among them), block by block.
 
     Give rows of unit length for cosines. No gradient: that of a top-k selection flows through the kept values only.
     """
     rows = rows.detach()
-    k, block = min(k, len(rows)), max(1, BLOCK_ENTRIES // len(rows))
+    k, block = min(k, len(rows)), max(1, _BLOCK_ENTRIES // len(rows))
     return torch.cat([(part @ rows.T).topk(k, dim=1).indices for part in rows.split(block)])
 
 
@@ -37,7 +37,7 @@ def laplacian(columns: Int[Tensor, "item k"], weights: Float[Tensor, "item k"], 
     """``r_a^(-1/2) K_ab r_b^(-1/2)`` with r the row sums of K; rows that sum to zero become zero, never NaN.
 
     A row sums to zero when the item's features are all zero: it then has no links. Raises TrainingError naming the
-    item when a row sum is negative, where the reference would go on with NaN.
+    item when a row sum is negative; the released code would go on with NaN.
     """
     total = weights.sum(1)
     if bool((total < 0).any()):
@@ -82,5 +82,5 @@ class _Fixed(torch.autograd.Function):
         return functional.embedding_bag(graph.columns, dense, mode="sum", per_sample_weights=graph.weights)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return ctx.transposed.times(gradients[0].contiguous()), None

@@ -1,4 +1,4 @@
-"""LATTICE: item vectors smoothed over an item graph mined from features, on top of a CF model (recommenders spec 9).
+"""LATTICE: item vectors smoothed over an item graph mined from features, on top of a CF model.
 
 Zhang et al., "Mining Latent Structures for Multimedia Recommendation", ACM MM 2021.
 """
@@ -14,7 +14,7 @@ from torch.nn import functional
 from lmmrec_core.flow import Modality
 from lmmrec_core.losses import bpr_logsigmoid, reg_norm, reg_squared
 from lmmrec_core.recommenders.base import FeatureSettings, GradientRecommender, triples
-from lmmrec_core.recommenders.item_graph import ItemGraph, kept_cosines, laplacian, nearest
+from lmmrec_core.recommenders.item_graph import ItemGraph, kept_cosines, laplacian, nearest_items
 from lmmrec_core.recommenders.layers import BipartiteGraph, linear, pair_scores, rows_normalised, table
 from lmmrec_core.roles import Batch, TrainingData
 
@@ -25,12 +25,12 @@ class LATTICE(GradientRecommender):
     Both graphs are k-nearest-neighbour graphs by cosine: the frozen one of the raw features, made at construction, the
     learned one of mapped features, made at the first batch of an epoch (with gradient), kept for the epoch's other
     batches (without), and made again once per evaluation. So maps, feature tables and modality weights get one gradient
-    an epoch and move on Adam's momentum in between (``zero_fill_gradients``, spec 1.5).
+    an epoch and move on Adam's momentum in between (``zero_fill_gradients``).
 
     Reference: MMRec ``src/models/lattice.py``: negative similarities kept, the learned graphs mixed and then
     normalised, user-item propagation row-normalised with self loops. Described: negative similarities clipped, each
-    modality normalised before mixing, symmetric propagation (spec L-3 to L-5). Item features that are all zero give
-    an item without links instead of NaN. Raises TrainingError where kept similarities have a negative sum.
+    modality normalised before mixing, symmetric propagation. An item whose features
+    are all zero has no links instead of NaN. Raises TrainingError if an item's kept similarities have a negative sum.
     """
 
     name: ClassVar[str] = "lattice"
@@ -77,7 +77,7 @@ class LATTICE(GradientRecommender):
         self.graph = build(data.user, data.item, data.n_users, data.n_items)
         for modality, matrix in content.items():
             rows = rows_normalised(matrix)
-            columns = nearest(rows, settings.k)
+            columns = nearest_items(rows, settings.k)
             weights = laplacian(columns, self._values(rows, columns), f"lattice, frozen {modality} graph")
             self.register_buffer(f"{modality}_columns", columns, persistent=False)
             self.register_buffer(f"{modality}_weights", weights, persistent=False)
@@ -109,7 +109,7 @@ class LATTICE(GradientRecommender):
         return z_user, z_item + rows_normalised(smooth)
 
     def resting_parameters(self) -> list[nn.Parameter]:
-        """What enters through the item graph only: read at the first batch of an epoch and at evaluation (spec 9.4)."""
+        """What enters through the item graph only: read at the first batch of an epoch and at evaluation."""
         weights = [] if self.modality_weights is None else [self.modality_weights]
         return [*self.tables.values(), *self.maps.parameters(), *weights]
 
@@ -159,5 +159,5 @@ class LATTICE(GradientRecommender):
         kept = self._neighbours.get(modality)
         if kept is not None and torch.equal(kept[0], rows.detach()):
             return kept[1]
-        self._neighbours[modality] = (rows.detach(), nearest(rows, self.settings.k))
+        self._neighbours[modality] = (rows.detach(), nearest_items(rows, self.settings.k))
         return self._neighbours[modality][1]

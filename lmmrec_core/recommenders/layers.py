@@ -1,17 +1,20 @@
 """Propagation over fixed sparse matrices, initial values, and row operations shared by the recommenders.
 
-A sparse matrix is kept row by row (CSR) and multiplied as a weighted bag of rows, which on a CPU is several
-times faster than the general sparse product. Its transpose is kept beside it, so that the gradient of a
-product is again a product. All of this equals the dense form up to summation order (tested).
+A sparse matrix is kept row by row (CSR) and multiplied as a weighted bag of rows, which on a CPU is several times
+faster than the general sparse product and than gathering and scattering edges (``benchmarks/propagation.json``). Its
+transpose is kept beside it, so that the gradient of a product is again a product. All of this equals the dense form up
+to summation order (tested).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
+
+_Made = TypeVar("_Made")
 
 
 class SparseRows(nn.Module):
@@ -77,7 +80,7 @@ class _Product(torch.autograd.Function):
         return matrix.times(dense)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         return ctx.transposed.times(gradients[0].contiguous()), None, None
 
 
@@ -92,7 +95,7 @@ class BipartiteGraph(nn.Module):
     """A linear operator G on stacked nodes [users; items] whose only links join users and items.
 
     ``G = [[diag(self_user), user_rows], [item_rows, diag(self_item)]]``; built by the three class methods, which
-    are the operators SYM, RWSELF and MEAN of recommenders spec 1.2. Nodes without a link are isolated, never NaN.
+    name their operators. Nodes without a link are isolated, never NaN.
     """
 
     self_user: Tensor | None
@@ -188,7 +191,7 @@ class _Propagation(torch.autograd.Function):
         return _polynomial(graph, users, items, layers, mean, transposed=False)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         of_users, of_items = (gradient.contiguous() for gradient in gradients)
         users, items = _polynomial(ctx.graph, of_users, of_items, ctx.layers, ctx.mean, transposed=True)
         return users, items, None, None, None
@@ -212,21 +215,25 @@ def _degrees(index: Int[Tensor, "edge"], size: int) -> Float[Tensor, "node"]:
     return torch.bincount(index, minlength=size).float()
 
 
-class Kept:
+class Kept(Generic[_Made]):
     """A result kept while the tensors it was made of stay as they are; with gradient, made anew at every call."""
 
     def __init__(self) -> None:
         self._made_of: tuple[tuple[Tensor, int], ...] = ()
-        self._result: Any = None
+        self._result: _Made | None = None
 
-    def get(self, sources: Sequence[Tensor], make: Callable[[], Any]) -> Any:
-        """``make()``, or what it gave before when ``sources`` are the same tensors and were not written to since."""
+    def get(self, sources: Sequence[Tensor], make: Callable[[], _Made]) -> _Made:
+        """``make()``, or its last result if ``sources`` are the same tensors and were not written to since."""
         if any(source.requires_grad for source in sources):
             return make()
         made_of = tuple((source, source._version) for source in sources)
-        if len(made_of) != len(self._made_of) or any(
-            now is not then or version != old
-            for (now, version), (then, old) in zip(made_of, self._made_of, strict=True)
+        if (
+            self._result is None
+            or len(made_of) != len(self._made_of)
+            or any(
+                now is not then or version != old
+                for (now, version), (then, old) in zip(made_of, self._made_of, strict=True)
+            )
         ):
             self._made_of, self._result = made_of, make()
         return self._result
@@ -243,7 +250,7 @@ def pair_scores(left: Float[Tensor, "batch dim"], right: Float[Tensor, "batch di
 
 
 def table(rows: int, dim: int, generator: torch.Generator, values: str = "xavier_uniform") -> nn.Parameter:
-    """An embedding table [rows, dim]: "xavier_uniform", "xavier_normal" or "normal" (std 0.1), spec 1.4."""
+    """An embedding table [rows, dim]: "xavier_uniform", "xavier_normal" or "normal" (std 0.1)."""
     weight = torch.empty(rows, dim)
     if values == "normal":
         nn.init.normal_(weight, std=0.1, generator=generator)
@@ -257,7 +264,7 @@ def table(rows: int, dim: int, generator: torch.Generator, values: str = "xavier
 def linear(
     inputs: int, outputs: int, generator: torch.Generator, values: str = "default", zero_bias: bool = False
 ) -> nn.Linear:
-    """A linear map; weight "default", "xavier_uniform" or "xavier_normal", bias default or zero (spec 1.4)."""
+    """A linear map; weight "default", "xavier_uniform" or "xavier_normal", bias default or zero."""
     layer = torch.nn.utils.skip_init(nn.Linear, inputs, outputs)
     bound = inputs**-0.5
     with torch.no_grad():

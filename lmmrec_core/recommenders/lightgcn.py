@@ -1,4 +1,4 @@
-"""LightGCN: layer-averaged propagation of user and item vectors (He et al., SIGIR 2020; recommenders spec 5)."""
+"""LightGCN: layer-averaged propagation of user and item vectors (He et al., SIGIR 2020)."""
 
 from typing import ClassVar
 
@@ -17,13 +17,13 @@ class LightGCN(GradientRecommender):
     """``Z = mean over l = 0 … L of S^l [P_u; P_i]``, ``s(u, i) = z_u · z_i``, S the symmetric normalisation.
 
     Reference: MMRec ``src/models/lightgcn.py`` (xavier uniform, unsquared norm of the layer-0 rows). Described: the
-    authors' code (normal values with standard deviation 0.1, squared L2 of the layer-0 rows; spec LGN-1, LGN-2).
+    authors' code (normal values with standard deviation 0.1, squared L2 of the layer-0 rows).
     """
 
     name: ClassVar[str] = "lightgcn"
 
     class Settings(RecommenderSettings):
-        """``n_layers`` is L; 0 gives matrix factorisation."""
+        """``n_layers`` is L; 0 makes it matrix factorisation."""
 
         n_layers: int = Field(default=2, ge=0)
 

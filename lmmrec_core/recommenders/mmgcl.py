@@ -1,4 +1,4 @@
-"""MMGCL: graph channels per modality with a contrast on perturbed graphs (recommenders spec 8.A).
+"""MMGCL: graph channels per modality with a contrast on perturbed graphs.
 
 Yi, Wang, Ounis and Macdonald, "Multi-modal Graph Contrastive Learning for Micro-video Recommendation", SIGIR 2022.
 """
@@ -25,16 +25,16 @@ class MMGCL(ChannelRecommender):
     Reference: GLA-IR/LMM4REC ``models/mmgcl.py``: ``BPR_eps + ssl_alpha · 2 · NCE(a, p; ssl_temp)``, where a and p are
     the batch's users and positive items, of unit length, on a graph that lost a share ``dropout`` of its edges; the
     graph is drawn for every batch and shared by the channels. The released code also computes a masked view and a
-    challenging negative that never reach the loss (spec C-1); they are left out.
+    challenging negative that never reach the loss; they are left out.
 
-    Described: **MMGCL (reconstruction)**, our reading of the publication's abstract and of secondary notes (spec
-    8.A.5). View 1: each channel loses edges of its own. View 2: one modality, drawn by ``mask_p`` for the batch, is
+    Described: **MMGCL (reconstruction)**, our reading of the publication's abstract and of secondary
+    notes. View 1: each channel loses edges of its own. View 2: one modality, drawn by ``mask_p`` for the batch, is
     replaced by a fixed random table. ``loss = BPR + ssl_alpha (NCE(user view 1, user view 2) + L_item)``; L_item
     contrasts item view 1 with the batch's items in view 2 and with one challenging negative a row: the item itself in
     view 1 with one channel, drawn by ``mask_p`` for the batch, of the sampled negative. All rows have unit length.
 
-    The released class needs both modalities; with one, the other's channel is absent (spec 8.A.7). Weight decay (1e-4
-    as released) belongs to the training settings.
+    The released class needs both modalities; with one, the other's channel is absent. Weight decay (1e-4 as released)
+    belongs to the training settings.
     """
 
     name: ClassVar[str] = "mmgcl"
@@ -45,13 +45,13 @@ class MMGCL(ChannelRecommender):
         ssl_alpha: float = Field(default=0.4, ge=0)  # the release searches 0.1 … 1
         dropout: float = Field(default=0.3, ge=0, lt=1)
         mask_p: tuple[float, float] = (0.1, 0.9)
-        eps: float = Field(default=1e-5, gt=0)  # bounds the BPR term at -ln eps (spec C-8)
+        eps: float = Field(default=1e-5, gt=0)  # bounds the BPR term at -ln eps
 
         @field_validator("mask_p")
         @classmethod
         def _sum_to_one(cls, chances: tuple[float, float]) -> tuple[float, float]:
             if min(chances) < 0 or abs(sum(chances) - 1) > 1e-6:
-                raise ValueError("give two probabilities that sum to 1")
+                raise ValueError("mask_p must be two probabilities that sum to 1")
             return chances
 
     def __init__(self, data: TrainingData, settings: Settings, generator: torch.Generator) -> None:
@@ -83,7 +83,7 @@ class MMGCL(ChannelRecommender):
         return loss + self.settings.ssl_alpha * 2 * contrast
 
     def _two_views(self, channels: list[Tensor], batch: Batch, generator: torch.Generator) -> Tensor:
-        """The contrast as described (spec 8.A.5)."""
+        """The contrast as described."""
         user, positive, negative = triples(batch, self.name)
         parts = [self.subsets.drop(self.settings.dropout, generator) for _ in channels]
         dropped = [

@@ -1,4 +1,4 @@
-"""MMGCN: one graph network per modality over interactions, averaged (recommenders spec 7).
+"""MMGCN: one graph network per modality over interactions, averaged.
 
 Wei et al., "MMGCN: Multi-modal Graph Convolution Network for Personalized Recommendation of Micro-video", ACM MM 2019.
 """
@@ -25,7 +25,7 @@ from lmmrec_core.recommenders.layers import (
 )
 from lmmrec_core.roles import Batch, TrainingData
 
-SLOPE = 0.01  # of the leaky ReLU
+_SLOPE = 0.01  # of the leaky ReLU
 
 
 class MMGCN(GradientRecommender):
@@ -33,10 +33,10 @@ class MMGCN(GradientRecommender):
 
     ``h = phi(C (x W))``, ``x' = phi(L x + b) + id``, ``x = phi(G [h; x'] + c)``; the branches' last ``x`` are
     averaged and ``s(u, i) = x_u · x_i``. Reference: MMRec ``src/models/mmgcn.py``, where neither ids nor preferences
-    are trained, so that ``reg_weight`` has no effect (spec M-1, M-2), and ranking uses the vectors of the last
+    are trained, so that ``reg_weight`` has no effect, and ranking uses the vectors of the last
     training forward. Described: both are trained and the regulariser is live, the text preferences included. Since
     ``C (x W) = (C x) W``, what does not change is aggregated once: all of ``C x`` of a branch without a map, the
-    item half of the others (spec 7.8).
+    item half of the others.
     """
 
     name: ClassVar[str] = "mmgcn"
@@ -45,11 +45,11 @@ class MMGCN(GradientRecommender):
     class Settings(CachedVectorSettings):
         """``visual_width`` and ``textual_width``: a linear map to so many columns first; None takes raw features.
 
-        ``concat`` False adds x' to the mapped h instead of joining them (M-3: the released switch has no effect);
-        ``combine`` says how branches join (M-6: the paper names both, the code averages).
+        ``concat`` False adds x' to the mapped h instead of joining them (the released switch has no effect);
+        ``combine`` says how branches join (the publication names both, the code averages).
         """
 
-        n_layers: int = Field(default=3, ge=1)  # the released code has three whatever it is told (M-4)
+        n_layers: int = Field(default=3, ge=1)  # the released code has three whatever it is told
         visual_width: int | None = Field(default=256, ge=1)
         textual_width: int | None = Field(default=None, ge=1)
         trained_ids: bool | None = None  # ids and preferences as parameters; None: only as described
@@ -102,7 +102,7 @@ class MMGCN(GradientRecommender):
         return total / len(self.features) if self.settings.combine == "mean" else total
 
     def _penalty(self, user: Tensor, both: Tensor) -> Float[Tensor, ""]:
-        """Mean squares of the ids of the batch, each user twice, and of the preferences (spec 7.4)."""
+        """Mean squares of the ids of the batch, each user twice, and of the preferences."""
         squares = 2 * self.ids[user].square().sum() + self.ids[both].square().sum()
         penalty = squares / (len(both) * self.ids.shape[1])
         for modality, branch in self.branches.items():
@@ -134,16 +134,16 @@ class _Branch(nn.Module):
             linear(size + dim * self.concat, dim, generator, "xavier_normal" if place == 0 else "default")
             for place, size in enumerate(widths)
         )
-        self._start_of = Kept()  # features and preferences → x, C x
-        self._user_side_of = Kept()  # preferences → users' x, items' C x
+        self._start_of: Kept[tuple[Tensor, Tensor]] = Kept()  # features and preferences → x, C x
+        self._user_side_of: Kept[tuple[Tensor, Tensor]] = Kept()  # preferences → users' x, items' C x
 
     def forward(self, features: Tensor, ids: Tensor, graph: BipartiteGraph) -> Tensor:
         nodes, mean = self._start(features, graph)
         for place in range(len(self.direct)):
             if place:
                 mean = torch.cat(graph.propagate(*nodes.split([graph.n_users, graph.n_items])))
-            neighbours = functional.leaky_relu_(mean @ self.convolutions[place], SLOPE)
-            own = functional.leaky_relu_(self.direct[place](nodes), SLOPE) + ids
+            neighbours = functional.leaky_relu_(mean @ self.convolutions[place], _SLOPE)
+            own = functional.leaky_relu_(self.direct[place](nodes), _SLOPE) + ids
             layer = self.join[place]
             assert isinstance(layer, nn.Linear)
             weight, bias = layer.weight, layer.bias
@@ -152,7 +152,7 @@ class _Branch(nn.Module):
                 joined = torch.addmm(functional.linear(own, weight[:, size:], bias), neighbours, weight[:, :size].T)
             else:
                 joined = functional.linear(neighbours, weight, bias) + own
-            nodes = functional.leaky_relu_(joined, SLOPE)
+            nodes = functional.leaky_relu_(joined, _SLOPE)
         return nodes
 
     def _start(self, features: Tensor, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:

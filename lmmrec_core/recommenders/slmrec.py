@@ -1,4 +1,4 @@
-"""SLMRec: graph channels per modality trained by in-batch contrast and a second task (recommenders spec 8.B).
+"""SLMRec: graph channels per modality trained by in-batch contrast and a second task.
 
 Tao et al., "Self-supervised Learning for Multimedia Recommendation", IEEE Transactions on Multimedia, 2022.
 """
@@ -28,11 +28,11 @@ class SLMRec(ChannelRecommender):
     """``loss = NCE(unit z_u, unit z_i; temp) + ssl_alpha · second task``, the batch's other rows as negatives.
 
     Vectors and scores as in ``ChannelRecommender``. Reference: MMRec ``src/models/slmrec.py`` with the task FAC, the
-    only one that runs there (spec S-5). FAC, fine and coarse, on the propagated channels of the batch's positive items,
+    only one that runs there. FAC, fine and coarse, on the propagated channels of the batch's positive items,
     with plain dot products (``fac_cosine``: cosines): ``NCE(a, g_v_iv(i_v)) + NCE(g_iva_ivat(g_iv_iva(a)),
     g_t_ivat(i_t))``, ``a = g_i_iv(i_id)``, temperature ``ssl_temp``. Without text only the first term, as the authors
-    have it for visual data; without vision only the second, its chain of maps kept (spec 8.B.6). Training is by cosine
-    but ranking by plain dot products, in both codes (spec S-1).
+    have it for visual data; without vision only the second, its chain of maps kept. Training is by cosine
+    but ranking by plain dot products, in both codes.
 
     FD, FM and FD+FM follow the authors' code (zltao/SLMRec) on the channels present: two views of the fused vectors,
     contrasted user by user and item by item. FD drops entries (``dropout``) of every layer's output; FM draws two

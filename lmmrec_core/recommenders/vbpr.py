@@ -1,4 +1,4 @@
-"""VBPR: matrix factorisation with half of the item vector mapped from its features (recommenders spec 6).
+"""VBPR: matrix factorisation with half of the item vector mapped from its features.
 
 He and McAuley, "VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback", AAAI 2016.
 """
@@ -21,9 +21,8 @@ class VBPR(GradientRecommender):
 
     Reference: MMRec ``src/models/vbpr.py``: no item or feature bias, a bias c in the map, unsquared norm of the
     composed batch vectors. Described: ``s(u, i) = b_i + g_u · g_i + th_u · (W f_i) + w · f_i`` with squared L2 of the
-    rows in the batch (the publication's formula; c absent). Only the distinct items of a batch are mapped: exact,
-    spec 6.8.
-    Features are not scale-free here: see ``normalise_features``.
+    rows in the batch (the publication's formula; c absent). Only the distinct items of a batch are mapped, which
+    changes nothing. Features are not scale-free here: see ``normalise_features``.
     """
 
     name: ClassVar[str] = "vbpr"

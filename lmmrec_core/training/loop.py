@@ -71,7 +71,7 @@ def train(
     With ``features`` (see ``end_to_end.end_to_end``) the item features are trained too: the best epoch's recommender,
     encoder and features belong together and are left together, and so does everything in the checkpoint.
 
-    ``validate`` gives the validation score of a frozen scorer (Recall@20 in the study), higher is better; only a
+    ``validate`` returns the validation score of a frozen scorer (Recall@20 in the study); higher is better, and only a
     strictly higher one counts as better. Each epoch visits every training row once, in random order, the short last
     batch included, with one negative per row. ``split`` is only compared with ``data``: both must hold the same
     training rows.
@@ -249,7 +249,7 @@ class _Loop(CheckpointedLoop):
 
 
 def _keep(kept: dict[str, Tensor], weights: Mapping[str, Tensor]) -> None:
-    """Copy ``weights`` into ``kept``, in place where it holds them already."""
+    """Copy ``weights`` into ``kept``, in place if it holds them already."""
     for key, weight in weights.items():
         if key in kept:
             kept[key].copy_(weight)

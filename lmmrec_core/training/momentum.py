@@ -1,6 +1,6 @@
 """Many Adam steps with a gradient of zeros in one pass: how a parameter coasts on its momentum.
 
-A zero-filled parameter (recommenders spec 1.5) that nobody reads between two of its gradients need not be written at
+A zero-filled parameter (see ``optimiser``) that nobody reads between two of its gradients need not be written at
 every step. With moments m and v, bias corrections c1 and c2 and learning rate lr, the j-th of n such steps moves it by
 ``a_j m / (b_j sqrt(v) + eps)``, where ``a_j = lr_j beta1^j / c1`` and ``b_j = sqrt(beta2^j / c2)``. The b_j of
 neighbouring steps are all but equal, so the sum over j is ``1 / (b sqrt(v) + eps)`` times a short power series in
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-SPREAD = 0.03  # largest relative distance of a b_j from the mean of its group
-TERMS = 5  # of the series; what is left out is below SPREAD ** TERMS = 2.4e-8
-CHUNK = 2**18  # entries at a time, so that temporaries stay in the cache
+_SPREAD = 0.03  # largest relative distance of a b_j from the mean of its group
+_TERMS = 5  # of the series; what is left out is below _SPREAD ** _TERMS = 2.4e-8
+_CHUNK = 2**18  # entries at a time, so that temporaries stay in the cache
 
 
 def coast(
@@ -32,7 +32,7 @@ def coast(
     groups = _groups(done, rates, betas)
     flat = [tensor.detach().view(-1) for tensor in (parameter, state["exp_avg"], state["exp_avg_sq"])]
     with torch.no_grad():
-        for value, mean, square in zip(*(tensor.split(CHUNK) for tensor in flat), strict=True):
+        for value, mean, square in zip(*(tensor.split(_CHUNK) for tensor in flat), strict=True):
             root = square.sqrt()
             factor: Tensor | None = None
             for level, weights in groups:
@@ -61,11 +61,11 @@ def _groups(done: int, rates: Sequence[float], betas: tuple[float, float]) -> li
     groups: list[tuple[float, list[float]]] = []
     while steps:
         size = 1
-        while size < len(steps) and abs(steps[size][1] / steps[0][1] - 1) < SPREAD:
+        while size < len(steps) and abs(steps[size][1] / steps[0][1] - 1) < _SPREAD:
             size += 1
         chosen, steps = steps[:size], steps[size:]
         total = sum(a for a, _ in chosen)
         level = sum(a * b for a, b in chosen) / total if total else chosen[0][1]
         # 1 / (b_j q + eps) = 1 / (b q + eps) * sum over k of (-delta_j r)^k, delta_j = b_j / b - 1
-        groups.append((level, [sum(a * (1 - b / level) ** k for a, b in chosen) for k in range(TERMS)]))
+        groups.append((level, [sum(a * (1 - b / level) ** k for a, b in chosen) for k in range(_TERMS)]))
     return groups

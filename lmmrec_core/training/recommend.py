@@ -16,7 +16,7 @@ def top_k(
     """The ``k`` best items [user, k] of each of ``users``, best first; -1 fills rows with fewer candidates.
 
     Candidates are all items except the user's training items (and, with ``mask_valid``, validation items): on test,
-    validation items stay in the list by default (recommenders spec 3.1). Equal scores rank by lower item number, so
+    validation items stay in the list by default, as in MMRec. Equal scores rank by lower item number, so
     the list is a function of the scores alone. ``chunk`` users are scored at a time.
 
     Raises TrainingError when a score is NaN.
@@ -52,7 +52,7 @@ def best_first(scores: Float[Tensor, "user item"], k: int) -> tuple[Float[Tensor
     n_items = scores.shape[1]
     values, items = scores.topk(min(k + 1, n_items), dim=1)
     if k < n_items:
-        # topk leaves open which of several equal items it takes: where the last place is contested, choose again
+        # topk leaves open which of several equal items it takes: if the last place is contested, choose again
         tied = (values[:, k - 1] == values[:, k]) & (values[:, k] > -torch.inf) & ~values[:, 0].isnan()
         contested = tied.nonzero().flatten()
         values, items = values[:, :k], items[:, :k]

@@ -8,7 +8,7 @@ from lmmrec_core.errors import TrainingError
 
 
 class NegativeSampler:
-    """Uniform over {items that occur in training} minus the user's training items (recommenders spec 2.4).
+    """Uniform over {items that occur in training} minus the user's training items.
 
     All rows are drawn at once, their keys ``user * n_items + item`` looked up by binary search, and only rejected
     rows drawn again: the same distribution as drawing row by row. Items without a training row are never drawn.

@@ -1,4 +1,4 @@
-"""MMGCL's and SLMRec's vectors written out: every channel encoded by dense products, then fused (spec 8.A.3)."""
+"""MMGCL's and SLMRec's vectors written out: every channel encoded by dense products, then fused."""
 
 import torch
 from torch import Tensor
@@ -66,7 +66,7 @@ def vectors(model, step: Tensor, given: list[Tensor] | None = None) -> tuple[Ten
 
 
 def nce(query: Tensor, key: Tensor, temperature: float) -> Tensor:
-    """Written with the exponentials of spec 1.3."""
+    """Written with exponentials."""
     weights = (query @ key.T / temperature).exp()
     return -(weights.diagonal() / weights.sum(1)).log().mean()
 

@@ -1,4 +1,4 @@
-"""BM3: oracle and invariants of recommenders spec 10.B.8, against a plain form over all users and items."""
+"""BM3: an oracle by hand and invariants, against a plain form over all users and items."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""BPR-MF: invariants of recommenders spec 4.8, and Rendle's form."""
+"""BPR-MF: its invariants, and Rendle's form."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What MMGCL and SLMRec share, against the plain three-encoding form; invariants of recommenders spec 8.A.10, 8.B.9."""
+"""What MMGCL and SLMRec share, against the plain three-encoding form, and their invariants."""
 
 import pytest
 import torch

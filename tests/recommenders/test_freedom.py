@@ -1,4 +1,4 @@
-"""FREEDOM: oracle and invariants of recommenders spec 10.A.8, against a dense form of all items."""
+"""FREEDOM: an oracle by hand and invariants, against a dense form of all items."""
 
 import pytest
 import torch
@@ -130,7 +130,7 @@ def test_k_is_the_number_of_links_of_an_item():
 
 
 def test_one_modality_alone_has_all_the_weight_and_another_graph_than_both():
-    """The released cache gives a visual-only run the graph of both modalities (spec F-1)."""
+    """The released cache hands a visual-only run the graph of both modalities."""
     data = random_data(1)
     both = model(data).item_graph.dense()
     for modality, weight in (("visual", 1.0), ("textual", 0.0)):

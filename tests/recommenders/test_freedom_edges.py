@@ -1,4 +1,4 @@
-"""FREEDOM's edge pruning: how many edges, which, and how likely (recommenders spec 10.A.3, 10.A.8)."""
+"""FREEDOM's edge pruning: how many edges, which, and how likely."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Sparse operators against the dense forms of recommenders spec 1.2."""
+"""Sparse operators against their dense forms."""
 
 import pytest
 import torch

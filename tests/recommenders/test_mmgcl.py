@@ -1,4 +1,4 @@
-"""MMGCL: the released loss written out on the same edges, and the switches (recommenders spec 8.A)."""
+"""MMGCL: the released loss written out on the same edges, and the switches."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""SLMRec: its tasks written out, the oracles and invariants of recommenders spec 8.B.9, and the switches."""
+"""SLMRec: its tasks written out, oracles by hand, invariants, and the switches."""
 
 import itertools
 import math

@@ -58,7 +58,7 @@ def fitted(data, **settings):
 @pytest.mark.parametrize("block", [4, 1024])
 @pytest.mark.parametrize("reg", [0.5, 250.0])
 def test_ease_is_the_ridge_regression_of_each_item_on_the_others(reg, block, monkeypatch):
-    monkeypatch.setattr(ease, "BLOCK", block)
+    monkeypatch.setattr(ease, "_BLOCK", block)
     data = random_data(8)
     rows = written_out(data)
     expected = np.zeros((15, 15))

@@ -1,4 +1,4 @@
-"""VBPR: oracle and invariants of recommenders spec 6.9, the publication's formula, and the batch-rows shortcut."""
+"""VBPR: an oracle by hand, invariants, the publication's formula, and the batch-rows shortcut."""
 
 import pytest
 import torch

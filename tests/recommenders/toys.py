@@ -1,4 +1,4 @@
-"""Small inputs for the recommender tests: the specification's toy graph, random data, one batch, a matching split."""
+"""Small inputs for the recommender tests: a toy graph worked out by hand, random data, one batch, a matching split."""
 
 import numpy as np
 import torch

@@ -69,7 +69,7 @@ def test_changing_learning_rates_and_any_start(rates, first, seed):
 
 
 def test_tensors_longer_than_a_chunk(monkeypatch):
-    monkeypatch.setattr("lmmrec_core.training.momentum.CHUNK", 7)
+    monkeypatch.setattr("lmmrec_core.training.momentum._CHUNK", 7)
     random = torch.Generator().manual_seed(3)
     gradients = [torch.randn(5, 4, generator=random, dtype=torch.float64) for _ in range(2)]
     once, many = (stepped(gradients, 9, 0.01, in_one_pass) for in_one_pass in (True, False))

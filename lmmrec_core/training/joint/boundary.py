@@ -1,4 +1,4 @@
-"""What enters the trained part of an encoder, computed once: all below it is frozen (encoders spec 5.2, 5.6, T-31)."""
+"""What enters the trained part of an encoder, computed once: all below it is frozen."""
 
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
@@ -18,9 +18,9 @@ class SplitEncoder(ItemEncoder, Protocol):
     """An item encoder that can be cut below its trained part: ``rows(x) == rows_from(boundary(x, part), part)``."""
 
     def boundary(self, items: Int[Tensor, "chunk"], part: str) -> Mapping[str, Tensor]:
-        """Tensors [chunk, ...] that enter ``part`` ("heads" or "top-K"), with masks where lengths differ.
+        """Tensors [chunk, ...] that enter ``part`` ("heads" or "top-K"), with masks if lengths differ.
 
-        Every chunk gives the same names, and the same shape but for the first axis.
+        Every chunk has the same names, and the same shape but for the first axis.
         """
         ...
 
@@ -33,8 +33,8 @@ class CachedBoundary:
     """A ``SplitEncoder`` of which only the trained part runs: an ``ItemEncoder`` with the same rows.
 
     The states of all items are kept on the CPU, with ``half`` in bfloat16. Raises ConfigError for an encoder that
-    cannot be cut, TrainingError where the states depend on the trained part or train mode is asked for: what is
-    drawn below the boundary was drawn once.
+    cannot be cut, TrainingError if the states depend on the trained part or train mode is asked for: what is drawn
+    below the boundary was drawn once.
     """
 
     def __init__(self, encoder: ItemEncoder, part: str, n_items: int, chunk: int, half: bool = False) -> None:

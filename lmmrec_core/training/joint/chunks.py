@@ -35,13 +35,13 @@ class ChunkedEncoder:
     sends given gradients of its rows into the weights. Both see the same values: a stochastic chunk draws from the
     global generators of the CPU and the device, seeded alike both times and left as they were.
 
-    Raises TrainingError where batch normalisation would use the statistics of a chunk, and where evaluation mode is
-    not deterministic; FeatureError for rows of another shape than the features they replace.
+    Raises TrainingError if batch normalisation would use the statistics of a chunk or evaluation mode is not
+    deterministic; FeatureError for rows of another shape than the features they replace.
     """
 
     def __init__(self, encoder: ItemEncoder, features: Mapping[Modality, Tensor], precision: str) -> None:
         self.encoder, self.module = encoder, encoder.module
-        self.features = features  # shapes, value type and device of what the encoder must give
+        self.features = features  # shapes, value type and device of what the encoder must compute
         first = next(iter(features.values()))
         self.device, self.precision = first.device, precision
         self.module.to(self.device)
@@ -90,13 +90,13 @@ class ChunkedEncoder:
         for modality, matrix in self.features.items():
             if modality not in given:
                 raise FeatureError(
-                    f"the recommender reads {modality} features but the encoder gives {', '.join(given) or 'none'}; "
+                    f"the recommender reads {modality} features but the encoder computes {', '.join(given) or 'none'}; "
                     "choose other modalities or another encoder"
                 )
             expected = (len(chunk.items), matrix.shape[1])
             if tuple(given[modality].shape) != expected:
                 raise FeatureError(
-                    f"the encoder gives {modality} rows of shape {tuple(given[modality].shape)}, expected {expected}: "
+                    f"the encoder computes {modality} rows of shape {tuple(given[modality].shape)}, not {expected}: "
                     "the recommender must be built from the features of this encoder"
                 )
             rows[modality] = given[modality].to(matrix.device, matrix.dtype)
@@ -128,7 +128,7 @@ def generators(seed: int | None, device: torch.device) -> Iterator[None]:
 
 
 def refuse_batch_statistics(module: nn.Module) -> None:
-    """TrainingError naming the first batch normalisation that would use the rows of a chunk (spec 5.3: error 0.13)."""
+    """Raises TrainingError naming the first batch normalisation that would use the rows of a chunk."""
     for name, layer in module.named_modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and (layer.training or layer.running_mean is None):
             raise TrainingError(
@@ -152,7 +152,7 @@ def trained_part(encoder: ItemEncoder, part: str) -> dict[str, nn.Parameter]:
 
 
 def decay_groups(parameters: Mapping[str, nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
-    """Parameter groups: no decay for vectors, scalars, positions, class and type tokens (encoders spec 5.1, T-23)."""
+    """Parameter groups: no decay for vectors, scalars, positions, class and type tokens."""
     exempt = {name for name, p in parameters.items() if p.ndim <= 1 or any(word in name for word in _UNDECAYED)}
     return [
         {"params": [p for name, p in parameters.items() if (name in exempt) == out], "weight_decay": decay}
@@ -161,7 +161,7 @@ def decay_groups(parameters: Mapping[str, nn.Parameter], weight_decay: float) ->
 
 
 def flat_gradient(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """All gradients as one vector; zeros where a parameter has none."""
+    """All gradients as one vector; zeros for a parameter that has none."""
     return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
 
 

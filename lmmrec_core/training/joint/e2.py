@@ -37,7 +37,7 @@ class Window(FeatureTraining):
 
     The encoder is in evaluation mode unless ``stochastic``; evaluation always sees evaluation-mode features. A model
     that says ``reads_batch_items_only`` has only those items encoded, one that says ``features_enter_once_per_epoch``
-    gets one window an epoch. Raises TrainingError where no gradient reaches the features or the weights.
+    gets one window an epoch. Raises TrainingError if no gradient reaches the features or the weights.
     """
 
     def __init__(self, encoder: ItemEncoder, settings: EndToEndSettings) -> None:
@@ -248,7 +248,7 @@ class Window(FeatureTraining):
         return items.cpu(), {modality: gradient * scale[:, None] for modality, gradient in gradients.items()}
 
     def _into_weights(self, gradients: dict[Modality, Tensor], chunks: list[Chunk], flat: bool = True) -> Tensor:
-        """The weights' gradients are set; also given as one vector where ``flat``."""
+        """Set the weights' gradients; with ``flat`` also return them as one vector."""
         self.optimiser.zero_grad(set_to_none=True)
         for chunk in chunks:
             self.encoder.backward(chunk, gradients)

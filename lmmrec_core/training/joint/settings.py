@@ -1,4 +1,4 @@
-"""Settings of end-to-end training: which reading of Algorithm 1, for whom, how often, how exactly (encoders spec 5)."""
+"""Settings of end-to-end training: which reading of Algorithm 1, for whom, how often, how exactly."""
 
 from typing import Literal
 
@@ -13,13 +13,14 @@ _IGNORED = {"e0": _GRADIENT, "e1": {*_GRADIENT, "chunk", "stochastic", "precisio
 
 
 class EndToEndSettings(Settings):
-    """``reading``, encoders spec 5.2: e2 trains the whole encoder, e3 a part of it, e1 the feature matrices, e0 nobody.
+    """``reading`` of the paper's Algorithm 1: e2 trains the whole encoder, e3 a part of it, e1 the features, e0 nobody.
 
-    ``updates_per_epoch`` encoder steps share an epoch's batches: each takes the mean gradient of its window, exactly
-    (spec 5.3). "every_step" is one per batch. A model that reads features once an epoch (LATTICE) gets one in any case.
-    Where an update costs minutes, ``updates_per_epoch=1`` with ``epochs_per_update`` makes windows of whole epochs.
-    ``policy`` other than "window" changes the gradient (spec 5.5) and says so in the notes. ``arm`` is for e0: the
-    letter of the algorithm, or the release's side effects. Settings that a reading ignores are refused.
+    ``updates_per_epoch`` encoder steps share an epoch's batches: each takes the exact mean gradient of its window.
+    "every_step" is one per batch. A model that reads features once an epoch (LATTICE) gets one in any case. If an
+    update costs minutes, ``updates_per_epoch=1`` with ``epochs_per_update`` makes windows of whole epochs. ``policy``
+    other than "window" changes the gradient and says so in the notes; ``benchmarks/policies.json`` shows by how much.
+    ``arm`` is for e0: the letter of the algorithm, or the release's side effects. Settings that a reading ignores are
+    refused.
     """
 
     reading: Literal["e2", "e0", "e1", "e3"] = "e2"

@@ -46,9 +46,9 @@ def test_rows_of_another_shape_or_modality_or_not_finite_are_refused():
         encoder.rows = lambda items: change(plain(items))
         return encoder
 
-    with pytest.raises(FeatureError, match=r"visual rows of shape \(45, 4\), expected \(45, 5\)"):
+    with pytest.raises(FeatureError, match=r"visual rows of shape \(45, 4\), not \(45, 5\)"):
         run(changed(lambda rows: {**rows, "visual": rows["visual"][:, 1:]}))
-    with pytest.raises(FeatureError, match="reads textual features but the encoder gives visual"):
+    with pytest.raises(FeatureError, match="reads textual features but the encoder computes visual"):
         run(changed(lambda rows: {"visual": rows["visual"]}))
     with pytest.raises(TrainingError, match=r"textual rows are not finite \(items 0 to 44\)"):
         run(changed(lambda rows: {**rows, "textual": rows["textual"] / 0}))
@@ -157,7 +157,7 @@ HEADS = {"reading": "e3", "part": "heads", "chunk": 7, "updates_per_epoch": 1}
 
 
 def test_kept_boundary_states_give_the_same_rows_and_gradients():
-    """T-31: the towers run once per item, and nothing else changes."""
+    """The towers run once per item, and nothing else changes."""
     plain, cut = CutEncoder(ITEMS), CutEncoder(ITEMS)
     assert isinstance(cut, SplitEncoder) and not isinstance(ToyEncoder(3), SplitEncoder)
     expected, found = run(plain, **HEADS), run(cut, **HEADS, boundary="keep")

@@ -1,4 +1,4 @@
-"""Gradient caching against the whole computation graph, for every recommender with features (T-24, T-25, T-28)."""
+"""Gradient caching against the whole computation graph, for every recommender with features."""
 
 import pytest
 import torch

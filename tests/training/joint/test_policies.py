@@ -1,4 +1,4 @@
-"""Policies that change the gradient: what they keep, that "sampled" has no bias, and what is reported (spec 5.5)."""
+"""Policies that change the gradient: what they keep, that "sampled" has no bias, and what is reported."""
 
 import pytest
 import torch
@@ -53,7 +53,7 @@ def gradient(policy: str, name: str = "mmgcn", **values) -> torch.Tensor:
 
 
 def test_sampling_is_unbiased():
-    """T-29, on the real path: the mean of 2,000 draws of the weights' gradient against the exact one."""
+    """On the real path: the mean of 2,000 draws of the weights' gradient against the exact one."""
     model, encoder = build("mmgcn", DATA), ToyEncoder(ITEMS)
     window = windowed(model, encoder, batches_of(DATA, 1, size=4), policy="sampled", kept_rows=8)
     exact = whole_graph(build("mmgcn", DATA), ToyEncoder(ITEMS), batches_of(DATA, 1, size=4))

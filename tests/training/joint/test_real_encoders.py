@@ -1,4 +1,4 @@
-"""Gradient caching with a tiny CLIP and a tiny VLMo on real content, under the paper's recommenders (T-24, T-25)."""
+"""Gradient caching with a tiny CLIP and a tiny VLMo on real content, under the paper's recommenders."""
 
 import pytest
 import torch
