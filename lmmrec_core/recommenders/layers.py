@@ -64,12 +64,6 @@ class SparseRows(nn.Module):
             self.columns, dense, self.indptr, mode="sum", per_sample_weights=self.weights, include_last_offset=True
         )
 
-    def dense(self) -> Float[Tensor, "row column"]:
-        """The same matrix written out (for tests and small inputs)."""
-        rows = torch.repeat_interleave(torch.arange(self.shape[0]), self.indptr.diff().long().cpu())
-        full = torch.zeros(self.shape, dtype=self.weights.dtype)
-        return full.index_put_((rows, self.columns.long().cpu()), self.weights.cpu(), accumulate=True)
-
 
 class _Product(torch.autograd.Function):
     """``matrix @ dense`` with the gradient ``transposed @ gradient``."""

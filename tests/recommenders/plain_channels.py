@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from lmmrec_core.recommenders.layers import BipartiteGraph
 from lmmrec_core.roles import TrainingData
-from tests.recommenders.toys import dense_adjacency
+from tests.recommenders.toys import dense_adjacency, written_out
 
 MODALITY_SETS = [("visual", "textual"), ("visual",), ("textual",)]
 
@@ -30,7 +30,7 @@ def clean(data: TrainingData) -> Tensor:
 def of_edges(graph: BipartiteGraph) -> Tensor:
     """S of the edges that a graph has, whatever its weights."""
     size, adjacency = graph.n_users, torch.zeros(graph.n_users + graph.n_items, graph.n_users + graph.n_items)
-    adjacency[:size, size:] = (graph.user_rows.dense() > 0).float()
+    adjacency[:size, size:] = (written_out(graph.user_rows) > 0).float()
     return symmetric(adjacency + adjacency.T)
 
 

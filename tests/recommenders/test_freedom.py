@@ -18,6 +18,7 @@ from tests.recommenders.toys import (
     random_data,
     split_for,
     toy,
+    written_out,
     toy_batch,
 )
 
@@ -45,7 +46,7 @@ def links(data, k):
 
 def kept_edges(freedom):
     """(user, item) pairs of the epoch's graph."""
-    return {tuple(pair) for pair in freedom.pruned.user_rows.dense().nonzero().tolist()}
+    return {tuple(pair) for pair in written_out(freedom.pruned.user_rows).nonzero().tolist()}
 
 
 def some_edges(data, pairs):
@@ -110,12 +111,12 @@ def test_loss_and_gradients_equal_the_dense_form_over_all_items(trainable, n_lay
 def test_the_item_graph_is_the_mixture_of_binary_neighbours_and_its_rows_sum_to_one():
     data = random_data(1)
     near = links(data, 4)
-    graph = model(data).item_graph.dense()
+    graph = written_out(model(data).item_graph)
     torch.testing.assert_close(graph, 0.1 * near["visual"] + 0.9 * near["textual"])
-    torch.testing.assert_close(model(data).item_graph_t.dense(), graph.T)
-    torch.testing.assert_close(model(data, visual_weight=0.4).item_graph.dense().sum(1), torch.ones(15))
+    torch.testing.assert_close(written_out(model(data).item_graph_t), graph.T)
+    torch.testing.assert_close(written_out(model(data, visual_weight=0.4).item_graph).sum(1), torch.ones(15))
     torch.testing.assert_close(
-        model(data, visual_weight=0.4).item_graph.dense(), 0.4 * near["visual"] + 0.6 * near["textual"]
+        written_out(model(data, visual_weight=0.4).item_graph), 0.4 * near["visual"] + 0.6 * near["textual"]
     )
     assert (graph.diagonal() > 0).all()
 
@@ -123,26 +124,26 @@ def test_the_item_graph_is_the_mixture_of_binary_neighbours_and_its_rows_sum_to_
 def test_k_is_the_number_of_links_of_an_item():
     data = only(random_data(1), "textual")
     for k, links_kept in ((1, 1), (6, 6), (99, 15)):
-        graph = model(data, k=k).item_graph.dense()
+        graph = written_out(model(data, k=k).item_graph)
         assert ((graph > 0).sum(1) == links_kept).all()
         torch.testing.assert_close(graph.sum(1), torch.ones(15))
-    assert torch.equal(model(data, k=1).item_graph.dense(), torch.eye(15))
+    assert torch.equal(written_out(model(data, k=1).item_graph), torch.eye(15))
 
 
 def test_one_modality_alone_has_all_the_weight_and_another_graph_than_both():
     """The released cache hands a visual-only run the graph of both modalities."""
     data = random_data(1)
-    both = model(data).item_graph.dense()
+    both = written_out(model(data).item_graph)
     for modality, weight in (("visual", 1.0), ("textual", 0.0)):
-        single = model(only(data, modality)).item_graph.dense()
+        single = written_out(model(only(data, modality)).item_graph)
         assert not torch.equal(single > 0, both > 0)
         torch.testing.assert_close(single, links(data, 4)[modality])
-        torch.testing.assert_close(model(data, visual_weight=weight).item_graph.dense(), single)
+        torch.testing.assert_close(written_out(model(data, visual_weight=weight).item_graph), single)
 
 
 def test_scale_of_the_features_leaves_the_item_graph_alone():
     data = random_data(1)
-    a, b = (model(only(data, "visual", scale)).item_graph.dense() for scale in (1.0, 9.0))
+    a, b = (written_out(model(only(data, "visual", scale)).item_graph) for scale in (1.0, 9.0))
     assert torch.equal(a, b)
 
 
@@ -151,10 +152,10 @@ def test_an_item_without_features_is_linked_to_itself_only():
     data.features["visual"][3] = 0
     near, weights = frozen_links({"visual": data.features["visual"]}, 4, 0.1)
     assert near[3].tolist() == [3] * 4 and weights[3].sum() == 1
-    graph = model(only(data, "visual")).item_graph.dense()
+    graph = written_out(model(only(data, "visual")).item_graph)
     assert torch.equal(graph[3], torch.eye(15)[3])
     data.features["visual"].zero_()
-    assert torch.equal(model(only(data, "visual")).item_graph.dense(), torch.eye(15))
+    assert torch.equal(written_out(model(only(data, "visual")).item_graph), torch.eye(15))
 
 
 def test_no_item_layers_adds_the_items_own_vector():
@@ -227,14 +228,14 @@ def test_features_become_tables_or_stay_fixed():
     free, fixed = model(data), model(data, trainable_features=False)
     assert torch.equal(free.tables["visual"], data.features["visual"]) and not len(fixed.tables)
     leaf = (2 * data.features["visual"]).requires_grad_()
-    before = fixed.item_graph.dense()
+    before = written_out(fixed.item_graph)
     fixed.features["visual"] = leaf
     batch = random_batch(data, 4)
     fixed.loss(batch, NOTHING).backward()
     touched = torch.zeros(data.n_items, dtype=torch.bool)
     touched[torch.cat([batch.positive, batch.negative])] = True
     assert leaf.grad[touched].any(1).all() and not leaf.grad[~touched].any()
-    assert torch.equal(fixed.item_graph.dense(), before)
+    assert torch.equal(written_out(fixed.item_graph), before)
 
 
 def test_normalised_features_start_the_tables_at_unit_length():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lmmrec_core.recommenders.freedom import FREEDOM, drawn_edges
-from tests.recommenders.toys import dense_adjacency, random_batch, random_data
+from tests.recommenders.toys import dense_adjacency, random_batch, random_data, written_out
 
 NOTHING = torch.Generator()
 
@@ -18,7 +18,7 @@ def model(data, **settings):
 
 def kept_edges(freedom):
     """(user, item) pairs of the epoch's graph."""
-    return {tuple(pair) for pair in freedom.pruned.user_rows.dense().nonzero().tolist()}
+    return {tuple(pair) for pair in written_out(freedom.pruned.user_rows).nonzero().tolist()}
 
 
 @pytest.mark.parametrize(("edges", "dropout", "kept"), [(57, 0.8, 11), (50, 0.55, 22), (57, 0.9, 5), (3, 0.8, 0)])

@@ -19,7 +19,7 @@ def model(data: TrainingData, seed: int = 1, **settings) -> MMGCN:
 
 
 def plain_vectors(mmgcn: MMGCN, data: TrainingData, features: dict[str, Tensor]) -> Tensor:
-    """Spec 7.3 as it is written: nodes stacked, neighbours averaged by torch-geometric, vectors concatenated."""
+    """The forward pass as the publication writes it: nodes stacked, neighbours averaged by torch-geometric, vectors concatenated."""
     mean = SimpleConv(aggr="mean")
     edges = torch.stack([data.user, data.n_users + data.item])
     edges = torch.cat([edges, edges.flip(0)], 1)
@@ -37,7 +37,7 @@ def plain_vectors(mmgcn: MMGCN, data: TrainingData, features: dict[str, Tensor])
 
 
 def plain_loss(mmgcn: MMGCN, data: TrainingData, batch, features: dict[str, Tensor]) -> Tensor:
-    """Spec 7.4 with the rows interleaved as the released code has them."""
+    """The loss, with the rows interleaved as the released code has them."""
     out = plain_vectors(mmgcn, data, features)
     users = batch.user.repeat_interleave(2)
     items = torch.stack([batch.positive, batch.negative], 1).flatten() + data.n_users

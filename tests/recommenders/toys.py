@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from lmmrec_core.flow import Interactions, Split
+from lmmrec_core.recommenders.layers import SparseRows
 from lmmrec_core.roles import Batch, TrainingData
 
 VISUAL = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
@@ -62,3 +63,10 @@ def dense_adjacency(data: TrainingData) -> Tensor:
     adjacency = torch.zeros(size, size)
     adjacency[data.user, data.n_users + data.item] = 1
     return adjacency + adjacency.T
+
+
+def written_out(matrix: SparseRows) -> Tensor:
+    """The same matrix, dense [row, column]."""
+    rows = torch.repeat_interleave(torch.arange(matrix.shape[0]), matrix.indptr.diff().long())
+    full = torch.zeros(matrix.shape, dtype=matrix.weights.dtype)
+    return full.index_put_((rows, matrix.columns.long()), matrix.weights, accumulate=True)

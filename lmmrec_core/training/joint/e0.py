@@ -20,11 +20,14 @@ from lmmrec_core.training.joint.settings import EndToEndSettings
 
 # what a refresh does in the released model classes (GLA-IR/LMM4REC ``models/*_ete.py``)
 _EFFECTS = {
-    "vbpr": "none: the model keeps the copy made at construction",
-    "lattice": "none: the model keeps the copies made at construction",
-    "mmgcn": "read as they are",
-    "mmgcl": "read without the normalisation done at construction",
-    "slmrec": "read without the normalisation done at construction",
+    model: effect
+    for effect, models in {
+        "none: the model keeps the copy made at construction": ("vbpr",),
+        "none: the model keeps the copies made at construction": ("lattice",),
+        "read as they are": ("mmgcn",),
+        "read without the normalisation done at construction": ("mmgcl", "slmrec"),
+    }.items()
+    for model in models
 }
 
 
