@@ -53,11 +53,12 @@ class CachedVectorSettings(FeatureSettings):
 
 
 class GradientRecommender(nn.Module):
-    """Base of the recommenders learnt by gradient; satisfies ``roles.TrainableRecommender``.
+    """Base of the recommenders learnt by gradient: a ``roles.TrainableRecommender`` and a ``roles.ContentRecommender``.
 
     A member defines ``loss`` and ``representations``. ``features`` [item, dim] per modality is a plain mapping that
-    holds the raw features; a member reads them through ``content`` at every forward, so that encoder training may put
-    tensors with gradient in place of the fixed ones and the model's own normalisation still applies.
+    holds the raw features, empty if ``uses_features`` is False. A member reads them through ``content`` at every
+    forward, so that end-to-end training may put tensors with gradient in place of the fixed ones and the model's own
+    normalisation still applies.
     """
 
     name: ClassVar[str]

@@ -18,8 +18,8 @@ from tests.recommenders.toys import (
     random_data,
     split_for,
     toy,
-    written_out,
     toy_batch,
+    written_out,
 )
 
 NOTHING = torch.Generator()

@@ -103,7 +103,7 @@ def test_contrast_of_equal_rows_is_the_logarithm_of_the_batch_size():
 
 
 def plain_described(mmgcl, data, batch, steps, masked, swapped):
-    """The contrast as described: the graph of every channel, the blanked channel and the channel of the challenging negative."""
+    """The contrast as described: the graph of every channel, the blanked one, and that of the challenging negative."""
     settings, given = mmgcl.settings, inputs(mmgcl)
     encoded = [encode(mmgcl, step, items) for step, items in zip(steps, given, strict=True)]
     first_user = unit(fuse(mmgcl, mmgcl.read_user, [users[batch.user] for users, _ in encoded]))

@@ -19,7 +19,7 @@ def model(data: TrainingData, seed: int = 1, **settings) -> MMGCN:
 
 
 def plain_vectors(mmgcn: MMGCN, data: TrainingData, features: dict[str, Tensor]) -> Tensor:
-    """The forward pass as the publication writes it: nodes stacked, neighbours averaged by torch-geometric, vectors concatenated."""
+    """The forward pass written out: nodes stacked, neighbours averaged by torch-geometric, vectors concatenated."""
     mean = SimpleConv(aggr="mean")
     edges = torch.stack([data.user, data.n_users + data.item])
     edges = torch.cat([edges, edges.flip(0)], 1)
