@@ -22,7 +22,7 @@ from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.process import peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.provenance import provenance
-from lmmrec_core.roles import Batch, TrainingData
+from lmmrec_core.roles import Batch, TrainableRecommender, TrainingData
 from lmmrec_core.seeds import numpy_stream, torch_stream
 from lmmrec_core.study.run import resolve
 from lmmrec_core.study.track import read_track
@@ -63,7 +63,7 @@ def measure(name: str) -> dict[str, float]:
     start = time.perf_counter()
     model = member(data, settings, torch_stream(1, "init"))
     report = {"build_seconds": time.perf_counter() - start}
-    if hasattr(model, "loss"):
+    if isinstance(model, TrainableRecommender):
         report |= epoch_seconds(model, data, training.learning_rate, training.weight_decay)
     users = np.unique(split.test.user)
     times = []
@@ -74,7 +74,7 @@ def measure(name: str) -> dict[str, float]:
     return report | {"evaluation_seconds": min(times), "peak_memory_mib": peak_memory() / 2**20}
 
 
-def epoch_seconds(model: torch.nn.Module, data: TrainingData, rate: float, decay: float) -> dict[str, float]:
+def epoch_seconds(model: TrainableRecommender, data: TrainingData, rate: float, decay: float) -> dict[str, float]:
     """Two epochs as the training loop runs them; the second one counts, and its first batch on its own."""
     optimiser, stream = Optimiser(model, rate, decay), torch_stream(1, "batches")
     sampler = NegativeSampler(data.user, data.item, data.n_items) if model.needs_negatives else None
