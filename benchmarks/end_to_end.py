@@ -40,7 +40,7 @@ from lmmrec_core.roles import Batch, TrainingData
 from lmmrec_core.seeds import numpy_stream, torch_stream
 from lmmrec_core.training.joint.chunks import Chunk
 from lmmrec_core.training.joint.e2 import Window
-from lmmrec_core.training.joint.hooks import Step
+from lmmrec_core.training.joint.hooks import TrainingStep
 from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.loop import TrainingSettings, train
 from lmmrec_core.training.optimiser import Optimiser
@@ -185,7 +185,7 @@ def timed_update(
     device: str, window: Window, model: VBPR, optimiser: Optimiser, batch: Batch, epoch: int
 ) -> dict[str, float]:
     """The encoder's share of one epoch that is one batch: what the window does before and after it."""
-    step = Step(batch, 0, 1, torch_stream(SEED, "benchmarks/model"))
+    step = TrainingStep(batch, 0, 1, torch_stream(SEED, "benchmarks/model"))
     model.train()
     window.begin_epoch(epoch, 1)
     start = now(device)

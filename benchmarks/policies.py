@@ -27,7 +27,7 @@ from lmmrec_core.results.provenance import provenance
 from lmmrec_core.roles import Batch, TrainingData
 from lmmrec_core.seeds import numpy_stream, torch_stream
 from lmmrec_core.training.joint.e2 import Window
-from lmmrec_core.training.joint.hooks import Step
+from lmmrec_core.training.joint.hooks import TrainingStep
 from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.optimiser import Optimiser
 from lmmrec_core.training.sampling import NegativeSampler
@@ -85,7 +85,7 @@ def train(encoder: str, n: int, name: str, policy: dict[str, Any], measured: int
         seconds += now("cpu") - begin
         model.begin_epoch(epoch, stream)
         for index, part in enumerate(rows.split(len(rows) // STEPS)):
-            step = Step(Batch(user[part], item[part], negative[part], index == 0), index, STEPS, stream)
+            step = TrainingStep(Batch(user[part], item[part], negative[part], index == 0), index, STEPS, stream)
             begin = now("cpu")
             window.before_batch(step)
             seconds += now("cpu") - begin

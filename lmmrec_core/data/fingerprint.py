@@ -43,5 +43,3 @@ def same_split(catalogue: Catalogue, split: Split) -> bool:
 def _framed(identifier: str) -> str:
     """The id with its length before it, so that no two lists of ids run together to the same text."""
     return f"{len(identifier)}:{identifier}"
-
-

@@ -17,7 +17,7 @@ from lmmrec_core.flow import Modality
 from lmmrec_core.losses import bpr_logsigmoid
 from lmmrec_core.recommenders.base import FeatureSettings, GradientRecommender, triples
 from lmmrec_core.recommenders.edge_dropout import kept_count
-from lmmrec_core.recommenders.item_graph import nearest_items
+from lmmrec_core.recommenders.item_graph import nearest_columns
 from lmmrec_core.recommenders.layers import (
     BipartiteGraph,
     SparseRows,
@@ -146,7 +146,7 @@ def frozen_links(
     columns: list[Tensor] = []
     weights: list[Tensor] = []
     for modality, matrix in features.items():
-        near = nearest_items(rows_normalised(matrix), k)
+        near = nearest_columns(rows_normalised(matrix), k)
         empty = (~matrix.any(dim=1)).nonzero().flatten()
         near[empty] = empty[:, None]
         columns.append(near)

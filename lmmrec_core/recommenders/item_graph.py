@@ -17,7 +17,7 @@ from lmmrec_core.recommenders.layers import SparseRows
 _BLOCK_ENTRIES = 2**24  # similarities held at once: 64 MB
 
 
-def nearest_items(rows: Float[Tensor, "item dim"], k: int) -> Int[Tensor, "item k"]:
+def nearest_columns(rows: Float[Tensor, "item dim"], k: int) -> Int[Tensor, "item k"]:
     """Columns of the ``k`` largest dot products of each row with all rows (itself among them), block by block.
 
     Give rows of unit length for cosines. No gradient: that of a top-k selection flows through the kept values only.

@@ -14,7 +14,7 @@ from torch.nn import functional
 from lmmrec_core.flow import Modality
 from lmmrec_core.losses import bpr_logsigmoid, reg_norm, reg_squared
 from lmmrec_core.recommenders.base import FeatureSettings, GradientRecommender, triples
-from lmmrec_core.recommenders.item_graph import ItemGraph, kept_cosines, laplacian, nearest_items
+from lmmrec_core.recommenders.item_graph import ItemGraph, kept_cosines, laplacian, nearest_columns
 from lmmrec_core.recommenders.layers import BipartiteGraph, linear, pair_scores, rows_normalised, table
 from lmmrec_core.roles import Batch, TrainingData
 
@@ -77,7 +77,7 @@ class LATTICE(GradientRecommender):
         self.graph = build(data.user, data.item, data.n_users, data.n_items)
         for modality, matrix in content.items():
             rows = rows_normalised(matrix)
-            columns = nearest_items(rows, settings.k)
+            columns = nearest_columns(rows, settings.k)
             weights = laplacian(columns, self._values(rows, columns), f"lattice, frozen {modality} graph")
             self.register_buffer(f"{modality}_columns", columns, persistent=False)
             self.register_buffer(f"{modality}_weights", weights, persistent=False)
@@ -128,11 +128,11 @@ class LATTICE(GradientRecommender):
                 values = laplacian(near, values, what)
             columns.append(near)
             learned.append(share * values)
-            frozen.append(share * getattr(self, f"{modality}_weights"))
+            frozen.append(share * self.get_buffer(f"{modality}_weights"))
         near, mixed = torch.cat(columns, 1), torch.cat(learned, 1)
         if self.settings.mode == "reference":
             mixed = laplacian(near, mixed, what)
-        frozen_near = [getattr(self, f"{modality}_columns") for modality in self.features]
+        frozen_near = [self.get_buffer(f"{modality}_columns") for modality in self.features]
         share = self.settings.lambda_
         return ItemGraph(
             torch.cat([near, *frozen_near], 1), torch.cat([(1 - share) * mixed, share * torch.cat(frozen, 1)], 1)
@@ -159,5 +159,5 @@ class LATTICE(GradientRecommender):
         kept = self._neighbours.get(modality)
         if kept is not None and torch.equal(kept[0], rows.detach()):
             return kept[1]
-        self._neighbours[modality] = (rows.detach(), nearest_items(rows, self.settings.k))
+        self._neighbours[modality] = (rows.detach(), nearest_columns(rows, self.settings.k))
         return self._neighbours[modality][1]

@@ -17,7 +17,7 @@ from lmmrec_core.errors import TrainingError
 from lmmrec_core.flow import Epoch, Split
 from lmmrec_core.roles import Batch, Recommender, Scorer, TrainableRecommender, TrainingData, lacking
 from lmmrec_core.seeds import derive, torch_stream
-from lmmrec_core.training.joint.hooks import FeatureTraining, Step
+from lmmrec_core.training.joint.hooks import FeatureTraining, TrainingStep
 from lmmrec_core.training.optimiser import Optimiser
 from lmmrec_core.training.sampling import NegativeSampler
 
@@ -185,7 +185,7 @@ class _Loop(CheckpointedLoop):
             part = slice(index * size, (index + 1) * size)
             chosen = None if negative is None else negative[part]
             batch = Batch(user[part], item[part], chosen, first_of_epoch=index == 0)
-            step = Step(batch, index, n_batches, generator)
+            step = TrainingStep(batch, index, n_batches, generator)
             self.features.before_batch(step)
             loss = self.model.loss(batch, generator)
             value = loss.item()

@@ -29,7 +29,7 @@ from lmmrec_core.metrics.item_graph import (
 from lmmrec_core.metrics.neighbours import Neighbours, nearest_items, overlap
 from lmmrec_core.metrics.resampling import Estimate
 from lmmrec_core.recommenders.item_graph import ItemGraph, laplacian
-from lmmrec_core.recommenders.item_graph import nearest_items as nearest_of_recommender
+from lmmrec_core.recommenders.item_graph import nearest_columns as nearest_of_recommender
 from lmmrec_core.recommenders.layers import rows_normalised
 from tests.encoders.toys import random_features
 from tests.metrics.spaces import dense_graph, random_rows, unit

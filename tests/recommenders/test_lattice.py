@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from lmmrec_core.errors import TrainingError
 from lmmrec_core.recommenders import item_graph
-from lmmrec_core.recommenders.item_graph import kept_cosines, nearest_items
+from lmmrec_core.recommenders.item_graph import kept_cosines, nearest_columns
 from lmmrec_core.recommenders.lattice import LATTICE
 from lmmrec_core.roles import TrainingData
 from tests.recommenders.toys import (
@@ -230,11 +230,11 @@ def test_a_negative_row_sum_is_refused_and_clipping_cures_it():
 
 def test_nearest_is_the_same_in_blocks(monkeypatch):
     rows = functional.normalize(torch.randn(23, 4))
-    whole = nearest_items(rows, 5)
+    whole = nearest_columns(rows, 5)
     monkeypatch.setattr(item_graph, "_BLOCK_ENTRIES", 50)
-    assert torch.equal(nearest_items(rows, 5), whole)
+    assert torch.equal(nearest_columns(rows, 5), whole)
     torch.testing.assert_close(kept_cosines(rows, whole), (rows @ rows.T).topk(5).values, rtol=1e-5, atol=1e-6)
-    assert nearest_items(rows, 99).shape == (23, 23)
+    assert nearest_columns(rows, 99).shape == (23, 23)
 
 
 def test_neighbours_are_found_again_after_any_change_of_the_parameters(monkeypatch):
@@ -243,7 +243,7 @@ def test_neighbours_are_found_again_after_any_change_of_the_parameters(monkeypat
     lattice = model(only(data, "visual"))
     calls = []
     monkeypatch.setattr(
-        "lmmrec_core.recommenders.lattice.nearest_items", lambda rows, k: calls.append(1) or nearest_items(rows, k)
+        "lmmrec_core.recommenders.lattice.nearest_columns", lambda rows, k: calls.append(1) or nearest_columns(rows, k)
     )
     adam = torch.optim.Adam(lattice.parameters(), lr=0.5, fused=True)
     lattice.loss(random_batch(data, 4), NOTHING).backward()

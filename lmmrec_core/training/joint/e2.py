@@ -22,7 +22,7 @@ from lmmrec_core.training.joint.chunks import (
     relative_change,
     trained_part,
 )
-from lmmrec_core.training.joint.hooks import FeatureTraining, Step, content_of, refuse_own_tables
+from lmmrec_core.training.joint.hooks import FeatureTraining, TrainingStep, content_of, refuse_own_tables
 from lmmrec_core.training.joint.settings import EndToEndSettings
 
 
@@ -90,7 +90,7 @@ class Window(FeatureTraining):
         if not self.few or self.settings.policy == "bank":
             self._fill(self.all)
 
-    def before_batch(self, step: Step) -> None:
+    def before_batch(self, step: TrainingStep) -> None:
         for items in (step.batch.positive, step.batch.negative):
             if items is not None:
                 self.touched[items.cpu()] = True
@@ -98,7 +98,7 @@ class Window(FeatureTraining):
         if self.settings.policy == "bank" and self._is_measured(step):
             self.exact = self._exact_now(step)
 
-    def after_step(self, step: Step) -> None:
+    def after_step(self, step: TrainingStep) -> None:
         self.steps += 1
         last = step.index + 1 == step.n_batches
         if self.epoch % self.settings.epochs_per_update or not (last or step.index % self.length + 1 == self.length):
@@ -199,7 +199,7 @@ class Window(FeatureTraining):
             gradients[modality], leaf.grad = leaf.grad.div_(length), None
         return gradients
 
-    def _update(self, gradients: dict[Modality, Tensor], step: Step) -> None:
+    def _update(self, gradients: dict[Modality, Tensor], step: TrainingStep) -> None:
         if self.settings.policy in ("top", "sampled") and self._is_measured(step):
             self.exact = self._into_weights(gradients, self._chunks_of(gradients))
         if self.settings.policy == "window":
@@ -254,7 +254,7 @@ class Window(FeatureTraining):
             self.encoder.backward(chunk, gradients)
         return flat_gradient(self.trained.values()) if flat else torch.empty(0)
 
-    def _exact_now(self, step: Step) -> Tensor:
+    def _exact_now(self, step: TrainingStep) -> Tensor:
         """The exact gradient for the coming batch, all features current; model and generators are left as they were."""
         values = {m: leaf.detach().clone() for m, leaf in self.leaves.items()}
         for chunk in chunked(torch.arange(len(self.all)), self.settings.chunk):
@@ -267,7 +267,7 @@ class Window(FeatureTraining):
         gradients = {m: torch.zeros_like(values[m]) if g is None else g for m, g in zip(values, found, strict=True)}
         return self._into_weights(gradients, self._chunks_of(gradients))
 
-    def _is_measured(self, step: Step) -> bool:
+    def _is_measured(self, step: TrainingStep) -> bool:
         n_windows = -(-step.n_batches // self.length)
         return policies.chosen_window(step.index // self.length, n_windows, self.settings.measure_batches)
 

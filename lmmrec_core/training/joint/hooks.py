@@ -12,7 +12,7 @@ from lmmrec_core.roles import Batch, ContentRecommender, TrainableRecommender
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """One step of the recommender, which the loop is about to take or has just taken."""
 
     batch: Batch
@@ -39,10 +39,10 @@ class FeatureTraining:
     def begin_epoch(self, number: int, n_batches: int) -> None:
         """``number`` counts from 1; the model's ``features`` must be usable afterwards."""
 
-    def before_batch(self, step: Step) -> None:
+    def before_batch(self, step: TrainingStep) -> None:
         """The features that the coming loss reads must be in the model's ``features`` afterwards."""
 
-    def after_step(self, step: Step) -> None:
+    def after_step(self, step: TrainingStep) -> None:
         """The recommender has stepped; gradients of the loss are in the features that ask for them."""
 
     def end_epoch(self, evaluated: bool) -> None:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.roles import Batch, TrainingData
 from lmmrec_core.training.joint.e2 import Window
-from lmmrec_core.training.joint.hooks import Step
+from lmmrec_core.training.joint.hooks import TrainingStep
 from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.optimiser import Optimiser
 from tests.recommenders.toys import random_data
@@ -132,7 +132,7 @@ def windowed(model, encoder, batches, kind=Captured, learning_rate=0.01, epochs=
         window.begin_epoch(number, len(batches))
         model.begin_epoch(number, generator)
         for index, batch in enumerate(batches):
-            step = Step(batch, index, len(batches), generator)
+            step = TrainingStep(batch, index, len(batches), generator)
             window.before_batch(step)
             optimiser.step(model.loss(batch, generator))
             window.after_step(step)
