@@ -38,7 +38,9 @@ _FIRST_KEY = re.compile(r"\{'asin': '([^'\\]*)'")
 class AmazonSettings(ContentSettings):
     """How one category is read; the content settings are those of every reader."""
 
-    category: str = Field(description="as in the file names, for instance Baby or Sports_and_Outdoors")
+    category: str | None = Field(
+        None, description="as in the file names, for instance Baby or Sports_and_Outdoors; none: the only one there is"
+    )
     missing_feature: Literal["drop", "keep"] = Field(
         "drop",
         description="items without a record in image_features: dropped, so that every system has the same items, or "
@@ -53,22 +55,55 @@ def read_amazon(path: Path, settings: AmazonSettings, name: str | None = None) -
     Raises DataError naming file, line, thing and cure.
     """
     path = Path(path)
-    rows = _read_reviews(_json_file(path, f"reviews_{settings.category}_5.json"))
+    category = settings.category or _only_category(path)
+    rows = _read_reviews(_json_file(path, f"reviews_{category}_5.json"))
     asins = sorted(set(rows.item_id))
-    metadata, counts = _read_metadata(_json_file(path, f"meta_{settings.category}.json"), set(asins))
+    metadata, counts = _read_metadata(_json_file(path, f"meta_{category}.json"), set(asins))
     texts = [compose(_field(metadata.get(asin, {}), field) for field in settings.text_fields) for asin in asins]
     images, counts["images_unreadable"] = _pictures(path / "images", asins)
     items = Items(asins, texts, images)
-    features_file = path / f"image_features_{settings.category}.b"
+    features_file = path / f"image_features_{category}.b"
     if features_file.is_file():
         vectors, counts["feature_records_of_zeros"] = _read_features(features_file, asins)
         counts["items_without_feature_record"] = int(np.isnan(vectors[:, 0]).sum())
         items.features = {"visual": vectors}
-    catalogue = assemble(name or settings.category, rows, items, settings, counts)
+    catalogue = assemble(name or category, rows, items, settings, counts)
     if items.features and settings.missing_feature == "drop":
         recorded = np.isfinite(catalogue.ready_features["visual"][:, 0])
         catalogue = keep_items(catalogue, recorded, "without_feature_record")
     return catalogue
+
+
+class AmazonCategory:
+    """One category of the 2014 Amazon release as a data format."""
+
+    name = "amazon"
+    marks = "reviews_<category>_5.json.gz and meta_<category>.json.gz"
+    Settings = AmazonSettings
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        return bool(_categories(folder))
+
+    @staticmethod
+    def read(folder: Path, settings: AmazonSettings, name: str | None = None) -> Catalogue:
+        return read_amazon(folder, settings, name)
+
+
+def _categories(folder: Path) -> list[str]:
+    """The categories whose reviews are in a folder, sorted."""
+    names = {file.name.removesuffix(".gz") for file in folder.glob("reviews_*_5.json*")}
+    return sorted(name[len("reviews_") : -len("_5.json")] for name in names if name.endswith("_5.json"))
+
+
+def _only_category(folder: Path) -> str:
+    found = _categories(folder)
+    if len(found) != 1:
+        seen = ", ".join(found) or "none"
+        raise DataError(
+            f"{folder}: needs the reviews of one category, saw {seen}; name one as category, or add its files"
+        )
+    return found[0]
 
 
 def _json_file(path: Path, name: str) -> Path:

@@ -16,13 +16,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from lmmrec_core.config import Settings
 from lmmrec_core.data.drawing import VISUAL_FACTORS, draw, write_png
+from lmmrec_core.data.folder import FolderSettings, read_folder
 from lmmrec_core.data.preferences import (
     FEWEST_PER_ITEM,
     Preferences,
@@ -33,13 +34,14 @@ from lmmrec_core.data.preferences import (
 )
 from lmmrec_core.data.wording import LEVELS, TEXTUAL_FACTORS, compose
 from lmmrec_core.data.writing import new_folder, write_table
+from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.flow import FloatArray, IntArray
+from lmmrec_core.flow import Catalogue, FloatArray, IntArray
 from lmmrec_core.seeds import numpy_stream
 
 GENERATOR_VERSION = 2  # raise it with every change that alters a byte
-KINDS = ("complementary", "redundant", "null")
-Kind = Literal["complementary", "redundant", "null"]
+_Kind = Literal["complementary", "redundant", "null"]
+KINDS: tuple[_Kind, ...] = get_args(_Kind)
 N_FACTORS = len(VISUAL_FACTORS)
 _ENOUGH_PER_ITEM = 8  # interactions, at least: leaves choice beside the five that every item must get
 SHARED_OUTSIDE = 2  # of the outside items' four factors, the first two are told by picture and text alike
@@ -110,6 +112,43 @@ SIZES: dict[str, ControlSize] = {
     "default": ControlSize(),
     "tiny": ControlSize(users=80, items=40),  # for tests: a fraction of a second
 }
+
+
+class ControlSettings(ControlSize):
+    """One control: what a track file says of it. Equal settings give the same folder, byte for byte."""
+
+    kind: _Kind
+    seed: int
+
+    @property
+    def size(self) -> ControlSize:
+        return ControlSize(**self.model_dump(include=set(ControlSize.model_fields)))
+
+
+class Controls:
+    """The controls as a data format: drawn first, then read as the catalogue folder that they are."""
+
+    name = "controls"
+    marks = ""
+    Settings = ControlSettings
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        return False
+
+    @staticmethod
+    def folder_name(settings: ControlSettings) -> str:
+        size = settings.size.model_dump()
+        identity = {"kind": settings.kind, "seed": settings.seed, "size": size, "version": GENERATOR_VERSION}
+        return f"{settings.kind}-{digest(identity, 10)}"
+
+    @staticmethod
+    def draw(settings: ControlSettings, folder: Path) -> None:
+        write_controls(settings.kind, folder, settings.seed, settings.size)
+
+    @staticmethod
+    def read(folder: Path, settings: ControlSettings, name: str | None = None) -> Catalogue:
+        return read_folder(folder, FolderSettings(), name)
 
 
 def write_controls(kind: str, folder: Path, seed: int, size: ControlSize = SIZES["default"]) -> None:

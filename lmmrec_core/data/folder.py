@@ -51,6 +51,22 @@ def read_folder(path: Path, settings: FolderSettings | None = None, name: str | 
     return replace(catalogue, user_group=_groups(catalogue, settings.group_divisor))
 
 
+class CatalogueFolder:
+    """The catalogue folder as a data format."""
+
+    name = "folder"
+    marks = "interactions.csv and items.csv"
+    Settings = FolderSettings
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        return (folder / "interactions.csv").is_file()
+
+    @staticmethod
+    def read(folder: Path, settings: FolderSettings, name: str | None = None) -> Catalogue:
+        return read_folder(folder, settings, name)
+
+
 def read_content(path: Path, settings: FolderSettings | None = None, name: str | None = None) -> Catalogue:
     """The items of a catalogue folder with their pictures and texts, without users or interactions.
 

@@ -16,6 +16,7 @@ from lmmrec_core.data.files import identifier, load_matrix, read_rows, whole_num
 from lmmrec_core.data.writing import new_folder, write_table
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import PARTS, Catalogue, Features, Float32Array, IntArray, Modality, Split
+from lmmrec_core.source import NoSettings
 
 FEATURE_FILES: dict[Modality, str] = {"visual": "image_feat.npy", "textual": "text_feat.npy"}
 _MAPPINGS = {"userID": ("u_id_mapping.csv", "user_id"), "itemID": ("i_id_mapping.csv", "asin")}
@@ -29,7 +30,7 @@ def read_mmrec(path: Path, name: str | None = None) -> Catalogue:
     Raises DataError naming file, line, thing and cure.
     """
     path = Path(path)
-    found = sorted([*path.glob("*.inter"), *path.glob("*.inter.gz")])
+    found = _inter_files(path)
     if len(found) != 1:
         seen = ", ".join(file.name for file in found) or "none"
         raise DataError(
@@ -71,6 +72,26 @@ def read_mmrec(path: Path, name: str | None = None) -> Catalogue:
             "items_without_interactions": n_items - len(np.unique(item)),
         },
     )
+
+
+class MMRecFolder:
+    """MMRec's layout as a data format."""
+
+    name = "mmrec"
+    marks = "*.inter"
+    Settings = NoSettings
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        return bool(_inter_files(folder))
+
+    @staticmethod
+    def read(folder: Path, settings: NoSettings, name: str | None = None) -> Catalogue:
+        return read_mmrec(folder, name)
+
+
+def _inter_files(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.inter"), *folder.glob("*.inter.gz")])
 
 
 def _read_inter(file: Path) -> tuple[IntArray, IntArray, IntArray | None, IntArray | None]:

@@ -7,6 +7,9 @@ import numpy as np
 from lmmrec_core.data.files import as_matrix, load_arrays
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import Catalogue, IntArray
+from lmmrec_core.source import NoSettings
+
+_INTERACTIONS = "interactions.npz"
 
 
 def read_parity(path: Path, name: str | None = None) -> Catalogue:
@@ -16,7 +19,7 @@ def read_parity(path: Path, name: str | None = None) -> Catalogue:
     Ids are the numbers; there are no texts and no pictures. Raises DataError naming file, array and cure.
     """
     path = Path(path)
-    file, features_file = path / "interactions.npz", path / "features.npz"
+    file, features_file = path / _INTERACTIONS, path / "features.npz"
     arrays = load_arrays(file)
     _require(arrays, ("user", "item", "split", "n_users", "n_items"), file)
     n_users, n_items = (_size(arrays[key], key, file) for key in ("n_users", "n_items"))
@@ -50,6 +53,22 @@ def read_parity(path: Path, name: str | None = None) -> Catalogue:
             "items_without_image": int((~features["has_poster"]).sum()) if "has_poster" in features else 0,
         },
     )
+
+
+class ParityFolder:
+    """The parity folder as a data format."""
+
+    name = "parity"
+    marks = _INTERACTIONS
+    Settings = NoSettings
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        return (folder / _INTERACTIONS).is_file()
+
+    @staticmethod
+    def read(folder: Path, settings: NoSettings, name: str | None = None) -> Catalogue:
+        return read_parity(folder, name)
 
 
 def _require(arrays: dict[str, np.ndarray], keys: tuple[str, ...], file: Path) -> None:
