@@ -9,15 +9,16 @@ What an encoder gives is keyed by the content of its weights and files, never by
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Self
 
 from PIL.Image import Image
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.clip.encoder import CLIP
 from lmmrec_core.encoders.clip.settings import CLIPSettings
+from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.own.libraries import SentenceFolder, TimmPictures
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Modality
@@ -60,20 +61,6 @@ class OpenClipModel(CLIP):
 
     name = "own"
     DEFAULTS: ClassVar[Mapping[str, Any]] = {"vector": "joint", "norm": "model", "cut": "tokens"}
-
-
-class _Inner(Protocol):
-    """What the three libraries' adapters have in common: an encoder with a module."""
-
-    modalities: tuple[Modality, ...]
-    module: nn.Module
-
-    def spec(self) -> Mapping[str, Any]: ...
-    def dim(self, modality: Modality) -> int: ...
-    def preprocess_images(self, images: Sequence[Image]) -> Tensor: ...
-    def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]: ...
-    def image_vectors(self, pixels: Tensor) -> Tensor: ...
-    def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor: ...
 
 
 class Own:
@@ -127,7 +114,7 @@ class Own:
         return modality
 
 
-def _build(settings: OwnSettings) -> _Inner:
+def _build(settings: OwnSettings) -> OpenClipModel | OneModality:
     if settings.library == "sentence-transformers":
         return SentenceFolder(settings.model, settings.max_length)
     if settings.library == "timm":

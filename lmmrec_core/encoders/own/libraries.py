@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
@@ -12,23 +12,28 @@ from timm.data import resolve_model_data_config
 from torch import Tensor
 
 from lmmrec_core.digests import digest, file_sha256
+from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.pictures.rule import Fit, ImageRule
-from lmmrec_core.encoders.weights import load_strictly, read_tensors, state_digest
+from lmmrec_core.encoders.weights import load_strictly, read_tensors
 from lmmrec_core.errors import FeatureError, unknown
 from lmmrec_core.flow import Modality
 
-OWN_VERSION = 1
+if TYPE_CHECKING:  # takes seconds to import, for its own trainers
+    from sentence_transformers import SentenceTransformer
+
+_VERSION = 1
 _NEEDED = ("*.json", "*.txt", "*.model", "*.safetensors")  # of a published sentence model; no program, no pickle
-_PRECISION = {"precision": "fp32", "autocast": False}
 
 
-class SentenceFolder:
+class SentenceFolder(OneModality):
     """Texts → vectors by a sentence-transformers model: its own tokeniser, pooling and normalisation.
 
     ``model`` is a folder, or a published name, which is fetched once. A default prompt is put before each text.
     """
 
+    name = "own"
     modalities: tuple[Modality, ...] = ("textual",)
+    module: "SentenceTransformer"
 
     def __init__(self, model: str, max_length: int | None) -> None:
         from sentence_transformers import SentenceTransformer
@@ -46,6 +51,9 @@ class SentenceFolder:
                 f"{folder}: not a sentence-transformers model ({_reason(error)}); give a folder that the library saved"
             ) from None
         _check_complete(self.module, folder)
+        # version 5 of the library has a shorter name for it than those before
+        width = getattr(self.module, "get_embedding_dimension", None) or self.module.get_sentence_embedding_dimension
+        self.width = int(width())
         if max_length is not None:
             limit = self.module.max_seq_length
             if limit is not None and max_length > limit:
@@ -58,49 +66,35 @@ class SentenceFolder:
 
     def spec(self) -> Mapping[str, Any]:
         return {
-            "weights": {
-                "name": "own", "source": "sentence-transformers", "state_sha256": state_digest(self.module),
-                "stage": "pt",
-            },
-            "architecture": {
-                "class": type(self).__name__, "version": OWN_VERSION,
-                "modules": [type(part).__name__ for part in self.module], "files": digest(self.files),
-                "vector": "as the model pools", **_PRECISION,
-            },
+            "weights": self._weights_spec("sentence-transformers"),
+            "architecture": self._architecture_spec(
+                _VERSION, modules=[type(part).__name__ for part in self.module], files=digest(self.files),
+                vector="as the model pools",
+            ),
             "text": {
                 "max_length": self.module.max_seq_length, "truncation": "right", "unit": "tokens",
                 "prompt": self.prompt,
             },
         }  # fmt: skip
 
-    def dim(self, modality: Modality) -> int:
-        name = "get_embedding_dimension"  # in version 5 of the library it has a longer name
-        width = getattr(self.module, name, None) or self.module.get_sentence_embedding_dimension
-        return int(width())
-
-    def preprocess_images(self, images: Sequence[Image]) -> Tensor:
-        raise FeatureError("a sentence-transformers model reads no pictures here; use it for textual")
-
     def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
         read = getattr(self.module, "preprocess", self.module.tokenize)  # the older name of the same
         features = read([self.prompt + text for text in texts])
         return {key: value for key, value in features.items() if isinstance(value, Tensor)}
-
-    def image_vectors(self, pixels: Tensor) -> Tensor:
-        raise FeatureError("a sentence-transformers model reads no pictures here; use it for textual")
 
     def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
         vectors: Tensor = self.module(dict(tokens))["sentence_embedding"]
         return vectors
 
 
-class TimmPictures:
+class TimmPictures(OneModality):
     """Pictures → the pooled features of a timm network, before its classifier.
 
     Mean, deviation and size are those that timm states for the weights; pictures are cropped to the middle
     of the shorter side (timm's further margin, ``crop_pct``, is not taken).
     """
 
+    name = "own"
     modalities: tuple[Modality, ...] = ("visual",)
 
     def __init__(
@@ -110,7 +104,7 @@ class TimmPictures:
         if not timm.is_model(base):
             raise unknown("timm model", model, timm.list_models())
         self.model = model if pretrained is None else f"{base}.{pretrained}"
-        self.source: dict[str, Any] = {"source": "timm", "tag": self.model} if pretrained else {"source": "own file"}
+        self.source, self.notes = ("timm", {"tag": self.model}) if pretrained else ("own file", {})
         try:
             # load_strictly below refuses a half-loaded network; timm itself fills only what it fetches
             self.module = timm.create_model(self.model, pretrained=pretrained is not None, num_classes=0).float().eval()
@@ -123,7 +117,7 @@ class TimmPictures:
             ) from None
         if weights is not None:
             load_strictly(self.module, _without_classifier(self.module, read_tensors(weights)), weights)
-            self.source["file_sha256"] = file_sha256(weights, FeatureError)
+            self.notes["file_sha256"] = file_sha256(weights, FeatureError)
         stated = resolve_model_data_config(self.module)
         size = image_size or int(stated["input_size"][1])
         self.image = ImageRule(size, fit, tuple(stated["mean"]), tuple(stated["std"]))
@@ -137,29 +131,17 @@ class TimmPictures:
 
     def spec(self) -> Mapping[str, Any]:
         return {
-            "weights": {"name": "own", **self.source, "state_sha256": state_digest(self.module), "stage": "pt"},
-            "architecture": {
-                "class": type(self).__name__, "version": OWN_VERSION, "network": f"timm {self.model}",
-                "vector": "pooled features", **_PRECISION,
-            },
+            "weights": self._weights_spec(self.source, **self.notes),
+            "architecture": self._architecture_spec(_VERSION, network=f"timm {self.model}", vector="pooled features"),
             "image": self.image.spec(),
-        }  # fmt: skip
-
-    def dim(self, modality: Modality) -> int:
-        return self.width
+        }
 
     def preprocess_images(self, images: Sequence[Image]) -> Tensor:
         return self.image.pixels(images)
 
-    def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
-        raise FeatureError("a timm network reads no text; use it for visual")
-
     def image_vectors(self, pixels: Tensor) -> Tensor:
         vectors: Tensor = self.module(pixels)
         return vectors
-
-    def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
-        raise FeatureError("a timm network reads no text; use it for visual")
 
 
 def _reason(error: Exception) -> str:
