@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+LMMREC = ("-c", "import sys; from lmmrec_core.cli import main; sys.exit(main(sys.argv[1:]))")  # the command line
 
 
 def install(site: Path, module: str, source: str, points: Mapping[str, Mapping[str, str]]) -> Path:

@@ -18,7 +18,7 @@ from lmmrec_core.data.controls import Controls, ControlSettings
 from lmmrec_core.errors import ConfigError, DataError
 from lmmrec_core.source import DrawnSource
 from lmmrec_core.study.track import DatasetSettings
-from tests.contracts.guests import install, run
+from tests.contracts.guests import LMMREC, install, run
 from tests.data.made import INTERACTIONS, ITEMS, write_csv
 
 READ_AS_FOLDER = ("controls", "movielens")  # their folders are catalogue folders; a track file names the format
@@ -273,9 +273,6 @@ class Pairs:
         rows = [f"u{u} i{i}" for u in range(6) for i in range(6) if u != i]
         (folder / "pairs.txt").write_text("\\n".join(reversed(rows) if turned else rows))
 '''
-
-
-LMMREC = ("-c", "import sys; from lmmrec_core.cli import main; sys.exit(main(sys.argv[1:]))")
 
 
 @pytest.fixture(scope="module")
