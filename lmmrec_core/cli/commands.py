@@ -168,7 +168,7 @@ def import_mmrec(arguments: argparse.Namespace) -> int:
 def export_mmrec(arguments: argparse.Namespace) -> int:
     """``lmmrec export-mmrec``: write a catalogue, its split and its features in the MMRec layout."""
     from lmmrec_core.data.mmrec import write_mmrec
-    from lmmrec_core.encoders.features.store import ready_features
+    from lmmrec_core.encoders.features.ready import ready_features
     from lmmrec_core.study.features import load_features
 
     _refuse_existing(arguments.target)

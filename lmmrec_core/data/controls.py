@@ -32,7 +32,7 @@ from lmmrec_core.data.preferences import (
     draw_times,
     make_preferences,
 )
-from lmmrec_core.data.wording import LEVELS, TEXTUAL_FACTORS, compose
+from lmmrec_core.data.wording import LEVELS, TEXTUAL_FACTORS, draw_entries
 from lmmrec_core.data.writing import new_folder, write_table
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
@@ -42,11 +42,11 @@ from lmmrec_core.seeds import numpy_stream
 GENERATOR_VERSION = 2  # raise it with every change that alters a byte
 _Kind = Literal["complementary", "redundant", "null"]
 KINDS: tuple[_Kind, ...] = get_args(_Kind)
-N_FACTORS = len(VISUAL_FACTORS)
+_N_FACTORS = len(VISUAL_FACTORS)
 _ENOUGH_PER_ITEM = 8  # interactions, at least: leaves choice beside the five that every item must get
 SHARED_OUTSIDE = 2  # of the outside items' four factors, the first two are told by picture and text alike
 
-PLANTED: dict[str, str] = {
+ANSWERS: dict[str, str] = {
     "complementary": (
         "Picture and text each show another half of what users care for: both together must beat either alone, "
         "and either alone must beat recommenders without content and content shuffled over the items."
@@ -108,12 +108,6 @@ class ControlSize(Settings):
         return self
 
 
-SIZES: dict[str, ControlSize] = {
-    "default": ControlSize(),
-    "tiny": ControlSize(users=80, items=40),  # for tests: a fraction of a second
-}
-
-
 class ControlSettings(ControlSize):
     """One control: what a track file says of it. Equal settings give the same folder, byte for byte."""
 
@@ -151,7 +145,7 @@ class Controls:
         return read_folder(folder, FolderSettings(), name)
 
 
-def write_controls(kind: str, folder: Path, seed: int, size: ControlSize = SIZES["default"]) -> None:
+def write_controls(kind: str, folder: Path, seed: int, size: ControlSize | None = None) -> None:
     """Write interactions.csv, items.csv, images/, planted.json and planted.npz into ``folder``.
 
     Ids start with the first letter of the kind (``C0001``). Nothing is left behind when it is interrupted.
@@ -159,6 +153,7 @@ def write_controls(kind: str, folder: Path, seed: int, size: ControlSize = SIZES
     """
     if kind not in KINDS:
         raise unknown("control", kind, KINDS)
+    size = size or ControlSize()
     latents = {name: _latent(size.items, seed, f"{kind}/{name}") for name in ("a", "b", "c", "hidden")}
     visual, textual, driving = {
         "complementary": ("a", "b", ("a", "b")),
@@ -167,7 +162,7 @@ def write_controls(kind: str, folder: Path, seed: int, size: ControlSize = SIZES
     }[kind]
     preferences = make_preferences(
         np.concatenate([_standardise(latents[name]) for name in driving], axis=1),
-        (N_FACTORS,) * len(driving), size.users, size.sharpness, size.skew, numpy_stream(seed, f"{kind}/preferences"),
+        (_N_FACTORS,) * len(driving), size.users, size.sharpness, size.skew, numpy_stream(seed, f"{kind}/preferences"),
     )  # fmt: skip
     activity = draw_activity(size.users, size.fewest, size.most, numpy_stream(seed, f"{kind}/activity"))
     user, item = draw_interactions(preferences, activity, numpy_stream(seed, f"{kind}/choices"))
@@ -210,7 +205,7 @@ def write_outside_items(folder: Path, seed: int, n: int) -> None:
 def _latent(count: int, seed: int, name: str) -> FloatArray:
     """Factors [item, 4] in [0, 1), each spread evenly (one value in every count-th part), mutually independent."""
     stream = numpy_stream(seed, name)
-    places = np.stack([stream.permutation(count) for _ in range(N_FACTORS)], axis=1)
+    places = np.stack([stream.permutation(count) for _ in range(_N_FACTORS)], axis=1)
     return (places + stream.uniform(size=places.shape)) / count
 
 
@@ -234,7 +229,7 @@ def _write_items(
     """items.csv and images/; texts tell a factor by its level, pictures by its value."""
     (folder / "images").mkdir()
     pictures = draw(visual, numpy_stream(seed, f"{space}/drawing"))
-    entries = compose(_levels(textual), numpy_stream(seed, f"{space}/wording"))
+    entries = draw_entries(_levels(textual), numpy_stream(seed, f"{space}/wording"))
     rows = []
     for item_id, picture, entry in zip(item_ids, pictures, entries, strict=True):
         write_png(picture, folder / "images" / f"{item_id}.png")
@@ -253,7 +248,7 @@ def _write_answer(
         "seed": seed,
         "generator": GENERATOR_VERSION,
         "size": size.model_dump(),
-        "sentence": PLANTED[kind],
+        "sentence": ANSWERS[kind],
         "factors": {"visual": list(VISUAL_FACTORS), "textual": list(TEXTUAL_FACTORS)},
         "shown": shown,  # the latent that each modality shows
         "preferred": list(driving),  # the latents that drive the interactions

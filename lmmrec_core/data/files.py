@@ -13,7 +13,7 @@ import numpy as np
 from lmmrec_core.errors import DataError, nearest
 from lmmrec_core.flow import Float32Array
 
-Row = tuple[int, dict[str, str]]  # line number in the file, cells by column name
+NumberedRow = tuple[int, dict[str, str]]  # line number in the file, cells by column name
 
 
 def read_text(path: Path) -> str:
@@ -36,7 +36,7 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path} line {line}: not UTF-8 text; save the file as UTF-8") from None
 
 
-def read_rows(path: Path, required: Sequence[str], separator: str = ",") -> tuple[list[str], Iterator[Row]]:
+def read_rows(path: Path, required: Sequence[str], separator: str = ",") -> tuple[list[str], Iterator[NumberedRow]]:
     """Column names and rows of a table with a header; blank lines are passed over.
 
     Cells keep their text (an id of digits keeps its zeros), without blanks around it.
@@ -60,7 +60,7 @@ def read_rows(path: Path, required: Sequence[str], separator: str = ",") -> tupl
     return header, _rows(path, header, reader)
 
 
-def _rows(path: Path, header: list[str], reader: Iterator[list[str]]) -> Iterator[Row]:
+def _rows(path: Path, header: list[str], reader: Iterator[list[str]]) -> Iterator[NumberedRow]:
     line = 2
     while True:
         try:
@@ -86,7 +86,7 @@ def identifier(text: str, place: str, column: str) -> str:
     return text
 
 
-def number(text: str, place: str, column: str) -> float:
+def finite_number(text: str, place: str, column: str) -> float:
     """A finite number."""
     try:
         value = float(text)
@@ -102,7 +102,7 @@ def whole_number(text: str, place: str, column: str) -> int:
     try:
         value = int(text)
     except ValueError:
-        as_float = number(text, place, column)
+        as_float = finite_number(text, place, column)
         if not as_float.is_integer():
             raise DataError(f"{place}: {column} {text!r} is not a whole number; correct it") from None
         value = int(as_float)

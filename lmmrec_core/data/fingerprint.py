@@ -7,7 +7,7 @@ import hashlib
 
 from lmmrec_core.data.ids import natural_key
 from lmmrec_core.digests import bytes_sha256, file_sha256
-from lmmrec_core.flow import PARTS, Catalogue, Interactions, Split
+from lmmrec_core.flow import PARTS, Catalogue, Interactions
 
 
 def catalogue_fingerprint(catalogue: Catalogue) -> str:
@@ -33,11 +33,6 @@ def split_fingerprint(catalogue: Catalogue, train: Interactions, valid: Interact
     for part, rows in zip(PARTS, (train, valid, test), strict=True):
         lines += [f"{users[u]}{items[i]}{part}\n" for u, i in zip(rows.user.tolist(), rows.item.tolist(), strict=True)]
     return bytes_sha256("".join(sorted(lines)).encode())
-
-
-def same_split(catalogue: Catalogue, split: Split) -> bool:
-    """Whether the fingerprint that a split carries is that of its rows."""
-    return split.fingerprint == split_fingerprint(catalogue, split.train, split.valid, split.test)
 
 
 def _framed(identifier: str) -> str:

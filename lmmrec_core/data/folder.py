@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from lmmrec_core.data.assemble import ContentSettings, Items, Rows, assemble
-from lmmrec_core.data.files import Row, identifier, load_matrix, number, read_rows, whole_number
+from lmmrec_core.data.files import NumberedRow, finite_number, identifier, load_matrix, read_rows, whole_number
 from lmmrec_core.data.texts import compose
 from lmmrec_core.data.writing import new_folder, write_table
 from lmmrec_core.errors import DataError, nearest
@@ -129,7 +129,7 @@ def _read_interactions(file: Path) -> Rows:
         rows.user_id.append(identifier(cells["user_id"], place, "user_id"))
         rows.item_id.append(identifier(cells["item_id"], place, "item_id"))
         if rows.rating is not None:
-            rows.rating.append(number(cells["rating"], place, "rating"))
+            rows.rating.append(finite_number(cells["rating"], place, "rating"))
         if rows.timestamp is not None:
             rows.timestamp.append(whole_number(cells["timestamp"], place, "timestamp"))
         if rows.label is not None:
@@ -137,7 +137,7 @@ def _read_interactions(file: Path) -> Rows:
     return rows
 
 
-def _label(row: Row, file: Path) -> int:
+def _label(row: NumberedRow, file: Path) -> int:
     line, cells = row
     if cells["split"] not in PARTS:
         close = nearest(cells["split"], PARTS)
@@ -151,7 +151,7 @@ def _groups(catalogue: Catalogue, divisor: int) -> IntArray:
         if not (user_id.isascii() and user_id.isdigit() and len(user_id) <= 18):
             raise DataError(
                 f"{catalogue.name}: user {user_id!r} is not a number, so group_divisor = {divisor} cannot tell the "
-                "person; leave group_divisor out or number the users"
+                "person; leave group_divisor out, or number the users"
             )
     return np.array([int(user_id) // divisor for user_id in catalogue.user_ids], dtype=np.int64)
 

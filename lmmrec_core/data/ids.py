@@ -25,7 +25,7 @@ def positions(identifiers: Sequence[str], known: Sequence[str]) -> IntArray:
     return np.fromiter((lookup[identifier] for identifier in identifiers), dtype=np.int64, count=len(identifiers))
 
 
-def ranks(identifiers: Sequence[str]) -> IntArray:
+def natural_ranks(identifiers: Sequence[str]) -> IntArray:
     """For each of these distinct ids its rank in natural order: a numbering that survives any re-indexing."""
     order = sorted(range(len(identifiers)), key=lambda number: natural_key(identifiers[number]))
     rank = np.empty(len(identifiers), dtype=np.int64)

@@ -5,14 +5,14 @@ from typing import Literal
 import numpy as np
 
 from lmmrec_core.data.fingerprint import split_fingerprint
-from lmmrec_core.data.ids import ranks
+from lmmrec_core.data.ids import natural_ranks
 from lmmrec_core.errors import ConfigError, DataError, unknown
 from lmmrec_core.flow import PARTS, BoolArray, Catalogue, IntArray, Interactions, Split
 from lmmrec_core.names import SPLIT_RULES, SplitRule
 from lmmrec_core.seeds import numpy_stream
 
 TRAIN, VALID, TEST = 0, 1, 2
-DROPPED = -1
+_DROPPED = -1
 
 
 def make_split(catalogue: Catalogue, rule: SplitRule, seed: int | None) -> Split:
@@ -57,17 +57,6 @@ _CURES: dict[str, str] = {
 }
 
 
-def split_sizes(catalogue: Catalogue, split: Split) -> dict[str, int]:
-    """Rows of the three parts, rows dropped (as unseen in train), and evaluated users of valid and test."""
-    rows: dict[str, int] = {part: len(split.part(part)) for part in PARTS}
-    return {
-        **rows,
-        "dropped": len(catalogue.user) - sum(rows.values()),
-        "users_valid": len(np.unique(split.valid.user)),
-        "users_test": len(np.unique(split.test.user)),
-    }
-
-
 def held_out(n: IntArray, rule: Literal["mmrec", "lattice"]) -> tuple[IntArray, IntArray]:
     """How many of a user's ``n`` rows go to valid and to test.
 
@@ -83,8 +72,8 @@ def held_out(n: IntArray, rule: Literal["mmrec", "lattice"]) -> tuple[IntArray, 
 
 def _per_user(catalogue: Catalogue, rule: Literal["mmrec", "lattice"], seed: int) -> IntArray:
     n_rows = len(catalogue.user)
-    user_rank = ranks(catalogue.user_ids)[catalogue.user]
-    canonical = np.lexsort((ranks(catalogue.item_ids)[catalogue.item], user_rank))
+    user_rank = natural_ranks(catalogue.user_ids)[catalogue.user]
+    canonical = np.lexsort((natural_ranks(catalogue.item_ids)[catalogue.item], user_rank))
     draw = np.empty(n_rows)
     draw[canonical] = numpy_stream(seed, "split").random(n_rows)
     order = np.lexsort((draw, user_rank))  # user by user, each in a random order
@@ -109,7 +98,7 @@ def _by_time(catalogue: Catalogue) -> IntArray:
     label[catalogue.timestamp <= ordered[max(9 * n // 10, 1) - 1]] = VALID
     label[catalogue.timestamp <= ordered[max(8 * n // 10, 1) - 1]] = TRAIN
     unseen = ~(_occurs(catalogue.user, label == TRAIN) & _occurs(catalogue.item, label == TRAIN))
-    label[unseen] = DROPPED
+    label[unseen] = _DROPPED
     return label
 
 
@@ -117,7 +106,7 @@ def _given(catalogue: Catalogue) -> IntArray:
     if catalogue.label is None:
         raise DataError(f"{catalogue.name}: split rule 'given' needs a column of parts; add it or use another rule")
     label = catalogue.label.copy()
-    label[~_occurs(catalogue.user, label == TRAIN)] = DROPPED
+    label[~_occurs(catalogue.user, label == TRAIN)] = _DROPPED
     return label
 
 

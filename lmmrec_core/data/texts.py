@@ -23,7 +23,7 @@ def leaks(field: str) -> bool:
     return _LEAKS.match(re.sub(r"[^a-z]", "", field.lower())) is not None
 
 
-def plain(text: str) -> str:
+def without_markup(text: str) -> str:
     """``text`` with entities decoded, tags removed and runs of blanks (and line breaks) as one blank."""
     text = html.unescape(text)
     text = _HIDDEN.sub(" ", text)
@@ -39,7 +39,7 @@ def compose(fields: Iterable[str]) -> str:
     text, so markup would cost words.
     """
     text = ""
-    for field in map(plain, fields):
+    for field in map(without_markup, fields):
         if field and text:
             text += (" " if text[-1] in _ENDS else ". ") + field
         else:

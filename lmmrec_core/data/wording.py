@@ -76,7 +76,7 @@ class Entry:
     categories: str
 
 
-def compose(levels: IntArray, stream: np.random.Generator) -> list[Entry]:
+def draw_entries(levels: IntArray, stream: np.random.Generator) -> list[Entry]:
     """One entry per row of ``levels`` [item, 4], values 0..4 (columns :data:`TEXTUAL_FACTORS`).
 
     Every factor is worded twice: mood and age in the title, heft and price in the categories, all four in

@@ -19,13 +19,13 @@ from lmmrec_core.digests import digest
 from lmmrec_core.encoders.features.content import check_matrix, make_features
 from lmmrec_core.encoders.missing import check_rule, fill_missing
 from lmmrec_core.encoders.pictures.reading import read_picture
-from lmmrec_core.encoders.precision import PRECISIONS, Precision, compare, sample_of, with_precision
+from lmmrec_core.encoders.precision import PRECISIONS, Precision, compare_precisions, sample_of, with_precision
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, BoolArray, Catalogue, Features, Float32Array, IntArray, Modality
 from lmmrec_core.roles import Encoder
 
-UNREADABLE = ("error", "missing")
-LIBRARIES = ("torch", "timm", "transformers", "tokenizers", "open_clip_torch", "pillow", "numpy", "safetensors")
+_UNREADABLE = ("error", "missing")
+_LIBRARIES = ("torch", "timm", "transformers", "tokenizers", "open_clip_torch", "pillow", "numpy", "safetensors")
 
 
 def feature_spec(
@@ -37,10 +37,10 @@ def feature_spec(
     unreadable: str = "error",
     precision: Precision = "fp32",
 ) -> dict[str, Any]:
-    """Everything that determines the features: the store's key is its digest (encoders spec 6.1).
+    """Everything that determines the features; its digest is their key in the store.
 
-    ``catalogue_fingerprint`` is blind to the order of items, rows of a matrix are not: hence ``order``. ``precision``
-    is the one asked for; fp32, the default, is not written.
+    Rows of a matrix follow the order of the items, which ``catalogue_fingerprint`` does not see: hence ``order``.
+    ``precision`` is the one asked for; fp32, the default, is not written.
     """
     spec = {
         "encoders": {modality: dict(encoders[modality].spec()) for modality in MODALITIES if modality in encoders},
@@ -68,12 +68,14 @@ def extract(
 ) -> Features:
     """Encode every item of a catalogue; rows in the order of ``catalogue.item_ids``.
 
-    ``missing``: rule for items without picture or text, ``"mean"`` or ``"zero"``. ``unreadable``: a broken
-    picture file is an error naming it, or counts as a missing picture. At most ``batch_size`` decoded
-    pictures are in memory. Computed in fp32 (TF32 off); batch size and threads change results by less than
-    1e-5 relative. ``precision`` bf16 is held against fp32 on a sample of each modality first; where one disagrees
-    (:func:`~lmmrec_core.encoders.precision.compare`), everything is computed in fp32, with a warning. The card records
-    specs, counts, time, the precision used with its audit, and library versions.
+    ``missing`` is the rule for items without a picture or text, ``"mean"`` or ``"zero"``. With ``unreadable="error"``
+    a broken picture file is refused by name; with ``"missing"`` it counts as a missing picture. No more than
+    ``batch_size`` decoded pictures are in memory. Results are in fp32 (TF32 off); batch size and threads change them
+    by less than 1e-5, relative to their size.
+
+    bf16 is compared with fp32 on a sample of each modality first (:func:`~.precision.compare_precisions`). If one
+    modality differs too much, all of them are computed in fp32, with a warning. The card records specs, counts, times,
+    the precision used with its audit, and the versions of libraries.
 
     Raises ConfigError for unknown settings, FeatureError for content or vectors that cannot be used.
     """
@@ -157,8 +159,8 @@ def _check(
             able = " and ".join(encoder.modalities)
             raise ConfigError(f"encoder {encoder.name!r} encodes {able}, not {modality}; name another for {modality}")
     check_rule(missing)
-    if unreadable not in UNREADABLE:
-        raise unknown("value of unreadable", unreadable, UNREADABLE)
+    if unreadable not in _UNREADABLE:
+        raise unknown("value of unreadable", unreadable, _UNREADABLE)
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; give 1 or more")
     if catalogue.n_items == 0:
@@ -206,7 +208,7 @@ def _audit(encoder: Encoder, modality: Modality, catalogue: Catalogue, way: _Way
     quiet = _Way("missing", way.batch_size, False, way.device)
     exact, lower = (_encode(encoder, modality, catalogue, quiet, p, sample) for p in PRECISIONS)
     kept = exact.present & lower.present
-    return compare(exact.rows[kept], lower.rows[kept])
+    return compare_precisions(exact.rows[kept], lower.rows[kept])
 
 
 def _with_content(catalogue: Catalogue, modality: Modality) -> IntArray:
@@ -285,7 +287,7 @@ def _device_name(device: str | torch.device) -> str:
 
 def _versions() -> dict[str, str]:
     versions = {}
-    for library in LIBRARIES:
+    for library in _LIBRARIES:
         try:
             versions[library] = metadata.version(library)
         except metadata.PackageNotFoundError:

@@ -13,13 +13,13 @@ from lmmrec_core.errors import FeatureError, unknown
 from lmmrec_core.flow import BoolArray, Float32Array, Modality
 
 MissingRule = Literal["mean", "zero"]
-RULES: tuple[MissingRule, ...] = ("mean", "zero")
+_RULES: tuple[MissingRule, ...] = ("mean", "zero")
 
 
 def check_rule(rule: str) -> None:
-    """Raises ConfigError for a rule outside ``RULES``."""
-    if rule not in RULES:
-        raise unknown("missing rule", rule, RULES)
+    """Raises ConfigError for a rule that is not a :data:`MissingRule`."""
+    if rule not in _RULES:
+        raise unknown("missing rule", rule, _RULES)
 
 
 def fill_missing(

@@ -25,7 +25,7 @@ def sample_of(items: IntArray) -> IntArray:
     return np.sort(np.random.default_rng(0).choice(ordered, SAMPLE, replace=False))
 
 
-def compare(exact: Float32Array, lower: Float32Array) -> dict[str, Any]:
+def compare_precisions(exact: Float32Array, lower: Float32Array) -> dict[str, Any]:
     """Both precisions of the same items [item, dim]: smallest cosine of a pair, shared share of nearest neighbours.
 
     ``passed``: cosine at least 0.995 and overlap at least 0.97. With fewer than two items there are no neighbours.

@@ -3,7 +3,7 @@ import pytest
 
 from lmmrec_core.data.folder import read_folder
 from lmmrec_core.data.movielens import MovieLensSettings, read_movielens
-from lmmrec_core.data.splitting import make_split, split_sizes
+from lmmrec_core.data.splitting import make_split
 from lmmrec_core.errors import ConfigError
 
 # the data set's README: users, items, interactions after the 5-core
@@ -19,8 +19,9 @@ def test_sizes_are_those_of_the_readme(shared_data, slice_name):
     assert catalogue.counts["items_read"] == 1428
     for numbers, n in ((catalogue.user, catalogue.n_users), (catalogue.item, catalogue.n_items)):
         assert np.bincount(numbers, minlength=n).min() >= 5
-    sizes = split_sizes(catalogue, make_split(catalogue, "mmrec", 1))
-    assert sizes["users_test"] == catalogue.n_users and sizes["dropped"] == 0
+    split = make_split(catalogue, "mmrec", 1)
+    assert len(np.unique(split.test.user)) == catalogue.n_users
+    assert len(split.train) + len(split.valid) + len(split.test) == len(catalogue.user)
 
 
 @pytest.mark.shared

@@ -1,6 +1,5 @@
 """Features on disk: one safetensors file per spec, whole or not there, refused when its content has changed."""
 
-import errno
 import hashlib
 import json
 import warnings
@@ -16,13 +15,8 @@ from lmmrec_core.digests import canonical_json, digest
 from lmmrec_core.disk import write_file
 from lmmrec_core.encoders.features.cards import feature_card
 from lmmrec_core.encoders.features.content import check_matrix, make_features
-from lmmrec_core.encoders.features.ready import ready_features
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import MODALITIES, BoolArray, Features, Float32Array, Modality
-
-__all__ = ["FeatureStore", "ready_features"]
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Damaged(FeatureError):

@@ -21,7 +21,7 @@ from lmmrec_core.encoders.light.networks import (
     build_vocabulary,
     number_words,
 )
-from lmmrec_core.encoders.light.training import OutsideItems, fit, read_outside
+from lmmrec_core.encoders.light.training import OutsideItems, read_outside, train_network
 from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.pictures.reading import image_spec, read_picture, to_pixels
 from lmmrec_core.encoders.pictures.rule import HALF
@@ -170,7 +170,7 @@ def _train_cnn(outside: OutsideItems, seed: int, progress: bool) -> tuple[Pictur
         turned = torch.rand(len(pixels), generator=stream) < 0.5
         return torch.where(turned[:, None, None, None], pixels.flip(3), pixels)
 
-    network, loss = fit(
+    network, loss = train_network(
         PictureNetwork, to_pixels(pictures, _SIDE, mean=HALF, std=HALF), outside.levels["visual"],
         epochs=EPOCHS["visual"], learning_rate=4e-3, seed=seed, name=LightCNN.name, change=mirror, progress=progress,
     )  # fmt: skip
@@ -186,7 +186,7 @@ def _train_text(outside: OutsideItems, seed: int, progress: bool) -> tuple[WordN
         dropped = (torch.rand(words.shape, generator=stream) < 0.1) & (words > UNKNOWN)
         return words.masked_fill(dropped, UNKNOWN)
 
-    network, loss = fit(
+    network, loss = train_network(
         lambda: WordNetwork(len(vocabulary) + UNKNOWN + 1), number_words(outside.texts, numbers, _LONGEST),
         outside.levels["textual"], epochs=EPOCHS["textual"], learning_rate=1e-2, seed=seed, name=LightText.name,
         change=forget, progress=progress,

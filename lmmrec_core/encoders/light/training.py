@@ -20,7 +20,7 @@ from lmmrec_core.errors import DataError, TrainingError
 from lmmrec_core.flow import Modality
 from lmmrec_core.seeds import derive, torch_stream
 
-TEXT_FIELDS = ("title", "brand", "categories", "description")  # the order in which catalogues join them
+_TEXT_FIELDS = ("title", "brand", "categories", "description")  # the order in which catalogues join them
 _BATCH = 50
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -42,7 +42,7 @@ def read_outside(folder: Path) -> OutsideItems:
     Raises DataError naming file and line for an absent file or column, a label that is no level, or labels
     that belong to other items.
     """
-    items = _read_rows(folder / "items.csv", ("item_id", "image", *TEXT_FIELDS))
+    items = _read_rows(folder / "items.csv", ("item_id", "image", *_TEXT_FIELDS))
     labels = _read_rows(folder / "labels.csv", ("item_id",))
     item_ids = tuple(row["item_id"] for row in items)
     if item_ids != tuple(row["item_id"] for row in labels):
@@ -59,7 +59,7 @@ def read_outside(folder: Path) -> OutsideItems:
             [_level(row[name], folder / "labels.csv", line, name) for name in columns]
             for line, row in enumerate(labels, start=2)
         ])  # fmt: skip
-    texts = tuple(". ".join(row[field] for field in TEXT_FIELDS if row[field]) for row in items)
+    texts = tuple(". ".join(row[field] for field in _TEXT_FIELDS if row[field]) for row in items)
     return OutsideItems(item_ids, texts, tuple(folder / row["image"] for row in items), levels, factors)
 
 
@@ -90,7 +90,7 @@ def _seeded(build: Callable[[], Network], seed: int, name: str) -> Network:
         return build()
 
 
-def fit(
+def train_network(
     build: Callable[[], Network], inputs: Tensor, levels: Tensor, *, epochs: int, learning_rate: float, seed: int,
     name: str, change: Callable[[Tensor, torch.Generator], Tensor], progress: bool,
 ) -> tuple[Network, float]:  # fmt: skip

@@ -19,7 +19,7 @@ from torch import Tensor
 from lmmrec_core.errors import FeatureError
 
 MAX_PIXELS = 64_000_000  # about 8000 × 8000; decoded, 192 MB
-RULE = "first frame; EXIF turned; alpha over white; RGB"
+_RULE = "first frame; EXIF turned; alpha over white; RGB"
 
 
 def read_picture(path: Path, item_id: str) -> Image.Image:
@@ -103,6 +103,6 @@ def image_spec(size: int, *, mean: tuple[float, float, float], std: tuple[float,
         "antialias": True,
         "mean": list(mean),
         "std": list(std),
-        "colour": RULE,
+        "colour": _RULE,
         "decoder": f"Pillow {PIL.__version__}",
     }
