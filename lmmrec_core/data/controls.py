@@ -7,9 +7,9 @@ latents (``preferences.py``). The kind says which latents are which:
 * redundant: an item is c; picture and text both show c, users care for c.
 * null: users care for a hidden h; picture and text show other latents, independent of h and of each other.
 
-A folder is a function of (kind, seed, size): the same bytes every time. The truth is kept beside it in
-``planted.json`` (what must be found) and ``planted.npz`` (tastes, latents, biases), for tests and the book;
-no reader of catalogues opens them.
+A folder is a function of (kind, seed, size): the same bytes every time. It also holds the truth, in
+``planted.json`` (what must be found) and ``planted.npz`` (tastes, latents, biases), for tests and the book; no reader
+of catalogues opens these.
 """
 
 import json
@@ -39,12 +39,12 @@ from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Catalogue, FloatArray, IntArray
 from lmmrec_core.seeds import numpy_stream
 
-GENERATOR_VERSION = 2  # raise it with every change that alters a byte
+GENERATOR_VERSION = 2  # raise it with any change that alters a byte
 _Kind = Literal["complementary", "redundant", "null"]
 KINDS: tuple[_Kind, ...] = get_args(_Kind)
 _N_FACTORS = len(VISUAL_FACTORS)
-_ENOUGH_PER_ITEM = 8  # interactions, at least: leaves choice beside the five that every item must get
-SHARED_OUTSIDE = 2  # of the outside items' four factors, the first two are told by picture and text alike
+_ENOUGH_PER_ITEM = 8  # interactions, at least: more than the five that every item must get, so that users have a choice
+SHARED_OUTSIDE = 2  # of the outside items' four factors, picture and text tell the first two alike
 
 ANSWERS: dict[str, str] = {
     "complementary": (
@@ -85,8 +85,8 @@ _EXPECTED: dict[str, tuple[tuple[tuple[str, str], str, tuple[str, str]], ...]] =
 class ControlSize(Settings):
     """How large and how clear a control is.
 
-    The defaults leave about 14 interactions per item. With 18 (350 items), recommenders without content
-    learn the complementary preferences almost as well as from one modality, and the planted order blurs.
+    With the defaults an item has about 14 interactions. With 18 (350 items), recommenders without content learn the
+    complementary preferences almost as well as from one modality, and the planted order blurs.
     """
 
     users: int = Field(default=700, ge=20, le=100_000)
@@ -148,7 +148,7 @@ class Controls:
 def write_controls(kind: str, folder: Path, seed: int, size: ControlSize | None = None) -> None:
     """Write interactions.csv, items.csv, images/, planted.json and planted.npz into ``folder``.
 
-    Ids start with the first letter of the kind (``C0001``). Nothing is left behind when it is interrupted.
+    Ids start with the first letter of the kind (``C0001``). Nothing is left behind if it is interrupted.
     Raises ConfigError for an unknown kind, DataError for a folder that holds files or cannot be written.
     """
     if kind not in KINDS:
@@ -181,12 +181,11 @@ def write_controls(kind: str, folder: Path, seed: int, size: ControlSize | None 
 def write_outside_items(folder: Path, seed: int, n: int) -> None:
     """Write ``n`` items outside every catalogue: items.csv, images/ and labels.csv into ``folder``.
 
-    Same kinds of pictures and texts, other ids (``X0001``) and other random streams. labels.csv has per item
-    the level 0..4 of each factor: ``visual_hue`` …, ``textual_mood`` …. The first :data:`SHARED_OUTSIDE`
-    visual and textual factors are equal (hue with mood, height with age), the others independent, so that
-    picture and text tell partly the same: enough for aligning encoders on pairs, and no encoder
-    of one modality can learn of the other from it. Raises ConfigError for ``n`` below 1, DataError for a folder
-    that holds files or cannot be written.
+    Pictures and texts are of the same kinds; ids (``X0001``) and random streams are others. labels.csv has the level
+    0..4 of each factor of an item: ``visual_hue`` …, ``textual_mood`` …. The first :data:`SHARED_OUTSIDE` visual and
+    textual factors are equal (hue with mood, height with age), the others independent. So picture and text agree in
+    part: enough to align encoders on pairs, and nothing from which an encoder of one modality could learn of the other.
+    Raises ConfigError for ``n`` below 1, DataError for a folder that holds files or cannot be written.
     """
     if n < 1:
         raise ConfigError(f"outside items: n = {n} is not valid; give at least 1")
@@ -203,7 +202,7 @@ def write_outside_items(folder: Path, seed: int, n: int) -> None:
 
 
 def _latent(count: int, seed: int, name: str) -> FloatArray:
-    """Factors [item, 4] in [0, 1), each spread evenly (one value in every count-th part), mutually independent."""
+    """Factors [item, 4] in [0, 1), independent of each other, each spread evenly: one value per count-th of [0, 1)."""
     stream = numpy_stream(seed, name)
     places = np.stack([stream.permutation(count) for _ in range(_N_FACTORS)], axis=1)
     return (places + stream.uniform(size=places.shape)) / count
@@ -226,7 +225,7 @@ def _ids(prefix: str, count: int) -> list[str]:
 def _write_items(
     folder: Path, item_ids: Sequence[str], visual: FloatArray, textual: FloatArray, seed: int, space: str
 ) -> None:
-    """items.csv and images/; texts tell a factor by its level, pictures by its value."""
+    """items.csv and images/; texts tell the level of a factor, pictures show its value."""
     (folder / "images").mkdir()
     pictures = draw(visual, numpy_stream(seed, f"{space}/drawing"))
     entries = draw_entries(_levels(textual), numpy_stream(seed, f"{space}/wording"))
@@ -269,7 +268,7 @@ def _write_truth(
     user_ids: list[str],
     item_ids: list[str],
 ) -> None:
-    """The arrays behind the answer; ``utility = sharpness × taste @ latent.T + bias`` ranks as an oracle would."""
+    """The arrays behind the answer: ``utility = sharpness × taste @ latent.T + bias`` ranks like an oracle."""
     np.savez(
         folder / "planted.npz",
         taste=preferences.taste, latent=preferences.latent, bias=preferences.bias,

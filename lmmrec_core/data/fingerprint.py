@@ -1,6 +1,6 @@
-"""Order-free digests: of a catalogue's content and of a split, both by the ids of the source.
+"""Digests of a catalogue's content and of a split, both by the ids of the source.
 
-Reading the same data with its rows in another order, or numbering users and items anew, changes neither.
+Neither changes if the same data is read with its rows in another order, or if users and items are renumbered.
 """
 
 import hashlib
@@ -11,9 +11,9 @@ from lmmrec_core.flow import PARTS, Catalogue, Interactions
 
 
 def catalogue_fingerprint(catalogue: Catalogue) -> str:
-    """SHA-256 over the items in id order of (id, SHA-256 of the picture's bytes or "none", SHA-256 of the text).
+    """SHA-256 over all items, by id, of (id, SHA-256 of the picture's bytes or "none", SHA-256 of the text).
 
-    This is what features are computed from (encoders spec 6.1); interactions are the split's business.
+    Features are computed from this content alone; interactions enter :func:`split_fingerprint` instead.
     Raises DataError for a picture that cannot be read.
     """
     running = hashlib.sha256()
@@ -36,5 +36,5 @@ def split_fingerprint(catalogue: Catalogue, train: Interactions, valid: Interact
 
 
 def _framed(identifier: str) -> str:
-    """The id with its length before it, so that no two lists of ids run together to the same text."""
+    """The id with its length in front, so that no two lists of ids join to the same text."""
     return f"{len(identifier)}:{identifier}"

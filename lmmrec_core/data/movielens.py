@@ -1,4 +1,4 @@
-"""MovieLens-100K with posters and plots: the three slices that the study uses, each a catalogue folder's 5-core."""
+"""MovieLens-100K with posters and plots: three slices of one catalogue folder, each its 5-core."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +14,13 @@ from lmmrec_core.data.folder import FolderSettings, read_folder
 from lmmrec_core.errors import unknown
 from lmmrec_core.flow import Catalogue
 
-CORE = 5
-WRONG_POSTERS = ("wrong_film", "placeholder")  # poster_status of item_provenance.csv
+_CORE = 5
+_WRONG_POSTERS = ("wrong_film", "placeholder")  # poster_status of item_provenance.csv
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One slice: how its folder is read, and what it is good for."""
+    """How the folder is read for one slice, and what the slice is good for."""
 
     settings: FolderSettings
     note: str
@@ -30,7 +30,7 @@ SLICES: dict[str, Slice] = {
     "dense": Slice(FolderSettings(min_rating=4), "all ratings of 4 and 5; popularity is strong, content adds little"),
     "sparse_sessions": Slice(
         FolderSettings(interactions="interactions_sparse_sessions.csv", group_divisor=1000),
-        "popular titles thinned, sessions of eight as pseudo-users; near Amazon Baby in counts per user and item",
+        "popular titles thinned, sessions of eight as pseudo-users; close to Amazon Baby in counts per user and item",
     ),
     "sparse_users": Slice(
         FolderSettings(interactions="interactions_sparse_users.csv"), "popular titles thinned, at most ten per person"
@@ -63,12 +63,12 @@ def read_movielens(path: Path, settings: MovieLensSettings | None = None, name: 
     path, settings = Path(path), settings or MovieLensSettings()
     catalogue = read_folder(path, SLICES[settings.slice_name].settings, name or f"movielens_{settings.slice_name}")
     _, table = read_rows(path / "item_provenance.csv", ("item_id", "poster_status"))
-    wrong_ids = {cells["item_id"] for _, cells in table if cells["poster_status"] in WRONG_POSTERS}
+    wrong_ids = {cells["item_id"] for _, cells in table if cells["poster_status"] in _WRONG_POSTERS}
     wrong = np.array([item_id in wrong_ids for item_id in catalogue.item_ids], dtype=bool)
     catalogue = replace(catalogue, counts={**catalogue.counts, "items_wrong_poster": int(wrong.sum())})
     if settings.posters == "right":
         catalogue = keep_items(catalogue, ~wrong, "wrong_poster")
-    return k_core(catalogue, CORE)
+    return k_core(catalogue, _CORE)
 
 
 class MovieLens:

@@ -1,4 +1,4 @@
-"""The parity folder: a small real input with one frozen split and ready features, for runs beside a reference."""
+"""The parity folder: a small real input with a frozen split and ready features, to compare with reference runs."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ _INTERACTIONS = "interactions.npz"
 def read_parity(path: Path, name: str | None = None) -> Catalogue:
     """Read ``interactions.npz`` (user, item, split, n_users, n_items) and ``features.npz`` (visual, text).
 
-    Features are cast from half to single precision: the rounded values are what the reference runs were given.
-    Ids are the numbers; there are no texts and no pictures. Raises DataError naming file, array and cure.
+    Features are cast from half to single precision: the reference runs were given the rounded values. Ids are the
+    numbers; there are no texts and no pictures. Raises DataError naming the file, the array and the cure.
     """
     path = Path(path)
     file, features_file = path / _INTERACTIONS, path / "features.npz"
@@ -28,7 +28,7 @@ def read_parity(path: Path, name: str | None = None) -> Catalogue:
     label = _column(arrays["split"], "split", 3, file)
     if not len(user) == len(item) == len(label):
         raise DataError(
-            f"{file}: user, item and split have {len(user)}, {len(item)} and {len(label)} entries; one each per row"
+            f"{file}: user, item and split have {len(user)}, {len(item)} and {len(label)} entries; they need the same number"
         )
     if len(np.unique(user * n_items + item)) < len(user):
         raise DataError(f"{file}: a (user, item) pair appears twice; keep each pair once")
@@ -49,7 +49,7 @@ def read_parity(path: Path, name: str | None = None) -> Catalogue:
         ready_features={"visual": visual, "textual": textual},
         counts={
             "rows_read": len(user),
-            # their visual rows hold the mean of the others already
+            # whose visual rows already hold the mean of the others
             "items_without_image": int((~features["has_poster"]).sum()) if "has_poster" in features else 0,
         },
     )

@@ -132,7 +132,7 @@ def test_small_files_plain_or_compressed(tmp_path):
     [
         ("{'asin': 'x'}", "line 2: not a JSON object"),
         ("[1]", "line 2: not a JSON object"),
-        (json.dumps({**REVIEW, "asin": 1234567}), "line 2: asin is 1234567, not a text"),
+        (json.dumps({**REVIEW, "asin": 1234567}), "line 2: asin is 1234567, not text"),
         (json.dumps({**REVIEW, "reviewerID": ""}), "line 2: reviewerID is ''"),
         (json.dumps({**REVIEW, "overall": "5"}), "line 2: overall is '5', not a number"),
         (json.dumps({**REVIEW, "unixReviewTime": None}), "line 2: unixReviewTime is None"),

@@ -147,7 +147,7 @@ def test_what_cannot_be_split_is_named():
         make_split(catalogue, "global_time", None)
     with pytest.raises(DataError, match="needs a column of parts"):
         make_split(catalogue, "given", None)
-    with pytest.raises(DataError, match="leaves valid empty; users need at least 3"):
+    with pytest.raises(DataError, match="leaves valid empty; only users with 3"):
         make_split(catalogue, "mmrec", 1)
     with pytest.raises(DataError, match="leaves valid empty"):
         make_split(replace(catalogue, timestamp=np.zeros(3, dtype=np.int64)), "global_time", None)
