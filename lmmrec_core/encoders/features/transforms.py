@@ -1,7 +1,7 @@
-"""Features → Features: controls that destroy or preserve chosen properties, selection, scaling.
+"""Features → Features: choice of modalities, and controls that destroy or preserve chosen properties.
 
-None is part of the stored features: each is applied by the consumer, recorded in ``card["transforms"]``, and
-gives another digest (encoders spec 6.1). To combine, take controls first and ``l2_normalise`` last.
+The stored features have none of them: whoever uses features applies them. Each is recorded in
+``card["transforms"]`` and changes the digest.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +17,7 @@ from lmmrec_core.seeds import numpy_stream
 
 
 def keep_modalities(features: Features, modalities: Iterable[Modality]) -> Features:
-    """Only the given modalities. Raises ConfigError for a modality the features do not have."""
+    """Only the given modalities. Raises ConfigError for one that the features do not have."""
     wanted = _known(features, modalities)
     if set(wanted) == set(features.matrices):
         return features
@@ -31,12 +31,12 @@ def keep_modalities(features: Features, modalities: Iterable[Modality]) -> Featu
 def apply_control(
     features: Features, control: str, seed: int, modalities: Iterable[Modality] | None = None
 ) -> Features:
-    """Destroy what the features say about items, keep what they are as numbers; ``modalities`` default to all.
+    """Destroy what the features say about items and keep what they are as numbers; ``modalities``: by default all.
 
-    ``shuffled``: rows move to other items by one permutation, the same for all given modalities: the set of
-    vectors and the pairing of picture and text stay, the link to items goes. (Give one modality alone to
-    break the pairing too.) ``noise``: Gaussian rows with each column's mean and standard deviation.
-    ``zero``: zeros; cosines of such rows are undefined, and every consumer must treat them as 0.
+    ``shuffled``: rows move to other items by one permutation, the same for all given modalities. The set of vectors
+    stays, and the pairing of picture and text; the link to items is lost. (Give one modality alone to break the
+    pairing too.) ``noise``: Gaussian rows with each column's mean and standard deviation. ``zero``: zeros; their
+    cosines are undefined, and whoever takes cosines must count them as 0.
 
     Raises ConfigError for an unknown control or modality.
     """
@@ -71,9 +71,9 @@ def apply_control(
 
 
 def rotate(features: Features, modality: Modality, seed: int) -> Features:
-    """One modality times a random orthogonal matrix (encoders spec 7.6).
+    """One modality times a random orthogonal matrix.
 
-    Lengths, cosines and neighbours inside the modality stay; a shared space with the other modality goes.
+    Lengths, cosines and neighbours within the modality stay; a space shared with the other modality is lost.
     """
     wanted = _known(features, [modality])
 

@@ -1,4 +1,4 @@
-"""Light encoders: the modality-specific baseline of the controls, trained from scratch in seconds.
+"""Light encoders: the modality-specific baseline of the controls, trained from nothing in seconds.
 
 :class:`LightCNN` never sees a text and :class:`LightText` never sees a picture, as in the study's baseline
 of a CNN beside a sentence encoder: neither knows anything of the other modality.
@@ -30,7 +30,7 @@ from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Modality
 from lmmrec_core.seeds import one_thread
 
-_VERSION = 2  # raise it with every change of network or training
+_VERSION = 2  # raise it with any change of network or training
 _SIDE = 64  # pixels
 _LONGEST = 128  # words; the controls' texts have about half as many
 EPOCHS: dict[Modality, int] = {"visual": 10, "textual": 40}
@@ -47,11 +47,11 @@ class _Light(OneModality):
 
     @classmethod
     def _rebuild(cls, note: Mapping[str, Any]) -> Self:
-        """An encoder of this class with the architecture that ``note`` tells, weights still to be loaded."""
+        """An encoder of this class with the architecture that ``note`` describes, its weights still to be loaded."""
         raise NotImplementedError
 
     def save(self, path: Path) -> None:
-        """Weights and their note as one safetensors file; :meth:`load` gives the same encoder back."""
+        """Write weights and note as one safetensors file; :meth:`load` returns the same encoder."""
         write_saved(path, self.module, SavedNote(self.name, _VERSION, self.stage, self.note))
 
     @classmethod
@@ -182,7 +182,7 @@ def _train_text(outside: OutsideItems, seed: int, progress: bool) -> tuple[WordN
     numbers = {word: number for number, word in enumerate(vocabulary, start=UNKNOWN + 1)}
 
     def forget(words: Tensor, stream: torch.Generator) -> Tensor:
-        """One word in ten becomes unknown, so that a word never seen later on is read as saying little."""
+        """One word in ten becomes unknown, so that a word not seen in training is read as saying little."""
         dropped = (torch.rand(words.shape, generator=stream) < 0.1) & (words > UNKNOWN)
         return words.masked_fill(dropped, UNKNOWN)
 

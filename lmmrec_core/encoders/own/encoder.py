@@ -4,7 +4,7 @@
     {library: sentence-transformers, model: /models/all-mpnet-base-v2}      texts; a folder, or a name to fetch
     {library: timm, model: resnet50, weights: /models/resnet50.safetensors} pictures; a file, or pretrained: a1_in1k
 
-What an encoder gives is keyed by the content of its weights and files, never by a folder or a name.
+Its features are keyed by the content of its weights and files, never by a folder or a name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from lmmrec_core.flow import Modality
 
 
 class OwnSettings(Settings):
-    """Settings of :class:`Own`; what is left out is the model's own value."""
+    """Settings of :class:`Own`; what is left out has the model's own value."""
 
     library: Literal["open_clip", "sentence-transformers", "timm"]
     model: str = Field(min_length=1, description="the library's name for it; for sentence-transformers also a folder")
@@ -54,9 +54,10 @@ class OwnSettings(Settings):
 
 
 class OpenClipModel(CLIP):
-    """Any CLIP of open_clip, pictures prepared as open_clip states for the tag in ``pretrained``.
+    """Any CLIP of open_clip, with pictures prepared as open_clip states for the tag in ``pretrained``.
 
-    Beside ``weights`` the tag says whose weights the file holds; without it CLIP's own statistics are taken.
+    If ``weights`` are given too, the tag says whose weights the file holds; without a tag, CLIP's own statistics are
+    taken.
     """
 
     name = "own"
@@ -64,10 +65,10 @@ class OpenClipModel(CLIP):
 
 
 class Own:
-    """A user's encoder; ``modalities`` of the value are those its model has.
+    """A user's encoder; an instance's ``modalities`` are those that its model has.
 
-    Raises ConfigError for a model or tag that the library does not know, FeatureError for files that cannot be had
-    or do not fit; the text says what to give on a machine without network.
+    Raises ConfigError for a model or tag that the library does not know, FeatureError for files that are not to be
+    had or do not fit; its text says what to give on a machine without network.
     """
 
     name = "own"

@@ -26,9 +26,9 @@ _NEEDED = ("*.json", "*.txt", "*.model", "*.safetensors")  # of a published sent
 
 
 class SentenceFolder(OneModality):
-    """Texts → vectors by a sentence-transformers model: its own tokeniser, pooling and normalisation.
+    """Texts → vectors by a sentence-transformers model, with its own tokeniser, pooling and normalisation.
 
-    ``model`` is a folder, or a published name, which is fetched once. A default prompt is put before each text.
+    ``model`` is a folder, or a published name, which is fetched once. The model's default prompt goes before each text.
     """
 
     name = "own"
@@ -46,7 +46,7 @@ class SentenceFolder(OneModality):
         }
         try:
             self.module = SentenceTransformer(str(folder), device="cpu", local_files_only=True).float().eval()
-        except Exception as error:  # two libraries' many ways of saying that a file is absent or not what it should be
+        except Exception as error:  # two libraries have many ways of saying that a file is absent or wrong
             raise FeatureError(
                 f"{folder}: not a sentence-transformers model ({_reason(error)}); give a folder that the library saved"
             ) from None
@@ -62,7 +62,9 @@ class SentenceFolder(OneModality):
         name = getattr(self.module, "default_prompt_name", None)
         self.prompt: str = (self.module.prompts.get(name) or "") if name else ""
         if self.prompt and any(getattr(part, "include_prompt", True) is False for part in self.module.modules()):
-            raise FeatureError(f"{folder}: its pooling leaves the prompt out, which is not offered; give another model")
+            raise FeatureError(
+                f"{folder}: its pooling leaves the prompt out, which is not supported; give another model"
+            )
 
     def spec(self) -> Mapping[str, Any]:
         return {
@@ -78,7 +80,7 @@ class SentenceFolder(OneModality):
         }  # fmt: skip
 
     def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
-        read = getattr(self.module, "preprocess", self.module.tokenize)  # the older name of the same
+        read = getattr(self.module, "preprocess", self.module.tokenize)  # tokenize is the older name
         features = read([self.prompt + text for text in texts])
         return {key: value for key, value in features.items() if isinstance(value, Tensor)}
 
@@ -90,8 +92,8 @@ class SentenceFolder(OneModality):
 class TimmPictures(OneModality):
     """Pictures → the pooled features of a timm network, before its classifier.
 
-    Mean, deviation and size are those that timm states for the weights; pictures are cropped to the middle
-    of the shorter side (timm's further margin, ``crop_pct``, is not taken).
+    Mean, deviation and size are what timm states for the weights. Pictures are cropped to the middle of the shorter
+    side; timm's further margin, ``crop_pct``, is left out.
     """
 
     name = "own"
@@ -106,7 +108,7 @@ class TimmPictures(OneModality):
         self.model = model if pretrained is None else f"{base}.{pretrained}"
         self.source, self.notes = ("timm", {"tag": self.model}) if pretrained else ("own file", {})
         try:
-            # load_strictly below refuses a half-loaded network; timm itself fills only what it fetches
+            # load_strictly below refuses a half-loaded network; timm only fills what it fetches
             self.module = timm.create_model(self.model, pretrained=pretrained is not None, num_classes=0).float().eval()
         except Exception as error:
             if pretrained is None:
@@ -149,7 +151,7 @@ def _reason(error: Exception) -> str:
 
 
 def _sentence_folder(model: str) -> Path:
-    """The local folder of a model: the one named, or a fetched copy of a published one."""
+    """The local folder of a model: the named one, or a fetched copy of a published model."""
     folder = Path(model)
     if folder.is_dir():
         return folder
@@ -160,7 +162,7 @@ def _sentence_folder(model: str) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=list(_NEEDED)))
-    except Exception as error:  # offline, absent, or another service's error: the model is not to be had
+    except Exception as error:  # offline, absent, or a fault of the service: the model is not to be had
         raise FeatureError(
             f"sentence-transformers model {name!r} could not be fetched ({_reason(error)}); fetch it on a connected "
             "machine, save it there with SentenceTransformer.save, and give that folder as model"
@@ -168,7 +170,7 @@ def _sentence_folder(model: str) -> Path:
 
 
 def _check_complete(module: Any, folder: Path) -> None:
-    """Every weight of the transformer is in a file: the library fills what is missing with random numbers."""
+    """Raises FeatureError for a weight in no file: the library would fill it with random numbers."""
     stored: set[str] = set()
     for path in folder.rglob("*.safetensors"):
         with safe_open(path, framework="pt") as file:
@@ -177,12 +179,12 @@ def _check_complete(module: Any, folder: Path) -> None:
         stored.update(read_tensors(path))
     transformer = getattr(module[0], "auto_model", None)
     if transformer is None or not stored:
-        return  # a bag of words or another module that loads its own files completely or not at all
+        return  # a bag of words, or another module that loads its files completely or not at all
     for key in transformer.state_dict():
         if key.startswith("pooler.") or key.endswith("position_ids"):
             continue  # unused, or not a weight
         if not any(name == key or name.endswith(f".{key}") for name in stored):
-            raise FeatureError(f"{folder}: no weights for {key!r}; the model would be partly random: save it whole")
+            raise FeatureError(f"{folder}: no weights for {key!r}; part of the model would be random; save it whole")
 
 
 def _without_classifier(module: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
