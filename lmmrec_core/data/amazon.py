@@ -16,7 +16,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -136,27 +136,27 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
             yield line, text
 
 
-def _id(record: dict[str, Any], key: str, place: str) -> str:
+def _id(record: dict[str, object], key: str, place: str) -> str:
     value = record.get(key)
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{place}: {key} is {value!r}, not text; write ids as text, those of digits too")
     return value.strip()
 
 
-def _numeric(record: dict[str, Any], key: str, place: str) -> float:
+def _numeric(record: dict[str, object], key: str, place: str) -> float:
     value = record.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 2**63:
         raise DataError(f"{place}: {key} is {value!r}, not a number; correct the record")
     return value
 
 
-def _read_metadata(file: Path, wanted: set[str]) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
+def _read_metadata(file: Path, wanted: set[str]) -> tuple[dict[str, dict[str, object]], dict[str, int]]:
     """Records of the reviewed items by ASIN (of repeated records the first), and what was counted.
 
     The full files hold many times more items than were reviewed. Their lines start with the ASIN, so the lines of
     other items are passed over unparsed.
     """
-    records: dict[str, dict[str, Any]] = {}
+    records: dict[str, dict[str, object]] = {}
     unreviewed = repeated = 0
     for line, text in _lines(file):
         first = _FIRST_KEY.match(text)
@@ -179,7 +179,7 @@ def _read_metadata(file: Path, wanted: set[str]) -> tuple[dict[str, dict[str, An
     }
 
 
-def _literal(text: str, place: str) -> dict[str, Any]:
+def _literal(text: str, place: str) -> dict[str, object]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # stray backslashes in descriptions
@@ -191,7 +191,7 @@ def _literal(text: str, place: str) -> dict[str, Any]:
     return record
 
 
-def _field(record: dict[str, Any], field: str) -> str:
+def _field(record: dict[str, object], field: str) -> str:
     """A field as text: of category paths their distinct names in order, of an absent field ""."""
     value = record.get(field)
     if isinstance(value, (list, tuple)):

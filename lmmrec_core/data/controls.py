@@ -16,7 +16,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -242,7 +242,7 @@ def _write_answer(
     def side(case: tuple[str, str]) -> dict[str, str]:
         return {"modalities": case[0], "control": case[1]}
 
-    answer: dict[str, Any] = {
+    answer: dict[str, object] = {
         "kind": kind,
         "seed": seed,
         "generator": GENERATOR_VERSION,

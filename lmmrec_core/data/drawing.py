@@ -7,7 +7,6 @@ background, handles, grain) is drawn independently of the factors.
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -91,7 +90,12 @@ def _paint(factors: FloatArray, nuisance: FloatArray) -> FloatArray:
 
 def _profile(along: FloatArray, neck: FloatArray) -> FloatArray:
     """Half width along a vessel, relative to its belly: foot 0.6, belly 1 at 0.4, neck at 0.85, flared rim."""
-    stops: tuple[tuple[float, Any], ...] = ((0.0, 0.6), (0.4, 1.0), (0.85, neck), (1.0, np.minimum(neck * 1.2, 1.0)))
+    stops: tuple[tuple[float, float | FloatArray], ...] = (
+        (0.0, 0.6),
+        (0.4, 1.0),
+        (0.85, neck),
+        (1.0, np.minimum(neck * 1.2, 1.0)),
+    )
     width = np.zeros(np.broadcast_shapes(along.shape, neck.shape))
     for (left, low), (right, high) in pairwise(stops):
         ease = (1 - np.cos(np.pi * np.clip((along - left) / (right - left), 0, 1))) / 2

@@ -202,7 +202,7 @@ def _encode(
     return _Encoded(rows, present, broken)
 
 
-def _audit(encoder: Encoder, modality: Modality, catalogue: Catalogue, way: _Way) -> dict[str, Any]:
+def _audit(encoder: Encoder, modality: Modality, catalogue: Catalogue, way: _Way) -> dict[str, float | bool]:
     """bf16 against fp32 on a sample of the items with content; broken pictures are left to the full pass."""
     sample = sample_of(_with_content(catalogue, modality))
     quiet = _Way("missing", way.batch_size, False, way.device)

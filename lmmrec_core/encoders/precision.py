@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lmmrec_core.flow import Float32Array, IntArray
+from lmmrec_core.flow import Float32Array, FloatArray, IntArray
 
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
@@ -25,7 +25,7 @@ def sample_of(items: IntArray) -> IntArray:
     return np.sort(np.random.default_rng(0).choice(ordered, SAMPLE, replace=False))
 
 
-def compare_precisions(exact: Float32Array, lower: Float32Array) -> dict[str, Any]:
+def compare_precisions(exact: Float32Array, lower: Float32Array) -> dict[str, float | bool]:
     """Vectors of the same items in both precisions [item, dim]: the smallest cosine of a pair, and which share of the
     ten nearest neighbours they have in common.
 
@@ -43,12 +43,12 @@ def compare_precisions(exact: Float32Array, lower: Float32Array) -> dict[str, An
     return {"items": len(a), "cosine_min": cosine, f"overlap@{_NEIGHBOURS}": overlap, "passed": passed}
 
 
-def _unit(rows: Float32Array) -> np.ndarray[Any, Any]:
+def _unit(rows: Float32Array) -> FloatArray:
     wide = rows.astype(np.float64)
     return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
 
 
-def _nearest(rows: np.ndarray[Any, Any], k: int) -> IntArray:
+def _nearest(rows: FloatArray, k: int) -> IntArray:
     cosines = rows @ rows.T
     np.fill_diagonal(cosines, -np.inf)
     return np.argsort(-cosines, axis=1, kind="stable")[:, :k]

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from lmmrec_core.digests import file_sha256
 from lmmrec_core.errors import FeatureError
 
 
-def package_file(package: str, locate: Callable[[Any], Any]) -> Path:
+def package_file(package: str, locate: Callable[[ModuleType], str | Path]) -> Path:
     """The file or folder that ``locate`` finds in an installed weight package.
 
     Raises FeatureError naming the package and how to install it.

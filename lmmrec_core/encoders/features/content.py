@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lmmrec_core.errors import FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, BoolArray, Features, Float32Array, Modality
@@ -23,7 +24,7 @@ def content_digest(matrices: Mapping[Modality, Float32Array]) -> str:
     return running.hexdigest()
 
 
-def check_matrix(matrix: Any, modality: Modality, item_ids: Sequence[str], where: str) -> Float32Array:
+def check_matrix(matrix: npt.ArrayLike, modality: Modality, item_ids: Sequence[str], where: str) -> Float32Array:
     """``matrix`` as contiguous float32 [item, dim] with one finite row per item.
 
     Raises FeatureError naming ``where``, the modality, and the first item whose row is not finite.

@@ -78,7 +78,7 @@ class FeatureStore:
             raise FeatureError(f"key {key} is not the key of this spec, {self.key(spec)}; use FeatureStore.key(spec)")
         metadata = {"spec": canonical_json(spec), "card": canonical_json(features.card), "digest": features.digest}
         metadata["seal"] = _seal(features, metadata)
-        tensors: dict[str, Any] = {"item_count": np.array([_item_count(features)], dtype=np.int64)}
+        tensors: dict[str, np.ndarray] = {"item_count": np.array([_item_count(features)], dtype=np.int64)}
         for modality, matrix in features.matrices.items():
             tensors[modality] = np.ascontiguousarray(matrix, dtype=np.float32)
             tensors[f"has_{modality}"] = features.present[modality].astype(np.uint8)
@@ -117,12 +117,12 @@ class FeatureStore:
             ) from None
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
+def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     with safe_open(str(path), framework="np") as file:
         return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
-def _features(tensors: Mapping[str, Any], card: Mapping[str, Any]) -> Features:
+def _features(tensors: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> Features:
     """The features in these tensors. Raises KeyError, ValueError or FeatureError if they are not a feature file's."""
     count = int(tensors["item_count"][0])
     matrices: dict[Modality, Float32Array] = {}
@@ -156,7 +156,7 @@ def _seal(features: Features, metadata: Mapping[str, str]) -> str:
     return running.hexdigest()
 
 
-def _differences(stored: Any, wanted: Any, place: str = "") -> str:
+def _differences(stored: object, wanted: object, place: str = "") -> str:
     """Dotted names of the fields in which two specs differ, at most three."""
     if isinstance(stored, Mapping) and isinstance(wanted, Mapping):
         names = [

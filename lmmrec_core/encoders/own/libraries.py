@@ -169,7 +169,7 @@ def _sentence_folder(model: str) -> Path:
         ) from None
 
 
-def _check_complete(module: Any, folder: Path) -> None:
+def _check_complete(module: "SentenceTransformer", folder: Path) -> None:
     """Raises FeatureError for a weight in no file: the library would fill it with random numbers."""
     stored: set[str] = set()
     for path in folder.rglob("*.safetensors"):
