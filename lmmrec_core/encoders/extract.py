@@ -24,7 +24,7 @@ from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, BoolArray, Catalogue, Features, Float32Array, IntArray, Modality
 from lmmrec_core.roles import Encoder
 
-_UNREADABLE = ("error", "missing")
+UNREADABLE = ("error", "missing")
 _LIBRARIES = ("torch", "timm", "transformers", "tokenizers", "open_clip_torch", "pillow", "numpy", "safetensors")
 
 
@@ -159,8 +159,8 @@ def _check(
             able = " and ".join(encoder.modalities)
             raise ConfigError(f"encoder {encoder.name!r} encodes {able}, not {modality}; name another for {modality}")
     check_rule(missing)
-    if unreadable not in _UNREADABLE:
-        raise unknown("value of unreadable", unreadable, _UNREADABLE)
+    if unreadable not in UNREADABLE:
+        raise unknown("value of unreadable", unreadable, UNREADABLE)
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; give 1 or more")
     if catalogue.n_items == 0:
