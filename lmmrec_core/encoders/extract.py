@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from lmmrec_core.digests import digest
 from lmmrec_core.encoders.features.content import check_matrix, make_features
-from lmmrec_core.encoders.missing import check_rule, fill_missing
+from lmmrec_core.encoders.features.missing import check_rule, fill_missing
 from lmmrec_core.encoders.pictures.reading import read_picture
 from lmmrec_core.encoders.precision import PRECISIONS, Precision, compare_precisions, sample_of, with_precision
 from lmmrec_core.errors import ConfigError, FeatureError, unknown

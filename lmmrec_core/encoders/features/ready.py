@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 
 from lmmrec_core.encoders.features.content import check_matrix, make_features
-from lmmrec_core.encoders.missing import fill_missing
+from lmmrec_core.encoders.features.missing import fill_missing
 from lmmrec_core.errors import FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, BoolArray, Catalogue, Features, Float32Array, Modality
 
