@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from lmmrec_core.config import parse_assignments, read_yaml
+from lmmrec_core.data import SOURCES, recognise
 from lmmrec_core.errors import ConfigError, DataError, unknown
 from lmmrec_core.flow import Modality
 from lmmrec_core.names import BASELINE, MODALITY_SETS, TRACKS
@@ -167,7 +168,7 @@ def import_mmrec(arguments: argparse.Namespace) -> int:
 def export_mmrec(arguments: argparse.Namespace) -> int:
     """``lmmrec export-mmrec``: write a catalogue, its split and its features in the MMRec layout."""
     from lmmrec_core.data.mmrec import write_mmrec
-    from lmmrec_core.encoders.features.store import ready_features
+    from lmmrec_core.encoders.features.ready import ready_features
     from lmmrec_core.study.features import load_features
 
     _refuse_existing(arguments.target)
@@ -189,28 +190,16 @@ def user_workspace(arguments: argparse.Namespace, folder: str) -> tuple[Workspac
     Raises DataError for a folder that does not exist or has no known format.
     """
     path = Path(folder).resolve()
-    if not path.is_dir():
-        raise DataError(f"{folder}: no such folder; give one with interactions.csv and items.csv, or an MMRec folder")
-    has_split = False
-    if (path / arguments.interactions).is_file():
-        source = "folder"
-        with (path / arguments.interactions).open(encoding="utf-8-sig") as lines:
-            has_split = "split" in lines.readline().strip().split(",")
-        options = {"interactions": arguments.interactions, "min_rating": arguments.min_rating}
-    elif (path / "interactions.npz").is_file():
-        source, options, has_split = "parity", {}, True
-    elif list(path.glob("*.inter")) or list(path.glob("*.inter.gz")):
-        source, options, has_split = "mmrec", {}, True
-    else:
-        raise DataError(
-            f"{folder}: neither {arguments.interactions} nor *.inter nor interactions.npz in it; "
-            "see the data chapter for the catalogue format"
-        )
-    rule = arguments.split or ("given" if has_split else "mmrec")
+    source = "folder" if (path / arguments.interactions).is_file() else recognise(path)
+    options = _options(arguments, source)
+    rule = arguments.split
+    if not rule:
+        read = SOURCES[source].read(path, SOURCES[source].Settings.build(options, folder), path.name)
+        rule = "mmrec" if read.label is None else "given"
     dataset = DatasetSettings.build(
         {
             "title": path.name, "source": source, "path": path.name, "options": options,
-            "k_core": None if (has_split and rule == "given") or arguments.k_core <= 1 else arguments.k_core,
+            "k_core": None if rule == "given" or arguments.k_core <= 1 else arguments.k_core,
             "split": {"rule": rule, "seed": None if rule in ("given", "global_time") else arguments.split_seed},
         },
         "catalogue options",
@@ -218,6 +207,14 @@ def user_workspace(arguments: argparse.Namespace, folder: str) -> tuple[Workspac
     track = _with_own_encoder(read_track("user"), getattr(arguments, "encoder", "") or BASELINE)
     track = track.model_copy(update={"datasets": {path.name: dataset}})
     return replace(Workspace.open(track), data=path.parent), path.name
+
+
+def _options(arguments: argparse.Namespace, source: str) -> dict[str, object]:
+    """The options that this format knows, and those that were given: what means nothing to it is refused."""
+    defaults = {"interactions": "interactions.csv", "min_rating": None}
+    known = SOURCES[source].Settings.model_fields
+    given = {key: getattr(arguments, key) for key in defaults}
+    return {key: value for key, value in given.items() if key in known or value != defaults[key]}
 
 
 def _refuse_existing(target: str) -> None:

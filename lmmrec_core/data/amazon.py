@@ -5,9 +5,9 @@
     image_features_<category>.b    optional: records of a 10-byte ASIN and 4096 little-endian float32
     images/<asin>.jpg              optional: pictures as downloaded
 
-Policies: a rating of any height is a positive; repeated pairs are merged, the earlier time stays (questions 1, 6).
-An item's text comes from the metadata only, never from reviews; an item without a record has no text. A
-picture that cannot be decoded is no picture (question 4). A feature record of zeros says nothing: it is no record.
+Every rating is a positive, whatever its height. Repeated pairs are merged, and the earliest time stays.
+An item's text comes from its metadata alone, never from reviews; an item without metadata has no text. A picture that
+cannot be decoded counts as missing, and so does a feature record of zeros.
 """
 
 import ast
@@ -16,7 +16,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -29,8 +29,8 @@ from lmmrec_core.data.texts import compose
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import Catalogue, Float32Array
 
-FEATURE_DIM = 4096
-_RECORD = np.dtype([("asin", "S10"), ("vector", "<f4", (FEATURE_DIM,))])
+_FEATURE_DIM = 4096
+_RECORD = np.dtype([("asin", "S10"), ("vector", "<f4", (_FEATURE_DIM,))])
 _ASIN = re.compile(rb"[0-9A-Z]{10}")
 _FIRST_KEY = re.compile(r"\{'asin': '([^'\\]*)'")
 
@@ -38,41 +38,76 @@ _FIRST_KEY = re.compile(r"\{'asin': '([^'\\]*)'")
 class AmazonSettings(ContentSettings):
     """How one category is read; the content settings are those of every reader."""
 
-    category: str = Field(description="as in the file names, for instance Baby or Sports_and_Outdoors")
+    category: str | None = Field(
+        None, description="as in the file names, for instance Baby or Sports_and_Outdoors; none: the only one there is"
+    )
     missing_feature: Literal["drop", "keep"] = Field(
         "drop",
         description="items without a record in image_features: dropped, so that every system has the same items, or "
-        "kept with a row of NaN for the encoders' rule for missing content; no effect where the file is absent",
+        "kept with a row of NaN, for the encoders' rule for missing content; no effect if there is no such file",
     )
 
 
 def read_amazon(path: Path, settings: AmazonSettings, name: str | None = None) -> Catalogue:
-    """Read one category; what is dropped, merged or missing is in the counts.
+    """Read one category; what was dropped, merged or missing is in the counts.
 
-    Where there is no folder ``images``, the feature records stand in for pictures.
-    Raises DataError naming file, line, thing and cure.
+    Without a folder ``images``, the feature records stand in for pictures.
+    Raises DataError naming the file, the line, what is wrong and the cure.
     """
     path = Path(path)
-    rows = _read_reviews(_json_file(path, f"reviews_{settings.category}_5.json"))
+    category = settings.category or _only_category(path)
+    rows = _read_reviews(_json_file(path, f"reviews_{category}_5.json"))
     asins = sorted(set(rows.item_id))
-    metadata, counts = _read_metadata(_json_file(path, f"meta_{settings.category}.json"), set(asins))
+    metadata, counts = _read_metadata(_json_file(path, f"meta_{category}.json"), set(asins))
     texts = [compose(_field(metadata.get(asin, {}), field) for field in settings.text_fields) for asin in asins]
     images, counts["images_unreadable"] = _pictures(path / "images", asins)
     items = Items(asins, texts, images)
-    features_file = path / f"image_features_{settings.category}.b"
+    features_file = path / f"image_features_{category}.b"
     if features_file.is_file():
         vectors, counts["feature_records_of_zeros"] = _read_features(features_file, asins)
         counts["items_without_feature_record"] = int(np.isnan(vectors[:, 0]).sum())
         items.features = {"visual": vectors}
-    catalogue = assemble(name or settings.category, rows, items, settings, counts)
+    catalogue = assemble(name or category, rows, items, settings, counts)
     if items.features and settings.missing_feature == "drop":
         recorded = np.isfinite(catalogue.ready_features["visual"][:, 0])
         catalogue = keep_items(catalogue, recorded, "without_feature_record")
     return catalogue
 
 
+class AmazonCategory:
+    """One category of the 2014 Amazon release as a data format."""
+
+    name = "amazon"
+    marks = "reviews_<category>_5.json.gz and meta_<category>.json.gz"
+    Settings = AmazonSettings
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        return bool(_categories(folder))
+
+    @staticmethod
+    def read(folder: Path, settings: AmazonSettings, name: str | None = None) -> Catalogue:
+        return read_amazon(folder, settings, name)
+
+
+def _categories(folder: Path) -> list[str]:
+    """The categories whose reviews are in a folder, sorted."""
+    names = {file.name.removesuffix(".gz") for file in folder.glob("reviews_*_5.json*")}
+    return sorted(name[len("reviews_") : -len("_5.json")] for name in names if name.endswith("_5.json"))
+
+
+def _only_category(folder: Path) -> str:
+    found = _categories(folder)
+    if len(found) != 1:
+        seen = ", ".join(found) or "none"
+        raise DataError(
+            f"{folder}: needs the reviews of one category, saw {seen}; name one as category, or add its files"
+        )
+    return found[0]
+
+
 def _json_file(path: Path, name: str) -> Path:
-    """The compressed file, or the plain one where only that is there."""
+    """The plain file if it is there, else the compressed one."""
     plain = path / name
     return plain if plain.is_file() else path / f"{name}.gz"
 
@@ -101,27 +136,27 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
             yield line, text
 
 
-def _id(record: dict[str, Any], key: str, place: str) -> str:
+def _id(record: dict[str, object], key: str, place: str) -> str:
     value = record.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{place}: {key} is {value!r}, not a text; ids of digits are text too: correct the record")
+        raise DataError(f"{place}: {key} is {value!r}, not text; write ids as text, those of digits too")
     return value.strip()
 
 
-def _numeric(record: dict[str, Any], key: str, place: str) -> float:
+def _numeric(record: dict[str, object], key: str, place: str) -> float:
     value = record.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 2**63:
         raise DataError(f"{place}: {key} is {value!r}, not a number; correct the record")
     return value
 
 
-def _read_metadata(file: Path, wanted: set[str]) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
-    """Records of the reviewed items by ASIN (the first of repeated ones), and what was counted.
+def _read_metadata(file: Path, wanted: set[str]) -> tuple[dict[str, dict[str, object]], dict[str, int]]:
+    """Records of the reviewed items by ASIN (of repeated records the first), and what was counted.
 
-    The full files hold many times more items than were reviewed: their lines are told by the leading ASIN
-    and not parsed.
+    The full files hold many times more items than were reviewed. Their lines start with the ASIN, so the lines of
+    other items are passed over unparsed.
     """
-    records: dict[str, dict[str, Any]] = {}
+    records: dict[str, dict[str, object]] = {}
     unreviewed = repeated = 0
     for line, text in _lines(file):
         first = _FIRST_KEY.match(text)
@@ -144,7 +179,7 @@ def _read_metadata(file: Path, wanted: set[str]) -> tuple[dict[str, dict[str, An
     }
 
 
-def _literal(text: str, place: str) -> dict[str, Any]:
+def _literal(text: str, place: str) -> dict[str, object]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # stray backslashes in descriptions
@@ -156,8 +191,8 @@ def _literal(text: str, place: str) -> dict[str, Any]:
     return record
 
 
-def _field(record: dict[str, Any], field: str) -> str:
-    """A field as text: category paths give their distinct names in order, an absent field gives ""."""
+def _field(record: dict[str, object], field: str) -> str:
+    """A field as text: of category paths their distinct names in order, of an absent field ""."""
     value = record.get(field)
     if isinstance(value, (list, tuple)):
         names = [name for path in value for name in (path if isinstance(path, (list, tuple)) else [path])]
@@ -166,7 +201,7 @@ def _field(record: dict[str, Any], field: str) -> str:
 
 
 def _pictures(folder: Path, asins: Sequence[str]) -> tuple[list[Path | None], int]:
-    """The decodable picture of each item, and how many files could not be decoded."""
+    """The picture of each item, None if it has none that can be decoded; and how many files cannot be."""
     pictures: list[Path | None] = []
     unreadable = 0
     for asin in asins:
@@ -187,7 +222,7 @@ def _decodes(file: Path) -> bool:
 
 
 def _read_features(file: Path, asins: Sequence[str]) -> tuple[Float32Array, int]:
-    """Vectors [item, 4096] with NaN rows where there is no record, and the number of all-zero records among them."""
+    """Vectors [item, 4096], a row of NaN for an item without a record; and how many records were all zeros."""
     size = file.stat().st_size
     if size == 0 or size % _RECORD.itemsize:
         raise DataError(
@@ -195,7 +230,7 @@ def _read_features(file: Path, asins: Sequence[str]) -> tuple[Float32Array, int]
         )
     records = np.memmap(file, dtype=_RECORD, mode="r")
     row_of = {asin: row for row, asin in enumerate(asins)}
-    vectors = np.full((len(asins), FEATURE_DIM), np.nan, dtype=np.float32)
+    vectors = np.full((len(asins), _FEATURE_DIM), np.nan, dtype=np.float32)
     seen: set[bytes] = set()
     zeros = 0
     for number, asin in enumerate(records["asin"]):

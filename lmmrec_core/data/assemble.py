@@ -1,4 +1,4 @@
-"""Rows and items of any source → Catalogue: threshold, merged pairs, missing content; every loss is counted."""
+"""Rows and items of any source → Catalogue: rating threshold, merged pairs, missing content; every loss is counted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,11 +19,11 @@ from lmmrec_core.flow import BoolArray, Catalogue, Float32Array, IntArray, Modal
 class ContentSettings(Settings):
     """What the readers of item content share."""
 
-    min_rating: float | None = Field(None, description="a rating of at least this is a positive; none: every rating is")
+    min_rating: float | None = Field(None, description="ratings of at least this are positives; none: every rating is")
     text_fields: tuple[str, ...] = Field(
         ("title", "brand", "categories", "description"), description="fields of an item's text, in this order"
     )
-    missing_image: Literal["drop", "keep"] = Field("drop", description="items without a picture (question 3)")
+    missing_image: Literal["drop", "keep"] = Field("drop", description="items without a picture")
     missing_text: Literal["drop", "keep"] = Field("drop", description="items without any text")
 
     @field_validator("text_fields")
@@ -31,14 +31,14 @@ class ContentSettings(Settings):
     def _content_only(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if told := [field for field in value if leaks(field)]:
             raise ValueError(
-                f"{told[0]!r} tells of interactions, which the test part holds; name fields of content only"
+                f"{told[0]!r} tells of interactions, those of the test part too; name fields of content only"
             )
         return value
 
 
 @dataclass
 class Rows:
-    """Interactions as read, one entry per row; ``line`` is the place in ``file`` for messages."""
+    """Interactions as read, one entry per row; ``line`` is the row's place in ``file``, for messages."""
 
     file: str
     user_id: list[str] = field(default_factory=list)
@@ -62,11 +62,11 @@ class Items:
 def assemble(name: str, rows: Rows, items: Items, settings: ContentSettings, counts: Mapping[str, int]) -> Catalogue:
     """The catalogue of these rows and items; users and items are numbered in the natural order of their ids.
 
-    In this order: rows under ``min_rating`` go, repeated (user, item) pairs become one positive (the earliest
-    timestamp stays; question 6), items without interactions go, items without picture or text go by the policy.
-    Where no item has a picture but ready visual features exist, these stand in for pictures (same for texts).
+    Four steps, in this order: drop rows below ``min_rating``; make one positive of repeated (user, item) pairs, with
+    their earliest timestamp; drop items without interactions; drop items without picture or text, if the settings say
+    so. If no item has a picture but there are ready visual features, these stand in for pictures; likewise for texts.
 
-    Raises DataError for rows of unknown items, contradicting labels, or when nothing is left.
+    Raises DataError for rows of unknown items, for contradicting labels, and if nothing is left.
     """
     _check_items_known(rows, items)
     counted = {"rows_read": len(rows.user_id), "items_read": len(items.ids), **counts}
@@ -74,12 +74,12 @@ def assemble(name: str, rows: Rows, items: Items, settings: ContentSettings, cou
     counted["rows_below_min_rating"] = int((~kept).sum())
     if not kept.any():
         raise DataError(
-            f"{rows.file}: no rating of {len(kept)} reaches min_rating = {settings.min_rating}; lower min_rating"
+            f"{rows.file}: none of {len(kept)} ratings reaches min_rating = {settings.min_rating}; lower min_rating"
             if len(kept)
             else f"{rows.file}: no interactions below the header; add some"
         )
     user_ids, item_ids = in_order(rows.user_id), in_order(items.ids)
-    order = positions(item_ids, list(items.ids))  # place in the file of each item of the catalogue
+    order = positions(item_ids, list(items.ids))  # each item's place in the file
     user, item, label, timestamp = _merged(rows, np.flatnonzero(kept), user_ids, item_ids)
     counted["rows_merged"] = int(kept.sum()) - len(user)
     catalogue = Catalogue(

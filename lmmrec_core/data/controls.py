@@ -7,22 +7,23 @@ latents (``preferences.py``). The kind says which latents are which:
 * redundant: an item is c; picture and text both show c, users care for c.
 * null: users care for a hidden h; picture and text show other latents, independent of h and of each other.
 
-A folder is a function of (kind, seed, size): the same bytes every time. The truth is kept beside it in
-``planted.json`` (what must be found) and ``planted.npz`` (tastes, latents, biases), for tests and the book;
-no reader of catalogues opens them.
+A folder is a function of (kind, seed, size): the same bytes every time. It also holds the truth, in
+``planted.json`` (what must be found) and ``planted.npz`` (tastes, latents, biases), for tests and the book; no reader
+of catalogues opens these.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self, get_args
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from lmmrec_core.config import Settings
 from lmmrec_core.data.drawing import VISUAL_FACTORS, draw, write_png
+from lmmrec_core.data.folder import FolderSettings, read_folder
 from lmmrec_core.data.preferences import (
     FEWEST_PER_ITEM,
     Preferences,
@@ -31,20 +32,21 @@ from lmmrec_core.data.preferences import (
     draw_times,
     make_preferences,
 )
-from lmmrec_core.data.wording import LEVELS, TEXTUAL_FACTORS, compose
+from lmmrec_core.data.wording import LEVELS, TEXTUAL_FACTORS, draw_entries
 from lmmrec_core.data.writing import new_folder, write_table
+from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.flow import FloatArray, IntArray
+from lmmrec_core.flow import Catalogue, FloatArray, IntArray
 from lmmrec_core.seeds import numpy_stream
 
-GENERATOR_VERSION = 2  # raise it with every change that alters a byte
-KINDS = ("complementary", "redundant", "null")
-Kind = Literal["complementary", "redundant", "null"]
-N_FACTORS = len(VISUAL_FACTORS)
-_ENOUGH_PER_ITEM = 8  # interactions, at least: leaves choice beside the five that every item must get
-SHARED_OUTSIDE = 2  # of the outside items' four factors, the first two are told by picture and text alike
+GENERATOR_VERSION = 2  # raise it with any change that alters a byte
+_Kind = Literal["complementary", "redundant", "null"]
+KINDS: tuple[_Kind, ...] = get_args(_Kind)
+_N_FACTORS = len(VISUAL_FACTORS)
+_ENOUGH_PER_ITEM = 8  # interactions, at least: more than the five that every item must get, so that users have a choice
+SHARED_OUTSIDE = 2  # of the outside items' four factors, picture and text tell the first two alike
 
-PLANTED: dict[str, str] = {
+ANSWERS: dict[str, str] = {
     "complementary": (
         "Picture and text each show another half of what users care for: both together must beat either alone, "
         "and either alone must beat recommenders without content and content shuffled over the items."
@@ -83,8 +85,8 @@ _EXPECTED: dict[str, tuple[tuple[tuple[str, str], str, tuple[str, str]], ...]] =
 class ControlSize(Settings):
     """How large and how clear a control is.
 
-    The defaults leave about 14 interactions per item. With 18 (350 items), recommenders without content
-    learn the complementary preferences almost as well as from one modality, and the planted order blurs.
+    With the defaults an item has about 14 interactions. With 18 (350 items), recommenders without content learn the
+    complementary preferences almost as well as from one modality, and the planted order blurs.
     """
 
     users: int = Field(default=700, ge=20, le=100_000)
@@ -106,20 +108,52 @@ class ControlSize(Settings):
         return self
 
 
-SIZES: dict[str, ControlSize] = {
-    "default": ControlSize(),
-    "tiny": ControlSize(users=80, items=40),  # for tests: a fraction of a second
-}
+class ControlSettings(ControlSize):
+    """One control: what a track file says of it. Equal settings give the same folder, byte for byte."""
+
+    kind: _Kind
+    seed: int
+
+    @property
+    def size(self) -> ControlSize:
+        return ControlSize(**self.model_dump(include=set(ControlSize.model_fields)))
 
 
-def write_controls(kind: str, folder: Path, seed: int, size: ControlSize = SIZES["default"]) -> None:
+class Controls:
+    """The controls as a data format: drawn first, then read as the catalogue folder that they are."""
+
+    name = "controls"
+    marks = ""
+    Settings = ControlSettings
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        return False
+
+    @staticmethod
+    def folder_name(settings: ControlSettings) -> str:
+        size = settings.size.model_dump()
+        identity = {"kind": settings.kind, "seed": settings.seed, "size": size, "version": GENERATOR_VERSION}
+        return f"{settings.kind}-{digest(identity, 10)}"
+
+    @staticmethod
+    def draw(settings: ControlSettings, folder: Path) -> None:
+        write_controls(settings.kind, folder, settings.seed, settings.size)
+
+    @staticmethod
+    def read(folder: Path, settings: ControlSettings, name: str | None = None) -> Catalogue:
+        return read_folder(folder, FolderSettings(), name)
+
+
+def write_controls(kind: str, folder: Path, seed: int, size: ControlSize | None = None) -> None:
     """Write interactions.csv, items.csv, images/, planted.json and planted.npz into ``folder``.
 
-    Ids start with the first letter of the kind (``C0001``). Nothing is left behind when it is interrupted.
+    Ids start with the first letter of the kind (``C0001``). Nothing is left behind if it is interrupted.
     Raises ConfigError for an unknown kind, DataError for a folder that holds files or cannot be written.
     """
     if kind not in KINDS:
         raise unknown("control", kind, KINDS)
+    size = size or ControlSize()
     latents = {name: _latent(size.items, seed, f"{kind}/{name}") for name in ("a", "b", "c", "hidden")}
     visual, textual, driving = {
         "complementary": ("a", "b", ("a", "b")),
@@ -128,7 +162,7 @@ def write_controls(kind: str, folder: Path, seed: int, size: ControlSize = SIZES
     }[kind]
     preferences = make_preferences(
         np.concatenate([_standardise(latents[name]) for name in driving], axis=1),
-        (N_FACTORS,) * len(driving), size.users, size.sharpness, size.skew, numpy_stream(seed, f"{kind}/preferences"),
+        (_N_FACTORS,) * len(driving), size.users, size.sharpness, size.skew, numpy_stream(seed, f"{kind}/preferences"),
     )  # fmt: skip
     activity = draw_activity(size.users, size.fewest, size.most, numpy_stream(seed, f"{kind}/activity"))
     user, item = draw_interactions(preferences, activity, numpy_stream(seed, f"{kind}/choices"))
@@ -147,12 +181,11 @@ def write_controls(kind: str, folder: Path, seed: int, size: ControlSize = SIZES
 def write_outside_items(folder: Path, seed: int, n: int) -> None:
     """Write ``n`` items outside every catalogue: items.csv, images/ and labels.csv into ``folder``.
 
-    Same kinds of pictures and texts, other ids (``X0001``) and other random streams. labels.csv has per item
-    the level 0..4 of each factor: ``visual_hue`` …, ``textual_mood`` …. The first :data:`SHARED_OUTSIDE`
-    visual and textual factors are equal (hue with mood, height with age), the others independent, so that
-    picture and text tell partly the same: enough for aligning encoders on pairs, and no encoder
-    of one modality can learn of the other from it. Raises ConfigError for ``n`` below 1, DataError for a folder
-    that holds files or cannot be written.
+    Pictures and texts are of the same kinds; ids (``X0001``) and random streams are others. labels.csv has the level
+    0..4 of each factor of an item: ``visual_hue`` …, ``textual_mood`` …. The first :data:`SHARED_OUTSIDE` visual and
+    textual factors are equal (hue with mood, height with age), the others independent. So picture and text agree in
+    part: enough to align encoders on pairs, and nothing from which an encoder of one modality could learn of the other.
+    Raises ConfigError for ``n`` below 1, DataError for a folder that holds files or cannot be written.
     """
     if n < 1:
         raise ConfigError(f"outside items: n = {n} is not valid; give at least 1")
@@ -169,9 +202,9 @@ def write_outside_items(folder: Path, seed: int, n: int) -> None:
 
 
 def _latent(count: int, seed: int, name: str) -> FloatArray:
-    """Factors [item, 4] in [0, 1), each spread evenly (one value in every count-th part), mutually independent."""
+    """Factors [item, 4] in [0, 1), independent of each other, each spread evenly: one value per count-th of [0, 1)."""
     stream = numpy_stream(seed, name)
-    places = np.stack([stream.permutation(count) for _ in range(N_FACTORS)], axis=1)
+    places = np.stack([stream.permutation(count) for _ in range(_N_FACTORS)], axis=1)
     return (places + stream.uniform(size=places.shape)) / count
 
 
@@ -192,10 +225,10 @@ def _ids(prefix: str, count: int) -> list[str]:
 def _write_items(
     folder: Path, item_ids: Sequence[str], visual: FloatArray, textual: FloatArray, seed: int, space: str
 ) -> None:
-    """items.csv and images/; texts tell a factor by its level, pictures by its value."""
+    """items.csv and images/; texts tell the level of a factor, pictures show its value."""
     (folder / "images").mkdir()
     pictures = draw(visual, numpy_stream(seed, f"{space}/drawing"))
-    entries = compose(_levels(textual), numpy_stream(seed, f"{space}/wording"))
+    entries = draw_entries(_levels(textual), numpy_stream(seed, f"{space}/wording"))
     rows = []
     for item_id, picture, entry in zip(item_ids, pictures, entries, strict=True):
         write_png(picture, folder / "images" / f"{item_id}.png")
@@ -209,12 +242,12 @@ def _write_answer(
     def side(case: tuple[str, str]) -> dict[str, str]:
         return {"modalities": case[0], "control": case[1]}
 
-    answer: dict[str, Any] = {
+    answer: dict[str, object] = {
         "kind": kind,
         "seed": seed,
         "generator": GENERATOR_VERSION,
         "size": size.model_dump(),
-        "sentence": PLANTED[kind],
+        "sentence": ANSWERS[kind],
         "factors": {"visual": list(VISUAL_FACTORS), "textual": list(TEXTUAL_FACTORS)},
         "shown": shown,  # the latent that each modality shows
         "preferred": list(driving),  # the latents that drive the interactions
@@ -235,7 +268,7 @@ def _write_truth(
     user_ids: list[str],
     item_ids: list[str],
 ) -> None:
-    """The arrays behind the answer; ``utility = sharpness × taste @ latent.T + bias`` ranks as an oracle would."""
+    """The arrays behind the answer: ``utility = sharpness × taste @ latent.T + bias`` ranks like an oracle."""
     np.savez(
         folder / "planted.npz",
         taste=preferences.taste, latent=preferences.latent, bias=preferences.bias,

@@ -1,13 +1,12 @@
-"""Pictures of the controls: vessels whose look shows four factors, and nothing else that matters.
+"""Pictures of the controls: vessels that show four factors, and nothing else that matters.
 
-A factor is a number in [0, 1]; each moves one visible attribute one way only, so near values look
-alike and 0 and 1 look most different (hue stops before it would wrap). Everything else that
-varies (place, tilt, scale, light, background, handles, grain) is drawn independently of the factors.
+A factor is a number in [0, 1] that moves one visible attribute in one direction: close values look alike, and 0 and 1
+look most different (hue stops before it would wrap). Everything else that varies (place, tilt, scale, light,
+background, handles, grain) is drawn independently of the factors.
 """
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,9 +14,9 @@ from PIL import Image
 from lmmrec_core.flow import FloatArray
 
 VISUAL_FACTORS = ("hue", "height", "neck", "stripes")
-SIDE = 64  # pixels
-_FINE = 2  # drawn at twice the size and averaged, which smooths the edges
-_CHUNK = 8  # pictures drawn at once: what fits a processor's cache
+_SIDE = 64  # pixels
+_FINE = 2  # pictures are drawn at twice the size and averaged, which smooths edges
+_CHUNK = 8  # pictures drawn at once: as many as fit a processor's cache
 
 # hue in turns: red at 0, violet at 1; the gap up to 1.0 keeps the ends apart
 _HUE = (0.0, 0.75)
@@ -30,22 +29,22 @@ _STRIPE_PERIOD = (0.62, 0.15)  # canvas units, interpolated on a log scale
 def draw(factors: FloatArray, stream: np.random.Generator) -> np.ndarray:
     """Pictures for ``factors`` [item, 4] in [0, 1] (columns :data:`VISUAL_FACTORS`).
 
-    Returns uint8 [item, 64, 64, 3], RGB. ``stream`` gives the nuisance variation.
+    Returns uint8 [item, 64, 64, 3], RGB. The nuisance variation comes from ``stream``.
     """
     count = len(factors)
     nuisance = stream.uniform(size=(count, 12))
-    pictures = np.empty((count, SIDE, SIDE, 3), dtype=np.uint8)
+    pictures = np.empty((count, _SIDE, _SIDE, 3), dtype=np.uint8)
     for start in range(0, count, _CHUNK):
         chunk = slice(start, start + _CHUNK)
         fine = _paint(factors[chunk], nuisance[chunk])
-        coarse = fine.reshape(len(fine), SIDE, _FINE, SIDE, _FINE, 3).mean(axis=(2, 4))
+        coarse = fine.reshape(len(fine), _SIDE, _FINE, _SIDE, _FINE, 3).mean(axis=(2, 4))
         grain = stream.normal(0.0, 0.02, size=coarse.shape)
         pictures[chunk] = np.clip(np.rint((coarse + grain) * 255), 0, 255).astype(np.uint8)
     return pictures
 
 
 def write_png(picture: np.ndarray, path: Path) -> None:
-    """Save one uint8 [64, 64, 3] picture; equal pictures give equal bytes under one zlib."""
+    """Save one uint8 [64, 64, 3] picture; with the same zlib, equal pictures become equal bytes."""
     Image.fromarray(picture).save(path, format="PNG", compress_level=6)
 
 
@@ -55,7 +54,7 @@ def _paint(factors: FloatArray, nuisance: FloatArray) -> FloatArray:
     shift_x, shift_y, tilt, scale, light, saturation, value, back_hue, back_depth, handles, phase, floor = (
         column[:, None, None] for column in nuisance.T
     )
-    edge = (np.arange(SIDE * _FINE) + 0.5) / (SIDE * _FINE) * 2 - 1
+    edge = (np.arange(_SIDE * _FINE) + 0.5) / (_SIDE * _FINE) * 2 - 1
     page_x, page_y = np.meshgrid(edge, -edge)
 
     # page → vessel coordinates: shift, tilt by up to 8 degrees, scale by up to 8 percent
@@ -91,7 +90,12 @@ def _paint(factors: FloatArray, nuisance: FloatArray) -> FloatArray:
 
 def _profile(along: FloatArray, neck: FloatArray) -> FloatArray:
     """Half width along a vessel, relative to its belly: foot 0.6, belly 1 at 0.4, neck at 0.85, flared rim."""
-    stops: tuple[tuple[float, Any], ...] = ((0.0, 0.6), (0.4, 1.0), (0.85, neck), (1.0, np.minimum(neck * 1.2, 1.0)))
+    stops: tuple[tuple[float, float | FloatArray], ...] = (
+        (0.0, 0.6),
+        (0.4, 1.0),
+        (0.85, neck),
+        (1.0, np.minimum(neck * 1.2, 1.0)),
+    )
     width = np.zeros(np.broadcast_shapes(along.shape, neck.shape))
     for (left, low), (right, high) in pairwise(stops):
         ease = (1 - np.cos(np.pi * np.clip((along - left) / (right - left), 0, 1))) / 2

@@ -1,4 +1,4 @@
-"""Reading text tables and matrices strictly: whatever is wrong is named with file, line and cure."""
+"""Strict reading of text tables and matrices: whatever is wrong is named, with file, line and cure."""
 
 import csv
 import gzip
@@ -13,13 +13,13 @@ import numpy as np
 from lmmrec_core.errors import DataError, nearest
 from lmmrec_core.flow import Float32Array
 
-Row = tuple[int, dict[str, str]]  # line number in the file, cells by column name
+NumberedRow = tuple[int, dict[str, str]]  # line number in the file, cells by column name
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, decompressed where the name ends in ``.gz``.
+    """The text of a UTF-8 file, decompressed if its name ends in ``.gz``.
 
-    Raises DataError when it is absent, damaged or not UTF-8.
+    Raises DataError for a file that is absent, damaged or not UTF-8.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; add it or correct the name")
@@ -36,11 +36,11 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path} line {line}: not UTF-8 text; save the file as UTF-8") from None
 
 
-def read_rows(path: Path, required: Sequence[str], separator: str = ",") -> tuple[list[str], Iterator[Row]]:
-    """Column names and rows of a table with a header; blank lines are passed over.
+def read_rows(path: Path, required: Sequence[str], separator: str = ",") -> tuple[list[str], Iterator[NumberedRow]]:
+    """Column names and rows of a table with a header; blank lines are skipped.
 
-    Cells keep their text (an id of digits keeps its zeros), without blanks around it.
-    Raises DataError for an empty file, a missing or repeated column, a row with too many or too few cells.
+    Cells stay text (an id of digits keeps its zeros), without the blanks around it.
+    Raises DataError for an empty file, a missing or repeated column, and a row with too many or too few cells.
     """
     reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=separator, strict=True)
     try:
@@ -60,7 +60,7 @@ def read_rows(path: Path, required: Sequence[str], separator: str = ",") -> tupl
     return header, _rows(path, header, reader)
 
 
-def _rows(path: Path, header: list[str], reader: Iterator[list[str]]) -> Iterator[Row]:
+def _rows(path: Path, header: list[str], reader: Iterator[list[str]]) -> Iterator[NumberedRow]:
     line = 2
     while True:
         try:
@@ -72,7 +72,7 @@ def _rows(path: Path, header: list[str], reader: Iterator[list[str]]) -> Iterato
         if cells:
             if len(cells) != len(header):
                 raise DataError(
-                    f"{path} line {line}: {len(cells)} cells where the header names {len(header)} columns; "
+                    f"{path} line {line}: {len(cells)} cells, but the header names {len(header)} columns; "
                     "quote cells that contain the separator"
                 )
             yield line, {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
@@ -86,7 +86,7 @@ def identifier(text: str, place: str, column: str) -> str:
     return text
 
 
-def number(text: str, place: str, column: str) -> float:
+def finite_number(text: str, place: str, column: str) -> float:
     """A finite number."""
     try:
         value = float(text)
@@ -98,11 +98,11 @@ def number(text: str, place: str, column: str) -> float:
 
 
 def whole_number(text: str, place: str, column: str) -> int:
-    """A whole number of 64 bits; "874965478.0" counts as one."""
+    """A whole number that fits 64 bits; "874965478.0" counts as one."""
     try:
         value = int(text)
     except ValueError:
-        as_float = number(text, place, column)
+        as_float = finite_number(text, place, column)
         if not as_float.is_integer():
             raise DataError(f"{place}: {column} {text!r} is not a whole number; correct it") from None
         value = int(as_float)
@@ -112,11 +112,9 @@ def whole_number(text: str, place: str, column: str) -> int:
 
 
 def as_matrix(values: np.ndarray, place: str, n_rows: int, row_name: str) -> Float32Array:
-    """``values`` as float32 [item, dim], refused when misshapen or not finite (row counted from 0)."""
+    """``values`` as float32 [item, dim]; refused if misshapen or not finite (rows are counted from 0)."""
     if values.ndim != 2 or values.dtype.kind not in "fiu" or values.shape[1] == 0:
-        raise DataError(
-            f"{place}: shape {values.shape} of {values.dtype} where a matrix of numbers [item, dim] is needed; save one"
-        )
+        raise DataError(f"{place}: shape {values.shape} of {values.dtype}; save a matrix of numbers [item, dim]")
     if len(values) != n_rows:
         raise DataError(f"{place}: {len(values)} rows for {n_rows} {row_name}; give one row per item, in that order")
     with np.errstate(over="ignore"):
@@ -124,7 +122,7 @@ def as_matrix(values: np.ndarray, place: str, n_rows: int, row_name: str) -> Flo
     broken = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(broken):
         raise DataError(
-            f"{place} row {broken[0]} (from 0): NaN or infinity, as in {len(broken) - 1} other rows; "
+            f"{place} row {broken[0]} (from 0): NaN or infinity, as have {len(broken) - 1} other rows; "
             "compute these features again, or leave the file out"
         )
     return matrix
@@ -140,7 +138,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
             return {"": loaded}
         with loaded:
             return {key: loaded[key] for key in loaded.files}
-    except Exception as error:  # NumPy raises many kinds for damaged files, zip errors among them
+    except Exception as error:  # NumPy raises many kinds for a damaged file, zip errors among them
         raise DataError(f"{path}: not a plain NumPy array file ({error}); save it again with numpy.save") from None
 
 

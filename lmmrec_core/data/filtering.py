@@ -1,4 +1,4 @@
-"""Filters of a catalogue: what goes, goes everywhere (users, items, texts, pictures, features), and is counted."""
+"""Filters of a catalogue: what they drop goes everywhere (users, items, texts, pictures, features), and is counted."""
 
 from dataclasses import replace
 
@@ -9,10 +9,10 @@ from lmmrec_core.flow import BoolArray, Catalogue, IntArray
 
 
 def keep_edges(catalogue: Catalogue, mask: BoolArray, reason: str) -> Catalogue:
-    """The catalogue with the interactions of ``mask`` [edge]; users and items left without one go too.
+    """The catalogue with the interactions of ``mask`` [edge]; users and items left without any are dropped too.
 
-    Users and items keep their order and are numbered anew. Adds to the counts ``interactions_dropped_<reason>``,
-    ``users_dropped_<reason>`` and ``items_dropped_<reason>``. Raises DataError when nothing is left.
+    Users and items keep their order and are renumbered. Adds to the counts ``interactions_dropped_<reason>``,
+    ``users_dropped_<reason>`` and ``items_dropped_<reason>``. Raises DataError if nothing is left.
     """
     mask = _checked(mask, len(catalogue.user), "interactions")
     keep_user = np.bincount(catalogue.user[mask], minlength=catalogue.n_users) > 0
@@ -55,14 +55,14 @@ def keep_items(catalogue: Catalogue, mask: BoolArray, reason: str) -> Catalogue:
 
 
 def k_core(catalogue: Catalogue, k: int) -> Catalogue:
-    """The largest part in which every user and every item has at least ``k`` interactions.
+    """The largest part of the catalogue in which every user and every item has at least ``k`` interactions.
 
-    Users and items with fewer are dropped together, again and again until none is left to drop (recommenders
-    spec 2.1.2). Counts: as :func:`keep_edges` with reason ``<k>_core``, and ``rounds_<k>_core``.
-    Raises ConfigError for ``k`` below 1, DataError when nothing is left.
+    Users and items with fewer are dropped together, round after round, until none is left to drop; the order of
+    dropping makes no difference. Counts: those of :func:`keep_edges` with reason ``<k>_core``, and ``rounds_<k>_core``.
+    Raises ConfigError for ``k`` below 1, DataError if nothing is left.
     """
     if k < 1:
-        raise ConfigError(f"k_core = {k} is not a positive number; give 1 or more, or leave the filter out")
+        raise ConfigError(f"k_core = {k} is below 1; give 1 or more, or leave the filter out")
     kept = np.ones(len(catalogue.user), dtype=bool)
     rounds = 0
     while True:
@@ -80,7 +80,7 @@ def _checked(mask: BoolArray, length: int, what: str) -> BoolArray:
     mask = np.asarray(mask)
     if mask.shape != (length,) or mask.dtype != np.bool_:
         raise DataError(
-            f"a mask of shape {mask.shape} and kind {mask.dtype} for {length} {what}; give one bool for each"
+            f"a mask of shape {mask.shape} and type {mask.dtype} for {length} {what}; give one bool for each"
         )
     return mask
 

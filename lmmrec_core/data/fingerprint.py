@@ -1,19 +1,19 @@
-"""Order-free digests: of a catalogue's content and of a split, both by the ids of the source.
+"""Digests of a catalogue's content and of a split, both by the ids of the source.
 
-Reading the same data with its rows in another order, or numbering users and items anew, changes neither.
+Neither changes if the same data is read with its rows in another order, or if users and items are renumbered.
 """
 
 import hashlib
 
 from lmmrec_core.data.ids import natural_key
 from lmmrec_core.digests import bytes_sha256, file_sha256
-from lmmrec_core.flow import PARTS, Catalogue, Interactions, Split
+from lmmrec_core.flow import PARTS, Catalogue, Interactions
 
 
 def catalogue_fingerprint(catalogue: Catalogue) -> str:
-    """SHA-256 over the items in id order of (id, SHA-256 of the picture's bytes or "none", SHA-256 of the text).
+    """SHA-256 over all items, by id, of (id, SHA-256 of the picture's bytes or "none", SHA-256 of the text).
 
-    This is what features are computed from (encoders spec 6.1); interactions are the split's business.
+    Features are computed from this content alone; interactions enter :func:`split_fingerprint` instead.
     Raises DataError for a picture that cannot be read.
     """
     running = hashlib.sha256()
@@ -35,11 +35,6 @@ def split_fingerprint(catalogue: Catalogue, train: Interactions, valid: Interact
     return bytes_sha256("".join(sorted(lines)).encode())
 
 
-def same_split(catalogue: Catalogue, split: Split) -> bool:
-    """Whether the fingerprint that a split carries is that of its rows."""
-    return split.fingerprint == split_fingerprint(catalogue, split.train, split.valid, split.test)
-
-
 def _framed(identifier: str) -> str:
-    """The id with its length before it, so that no two lists of ids run together to the same text."""
+    """The id with its length in front, so that no two lists of ids join to the same text."""
     return f"{len(identifier)}:{identifier}"

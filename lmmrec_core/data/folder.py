@@ -1,14 +1,14 @@
-"""The catalogue folder: the format in which a reader brings a catalogue of their own.
+"""The catalogue folder: the format for a catalogue of your own.
 
     interactions.csv  user_id,item_id[,rating][,timestamp][,split]     one row per interaction
     items.csv         item_id,title,brand,categories,description,image one row per item
-    images/           the pictures; a cell of ``image`` is a path inside the folder ("images/12.jpg")
+    images/           the pictures; cells of ``image`` are paths inside the folder ("images/12.jpg")
     visual.npy        optional: ready visual features [item, dim], rows in the order of items.csv
     textual.npy       optional: ready textual features, likewise
 
-Both tables are UTF-8 with a header, cells quoted where needed; ids are text. ``timestamp`` is in whole seconds
-since 1970; ``split`` is train, valid or test. Other columns may be present; a setting may name them as text
-fields. An empty image cell means that the item has no picture; a named picture must be there.
+Both tables are UTF-8 with a header, and cells are quoted if they need it; ids are text. ``timestamp`` is in whole
+seconds since 1970; ``split`` is train, valid or test. There may be other columns, which a setting may name as text
+fields. An empty image cell means that the item has no picture; a picture that is named must exist.
 """
 
 import shutil
@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from lmmrec_core.data.assemble import ContentSettings, Items, Rows, assemble
-from lmmrec_core.data.files import Row, identifier, load_matrix, number, read_rows, whole_number
+from lmmrec_core.data.files import NumberedRow, finite_number, identifier, load_matrix, read_rows, whole_number
 from lmmrec_core.data.texts import compose
 from lmmrec_core.data.writing import new_folder, write_table
 from lmmrec_core.errors import DataError, nearest
@@ -31,14 +31,14 @@ class FolderSettings(ContentSettings):
 
     interactions: str = Field("interactions.csv", description="the file of interactions in the folder")
     group_divisor: int | None = Field(
-        None, ge=1, description="pseudo-user u belongs to person u // divisor; none: every user is a person"
+        None, ge=1, description="pseudo-user u belongs to person u // divisor; none: each user is a person"
     )
 
 
 def read_folder(path: Path, settings: FolderSettings | None = None, name: str | None = None) -> Catalogue:
-    """Read a catalogue folder; what is dropped or merged is in the counts (:func:`assemble`).
+    """Read a catalogue folder; what was dropped or merged is in the counts (:func:`assemble`).
 
-    Raises DataError naming file, line, thing and cure for anything that cannot be used as it is.
+    Raises DataError naming the file, the line, what is wrong and the cure, for whatever cannot be used as it is.
     """
     path, settings = Path(path), settings or FolderSettings()
     if not path.is_dir():
@@ -49,6 +49,22 @@ def read_folder(path: Path, settings: FolderSettings | None = None, name: str | 
     if settings.group_divisor is None:
         return catalogue
     return replace(catalogue, user_group=_groups(catalogue, settings.group_divisor))
+
+
+class CatalogueFolder:
+    """The catalogue folder as a data format."""
+
+    name = "folder"
+    marks = "interactions.csv and items.csv"
+    Settings = FolderSettings
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        return (folder / "interactions.csv").is_file()
+
+    @staticmethod
+    def read(folder: Path, settings: FolderSettings, name: str | None = None) -> Catalogue:
+        return read_folder(folder, settings, name)
 
 
 def read_content(path: Path, settings: FolderSettings | None = None, name: str | None = None) -> Catalogue:
@@ -91,12 +107,11 @@ def _picture(folder: Path, cell: str, place: str) -> Path | None:
         return None
     relative = PurePosixPath(cell)
     if relative.is_absolute() or ".." in relative.parts:
-        raise DataError(f"{place}: image {cell!r} is outside the folder; copy it under images/ and name it from there")
+        raise DataError(f"{place}: image {cell!r} is outside the folder; copy it to images/ and name it from there")
     picture = folder / relative
     if not picture.is_file():
         raise DataError(
-            f"{place}: image {cell!r} not found under {folder}; "
-            "add it, or leave the cell empty if the item has no picture"
+            f"{place}: image {cell!r} not found under {folder}; add it, or leave the cell empty if the item has none"
         )
     return picture
 
@@ -113,7 +128,7 @@ def _read_interactions(file: Path) -> Rows:
         rows.user_id.append(identifier(cells["user_id"], place, "user_id"))
         rows.item_id.append(identifier(cells["item_id"], place, "item_id"))
         if rows.rating is not None:
-            rows.rating.append(number(cells["rating"], place, "rating"))
+            rows.rating.append(finite_number(cells["rating"], place, "rating"))
         if rows.timestamp is not None:
             rows.timestamp.append(whole_number(cells["timestamp"], place, "timestamp"))
         if rows.label is not None:
@@ -121,7 +136,7 @@ def _read_interactions(file: Path) -> Rows:
     return rows
 
 
-def _label(row: Row, file: Path) -> int:
+def _label(row: NumberedRow, file: Path) -> int:
     line, cells = row
     if cells["split"] not in PARTS:
         close = nearest(cells["split"], PARTS)
@@ -134,17 +149,17 @@ def _groups(catalogue: Catalogue, divisor: int) -> IntArray:
     for user_id in catalogue.user_ids:
         if not (user_id.isascii() and user_id.isdigit() and len(user_id) <= 18):
             raise DataError(
-                f"{catalogue.name}: user {user_id!r} is not a number, so group_divisor = {divisor} cannot tell the "
-                "person; leave group_divisor out or number the users"
+                f"{catalogue.name}: user {user_id!r} is not a number, so group_divisor = {divisor} does not tell whose "
+                "it is; leave group_divisor out, or number the users"
             )
     return np.array([int(user_id) // divisor for user_id in catalogue.user_ids], dtype=np.int64)
 
 
 def write_folder(catalogue: Catalogue, target: Path) -> None:
-    """Write a catalogue as such a folder; :func:`read_folder` gives the same content back.
+    """Write a catalogue as such a folder; :func:`read_folder` returns the same content.
 
-    The composed text of an item goes to ``title``; pictures are copied. ``target`` must be new; it appears whole
-    or not at all. Persons behind pseudo-users are not part of the format: give ``group_divisor`` on reading.
+    An item's whole text is written as its ``title``; pictures are copied. ``target`` must be new, and appears whole or
+    not at all. The format has no place for the persons behind pseudo-users: give ``group_divisor`` when reading.
     """
     with new_folder(Path(target)) as folder:
         columns: dict[str, list[object]] = {

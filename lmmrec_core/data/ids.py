@@ -1,4 +1,4 @@
-"""Ids of a source → positions, in an order that depends on the ids alone, never on the order of rows."""
+"""Ids of a source → positions, in an order that depends on the ids alone and not on the order of rows."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,7 +8,7 @@ from lmmrec_core.flow import IntArray
 
 
 def natural_key(identifier: str) -> tuple[int, int, str]:
-    """Sorts "2" before "10" before "B0": ids of digits by their number, then all others as text."""
+    """Sorts "2" before "10" before "B0": ids of digits as numbers, then all others as text."""
     if identifier.isascii() and identifier.isdigit() and len(identifier) <= 18:
         return (0, int(identifier), identifier)
     return (1, 0, identifier)
@@ -20,13 +20,13 @@ def in_order(identifiers: Iterable[str]) -> tuple[str, ...]:
 
 
 def positions(identifiers: Sequence[str], known: Sequence[str]) -> IntArray:
-    """For each id its position in ``known`` (which must hold it)."""
+    """The position of each id in ``known``, which must hold it."""
     lookup = {identifier: number for number, identifier in enumerate(known)}
     return np.fromiter((lookup[identifier] for identifier in identifiers), dtype=np.int64, count=len(identifiers))
 
 
-def ranks(identifiers: Sequence[str]) -> IntArray:
-    """For each of these distinct ids its rank in natural order: a numbering that survives any re-indexing."""
+def natural_ranks(identifiers: Sequence[str]) -> IntArray:
+    """The rank of each of these distinct ids in natural order: a numbering that no re-indexing changes."""
     order = sorted(range(len(identifiers)), key=lambda number: natural_key(identifiers[number]))
     rank = np.empty(len(identifiers), dtype=np.int64)
     rank[order] = np.arange(len(identifiers))

@@ -4,7 +4,7 @@
     image_feat.npy       optional [item, dim], row i belongs to itemID i; text_feat.npy likewise
     u_id_mapping.csv     optional, tab separated: the source's user id and userID; i_id_mapping.csv likewise
 
-MMRec itself reads userID, itemID, x_label and the features (`src/utils/dataset.py`, recommenders spec 2.1).
+MMRec itself reads userID, itemID, x_label and the features (enoche/MMRec: `src/utils/dataset.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,20 +16,21 @@ from lmmrec_core.data.files import identifier, load_matrix, read_rows, whole_num
 from lmmrec_core.data.writing import new_folder, write_table
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import PARTS, Catalogue, Features, Float32Array, IntArray, Modality, Split
+from lmmrec_core.source import NoSettings
 
 FEATURE_FILES: dict[Modality, str] = {"visual": "image_feat.npy", "textual": "text_feat.npy"}
 _MAPPINGS = {"userID": ("u_id_mapping.csv", "user_id"), "itemID": ("i_id_mapping.csv", "asin")}
 
 
 def read_mmrec(path: Path, name: str | None = None) -> Catalogue:
-    """Read a folder with one ``*.inter`` or ``*.inter.gz`` file; the numbering of the file is kept.
+    """Read a folder with one ``*.inter`` or ``*.inter.gz`` file; the file's numbering is kept.
 
-    Users and items without an interaction stay, as in MMRec, where the highest number counts them. The
+    Users and items without interactions stay, as in MMRec, which takes the highest number for their count. The
     catalogue has no texts and no pictures.
-    Raises DataError naming file, line, thing and cure.
+    Raises DataError naming the file, the line, what is wrong and the cure.
     """
     path = Path(path)
-    found = sorted([*path.glob("*.inter"), *path.glob("*.inter.gz")])
+    found = _inter_files(path)
     if len(found) != 1:
         seen = ", ".join(file.name for file in found) or "none"
         raise DataError(
@@ -73,6 +74,26 @@ def read_mmrec(path: Path, name: str | None = None) -> Catalogue:
     )
 
 
+class MMRecFolder:
+    """MMRec's layout as a data format."""
+
+    name = "mmrec"
+    marks = "*.inter"
+    Settings = NoSettings
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        return bool(_inter_files(folder))
+
+    @staticmethod
+    def read(folder: Path, settings: NoSettings, name: str | None = None) -> Catalogue:
+        return read_mmrec(folder, name)
+
+
+def _inter_files(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.inter"), *folder.glob("*.inter.gz")])
+
+
 def _read_inter(file: Path) -> tuple[IntArray, IntArray, IntArray | None, IntArray | None]:
     header, table = read_rows(file, ("userID", "itemID"), "\t")
     columns: dict[str, list[int]] = {c: [] for c in ("userID", "itemID", "timestamp", "x_label") if c in header}
@@ -83,11 +104,11 @@ def _read_inter(file: Path) -> tuple[IntArray, IntArray, IntArray | None, IntArr
             if column == "x_label" and value not in (0, 1, 2):
                 raise DataError(f"{place}: x_label {value} is no part; write 0 (train), 1 (valid) or 2 (test)")
             if column in _MAPPINGS and not 0 <= value < 2**31:
-                raise DataError(f"{place}: {column} {value} is not a number from 0; number them anew")
+                raise DataError(f"{place}: {column} {value} is not a number from 0; renumber them")
             values.append(value)
     if not columns["userID"]:
         raise DataError(f"{file}: no interactions below the header; add some")
-    for column in _MAPPINGS:  # a mistyped number would ask for that many rows of every table
+    for column in _MAPPINGS:  # a mistyped number would make every table that long
         if max(columns[column]) > 10 * len(columns[column]) + 1000:
             raise DataError(
                 f"{file}: {column} goes up to {max(columns[column])} in {len(columns[column])} rows; number them from 0"
@@ -97,7 +118,7 @@ def _read_inter(file: Path) -> tuple[IntArray, IntArray, IntArray | None, IntArr
 
 
 def _read_mapping(folder: Path, column: str, at_least: int) -> tuple[tuple[str, ...], IntArray | None]:
-    """The source's ids by number, and the persons where the mapping has a column ``group``."""
+    """The source's ids by number, and the persons if the mapping has a column ``group``."""
     file = folder / _MAPPINGS[column][0]
     if not file.is_file():
         return tuple(str(n) for n in range(at_least)), None
@@ -128,11 +149,11 @@ def _read_mapping(folder: Path, column: str, at_least: int) -> tuple[tuple[str, 
 
 
 def write_mmrec(catalogue: Catalogue, split: Split, features: Features | None, folder: Path) -> None:
-    """Write a split catalogue in this layout; MMRec runs on it, :func:`read_mmrec` gives it back.
+    """Write a split catalogue in this layout: MMRec runs on it, and :func:`read_mmrec` reads it back.
 
-    Without ``features`` the catalogue's ready ones are written. Texts and pictures have no place in the layout.
-    Rows are in MMRec's order (by user; train, valid, test). ``folder`` must be new; it appears whole or not at all.
-    Raises DataError when it exists, or for a split or features of another catalogue.
+    Without ``features`` the catalogue's ready ones are written. The layout has no place for texts and pictures.
+    Rows are in MMRec's order (by user, then train, valid, test). ``folder`` must be new, and appears whole or not at
+    all. Raises DataError if it exists, and for a split or features of another catalogue.
     """
     _check_belongs(catalogue, split, features)
     folder = Path(folder)
@@ -177,7 +198,7 @@ def _check_belongs(catalogue: Catalogue, split: Split, features: Features | None
         if not np.isfinite(matrix).all():
             raise DataError(
                 f"{catalogue.name}: items without {modality} features cannot be written; "
-                "give features in which a missing rule has filled them"
+                "give features whose missing rows a rule has filled"
             )
         if len(matrix) != catalogue.n_items:
             raise DataError(

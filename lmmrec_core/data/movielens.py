@@ -1,24 +1,26 @@
-"""MovieLens-100K with posters and plots: the three slices that the study uses, each a catalogue folder's 5-core."""
+"""MovieLens-100K with posters and plots: three slices of one catalogue folder, each its 5-core."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydantic import Field, field_validator
 
+from lmmrec_core.config import Settings
 from lmmrec_core.data.files import read_rows
 from lmmrec_core.data.filtering import k_core, keep_items
 from lmmrec_core.data.folder import FolderSettings, read_folder
 from lmmrec_core.errors import unknown
 from lmmrec_core.flow import Catalogue
 
-CORE = 5
-WRONG_POSTERS = ("wrong_film", "placeholder")  # poster_status of item_provenance.csv
+_CORE = 5
+_WRONG_POSTERS = ("wrong_film", "placeholder")  # poster_status of item_provenance.csv
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One slice: how its folder is read, and what it is good for."""
+    """How the folder is read for one slice, and what the slice is good for."""
 
     settings: FolderSettings
     note: str
@@ -28,7 +30,7 @@ SLICES: dict[str, Slice] = {
     "dense": Slice(FolderSettings(min_rating=4), "all ratings of 4 and 5; popularity is strong, content adds little"),
     "sparse_sessions": Slice(
         FolderSettings(interactions="interactions_sparse_sessions.csv", group_divisor=1000),
-        "popular titles thinned, sessions of eight as pseudo-users; near Amazon Baby in counts per user and item",
+        "popular titles thinned, sessions of eight as pseudo-users; close to Amazon Baby in counts per user and item",
     ),
     "sparse_users": Slice(
         FolderSettings(interactions="interactions_sparse_users.csv"), "popular titles thinned, at most ten per person"
@@ -36,25 +38,50 @@ SLICES: dict[str, Slice] = {
 }
 
 
-def read_movielens(
-    path: Path, slice_name: str = "sparse_sessions", name: str | None = None, posters: Literal["all", "right"] = "all"
-) -> Catalogue:
+class MovieLensSettings(Settings):
+    """Which part of MovieLens-100K is read."""
+
+    slice_name: str = Field("sparse_sessions", description="one of SLICES")
+    posters: Literal["all", "right"] = Field(
+        "all", description="right: leave out items whose poster is a placeholder or shows another film"
+    )
+
+    @field_validator("slice_name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in SLICES:
+            raise ValueError(str(unknown("MovieLens slice", value, SLICES)))
+        return value
+
+
+def read_movielens(path: Path, settings: MovieLensSettings | None = None, name: str | None = None) -> Catalogue:
     """Read one of :data:`SLICES`, after the 5-core.
 
-    ``posters="right"`` leaves out the items whose poster is a placeholder or shows another film, before the 5-core;
-    by default they stay and are counted (``items_wrong_poster``, of the items with interactions).
-    Raises ConfigError for an unknown slice, DataError as :func:`read_folder`.
+    Wrong posters are left out before the 5-core; if they stay, they are counted (``items_wrong_poster``, of the items
+    with interactions). Raises DataError as :func:`read_folder`.
     """
-    if slice_name not in SLICES:
-        raise unknown("MovieLens slice", slice_name, SLICES)
-    if posters not in ("all", "right"):
-        raise unknown("choice of posters", posters, ("all", "right"))
-    path = Path(path)
-    catalogue = read_folder(path, SLICES[slice_name].settings, name or f"movielens_{slice_name}")
+    path, settings = Path(path), settings or MovieLensSettings()
+    catalogue = read_folder(path, SLICES[settings.slice_name].settings, name or f"movielens_{settings.slice_name}")
     _, table = read_rows(path / "item_provenance.csv", ("item_id", "poster_status"))
-    wrong_ids = {cells["item_id"] for _, cells in table if cells["poster_status"] in WRONG_POSTERS}
+    wrong_ids = {cells["item_id"] for _, cells in table if cells["poster_status"] in _WRONG_POSTERS}
     wrong = np.array([item_id in wrong_ids for item_id in catalogue.item_ids], dtype=bool)
     catalogue = replace(catalogue, counts={**catalogue.counts, "items_wrong_poster": int(wrong.sum())})
-    if posters == "right":
+    if settings.posters == "right":
         catalogue = keep_items(catalogue, ~wrong, "wrong_poster")
-    return k_core(catalogue, CORE)
+    return k_core(catalogue, _CORE)
+
+
+class MovieLens:
+    """MovieLens-100K as a data format. Its folder is a catalogue folder, so only a track file can ask for a slice."""
+
+    name = "movielens"
+    marks = ""
+    Settings = MovieLensSettings
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        return False
+
+    @staticmethod
+    def read(folder: Path, settings: MovieLensSettings, name: str | None = None) -> Catalogue:
+        return read_movielens(folder, settings, name)

@@ -1,4 +1,4 @@
-"""The parity folder: a small real input with one frozen split and ready features, for runs beside a reference."""
+"""The parity folder: a small real input with a frozen split and ready features, to compare with reference runs."""
 
 from pathlib import Path
 
@@ -7,16 +7,19 @@ import numpy as np
 from lmmrec_core.data.files import as_matrix, load_arrays
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import Catalogue, IntArray
+from lmmrec_core.source import NoSettings
+
+_INTERACTIONS = "interactions.npz"
 
 
 def read_parity(path: Path, name: str | None = None) -> Catalogue:
     """Read ``interactions.npz`` (user, item, split, n_users, n_items) and ``features.npz`` (visual, text).
 
-    Features are cast from half to single precision: the rounded values are what the reference runs were given.
-    Ids are the numbers; there are no texts and no pictures. Raises DataError naming file, array and cure.
+    Features are cast from half to single precision: the reference runs were given the rounded values. Ids are the
+    numbers; there are no texts and no pictures. Raises DataError naming the file, the array and the cure.
     """
     path = Path(path)
-    file, features_file = path / "interactions.npz", path / "features.npz"
+    file, features_file = path / _INTERACTIONS, path / "features.npz"
     arrays = load_arrays(file)
     _require(arrays, ("user", "item", "split", "n_users", "n_items"), file)
     n_users, n_items = (_size(arrays[key], key, file) for key in ("n_users", "n_items"))
@@ -25,7 +28,7 @@ def read_parity(path: Path, name: str | None = None) -> Catalogue:
     label = _column(arrays["split"], "split", 3, file)
     if not len(user) == len(item) == len(label):
         raise DataError(
-            f"{file}: user, item and split have {len(user)}, {len(item)} and {len(label)} entries; one each per row"
+            f"{file}: user, item and split have {len(user)}, {len(item)} and {len(label)} entries; give as many of each"
         )
     if len(np.unique(user * n_items + item)) < len(user):
         raise DataError(f"{file}: a (user, item) pair appears twice; keep each pair once")
@@ -46,10 +49,26 @@ def read_parity(path: Path, name: str | None = None) -> Catalogue:
         ready_features={"visual": visual, "textual": textual},
         counts={
             "rows_read": len(user),
-            # their visual rows hold the mean of the others already
+            # whose visual rows already hold the mean of the others
             "items_without_image": int((~features["has_poster"]).sum()) if "has_poster" in features else 0,
         },
     )
+
+
+class ParityFolder:
+    """The parity folder as a data format."""
+
+    name = "parity"
+    marks = _INTERACTIONS
+    Settings = NoSettings
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        return (folder / _INTERACTIONS).is_file()
+
+    @staticmethod
+    def read(folder: Path, settings: NoSettings, name: str | None = None) -> Catalogue:
+        return read_parity(folder, name)
 
 
 def _require(arrays: dict[str, np.ndarray], keys: tuple[str, ...], file: Path) -> None:

@@ -1,9 +1,9 @@
 """Interactions of the controls: who takes what, drawn from known preferences.
 
-A user's utility of an item is ``sharpness × taste · latent + bias``. Tastes have length 1 and latents are
-standardised, so sharpness alone says how much taste counts against chance (the Gumbel noise of a
-softmax choice, standard deviation 1.28). The bias of an item is solved for, so that the expected
-popularity follows a given skew whatever the item's latent: popularity says nothing about content.
+An item's utility for a user is ``sharpness × taste · latent + bias``. Tastes have length 1 and latents are
+standardised, so sharpness alone says how much taste counts against chance (the Gumbel noise of a softmax choice, with
+standard deviation 1.28). The biases are solved for: expected popularity follows a given skew whatever the items'
+latents, so popularity says nothing about content.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ import numpy as np
 
 from lmmrec_core.flow import FloatArray, IntArray
 
-FEWEST_PER_ITEM = 5  # as the 5-core asks
-_ROUNDS = 60  # of the bias solver; popularity is then met within a percent
+FEWEST_PER_ITEM = 5  # as a 5-core needs
+_ROUNDS = 60  # of the bias solver, which then meets the popularities within a percent
 _DAY = 86_400
 _START = 1_356_998_400  # 2013-01-01 UTC
 _SPAN = 540 * _DAY
@@ -38,7 +38,7 @@ def make_preferences(
 ) -> Preferences:
     """Tastes for ``users`` and the biases that give popularity its Zipf-like ``skew``.
 
-    ``parts`` are the widths of the latent's parts (their sum is dim); every user cares equally for each part.
+    ``parts`` are the widths of the latent's parts (their sum is dim); every user cares for all parts equally.
     """
     pieces = []
     for width in parts:
@@ -46,20 +46,20 @@ def make_preferences(
         pieces.append(piece / np.linalg.norm(piece, axis=1, keepdims=True))
     taste = np.concatenate(pieces, axis=1) / np.sqrt(len(parts))
     n_items = len(latent)
-    # the offset flattens the head, as in real catalogues of this size, and keeps the tail above five
+    # the offset flattens the head, as in real catalogues of this size, and keeps the tail above five interactions
     share = 1.0 / (stream.permutation(n_items) + 1 + n_items / 35) ** skew
     bias = _solve_bias(sharpness * np.einsum("ud,id->ui", taste, latent), share / share.sum())
     return Preferences(taste, latent, bias, sharpness)
 
 
 def _solve_bias(appeal: FloatArray, share: FloatArray) -> FloatArray:
-    """Biases [item] for which mean softmax choice over users equals ``share`` (iterative proportional fitting)."""
+    """Biases [item] that make the mean softmax choice of the users equal ``share`` (iterative proportional fitting)."""
     weight = np.exp(appeal - appeal.max(axis=1, keepdims=True))
     factor = share.copy()
     for _ in range(_ROUNDS):
         chosen = weight * factor
         factor *= share / (chosen / chosen.sum(axis=1, keepdims=True)).mean(axis=0)
-    # nine decimals, so that the last bits of a sum do not differ between machines
+    # nine decimals, since the last bits of a sum differ between machines
     return np.round(np.log(factor / factor.mean()), 9)
 
 
@@ -74,9 +74,8 @@ def draw_interactions(
 ) -> tuple[IntArray, IntArray]:
     """Distinct pairs ``user``, ``item`` [edge]: each user takes ``activity`` items without replacement.
 
-    Gumbel top-n: adding Gumbel noise to the utilities and taking the n highest is softmax sampling
-    without replacement. Items below :data:`FEWEST_PER_ITEM` then replace the least wanted choice of the users
-    who nearly took them.
+    Gumbel top-n: adding Gumbel noise to the utilities and taking the n highest is softmax sampling without
+    replacement. Items below :data:`FEWEST_PER_ITEM` then replace the least wanted choice of users who nearly took them.
     """
     noisy = np.round(preferences.utility() + stream.gumbel(size=(len(activity), len(preferences.latent))), 9)
     order = np.argsort(-noisy, axis=1, kind="stable")
@@ -89,9 +88,9 @@ def draw_interactions(
 
 
 def _lift_rare(taken: np.ndarray, noisy: FloatArray) -> None:
-    """Swap choices in place until every item has :data:`FEWEST_PER_ITEM` users; activities stay as they are.
+    """Swap choices, in place, until every item has :data:`FEWEST_PER_ITEM` users; activities do not change.
 
-    ControlSize asks for more interactions than that, so an item with some to spare always exists.
+    ControlSize demands more interactions than that, so there is always an item that can spare one.
     """
     count = taken.sum(axis=0)
     for rare in np.flatnonzero(count < FEWEST_PER_ITEM):
@@ -108,7 +107,7 @@ def _lift_rare(taken: np.ndarray, noisy: FloatArray) -> None:
 
 
 def draw_times(user: IntArray, stream: np.random.Generator) -> IntArray:
-    """Seconds since 1970 [edge]: users start at different days, and their interactions follow in random order."""
+    """Seconds since 1970 [edge]: users start on different days, and their interactions follow in random order."""
     n_users = int(user.max()) + 1
     start = _START + stream.integers(_SPAN, size=n_users)
     # pairs come sorted by item; independent uniform times within a user's season shuffle them

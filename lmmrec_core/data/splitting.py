@@ -5,30 +5,31 @@ from typing import Literal
 import numpy as np
 
 from lmmrec_core.data.fingerprint import split_fingerprint
-from lmmrec_core.data.ids import ranks
+from lmmrec_core.data.ids import natural_ranks
 from lmmrec_core.errors import ConfigError, DataError, unknown
 from lmmrec_core.flow import PARTS, BoolArray, Catalogue, IntArray, Interactions, Split
 from lmmrec_core.names import SPLIT_RULES, SplitRule
 from lmmrec_core.seeds import numpy_stream
 
 TRAIN, VALID, TEST = 0, 1, 2
-DROPPED = -1
+_DROPPED = -1
 
 
 def make_split(catalogue: Catalogue, rule: SplitRule, seed: int | None) -> Split:
     """Train, valid and test rows of a catalogue.
 
-    ``mmrec``, ``lattice``: each user's rows in a random order; the last go to valid and test (:func:`held_out`).
-    ``global_time``: the oldest 80 % of rows are train, the next 10 % valid, the last 10 % test; rows of one
-    second stay together, in the earlier part; valid and test rows of users or items without a train row go.
-    ``given``: the label of the source; valid and test rows of users without a train row go.
-    The first two need a seed; for the others it is left unused and recorded as None.
+    ``mmrec``, ``lattice``: each user's rows in a random order, the last of them held out (:func:`held_out`).
+    ``global_time``: the oldest 80 % of rows are train, the next 10 % valid, the last 10 % test; rows of the same
+    second stay together, in the earlier part; valid and test rows of users or items without a train row are dropped.
+    ``given``: the labels of the source; valid and test rows of users without a train row are dropped, as MMRec does
+    (enoche/MMRec: `src/utils/dataset.py`).
+    The first two rules need a seed; the others ignore it, and the split records None.
 
-    Rows are brought into the order of the source's ids before anything is drawn, so neither the order of the
-    rows nor the numbering of users and items matters. Source: recommenders spec 2.1, 2.2, 2.4.
+    Rows are sorted by the source's ids before anything is drawn, so neither the order of rows nor the numbering of
+    users and items matters.
 
-    Raises ConfigError for an unknown rule or an absent seed; DataError when timestamps or labels are needed
-    and absent, or when a part comes out empty.
+    Raises ConfigError for an unknown rule or an absent seed; DataError if timestamps or labels are needed and absent,
+    or if a part comes out empty.
     """
     if rule not in SPLIT_RULES:
         raise unknown("split rule", rule, SPLIT_RULES)
@@ -50,30 +51,20 @@ def make_split(catalogue: Catalogue, rule: SplitRule, seed: int | None) -> Split
 
 
 _CURES: dict[str, str] = {
-    "mmrec": "users need at least 3 interactions to be held out: take a k-core or more data",
-    "lattice": "users need at least 3 interactions to be held out: take a k-core or more data",
-    "global_time": "too few rows are later than the first 80 %, or their users and items are new: use a rule per user",
+    "mmrec": "only users with 3 interactions or more are held out: take a k-core or more data",
+    "lattice": "only users with 3 interactions or more are held out: take a k-core or more data",
+    "global_time": "too few rows follow the first 80 %, or their users and items are new: use a rule per user",
     "given": "label rows of all three parts, of users with train rows, or use another rule",
 }
-
-
-def split_sizes(catalogue: Catalogue, split: Split) -> dict[str, int]:
-    """Rows of the three parts, rows dropped (as unseen in train), and evaluated users of valid and test."""
-    rows: dict[str, int] = {part: len(split.part(part)) for part in PARTS}
-    return {
-        **rows,
-        "dropped": len(catalogue.user) - sum(rows.values()),
-        "users_valid": len(np.unique(split.valid.user)),
-        "users_test": len(np.unique(split.test.user)),
-    }
 
 
 def held_out(n: IntArray, rule: Literal["mmrec", "lattice"]) -> tuple[IntArray, IntArray]:
     """How many of a user's ``n`` rows go to valid and to test.
 
-    Under 10 rows: one each. Otherwise h = floor(n / 5) together, halved; the odd one goes to test (MMRec) or
-    to valid (LATTICE). Users with under 3 rows go wholly to train: both released rules break on them
-    (recommenders spec 2.1).
+    Below 10 rows: one each. From 10 on: h = floor(n / 5) in all, half to each part, an odd one to test (enoche/MMRec:
+    `preprocessing/1splitting.ipynb`) or to valid (CRIPAC-DIG/LATTICE: `data/build_data.py`). So "8:1:1" is nominal:
+    train gets 71 to 74 % of the paper's rows. Users with fewer than 3 rows are train only; both published rules fail
+    on them.
     """
     h = np.where(n < 10, 2, n // 5)
     h = np.where(n < 3, 0, h)
@@ -83,8 +74,8 @@ def held_out(n: IntArray, rule: Literal["mmrec", "lattice"]) -> tuple[IntArray, 
 
 def _per_user(catalogue: Catalogue, rule: Literal["mmrec", "lattice"], seed: int) -> IntArray:
     n_rows = len(catalogue.user)
-    user_rank = ranks(catalogue.user_ids)[catalogue.user]
-    canonical = np.lexsort((ranks(catalogue.item_ids)[catalogue.item], user_rank))
+    user_rank = natural_ranks(catalogue.user_ids)[catalogue.user]
+    canonical = np.lexsort((natural_ranks(catalogue.item_ids)[catalogue.item], user_rank))
     draw = np.empty(n_rows)
     draw[canonical] = numpy_stream(seed, "split").random(n_rows)
     order = np.lexsort((draw, user_rank))  # user by user, each in a random order
@@ -109,7 +100,7 @@ def _by_time(catalogue: Catalogue) -> IntArray:
     label[catalogue.timestamp <= ordered[max(9 * n // 10, 1) - 1]] = VALID
     label[catalogue.timestamp <= ordered[max(8 * n // 10, 1) - 1]] = TRAIN
     unseen = ~(_occurs(catalogue.user, label == TRAIN) & _occurs(catalogue.item, label == TRAIN))
-    label[unseen] = DROPPED
+    label[unseen] = _DROPPED
     return label
 
 
@@ -117,12 +108,12 @@ def _given(catalogue: Catalogue) -> IntArray:
     if catalogue.label is None:
         raise DataError(f"{catalogue.name}: split rule 'given' needs a column of parts; add it or use another rule")
     label = catalogue.label.copy()
-    label[~_occurs(catalogue.user, label == TRAIN)] = DROPPED
+    label[~_occurs(catalogue.user, label == TRAIN)] = _DROPPED
     return label
 
 
 def _occurs(numbers: IntArray, where: BoolArray) -> BoolArray:
-    """For each entry of ``numbers`` whether its value is among ``numbers[where]``."""
+    """Whether each entry of ``numbers`` has a value that is among ``numbers[where]``."""
     return np.isin(numbers, numbers[where])
 
 

@@ -1,8 +1,8 @@
-"""Texts of the controls: catalogue entries whose words show four factors, and nothing else that matters.
+"""Texts of the controls: catalogue entries that tell four factors, and nothing else that matters.
 
-Each factor has five levels and each level four words of like meaning, so equal factors give
-different sentences. Nouns, brands, rooms, sentence forms and asides are drawn independently of the factors.
-None of the words names anything visible: a text tells of a picture only where both show one latent.
+Each factor has five levels, and each level four words of similar meaning, so equal factors are told in different
+sentences. Nouns, brands, rooms, sentence forms and asides are drawn independently of the factors. No word names
+anything visible: a text says something about its picture only if both show the same latent.
 """
 
 from dataclasses import dataclass
@@ -76,11 +76,11 @@ class Entry:
     categories: str
 
 
-def compose(levels: IntArray, stream: np.random.Generator) -> list[Entry]:
+def draw_entries(levels: IntArray, stream: np.random.Generator) -> list[Entry]:
     """One entry per row of ``levels`` [item, 4], values 0..4 (columns :data:`TEXTUAL_FACTORS`).
 
-    Every factor is worded twice: mood and age in the title, heft and price in the categories, all four in
-    the description. So none speaks louder than another.
+    Every factor is named twice: mood and age in the title, heft and price in the categories, all four in the
+    description. So none speaks louder than another.
     """
     return [_entry(row, stream) for row in levels]
 

@@ -1,4 +1,4 @@
-"""Writing a folder whole or not at all, and never over something that is there."""
+"""Writing a new folder, whole or not at all and never over an existing one; and tables in it."""
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,9 +11,9 @@ from lmmrec_core.errors import DataError
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside ``target`` that takes its name when the block ends well, and vanishes otherwise.
+    """A temporary folder beside ``target`` that takes its name if the block ends well, and vanishes otherwise.
 
-    Raises DataError when ``target`` exists (an empty folder may) or cannot be written.
+    Raises DataError if ``target`` exists (an empty folder may), or cannot be written.
     """
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise DataError(f"{target}: exists already; give the name of a new folder, or remove it yourself")
@@ -22,7 +22,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]], separator: str = ",") -> None:
-    """A UTF-8 table with Unix line ends; cells that need it are quoted."""
+    """Write a UTF-8 table with Unix line ends; cells are quoted if they need it."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=separator, lineterminator="\n")
         writer.writerow(header)

@@ -1,4 +1,4 @@
-"""Catalogue + encoders → Features: content is read and encoded batch by batch, absent content filled by a rule."""
+"""Catalogue + encoders → Features: content is encoded batch by batch, and missing content filled by a rule."""
 
 import time
 import warnings
@@ -17,15 +17,15 @@ from tqdm.auto import tqdm
 
 from lmmrec_core.digests import digest
 from lmmrec_core.encoders.features.content import check_matrix, make_features
-from lmmrec_core.encoders.missing import check_rule, fill_missing
+from lmmrec_core.encoders.features.missing import check_rule, fill_missing
 from lmmrec_core.encoders.pictures.reading import read_picture
-from lmmrec_core.encoders.precision import PRECISIONS, Precision, compare, sample_of, with_precision
+from lmmrec_core.encoders.precision import PRECISIONS, Precision, compare_precisions, sample_of, with_precision
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, BoolArray, Catalogue, Features, Float32Array, IntArray, Modality
 from lmmrec_core.roles import Encoder
 
 UNREADABLE = ("error", "missing")
-LIBRARIES = ("torch", "timm", "transformers", "tokenizers", "open_clip_torch", "pillow", "numpy", "safetensors")
+_LIBRARIES = ("torch", "timm", "transformers", "tokenizers", "open_clip_torch", "pillow", "numpy", "safetensors")
 
 
 def feature_spec(
@@ -37,10 +37,10 @@ def feature_spec(
     unreadable: str = "error",
     precision: Precision = "fp32",
 ) -> dict[str, Any]:
-    """Everything that determines the features: the store's key is its digest (encoders spec 6.1).
+    """Everything that determines the features; its digest is their key in the store.
 
-    ``catalogue_fingerprint`` is blind to the order of items, rows of a matrix are not: hence ``order``. ``precision``
-    is the one asked for; fp32, the default, is not written.
+    Rows of a matrix follow the order of the items, which ``catalogue_fingerprint`` does not see: hence ``order``.
+    ``precision`` is the one asked for; fp32, the default, is not written.
     """
     spec = {
         "encoders": {modality: dict(encoders[modality].spec()) for modality in MODALITIES if modality in encoders},
@@ -68,12 +68,14 @@ def extract(
 ) -> Features:
     """Encode every item of a catalogue; rows in the order of ``catalogue.item_ids``.
 
-    ``missing``: rule for items without picture or text, ``"mean"`` or ``"zero"``. ``unreadable``: a broken
-    picture file is an error naming it, or counts as a missing picture. At most ``batch_size`` decoded
-    pictures are in memory. Computed in fp32 (TF32 off); batch size and threads change results by less than
-    1e-5 relative. ``precision`` bf16 is held against fp32 on a sample of each modality first; where one disagrees
-    (:func:`~lmmrec_core.encoders.precision.compare`), everything is computed in fp32, with a warning. The card records
-    specs, counts, time, the precision used with its audit, and library versions.
+    ``missing`` is the rule for items without a picture or text, ``"mean"`` or ``"zero"``. With ``unreadable="error"``
+    a broken picture file is refused by name; with ``"missing"`` it counts as a missing picture. No more than
+    ``batch_size`` decoded pictures are in memory. Results are in fp32 (TF32 off); batch size and threads change them
+    by less than 1e-5, relative to their size.
+
+    bf16 is compared with fp32 on a sample of each modality first (:func:`~.precision.compare_precisions`). If one
+    modality differs too much, all of them are computed in fp32, with a warning. The card records specs, counts, times,
+    the precision used with its audit, and the versions of libraries.
 
     Raises ConfigError for unknown settings, FeatureError for content or vectors that cannot be used.
     """
@@ -200,13 +202,13 @@ def _encode(
     return _Encoded(rows, present, broken)
 
 
-def _audit(encoder: Encoder, modality: Modality, catalogue: Catalogue, way: _Way) -> dict[str, Any]:
-    """bf16 against fp32 on a sample of the items with content; broken pictures are left to the whole pass."""
+def _audit(encoder: Encoder, modality: Modality, catalogue: Catalogue, way: _Way) -> dict[str, float | bool]:
+    """bf16 against fp32 on a sample of the items with content; broken pictures are left to the full pass."""
     sample = sample_of(_with_content(catalogue, modality))
     quiet = _Way("missing", way.batch_size, False, way.device)
     exact, lower = (_encode(encoder, modality, catalogue, quiet, p, sample) for p in PRECISIONS)
     kept = exact.present & lower.present
-    return compare(exact.rows[kept], lower.rows[kept])
+    return compare_precisions(exact.rows[kept], lower.rows[kept])
 
 
 def _with_content(catalogue: Catalogue, modality: Modality) -> IntArray:
@@ -218,7 +220,7 @@ def _with_picture(catalogue: Catalogue) -> IntArray:
 
 
 def _with_text(catalogue: Catalogue) -> IntArray:
-    """Items with text, longest first: little padding, and a batch too large for memory fails at once."""
+    """Items with text, longest first: there is little padding, and a batch too large for memory fails at once."""
     items = [i for i, text in enumerate(catalogue.texts) if text.strip()]
     return np.array(sorted(items, key=lambda i: (-len(catalogue.texts[i]), i)), dtype=np.int64)
 
@@ -230,7 +232,7 @@ def _read_pictures(
     pictures: list[Image] = []
     for i in items.tolist():
         path = catalogue.images[i]
-        assert path is not None  # only items with a picture are listed
+        assert path is not None  # only items with a picture are here
         try:
             pictures.append(read_picture(path, catalogue.item_ids[i]))
             kept.append(i)
@@ -253,7 +255,7 @@ def _checked(vectors: Tensor, encoder: Encoder, modality: Modality, item_ids: li
 
 @contextmanager
 def _evaluation(encoder: Encoder, device: str | torch.device) -> Iterator[None]:
-    """The encoder's module on ``device``, in evaluation mode and plain fp32; put back afterwards."""
+    """The encoder's module on ``device``, in evaluation mode and plain fp32; afterwards as it was before."""
     module = getattr(encoder, "module", None)
     if module is None:
         if torch.device(device).type != "cpu":
@@ -261,7 +263,7 @@ def _evaluation(encoder: Encoder, device: str | torch.device) -> Iterator[None]:
         yield
         return
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {str(device)!r} is not there; use cpu")
+        raise ConfigError(f"there is no device {str(device)!r} here; use cpu")
     training = [part for part in module.modules() if part.training]
     first = next(module.parameters(), None)
     home = torch.device("cpu") if first is None else first.device
@@ -285,7 +287,7 @@ def _device_name(device: str | torch.device) -> str:
 
 def _versions() -> dict[str, str]:
     versions = {}
-    for library in LIBRARIES:
+    for library in _LIBRARIES:
         try:
             versions[library] = metadata.version(library)
         except metadata.PackageNotFoundError:

@@ -1,11 +1,11 @@
-"""Low-rank adaptation of an encoder's blocks: W + (alpha / rank) B A, with W left as it is (encoders spec 5.2, E3).
+"""Low-rank adaptation of an encoder's blocks: W + (alpha / rank) B A, and W itself does not move (LoRA).
 
-Hu et al. 2021. A is drawn uniformly within ±1/sqrt(in), B is zero, so nothing changes at first; both as in the
-library peft. Its layers are not used, since they stand in for a module's ``forward``: torch's fused attention reads
-``in_proj_weight`` and ``out_proj.weight`` itself, and VLMo reads ``qkv.weight`` (its bias has no key part), so the
-adaptation would be passed over. peft's own layer for fused attention changes W before and after every call, which
-moves W by rounding errors, and (version 0.21) adds the output map's adaptation twice. A parametrisation of the
-weight is seen by every reader, once, and leaves W alone.
+Hu et al. 2021, arXiv 2106.09685. A is drawn uniformly within ±1/sqrt(in) and B is zero, as in the library peft, so
+nothing changes at first. The layers of peft are not used. They replace a module's ``forward``, but torch's fused
+attention reads ``in_proj_weight`` and ``out_proj.weight`` itself, and VLMo reads ``qkv.weight`` (its bias has no part
+for keys), so the adaptation would be bypassed. peft's own layer for fused attention changes W before and after every
+call, which moves W by rounding errors, and in version 0.21 it adds the output map's adaptation twice. A
+parametrisation of the weight is seen by every reader, once, and leaves W alone.
 """
 
 import re
@@ -40,7 +40,7 @@ class LowRank(nn.Module):
 def lora_targets(module: nn.Module) -> dict[str, tuple[nn.Module, str]]:
     """Name → (owner, attribute) of the weights to adapt: every linear map of a transformer block.
 
-    These are the input and output maps of attention, fused or not, and both maps of each MLP.
+    That is, the input and output maps of attention, fused or not, and both maps of each MLP.
     """
     targets: dict[str, tuple[nn.Module, str]] = {}
     for name, part in module.named_modules():
@@ -54,12 +54,12 @@ def lora_targets(module: nn.Module) -> dict[str, tuple[nn.Module, str]]:
 
 
 def add_lora(module: nn.Module, rank: int = RANK, alpha: float = ALPHA, seed: int = 0) -> frozenset[str]:
-    """Add low-rank factors to every target and give the names of the new parameters.
+    """Add low-rank factors to every target; returns the names of the new parameters.
 
-    The output stays what it was until a factor B moves. Which parameters are trained is the caller's
-    choice: these names are the part "lora"; W is then frozen like everything else. Each factor A has its own stream of
-    ``seed`` and its weight's name.
-    Raises ConfigError for a rank below 1, a module without transformer blocks, or one that has factors already.
+    The output stays the same until a factor B moves. What is trained is the caller's choice: these names are the part
+    "lora", and everything else, W included, is then frozen. Each factor A is drawn from its own stream, by ``seed`` and
+    the name of its weight.
+    Raises ConfigError for a rank below 1, and for a module that has no transformer blocks or has factors already.
     """
     if rank < 1 or alpha <= 0:
         raise ConfigError(f"LoRA: rank {rank} and alpha {alpha} are not valid; give a rank of 1 or more, alpha above 0")
@@ -76,9 +76,9 @@ def add_lora(module: nn.Module, rank: int = RANK, alpha: float = ALPHA, seed: in
 
 
 def merge(module: nn.Module) -> None:
-    """Put W + scale · B A in the place of W and remove the factors: names and shapes are the original ones again.
+    """Replace W by W + scale · B A and remove the factors, which restores the original names and shapes.
 
-    Raises ConfigError when there are none.
+    Raises ConfigError if there are no factors.
     """
     owners = [part for part in module.modules() if parametrize.is_parametrized(part)]
     merged = 0

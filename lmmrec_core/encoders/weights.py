@@ -1,10 +1,10 @@
-"""Weight files: where the packages keep them, their digests, and loading that runs no code of the file."""
+"""Weight files: where packages keep them, their digests, and loading that runs no code from the file."""
 
 import hashlib
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from lmmrec_core.digests import file_sha256
 from lmmrec_core.errors import FeatureError
 
 
-def package_file(package: str, locate: Callable[[Any], Any]) -> Path:
+def package_file(package: str, locate: Callable[[ModuleType], str | Path]) -> Path:
     """The file or folder that ``locate`` finds in an installed weight package.
 
     Raises FeatureError naming the package and how to install it.
@@ -26,7 +26,7 @@ def package_file(package: str, locate: Callable[[Any], Any]) -> Path:
             "or give the path of the weights in the encoder's settings"
         ) from None
     if not path.exists():
-        raise FeatureError(f"{path}: the weights of package {package} are gone; reinstall the package")
+        raise FeatureError(f"{path}: package {package} has lost its weights; reinstall it")
     return path
 
 
@@ -42,9 +42,9 @@ def check_sha256(path: Path, expected: str) -> str:
 
 
 def state_digest(module: nn.Module) -> str:
-    """SHA-256 over (key, dtype, shape, raw bytes) of a module's state in key order (encoders spec 6.1).
+    """SHA-256 over (key, dtype, shape, raw bytes) of a module's state, in the order of keys.
 
-    It follows the values, not the file they came from, so a module that was trained further has another one.
+    It depends on the values and not on the file they came from, so further training changes it.
     """
     running = hashlib.sha256()
     for key, value in sorted(module.state_dict().items()):
@@ -57,8 +57,8 @@ def state_digest(module: nn.Module) -> str:
 def read_tensors(path: Path, unwrap: Sequence[str] = ()) -> dict[str, Tensor]:
     """Tensors of a ``.safetensors`` file or of a torch file that holds nothing but tensors.
 
-    ``unwrap``: keys under which a training checkpoint may keep them; the first that is there is taken.
-    Raises FeatureError for a file that is neither; nothing in it is executed.
+    ``unwrap``: keys under which a training checkpoint may keep them; the first one found is taken.
+    Raises FeatureError for any other file; nothing in a file is executed.
     """
     try:
         if path.suffix == ".safetensors":
@@ -66,7 +66,7 @@ def read_tensors(path: Path, unwrap: Sequence[str] = ()) -> dict[str, Tensor]:
 
             return load_file(path)
         values = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the readers raise a dozen classes for a damaged file
+    except Exception as error:  # a damaged file makes the readers raise any of a dozen classes
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FeatureError(f"{path}: not a file of tensors ({reason}); save the weights as safetensors") from None
     if isinstance(values, dict):

@@ -8,18 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmmrec_core.data.amazon import AmazonSettings, read_amazon
+from lmmrec_core.config import Settings
+from lmmrec_core.data import SOURCES
 from lmmrec_core.data.filtering import k_core
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
-from lmmrec_core.data.folder import FolderSettings, read_folder
-from lmmrec_core.data.mmrec import read_mmrec
-from lmmrec_core.data.movielens import read_movielens
-from lmmrec_core.data.parity import read_parity
 from lmmrec_core.data.splitting import make_split
 from lmmrec_core.digests import digest
 from lmmrec_core.disk import whole_folder, write_file
 from lmmrec_core.errors import ConfigError, DataError, ResultError
 from lmmrec_core.flow import Catalogue, IntArray, Split
+from lmmrec_core.source import DrawnSource
 from lmmrec_core.study.track import DatasetSettings, TrackSettings
 
 FILE = "dataset.json"
@@ -46,42 +44,30 @@ def read_dataset(settings: DatasetSettings, name: str, data: Path | None, drawn:
     ``data`` is the folder of real data sets, ``drawn`` the one that generated catalogues are drawn into.
     Raises ConfigError or DataError naming what is missing and what to give.
     """
-    catalogue = _generated(settings, name, drawn) if settings.source == "controls" else _read(settings, name, data)
+    catalogue = _read(settings, name, data, drawn)
     if settings.k_core is not None:
         catalogue = k_core(catalogue, settings.k_core)
     split = make_split(catalogue, settings.split.rule, settings.split.seed)
     return Dataset(name, catalogue, split, catalogue_fingerprint(catalogue))
 
 
-def _read(settings: DatasetSettings, name: str, data: Path | None) -> Catalogue:
-    folder = require_below(data, settings.path, name)
-    if settings.source == "folder":
-        return read_folder(folder, FolderSettings.build(settings.options, f"dataset {name!r}"), name)
-    if settings.source == "movielens":
-        return read_movielens(folder, settings.options.get("slice_name", "sparse_sessions"), name)
-    if settings.source == "amazon":
-        return read_amazon(folder, AmazonSettings.build(settings.options, f"dataset {name!r}"), name)
-    if settings.options:
-        raise ConfigError(f"dataset {name!r}: source {settings.source!r} takes no options; remove {settings.options}")
-    return {"mmrec": read_mmrec, "parity": read_parity}[settings.source](folder, name)
+def _read(settings: DatasetSettings, name: str, data: Path | None, drawn: Path) -> Catalogue:
+    source = SOURCES[settings.source]
+    options = source.Settings.build(settings.options, f"dataset {name!r}: options")
+    if isinstance(source, DrawnSource):
+        folder = _drawn(source, options, drawn)
+    else:
+        folder = require_below(data, settings.path, name)
+    return source.read(folder, options, name)
 
 
-def _generated(settings: DatasetSettings, name: str, drawn: Path) -> Catalogue:
-    """A controls data set, drawn once into the cache and then read like any other folder."""
-    from lmmrec_core.data.controls import GENERATOR_VERSION, ControlSize, write_controls
-
-    options = dict(settings.options)
-    try:
-        kind, seed = options.pop("kind"), options.pop("seed")
-    except KeyError as key:
-        raise ConfigError(f"dataset {name!r}: options need {key}; write options: {{kind: null, seed: 1}}") from None
-    size = ControlSize.build(options, f"dataset {name!r}")
-    identity = {"kind": kind, "seed": seed, "size": size.model_dump(), "version": GENERATOR_VERSION}
-    folder = drawn / f"{kind}-{digest(identity, 10)}"
-    if not (folder / "planted.json").is_file():
+def _drawn(source: DrawnSource, options: Settings, drawn: Path) -> Path:
+    """The folder of these options, drawn once."""
+    folder = drawn / source.folder_name(options)
+    if not folder.is_dir():
         with whole_folder(folder, DataError) as partial:
-            write_controls(kind, partial, seed, size)
-    return read_folder(folder, FolderSettings(), name)
+            source.draw(options, partial)
+    return folder
 
 
 def data_root(data: str | Path | None) -> Path | None:

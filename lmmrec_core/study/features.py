@@ -6,7 +6,8 @@ from typing import Any
 
 from lmmrec_core.digests import digest
 from lmmrec_core.encoders.extract import extract, feature_spec
-from lmmrec_core.encoders.features.store import FeatureStore, ready_features
+from lmmrec_core.encoders.features.ready import ready_features
+from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.encoders.precision import Precision, with_precision
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import MODALITIES, Features, Modality

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lmmrec_core.config import Settings
-from lmmrec_core.encoders.features.transforms import apply_control, select
+from lmmrec_core.encoders.features.transforms import apply_control, keep_modalities
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Features, Part, Result, Split
 from lmmrec_core.metrics.evaluate import evaluate_lists, mean_recall
@@ -189,7 +189,7 @@ def features_of(case: Case, workspace: Workspace) -> Features | None:
         return None
     modalities = MODALITY_SETS[case.modalities]
     whole = load_features(workspace, workspace.dataset(case.dataset), case.encoder, case.paradigm)
-    features = select(whole, modalities)
+    features = keep_modalities(whole, modalities)
     return apply_control(features, case.control, case.seed, modalities)
 
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from lmmrec_core.config import Settings, read_yaml
+from lmmrec_core.data import SOURCES
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.names import PARADIGMS, TRACKS
@@ -26,12 +27,19 @@ class DatasetSettings(Settings):
     """One data set of a track."""
 
     title: str
-    source: Literal["controls", "folder", "movielens", "mmrec", "parity", "amazon"]
+    source: str = Field(description="a data format: a name of data.SOURCES")
     path: str = Field("", description="below the data root; empty for generated data")
     options: dict[str, Any] = Field(default_factory=dict, description="settings of the source")
     k_core: int | None = Field(5, ge=1, description="least interactions of users and items; None keeps all")
     split: SplitSettings = SplitSettings()
     note: str = ""
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, value: str) -> str:
+        if value not in SOURCES:
+            raise ValueError(str(unknown(SOURCES.kind, value, SOURCES)))
+        return value
 
 
 class EvaluationSettings(Settings):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lmmrec_core.data.amazon import AmazonSettings, read_amazon
-from lmmrec_core.errors import ConfigError, DataError
+from lmmrec_core.errors import DataError
 
 KEEP = {"missing_image": "keep", "missing_text": "keep", "missing_feature": "keep"}
 
@@ -132,7 +132,7 @@ def test_small_files_plain_or_compressed(tmp_path):
     [
         ("{'asin': 'x'}", "line 2: not a JSON object"),
         ("[1]", "line 2: not a JSON object"),
-        (json.dumps({**REVIEW, "asin": 1234567}), "line 2: asin is 1234567, not a text"),
+        (json.dumps({**REVIEW, "asin": 1234567}), "line 2: asin is 1234567, not text"),
         (json.dumps({**REVIEW, "reviewerID": ""}), "line 2: reviewerID is ''"),
         (json.dumps({**REVIEW, "overall": "5"}), "line 2: overall is '5', not a number"),
         (json.dumps({**REVIEW, "unixReviewTime": None}), "line 2: unixReviewTime is None"),
@@ -182,11 +182,21 @@ def test_bad_feature_files_are_named(tmp_path, content, message):
         read(tmp_path)
 
 
-def test_absent_files_and_settings_are_named(tmp_path):
+def test_absent_files_and_categories_are_named(tmp_path):
     with pytest.raises(DataError, match=r"reviews_X_5.json.gz: no such file"):
         read(tmp_path)
-    with pytest.raises(ConfigError, match="setting 'category' is missing"):
-        AmazonSettings.build({}, "dataset 'baby'")
+    with pytest.raises(DataError, match="the reviews of one category, saw none"):
+        read_amazon(tmp_path, AmazonSettings())
+    for category in ("Toy", "Baby"):
+        (tmp_path / f"reviews_{category}_5.json.gz").touch()
+    with pytest.raises(DataError, match="saw Baby, Toy; name one as category"):
+        read_amazon(tmp_path, AmazonSettings())
+
+
+def test_the_only_category_need_not_be_named(tmp_path):
+    write(tmp_path)
+    named, found = (read_amazon(tmp_path, AmazonSettings(category=name, **KEEP)) for name in ("X", None))
+    assert found.name == named.name == "X" and found.item_ids == named.item_ids
 
 
 @pytest.mark.shared

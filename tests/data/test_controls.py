@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmmrec_core.data.controls import KINDS, PLANTED, SIZES, ControlSize, write_controls, write_outside_items
+from lmmrec_core.data.controls import ANSWERS, KINDS, ControlSize, write_controls, write_outside_items
 from lmmrec_core.data.drawing import VISUAL_FACTORS, draw
 from lmmrec_core.data.folder import FolderSettings, read_folder
 from lmmrec_core.data.preferences import draw_activity, draw_interactions, make_preferences
-from lmmrec_core.data.wording import TEXTUAL_FACTORS, WORDS, compose
+from lmmrec_core.data.wording import TEXTUAL_FACTORS, WORDS, draw_entries
 from lmmrec_core.errors import ConfigError, DataError
 
-TINY = SIZES["tiny"]
+TINY = ControlSize(users=80, items=40)  # a fraction of a second
 MEDIUM = ControlSize(users=300, items=150)
 
 
@@ -96,7 +96,7 @@ def test_the_folder_is_an_ordinary_catalogue_that_a_five_core_leaves_alone(kind,
 
 
 def test_default_activity_is_about_nine():
-    size = SIZES["default"]
+    size = ControlSize()
     activity = draw_activity(5000, size.fewest, size.most, np.random.default_rng(0))
     assert (activity.min(), activity.max()) == (6, 15)
     assert 8.5 < activity.mean() < 9.8
@@ -181,7 +181,7 @@ def test_each_visual_factor_changes_the_picture_steadily():
 
 
 def test_equal_levels_give_different_sentences_and_no_word_serves_two_levels():
-    entries = compose(np.tile([2, 0, 4, 1], (30, 1)), np.random.default_rng(0))
+    entries = draw_entries(np.tile([2, 0, 4, 1], (30, 1)), np.random.default_rng(0))
     assert len({entry.description for entry in entries}) > 25
     words = [word for levels in WORDS.values() for level in levels for word in level]
     assert len(words) == len(set(words)) == 4 * 5 * 4
@@ -189,7 +189,7 @@ def test_equal_levels_give_different_sentences_and_no_word_serves_two_levels():
 
 def test_brands_are_independent_of_the_factors():
     levels = np.random.default_rng(0).integers(0, 5, size=(2000, 4))
-    brands = np.array([entry.brand.split()[0] for entry in compose(levels, np.random.default_rng(1))])
+    brands = np.array([entry.brand.split()[0] for entry in draw_entries(levels, np.random.default_rng(1))])
     for column in range(4):
         table = np.array([[np.sum((brands == b) & (levels[:, column] == n)) for n in range(5)] for b in set(brands)])
         expected = np.outer(table.sum(1), table.sum(0)) / table.sum()
@@ -199,7 +199,7 @@ def test_brands_are_independent_of_the_factors():
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_answer_is_recorded(kind, made):
     answer = json.loads((made[kind][0] / "planted.json").read_text(encoding="utf-8"))
-    assert (answer["kind"], answer["seed"], answer["sentence"]) == (kind, 3, PLANTED[kind])
+    assert (answer["kind"], answer["seed"], answer["sentence"]) == (kind, 3, ANSWERS[kind])
     assert ControlSize.build(answer["size"]) == MEDIUM
     relations = {row["relation"] for row in answer["expected"]}
     assert relations == {"complementary": {">"}, "redundant": {">", "≈"}, "null": {"≈"}}[kind]

@@ -142,7 +142,7 @@ BAD_INTERACTIONS = [
     ([["user", "item_id"], ["a", "2"]], r"interactions.csv line 1: no column 'user_id'.*'user'"),
     ([["user_id", "item_id", "item_id"], ["a", "2", "2"]], r"line 1: column 'item_id' appears twice"),
     ([["user_id", "item_id"]], r"no interactions below the header"),
-    ([["user_id", "item_id"], ["a", "2", "x"]], r"line 2: 3 cells where the header names 2"),
+    ([["user_id", "item_id"], ["a", "2", "x"]], r"line 2: 3 cells, but the header names 2"),
     ([["user_id", "item_id"], ["a", "2"], ["", "2"]], r"line 3: user_id is empty"),
     ([["user_id", "item_id"], ["a", "2"], ["b", "99"]], r"line 3: item '99' is not among.*add it"),
     ([["user_id", "item_id", "rating"], ["a", "2", "good"]], r"line 2: rating 'good' is not a number"),
@@ -200,12 +200,12 @@ def test_line_numbers_count_line_breaks_inside_cells(folder):
 @pytest.mark.parametrize(
     ("matrix", "message"),
     [
-        (np.full((4, 2), np.nan), r"visual.npy row 0 .*NaN or infinity, as in 3 other rows"),
+        (np.full((4, 2), np.nan), r"visual.npy row 0 .*NaN or infinity, as have 3 other rows"),
         (np.full((4, 2), 1e300), r"row 0 .*NaN or infinity"),
         (np.ones((3, 2)), r"visual.npy: 3 rows for 4 items of items.csv"),
-        (np.ones(4), r"shape \(4,\) of float64 where a matrix"),
+        (np.ones(4), r"shape \(4,\) of float64; save a matrix"),
         (np.ones((4, 0)), r"shape \(4, 0\)"),
-        (np.array([["a"]] * 4), r"of <U1 where a matrix of numbers"),
+        (np.array([["a"]] * 4), r"of <U1; save a matrix of numbers"),
     ],
 )
 def test_bad_features_are_named(folder, matrix, message):

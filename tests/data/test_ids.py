@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmmrec_core.data.ids import in_order, positions, ranks
+from lmmrec_core.data.ids import in_order, natural_ranks, positions
 
 
 def test_digits_by_number_then_text():
@@ -17,4 +17,4 @@ def test_ids_of_any_length_are_ordered():
 def test_ranks_are_places_in_order(ids, shuffle):
     listed = sorted(ids)
     shuffle.shuffle(listed)
-    assert ranks(listed).tolist() == positions(listed, in_order(ids)).tolist()
+    assert natural_ranks(listed).tolist() == positions(listed, in_order(ids)).tolist()

@@ -116,7 +116,7 @@ def test_nothing_is_overwritten_and_foreign_values_are_refused(tmp_path):
     assert [file.name for file in (tmp_path / "kept").iterdir()] == ["mine.txt"]
     with pytest.raises(DataError, match="split this catalogue"):
         write_mmrec(catalogue_of([(0, 0)]), split, None, tmp_path / "new")
-    for matrix, message in ((np.ones((3, 2)), "3 rows of visual"), (np.full((15, 1), np.nan), "missing rule")):
+    for matrix, message in ((np.ones((3, 2)), "3 rows of visual"), (np.full((15, 1), np.nan), "missing rows")):
         wrong = Features({"visual": matrix.astype(np.float32)}, {}, {}, "x")
         with pytest.raises(DataError, match=message):
             write_mmrec(catalogue, split, wrong, tmp_path / "new")

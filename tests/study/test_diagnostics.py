@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lmmrec_core.encoders.features.content import make_features
-from lmmrec_core.encoders.features.transforms import rotate, select
+from lmmrec_core.encoders.features.transforms import keep_modalities, rotate
 from lmmrec_core.errors import ConfigError, FeatureError, ResultError
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study import diagnostics
@@ -176,7 +176,7 @@ def test_a_shared_space_is_one_encoder_with_a_vector_meant_to_be_compared(featur
     assert not judged(spec("joint", "a"), spec("joint", "b"))
     uneven = {"visual": np.ones((3, 4), dtype=np.float32), "textual": np.ones((3, 5), dtype=np.float32)}
     assert not judged(spec("joint"), spec("joint"), matrices=uneven)
-    assert not has_shared_space(features) and not has_shared_space(select(features, ["visual"]))
+    assert not has_shared_space(features) and not has_shared_space(keep_modalities(features, ["visual"]))
 
 
 def test_equal_content_has_equal_keys(dataset):
@@ -192,6 +192,6 @@ def test_equal_content_has_equal_keys(dataset):
 
 
 def test_one_modality_is_diagnosed_alone(dataset, features, workspace, quick):
-    found = diagnostics_of(workspace, dataset, select(features, ["textual"]), "baseline")
+    found = diagnostics_of(workspace, dataset, keep_modalities(features, ["textual"]), "baseline")
     assert set(found["graph"]) == {"textual"}
     assert read_diagnostics(workspace.track, workspace.results)["graph.textual.reciprocity"].notna().all()

@@ -1,1 +1,1 @@
-"""Features: made from vectors or brought along, transformed, and kept on disk."""
+"""Features: made of vectors or brought by the catalogue, transformed, and kept on disk."""

@@ -1,4 +1,4 @@
-"""The feature card: what a person reads to know where a feature file came from."""
+"""The feature card: tells a person where a feature file came from."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def feature_card(key: str, digest: str, card: Mapping[str, Any]) -> str:
-    """Markdown beside a feature file: origin, counts, then every setting."""
+    """The Markdown that goes beside a feature file: its origin, its counts, then every setting."""
     lines = [f"# Features {key}", "", f"- content digest: `{digest}`"]
     for name in ("catalogue", "created", "device", "precision", "batch_size", "threads"):
         if name in card:

@@ -1,10 +1,11 @@
-"""Making a Features value: the checks every feature matrix passes, and the digest of its content."""
+"""Making a Features value: the checks that every feature matrix passes, and the digest of its content."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lmmrec_core.errors import FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, BoolArray, Features, Float32Array, Modality
@@ -13,7 +14,7 @@ from lmmrec_core.flow import MODALITIES, BoolArray, Features, Float32Array, Moda
 def content_digest(matrices: Mapping[Modality, Float32Array]) -> str:
     """SHA-256 over (modality, shape, raw bytes) of the matrices, in the order of the modalities' names.
 
-    Graphs and constants derived from features are keyed by it, never by a data set's name (encoders spec 6.1).
+    What is derived from features, such as a graph of items, is keyed by it and never by a data set's name.
     """
     running = hashlib.sha256()
     for modality in sorted(matrices):
@@ -23,7 +24,7 @@ def content_digest(matrices: Mapping[Modality, Float32Array]) -> str:
     return running.hexdigest()
 
 
-def check_matrix(matrix: Any, modality: Modality, item_ids: Sequence[str], where: str) -> Float32Array:
+def check_matrix(matrix: npt.ArrayLike, modality: Modality, item_ids: Sequence[str], where: str) -> Float32Array:
     """``matrix`` as contiguous float32 [item, dim] with one finite row per item.
 
     Raises FeatureError naming ``where``, the modality, and the first item whose row is not finite.
@@ -33,7 +34,7 @@ def check_matrix(matrix: Any, modality: Modality, item_ids: Sequence[str], where
     values = np.asarray(matrix)
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise FeatureError(
-            f"{where}: {modality} features have shape {values.shape} and kind {values.dtype}; "
+            f"{where}: {modality} features have shape {values.shape} and type {values.dtype}; "
             "give a matrix of numbers, one row per item"
         )
     if values.shape[0] != len(item_ids):

@@ -1,7 +1,7 @@
-"""Feature rows of a catalogue's items as a function of an encoder's weights (encoders spec 5.3).
+"""Feature rows of a catalogue's items as a function of an encoder's weights, for training end to end.
 
-Pictures and texts are read and preprocessed once and shared by every run; what a frozen part of the encoder makes of
-them is computed once per encoder and shared too.
+Pictures and texts are read and preprocessed once, and shared by all runs. So is what a frozen part of the encoder
+makes of them, which is computed once per encoder.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _CHUNK = 32  # items preprocessed, or passed through the frozen part, at a time
 
 @dataclass(frozen=True, eq=False)
 class ItemContent:
-    """Preprocessed pictures and texts of all items; items without content have zeros or an empty text."""
+    """Preprocessed pictures and texts of all items; an item without content has zeros or an empty text."""
 
     pixels: PixelStore | None
     tokens: Mapping[str, Tensor] | None  # [item, length]
@@ -34,7 +34,7 @@ class ItemContent:
     frozen: dict[tuple[str, str, Modality], dict[str, Tensor]] = field(default_factory=dict)
 
     def inputs(self, modality: Modality, items: Tensor, device: torch.device) -> Tensor | dict[str, Tensor]:
-        """What an encoder takes for these items; columns that are padding for all of them are cut."""
+        """What an encoder takes for these items; columns that are padding for all of them are cut off."""
         if modality == "visual":
             assert self.pixels is not None
             return self.pixels.rows(items.cpu()).to(device)
@@ -48,7 +48,7 @@ class ItemContent:
 
 
 def item_content(encoder: Encoder, catalogue: Catalogue, features: Features, progress: bool = True) -> ItemContent:
-    """Read what ``features`` were made of: the same items count as present.
+    """Read what ``features`` were made of; the same items count as present.
 
     Raises FeatureError for a picture that cannot be read.
     """
@@ -83,15 +83,15 @@ def _read_pixels(encoder: Encoder, catalogue: Catalogue, present: Tensor, progre
 
 
 class CatalogueRows:
-    """An encoder on one catalogue: a ``roles.ItemEncoder``, and a ``SplitEncoder`` where the encoder can be cut.
+    """An encoder on one catalogue: a ``roles.ItemEncoder``, and a ``SplitEncoder`` if the encoder can be cut.
 
-    Rows of items without content are those of ``features`` (filled by the missing rule) and get no gradient.
+    Rows of items without content are those of ``features``, filled by the missing rule; they get no gradient.
     """
 
     def __init__(self, encoder: TrainableEncoder, content: ItemContent, features: Features) -> None:
         self.encoder, self.content, self.module = encoder, content, encoder.module
         self.given = {m: torch.from_numpy(np.array(matrix)) for m, matrix in features.matrices.items()}
-        self._start = state_digest(encoder.module)  # kept states are those of the weights it came with
+        self._start = state_digest(encoder.module)  # tells the weights that kept states were made with
 
     def rows(self, items: Int[Tensor, "chunk"]) -> Mapping[Modality, Tensor]:
         """Item numbers → float32 [chunk, dim] per modality."""
@@ -110,9 +110,9 @@ class CatalogueRows:
         return self.encoder.part(name)
 
     def boundary(self, items: Int[Tensor, "chunk"], part: str) -> Mapping[str, Tensor]:
-        """What enters ``part``, per modality; computed for the whole catalogue at the first call.
+        """What enters ``part``, per modality; computed for the whole catalogue by the first call.
 
-        Raises ConfigError for an encoder that cannot be cut there.
+        Raises ConfigError if the encoder cannot be cut there.
         """
         states: dict[str, Tensor] = {"item": items}
         for modality in self.given:
@@ -121,8 +121,8 @@ class CatalogueRows:
         return states
 
     def rows_from(self, states: Mapping[str, Tensor], part: str) -> Mapping[Modality, Tensor]:
-        """The rest of the way; gradients flow into ``part``."""
-        encoder = cast(CutEncoder, self.encoder)  # boundary() saw to it
+        """The rest of the way, from those states to rows; gradients flow into ``part``."""
+        encoder = cast(CutEncoder, self.encoder)  # boundary() has checked it
         rows: dict[Modality, Tensor] = {}
         for modality in self.given:
             own = {k.removeprefix(f"{modality}."): v for k, v in states.items() if k.startswith(f"{modality}.")}
@@ -150,7 +150,7 @@ class CatalogueRows:
         return self.content.frozen[key]
 
     def _whole(self, modality: Modality, items: Tensor, device: torch.device) -> Tensor | dict[str, Tensor]:
-        """Inputs with all their padding: kept states need one length."""
+        """Inputs with all their padding, since kept states need one length."""
         if modality == "visual":
             return self.content.inputs(modality, items, device)
         assert self.content.tokens is not None

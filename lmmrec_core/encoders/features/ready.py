@@ -1,23 +1,23 @@
-"""Features that a catalogue brings with it, checked like computed ones."""
+"""Features that a catalogue brings, checked like computed ones."""
 
 from typing import Literal
 
 import numpy as np
 
 from lmmrec_core.encoders.features.content import check_matrix, make_features
-from lmmrec_core.encoders.missing import fill_missing
+from lmmrec_core.encoders.features.missing import fill_missing
 from lmmrec_core.errors import FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, BoolArray, Catalogue, Features, Float32Array, Modality
 
 
 def ready_features(catalogue: Catalogue, missing: Literal["error", "mean", "zero"] = "error") -> Features:
-    """The ``ready_features`` of a catalogue as Features, rows in the order of its items.
+    """The ``ready_features`` of a catalogue as Features, with rows in the order of its items.
 
-    ``missing="error"`` refuses every row with NaN or infinity. Under ``"mean"`` or ``"zero"`` a row that is
-    NaN throughout means "no record for this item" and the rule fills it, counted and flagged (encoders spec
-    3.1); a row that is NaN in part is an error under every rule.
+    ``missing="error"`` refuses any row with NaN or infinity. Under ``"mean"`` and ``"zero"`` a row that is NaN
+    throughout means "no record for this item": the rule fills it, and it is counted and flagged. A row that is NaN in
+    part is an error under every rule.
 
-    Raises FeatureError naming the item and its row, or when the catalogue brings none.
+    Raises FeatureError naming the item and its row, or if the catalogue brings no features.
     """
     if missing not in ("error", "mean", "zero"):
         raise unknown("missing rule", missing, ("error", "mean", "zero"))

@@ -1,6 +1,5 @@
-"""Features on disk: one safetensors file per spec, whole or not there, refused when its content has changed."""
+"""Features on disk: one safetensors file per spec, written whole or not at all, refused if its content has changed."""
 
-import errno
 import hashlib
 import json
 import warnings
@@ -16,13 +15,8 @@ from lmmrec_core.digests import canonical_json, digest
 from lmmrec_core.disk import write_file
 from lmmrec_core.encoders.features.cards import feature_card
 from lmmrec_core.encoders.features.content import check_matrix, make_features
-from lmmrec_core.encoders.features.ready import ready_features
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import MODALITIES, BoolArray, Features, Float32Array, Modality
-
-__all__ = ["FeatureStore", "ready_features"]
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Damaged(FeatureError):
@@ -32,7 +26,7 @@ class _Damaged(FeatureError):
 class FeatureStore:
     """Files ``<root>/<key>.safetensors``, each with a readable card ``<key>.card.md`` beside it.
 
-    ``key`` is 16 hex digits of the spec: what determines the features, nothing else (encoders spec 6.1).
+    ``key`` is 16 hex digits of the spec's digest; the spec is what determines the features, and nothing else.
     A file holds ``visual`` and ``textual`` float32 [item, dim], ``has_visual`` and ``has_textual`` uint8
     [item], ``item_count`` int64 [1], and in its header the spec, the card and two digests.
     """
@@ -49,9 +43,9 @@ class FeatureStore:
         return self.root / f"{key}.safetensors"
 
     def load(self, key: str, spec: Mapping[str, Any]) -> Features | None:
-        """The stored features, or None when there are none under ``key``.
+        """The stored features, or None if there are none under ``key``.
 
-        Raises FeatureError naming the file and the cure when its content or its spec is not the one written.
+        Raises FeatureError naming the file and the cure if its content or its spec is not what was written.
         """
         path = self.path(key)
         if not path.exists():
@@ -77,14 +71,14 @@ class FeatureStore:
     def save(self, key: str, features: Features, spec: Mapping[str, Any]) -> Path:
         """Write the features and their card; a reader sees the whole file or none.
 
-        Raises FeatureError naming the folder and the bytes needed when the disk is full, and for a key that
-        is not the spec's.
+        Raises FeatureError naming the folder and the bytes needed if the disk is full, and for a key that is not the
+        spec's.
         """
         if key != self.key(spec):
             raise FeatureError(f"key {key} is not the key of this spec, {self.key(spec)}; use FeatureStore.key(spec)")
         metadata = {"spec": canonical_json(spec), "card": canonical_json(features.card), "digest": features.digest}
         metadata["seal"] = _seal(features, metadata)
-        tensors: dict[str, Any] = {"item_count": np.array([_item_count(features)], dtype=np.int64)}
+        tensors: dict[str, np.ndarray] = {"item_count": np.array([_item_count(features)], dtype=np.int64)}
         for modality, matrix in features.matrices.items():
             tensors[modality] = np.ascontiguousarray(matrix, dtype=np.float32)
             tensors[f"has_{modality}"] = features.present[modality].astype(np.uint8)
@@ -109,7 +103,7 @@ class FeatureStore:
             stored = None
         if stored is not None:
             return stored
-        self._make_root()  # a folder that cannot be made is better found before hours of computing
+        self._make_root()  # better to find out before hours of computing than after
         features = compute()
         self.save(key, features, spec)
         return features
@@ -123,13 +117,13 @@ class FeatureStore:
             ) from None
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
+def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     with safe_open(str(path), framework="np") as file:
         return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
-def _features(tensors: Mapping[str, Any], card: Mapping[str, Any]) -> Features:
-    """Raises KeyError, ValueError or FeatureError for tensors that are not a feature file's."""
+def _features(tensors: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> Features:
+    """The features in these tensors. Raises KeyError, ValueError or FeatureError if they are not a feature file's."""
     count = int(tensors["item_count"][0])
     matrices: dict[Modality, Float32Array] = {}
     present: dict[Modality, BoolArray] = {}
@@ -152,7 +146,7 @@ def _item_count(features: Features) -> int:
 
 
 def _seal(features: Features, metadata: Mapping[str, str]) -> str:
-    """Digest over all that a file says: the matrices' own digest does not cover flags, spec and card."""
+    """Digest over everything in a file: the matrices' own digest covers neither flags nor spec nor card."""
     running = hashlib.sha256()
     for part in (metadata["spec"], metadata["card"], features.digest):
         running.update(f"{len(part)}|{part}|".encode())
@@ -162,7 +156,7 @@ def _seal(features: Features, metadata: Mapping[str, str]) -> str:
     return running.hexdigest()
 
 
-def _differences(stored: Any, wanted: Any, place: str = "") -> str:
+def _differences(stored: object, wanted: object, place: str = "") -> str:
     """Dotted names of the fields in which two specs differ, at most three."""
     if isinstance(stored, Mapping) and isinstance(wanted, Mapping):
         names = [

@@ -1,1 +1,1 @@
-"""Light encoders: the modality-specific baseline of the controls, trained from scratch in seconds."""
+"""Light encoders: the modality-specific baseline of the controls, trained from nothing in seconds."""

@@ -1,7 +1,7 @@
-"""Light encoders: the modality-specific baseline of the controls, trained from scratch in seconds.
+"""Light encoders: the modality-specific baseline of the controls, trained from nothing in seconds.
 
 :class:`LightCNN` never sees a text and :class:`LightText` never sees a picture, as in the study's baseline
-of a CNN beside a sentence encoder (encoders spec 4): what one knows of the other modality is nothing.
+of a CNN beside a sentence encoder: neither knows anything of the other modality.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import torch
 from PIL.Image import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from lmmrec_core.digests import digest
 from lmmrec_core.encoders.light.networks import (
@@ -21,28 +21,25 @@ from lmmrec_core.encoders.light.networks import (
     build_vocabulary,
     number_words,
 )
-from lmmrec_core.encoders.light.training import OutsideItems, fit, read_outside
+from lmmrec_core.encoders.light.training import OutsideItems, read_outside, train_network
+from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.pictures.reading import image_spec, read_picture, to_pixels
+from lmmrec_core.encoders.pictures.rule import HALF
 from lmmrec_core.encoders.saved import SavedNote, read_saved, restore, write_saved
-from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Modality
 from lmmrec_core.seeds import one_thread
 
-_VERSION = 2  # raise it with every change of network or training
-SIDE = 64  # pixels
-LONGEST = 128  # words; the controls' texts have about half
+_VERSION = 2  # raise it with any change of network or training
+_SIDE = 64  # pixels
+_LONGEST = 128  # words; the controls' texts have about half as many
 EPOCHS: dict[Modality, int] = {"visual": 10, "textual": 40}
-_CENTRE = (0.5, 0.5, 0.5)
 
 
-class _Light:
-    """What the two light encoders share: naming, saving, loading, refusing the other modality."""
+class _Light(OneModality):
+    """What the two light encoders share: saving and loading."""
 
-    name: str
-    modalities: tuple[Modality, ...]
-    module: nn.Module
-    stage = "pt"
+    width = DIM
     VERSION = _VERSION
 
     def __init__(self, note: Mapping[str, Any]) -> None:
@@ -50,16 +47,11 @@ class _Light:
 
     @classmethod
     def _rebuild(cls, note: Mapping[str, Any]) -> Self:
-        """An encoder of this class with the architecture that ``note`` tells, weights still to be loaded."""
+        """An encoder of this class with the architecture that ``note`` describes, its weights still to be loaded."""
         raise NotImplementedError
 
-    def dim(self, modality: Modality) -> int:
-        if modality not in self.modalities:
-            raise FeatureError(f"encoder {self.name!r} has no {modality} vectors; use it for {self.modalities[0]}")
-        return DIM
-
     def save(self, path: Path) -> None:
-        """Weights and their note as one safetensors file; :meth:`load` gives the same encoder back."""
+        """Write weights and note as one safetensors file; :meth:`load` returns the same encoder."""
         write_saved(path, self.module, SavedNote(self.name, _VERSION, self.stage, self.note))
 
     @classmethod
@@ -73,18 +65,13 @@ class _Light:
         restore(encoder.module, path, note)
         return encoder
 
-    def _weights_spec(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "source": "trained here",
-            "state_sha256": state_digest(self.module),
-            "stage": self.stage,
-            "training": {key: value for key, value in self.note.items() if key != "vocabulary"},
-        }
+    def _trained_spec(self) -> dict[str, Any]:
+        training = {key: value for key, value in self.note.items() if key != "vocabulary"}
+        return self._weights_spec("trained here", training=training)
 
 
 class LightCNN(_Light):
-    """Pictures → 64 numbers, by a small convolutional network (:class:`~.light_networks.PictureNetwork`)."""
+    """Pictures → 64 numbers, by a small convolutional network (:class:`~.networks.PictureNetwork`)."""
 
     name = "light-cnn"
     modalities: tuple[Modality, ...] = ("visual",)
@@ -112,31 +99,24 @@ class LightCNN(_Light):
 
     def spec(self) -> Mapping[str, Any]:
         return {
-            "weights": self._weights_spec(),
-            "architecture": {
-                "class": type(self).__name__, "version": _VERSION, "network": "four strided convolutions",
-                "activation": "gelu", "norm": "group norm", "vector": "linear map of four bands, standardised",
-                "precision": "fp32", "autocast": False,
-            },
-            "image": image_spec(SIDE, mean=_CENTRE, std=_CENTRE),
+            "weights": self._trained_spec(),
+            "architecture": self._architecture_spec(
+                _VERSION, network="four strided convolutions", activation="gelu", norm="group norm",
+                vector="linear map of four bands, standardised",
+            ),
+            "image": image_spec(_SIDE, mean=HALF, std=HALF),
         }  # fmt: skip
 
     def preprocess_images(self, images: Sequence[Image]) -> Tensor:
-        return to_pixels(images, SIDE, mean=_CENTRE, std=_CENTRE)
-
-    def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
-        raise FeatureError(f"encoder {self.name!r} reads no text; use it for visual")
+        return to_pixels(images, _SIDE, mean=HALF, std=HALF)
 
     def image_vectors(self, pixels: Tensor) -> Tensor:
         vectors: Tensor = self.module(pixels)
         return vectors
 
-    def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
-        raise FeatureError(f"encoder {self.name!r} reads no text; use it for visual")
-
 
 class LightText(_Light):
-    """Texts → 64 numbers, by word embeddings and two layers (:class:`~.light_networks.WordNetwork`).
+    """Texts → 64 numbers, by word embeddings and two layers (:class:`~.networks.WordNetwork`).
 
     The vocabulary is that of the outside items; any other word counts as unknown.
     """
@@ -163,27 +143,20 @@ class LightText(_Light):
 
     def spec(self) -> Mapping[str, Any]:
         return {
-            "weights": self._weights_spec(),
-            "architecture": {
-                "class": type(self).__name__, "version": _VERSION, "network": "mean of words, two layers",
-                "activation": "gelu", "norm": "none", "vector": "linear map, standardised",
-                "precision": "fp32", "autocast": False,
-            },
+            "weights": self._trained_spec(),
+            "architecture": self._architecture_spec(
+                _VERSION, network="mean of words, two layers", activation="gelu", norm="none",
+                vector="linear map, standardised",
+            ),
             "text": {
-                "vocabulary": digest(list(self.numbers)), "words": len(self.numbers), "max_length": LONGEST,
+                "vocabulary": digest(list(self.numbers)), "words": len(self.numbers), "max_length": _LONGEST,
                 "truncation": "right", "unit": "words",
             },
         }  # fmt: skip
 
-    def preprocess_images(self, images: Sequence[Image]) -> Tensor:
-        raise FeatureError(f"encoder {self.name!r} reads no pictures; use it for textual")
-
     def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
         """``words``, int64 [item, length]; 0 is padding."""
-        return {"words": number_words(texts, self.numbers, LONGEST)}
-
-    def image_vectors(self, pixels: Tensor) -> Tensor:
-        raise FeatureError(f"encoder {self.name!r} reads no pictures; use it for textual")
+        return {"words": number_words(texts, self.numbers, _LONGEST)}
 
     def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
         vectors: Tensor = self.module(tokens["words"])
@@ -197,8 +170,8 @@ def _train_cnn(outside: OutsideItems, seed: int, progress: bool) -> tuple[Pictur
         turned = torch.rand(len(pixels), generator=stream) < 0.5
         return torch.where(turned[:, None, None, None], pixels.flip(3), pixels)
 
-    network, loss = fit(
-        PictureNetwork, to_pixels(pictures, SIDE, mean=_CENTRE, std=_CENTRE), outside.levels["visual"],
+    network, loss = train_network(
+        PictureNetwork, to_pixels(pictures, _SIDE, mean=HALF, std=HALF), outside.levels["visual"],
         epochs=EPOCHS["visual"], learning_rate=4e-3, seed=seed, name=LightCNN.name, change=mirror, progress=progress,
     )  # fmt: skip
     return network, _note(outside, "visual", seed, loss)
@@ -209,12 +182,12 @@ def _train_text(outside: OutsideItems, seed: int, progress: bool) -> tuple[WordN
     numbers = {word: number for number, word in enumerate(vocabulary, start=UNKNOWN + 1)}
 
     def forget(words: Tensor, stream: torch.Generator) -> Tensor:
-        """One word in ten becomes unknown, so that a word never seen later on is read as saying little."""
+        """One word in ten becomes unknown, so that a word not seen in training is read as saying little."""
         dropped = (torch.rand(words.shape, generator=stream) < 0.1) & (words > UNKNOWN)
         return words.masked_fill(dropped, UNKNOWN)
 
-    network, loss = fit(
-        lambda: WordNetwork(len(vocabulary) + UNKNOWN + 1), number_words(outside.texts, numbers, LONGEST),
+    network, loss = train_network(
+        lambda: WordNetwork(len(vocabulary) + UNKNOWN + 1), number_words(outside.texts, numbers, _LONGEST),
         outside.levels["textual"], epochs=EPOCHS["textual"], learning_rate=1e-2, seed=seed, name=LightText.name,
         change=forget, progress=progress,
     )  # fmt: skip

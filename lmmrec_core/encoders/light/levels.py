@@ -1,7 +1,7 @@
 """Towers of tiny encoders learn to name what they see or read, before any common space: the controls' pre-training.
 
-It stands for the photographs and corpora on which real towers are trained, with the labels of items that are in no
-catalogue, each tower those of its own modality (as for the light encoders, ``light_training.py``).
+It stands for the photographs and corpora that real towers are trained on. The labels are those of items in no
+catalogue, and each tower gets those of its own modality, as the light encoders do (``training.py``).
 """
 
 from typing import Any
@@ -25,15 +25,15 @@ _BATCH, _RATE, _DECAY, _CLIP = 50, 0.003, 0.02, 1.0
 def learn_levels(
     encoder: CutEncoder, pairs: TrainingPairs, outside: OutsideItems, epochs: int, seed: int, progress: bool = True
 ) -> dict[str, Any]:
-    """Train the towers below the heads; gives how well they name the held-out pairs' levels, per factor.
+    """Train the towers below the heads; returns how well they name the levels of held-out pairs, per factor.
 
-    Throwaway linear maps from a tower's vector to the factors' levels, cross-entropy, AdamW with a one-cycle rate.
-    The heads do not move: nothing here compares a picture with a text. Raises DataError for labels of other items,
-    TrainingError for a loss that is not finite.
+    Linear maps, thrown away afterwards, lead from a tower's vector to the factors' levels; cross-entropy; AdamW with a
+    one-cycle rate. The heads do not move, since nothing here compares a picture with a text.
+    Raises DataError for labels of other items, TrainingError for a loss that is not finite.
     """
     places = {item: place for place, item in enumerate(outside.item_ids)}
     if not set(pairs.item_ids) <= places.keys():
-        raise DataError("the labels are not those of the items to pre-train on; write the outside items again")
+        raise DataError("the labels belong to other items than those to pre-train on; write the outside items again")
     order = torch.tensor([places[item] for item in pairs.item_ids])
     levels = {m: outside.levels[m][order] for m in MODALITIES}
     heads = encoder.part("heads")

@@ -1,7 +1,7 @@
 """The two small networks of the controls' baseline: pixels → 64 numbers, word numbers → 64 numbers.
 
-Both end in a fixed standardisation learnt on the training items, so every dimension has mean 0 and
-variance 1 there and neither modality speaks louder than the other.
+Both end in a fixed standardisation learnt from the training items: there every dimension has mean 0 and variance 1,
+so neither modality speaks louder than the other.
 """
 
 import re
@@ -18,7 +18,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 
 
 class Standardise(nn.Module):
-    """``(x - centre) / spread`` per dimension; the identity until :meth:`fit`."""
+    """``(x - centre) / spread`` per dimension; the identity before :meth:`fit`."""
 
     centre: Tensor
     spread: Tensor
@@ -55,7 +55,7 @@ class PictureNetwork(nn.Module):
         self.standardise = Standardise(DIM)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        # mean over rows apart in four bands: how tall a thing is shows in which bands it fills
+        # averaged in four bands of rows, since the bands that a thing fills show how tall it is
         maps = functional.adaptive_avg_pool2d(self.maps(pixels), (4, 1)).flatten(1)
         vectors: Tensor = self.standardise(self.vector(maps))
         return vectors
@@ -79,7 +79,7 @@ class WordNetwork(nn.Module):
 
 
 def split_words(text: str) -> list[str]:
-    """Lower-case words; hyphens inside a word stay, digits and marks fall away."""
+    """Lower-case words; hyphens inside a word stay, digits and punctuation are dropped."""
     return _WORD.findall(text.lower())
 
 

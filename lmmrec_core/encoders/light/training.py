@@ -1,7 +1,7 @@
 """Training of the light encoders: a network learns to name the factor levels that its modality shows.
 
-This is the controls' stand-in for ImageNet training (pictures) and for a corpus of sentences (texts): each
-network sees items outside every catalogue, one modality of them, and the labels of that modality alone.
+For the controls it takes the place of training on ImageNet (pictures) and on a corpus of sentences (texts). Each
+network sees one modality of items that are in no catalogue, and the labels of that modality alone.
 """
 
 import csv
@@ -20,14 +20,14 @@ from lmmrec_core.errors import DataError, TrainingError
 from lmmrec_core.flow import Modality
 from lmmrec_core.seeds import derive, torch_stream
 
-TEXT_FIELDS = ("title", "brand", "categories", "description")  # the order in which catalogues join them
+_TEXT_FIELDS = ("title", "brand", "categories", "description")  # the order in which catalogues join them
 _BATCH = 50
 Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
 class OutsideItems:
-    """What ``write_outside_items`` has written, read back."""
+    """What ``write_outside_items`` wrote, read back."""
 
     item_ids: tuple[str, ...]
     texts: tuple[str, ...]
@@ -37,12 +37,12 @@ class OutsideItems:
 
 
 def read_outside(folder: Path) -> OutsideItems:
-    """Items, pictures' paths and labels of a folder of outside items.
+    """The items of a folder of outside items: texts, paths of pictures, and labels.
 
-    Raises DataError naming file and line for an absent file or column, a label that is no level, or labels
-    that belong to other items.
+    Raises DataError naming file and line for an absent file or column, for a label that is no level, and for labels
+    of other items.
     """
-    items = _read_rows(folder / "items.csv", ("item_id", "image", *TEXT_FIELDS))
+    items = _read_rows(folder / "items.csv", ("item_id", "image", *_TEXT_FIELDS))
     labels = _read_rows(folder / "labels.csv", ("item_id",))
     item_ids = tuple(row["item_id"] for row in items)
     if item_ids != tuple(row["item_id"] for row in labels):
@@ -59,7 +59,7 @@ def read_outside(folder: Path) -> OutsideItems:
             [_level(row[name], folder / "labels.csv", line, name) for name in columns]
             for line, row in enumerate(labels, start=2)
         ])  # fmt: skip
-    texts = tuple(". ".join(row[field] for field in TEXT_FIELDS if row[field]) for row in items)
+    texts = tuple(". ".join(row[field] for field in _TEXT_FIELDS if row[field]) for row in items)
     return OutsideItems(item_ids, texts, tuple(folder / row["image"] for row in items), levels, factors)
 
 
@@ -84,23 +84,23 @@ def _level(text: str, path: Path, line: int, column: str) -> int:
 
 
 def _seeded(build: Callable[[], Network], seed: int, name: str) -> Network:
-    """A module whose initial weights come from the stream ``name`` alone; the global generator is left as it was."""
+    """A module whose initial weights come from the stream ``name`` alone; the global generator does not move."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, name))
         return build()
 
 
-def fit(
+def train_network(
     build: Callable[[], Network], inputs: Tensor, levels: Tensor, *, epochs: int, learning_rate: float, seed: int,
     name: str, change: Callable[[Tensor, torch.Generator], Tensor], progress: bool,
 ) -> tuple[Network, float]:  # fmt: skip
-    """Build a network and train it to tell ``levels`` [item, factor] of ``inputs`` through one linear head per factor.
+    """Build a network and train it to tell ``levels`` [item, factor] of ``inputs``, through a linear head per factor.
 
-    Levels are ordered, so a head answers "above level k?" for every k (thermometer code, mean binary
-    cross-entropy): near levels get near vectors, which naming classes would not ask of words. AdamW with a
-    one-cycle rate; ``change`` varies a batch (mirrored pictures, dropped words). Ends in evaluation mode
-    with its standardisation fitted; the heads are thrown away.
-    Returns the network and the last epoch's mean loss. Raises TrainingError when the loss is not finite.
+    Levels are ordered, so a head answers "above level k?" for every k (thermometer code, mean binary cross-entropy).
+    Close levels then get close vectors, which words named as separate classes need not. AdamW with a one-cycle rate;
+    ``change`` varies a batch (mirrored pictures, dropped words).
+    Returns the network, in evaluation mode and with its standardisation fitted, and the last epoch's mean loss; the
+    heads are thrown away. Raises TrainingError if the loss is not finite.
     """
     n_items = len(levels)
     steps_up = torch.arange(max(1, int(levels.max())))

@@ -4,27 +4,28 @@
     {library: sentence-transformers, model: /models/all-mpnet-base-v2}      texts; a folder, or a name to fetch
     {library: timm, model: resnet50, weights: /models/resnet50.safetensors} pictures; a file, or pretrained: a1_in1k
 
-What an encoder gives is keyed by the content of its weights and files, never by a folder or a name.
+Its features are keyed by the content of its weights and files, never by a folder or a name.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Self
 
 from PIL.Image import Image
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.clip.encoder import CLIP
 from lmmrec_core.encoders.clip.settings import CLIPSettings
+from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.own.libraries import SentenceFolder, TimmPictures
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Modality
 
 
 class OwnSettings(Settings):
-    """Settings of :class:`Own`; what is left out is the model's own value."""
+    """Settings of :class:`Own`; what is left out has the model's own value."""
 
     library: Literal["open_clip", "sentence-transformers", "timm"]
     model: str = Field(min_length=1, description="the library's name for it; for sentence-transformers also a folder")
@@ -53,34 +54,21 @@ class OwnSettings(Settings):
 
 
 class OpenClipModel(CLIP):
-    """Any CLIP of open_clip, pictures prepared as open_clip states for the tag in ``pretrained``.
+    """Any CLIP of open_clip, with pictures prepared as open_clip states for the tag in ``pretrained``.
 
-    Beside ``weights`` the tag says whose weights the file holds; without it CLIP's own statistics are taken.
+    If ``weights`` are given too, the tag says whose weights the file holds; without a tag, CLIP's own statistics are
+    taken.
     """
 
     name = "own"
     DEFAULTS: ClassVar[Mapping[str, Any]] = {"vector": "joint", "norm": "model", "cut": "tokens"}
 
 
-class _Inner(Protocol):
-    """What the three libraries' adapters have in common: an encoder with a module."""
-
-    modalities: tuple[Modality, ...]
-    module: nn.Module
-
-    def spec(self) -> Mapping[str, Any]: ...
-    def dim(self, modality: Modality) -> int: ...
-    def preprocess_images(self, images: Sequence[Image]) -> Tensor: ...
-    def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]: ...
-    def image_vectors(self, pixels: Tensor) -> Tensor: ...
-    def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor: ...
-
-
 class Own:
-    """A user's encoder; ``modalities`` of the value are those its model has.
+    """A user's encoder; an instance's ``modalities`` are those that its model has.
 
-    Raises ConfigError for a model or tag that the library does not know, FeatureError for files that cannot be had
-    or do not fit; the text says what to give on a machine without network.
+    Raises ConfigError for a model or tag that the library does not know, FeatureError for files that are not to be
+    had or do not fit; its text says what to give on a machine without network.
     """
 
     name = "own"
@@ -127,7 +115,7 @@ class Own:
         return modality
 
 
-def _build(settings: OwnSettings) -> _Inner:
+def _build(settings: OwnSettings) -> OpenClipModel | OneModality:
     if settings.library == "sentence-transformers":
         return SentenceFolder(settings.model, settings.max_length)
     if settings.library == "timm":

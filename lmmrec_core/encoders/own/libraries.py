@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
@@ -12,23 +12,28 @@ from timm.data import resolve_model_data_config
 from torch import Tensor
 
 from lmmrec_core.digests import digest, file_sha256
+from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.pictures.rule import Fit, ImageRule
-from lmmrec_core.encoders.weights import load_strictly, read_tensors, state_digest
+from lmmrec_core.encoders.weights import load_strictly, read_tensors
 from lmmrec_core.errors import FeatureError, unknown
 from lmmrec_core.flow import Modality
 
-OWN_VERSION = 1
+if TYPE_CHECKING:  # takes seconds to import, for its own trainers
+    from sentence_transformers import SentenceTransformer
+
+_VERSION = 1
 _NEEDED = ("*.json", "*.txt", "*.model", "*.safetensors")  # of a published sentence model; no program, no pickle
-_PRECISION = {"precision": "fp32", "autocast": False}
 
 
-class SentenceFolder:
-    """Texts → vectors by a sentence-transformers model: its own tokeniser, pooling and normalisation.
+class SentenceFolder(OneModality):
+    """Texts → vectors by a sentence-transformers model, with its own tokeniser, pooling and normalisation.
 
-    ``model`` is a folder, or a published name, which is fetched once. A default prompt is put before each text.
+    ``model`` is a folder, or a published name, which is fetched once. The model's default prompt goes before each text.
     """
 
+    name = "own"
     modalities: tuple[Modality, ...] = ("textual",)
+    module: "SentenceTransformer"
 
     def __init__(self, model: str, max_length: int | None) -> None:
         from sentence_transformers import SentenceTransformer
@@ -41,11 +46,14 @@ class SentenceFolder:
         }
         try:
             self.module = SentenceTransformer(str(folder), device="cpu", local_files_only=True).float().eval()
-        except Exception as error:  # two libraries' many ways of saying that a file is absent or not what it should be
+        except Exception as error:  # two libraries have many ways of saying that a file is absent or wrong
             raise FeatureError(
                 f"{folder}: not a sentence-transformers model ({_reason(error)}); give a folder that the library saved"
             ) from None
         _check_complete(self.module, folder)
+        # version 5 of the library has a shorter name for it than those before
+        width = getattr(self.module, "get_embedding_dimension", None) or self.module.get_sentence_embedding_dimension
+        self.width = int(width())
         if max_length is not None:
             limit = self.module.max_seq_length
             if limit is not None and max_length > limit:
@@ -54,53 +62,41 @@ class SentenceFolder:
         name = getattr(self.module, "default_prompt_name", None)
         self.prompt: str = (self.module.prompts.get(name) or "") if name else ""
         if self.prompt and any(getattr(part, "include_prompt", True) is False for part in self.module.modules()):
-            raise FeatureError(f"{folder}: its pooling leaves the prompt out, which is not offered; give another model")
+            raise FeatureError(
+                f"{folder}: its pooling leaves the prompt out, which is not supported; give another model"
+            )
 
     def spec(self) -> Mapping[str, Any]:
         return {
-            "weights": {
-                "name": "own", "source": "sentence-transformers", "state_sha256": state_digest(self.module),
-                "stage": "pt",
-            },
-            "architecture": {
-                "class": type(self).__name__, "version": OWN_VERSION,
-                "modules": [type(part).__name__ for part in self.module], "files": digest(self.files),
-                "vector": "as the model pools", **_PRECISION,
-            },
+            "weights": self._weights_spec("sentence-transformers"),
+            "architecture": self._architecture_spec(
+                _VERSION, modules=[type(part).__name__ for part in self.module], files=digest(self.files),
+                vector="as the model pools",
+            ),
             "text": {
                 "max_length": self.module.max_seq_length, "truncation": "right", "unit": "tokens",
                 "prompt": self.prompt,
             },
         }  # fmt: skip
 
-    def dim(self, modality: Modality) -> int:
-        name = "get_embedding_dimension"  # in version 5 of the library it has a longer name
-        width = getattr(self.module, name, None) or self.module.get_sentence_embedding_dimension
-        return int(width())
-
-    def preprocess_images(self, images: Sequence[Image]) -> Tensor:
-        raise FeatureError("a sentence-transformers model reads no pictures here; use it for textual")
-
     def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
-        read = getattr(self.module, "preprocess", self.module.tokenize)  # the older name of the same
+        read = getattr(self.module, "preprocess", self.module.tokenize)  # tokenize is the older name
         features = read([self.prompt + text for text in texts])
         return {key: value for key, value in features.items() if isinstance(value, Tensor)}
-
-    def image_vectors(self, pixels: Tensor) -> Tensor:
-        raise FeatureError("a sentence-transformers model reads no pictures here; use it for textual")
 
     def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
         vectors: Tensor = self.module(dict(tokens))["sentence_embedding"]
         return vectors
 
 
-class TimmPictures:
+class TimmPictures(OneModality):
     """Pictures → the pooled features of a timm network, before its classifier.
 
-    Mean, deviation and size are those that timm states for the weights; pictures are cropped to the middle
-    of the shorter side (timm's further margin, ``crop_pct``, is not taken).
+    Mean, deviation and size are what timm states for the weights. Pictures are cropped to the middle of the shorter
+    side; timm's further margin, ``crop_pct``, is left out.
     """
 
+    name = "own"
     modalities: tuple[Modality, ...] = ("visual",)
 
     def __init__(
@@ -110,9 +106,9 @@ class TimmPictures:
         if not timm.is_model(base):
             raise unknown("timm model", model, timm.list_models())
         self.model = model if pretrained is None else f"{base}.{pretrained}"
-        self.source: dict[str, Any] = {"source": "timm", "tag": self.model} if pretrained else {"source": "own file"}
+        self.source, self.notes = ("timm", {"tag": self.model}) if pretrained else ("own file", {})
         try:
-            # load_strictly below refuses a half-loaded network; timm itself fills only what it fetches
+            # load_strictly below refuses a half-loaded network; timm only fills what it fetches
             self.module = timm.create_model(self.model, pretrained=pretrained is not None, num_classes=0).float().eval()
         except Exception as error:
             if pretrained is None:
@@ -123,7 +119,7 @@ class TimmPictures:
             ) from None
         if weights is not None:
             load_strictly(self.module, _without_classifier(self.module, read_tensors(weights)), weights)
-            self.source["file_sha256"] = file_sha256(weights, FeatureError)
+            self.notes["file_sha256"] = file_sha256(weights, FeatureError)
         stated = resolve_model_data_config(self.module)
         size = image_size or int(stated["input_size"][1])
         self.image = ImageRule(size, fit, tuple(stated["mean"]), tuple(stated["std"]))
@@ -137,29 +133,17 @@ class TimmPictures:
 
     def spec(self) -> Mapping[str, Any]:
         return {
-            "weights": {"name": "own", **self.source, "state_sha256": state_digest(self.module), "stage": "pt"},
-            "architecture": {
-                "class": type(self).__name__, "version": OWN_VERSION, "network": f"timm {self.model}",
-                "vector": "pooled features", **_PRECISION,
-            },
+            "weights": self._weights_spec(self.source, **self.notes),
+            "architecture": self._architecture_spec(_VERSION, network=f"timm {self.model}", vector="pooled features"),
             "image": self.image.spec(),
-        }  # fmt: skip
-
-    def dim(self, modality: Modality) -> int:
-        return self.width
+        }
 
     def preprocess_images(self, images: Sequence[Image]) -> Tensor:
         return self.image.pixels(images)
 
-    def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
-        raise FeatureError("a timm network reads no text; use it for visual")
-
     def image_vectors(self, pixels: Tensor) -> Tensor:
         vectors: Tensor = self.module(pixels)
         return vectors
-
-    def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
-        raise FeatureError("a timm network reads no text; use it for visual")
 
 
 def _reason(error: Exception) -> str:
@@ -167,7 +151,7 @@ def _reason(error: Exception) -> str:
 
 
 def _sentence_folder(model: str) -> Path:
-    """The local folder of a model: the one named, or a fetched copy of a published one."""
+    """The local folder of a model: the named one, or a fetched copy of a published model."""
     folder = Path(model)
     if folder.is_dir():
         return folder
@@ -178,15 +162,15 @@ def _sentence_folder(model: str) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=list(_NEEDED)))
-    except Exception as error:  # offline, absent, or another service's error: the model is not to be had
+    except Exception as error:  # offline, absent, or a fault of the service: the model is not to be had
         raise FeatureError(
             f"sentence-transformers model {name!r} could not be fetched ({_reason(error)}); fetch it on a connected "
             "machine, save it there with SentenceTransformer.save, and give that folder as model"
         ) from None
 
 
-def _check_complete(module: Any, folder: Path) -> None:
-    """Every weight of the transformer is in a file: the library fills what is missing with random numbers."""
+def _check_complete(module: "SentenceTransformer", folder: Path) -> None:
+    """Raises FeatureError for a weight in no file: the library would fill it with random numbers."""
     stored: set[str] = set()
     for path in folder.rglob("*.safetensors"):
         with safe_open(path, framework="pt") as file:
@@ -195,12 +179,12 @@ def _check_complete(module: Any, folder: Path) -> None:
         stored.update(read_tensors(path))
     transformer = getattr(module[0], "auto_model", None)
     if transformer is None or not stored:
-        return  # a bag of words or another module that loads its own files completely or not at all
+        return  # a bag of words, or another module that loads its files completely or not at all
     for key in transformer.state_dict():
         if key.startswith("pooler.") or key.endswith("position_ids"):
             continue  # unused, or not a weight
         if not any(name == key or name.endswith(f".{key}") for name in stored):
-            raise FeatureError(f"{folder}: no weights for {key!r}; the model would be partly random: save it whole")
+            raise FeatureError(f"{folder}: no weights for {key!r}; part of the model would be random; save it whole")
 
 
 def _without_classifier(module: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,1 +1,1 @@
-"""Pictures: read, brought to a size by a stated rule, kept as bytes."""
+"""Pictures: read, resized by a stated rule, kept as bytes."""

@@ -1,6 +1,6 @@
-"""Preprocessed pictures of a catalogue in a quarter of their size, without loss (encoders spec 5.6).
+"""Preprocessed pictures of a catalogue in a quarter of the memory, without loss.
 
-A picture that was resized as bytes and then normalised has at most 256 values per channel: one byte each and a table.
+A picture that was resized as bytes and then normalised has at most 256 values per channel: a byte each, and a table.
 """
 
 import torch
@@ -11,9 +11,9 @@ _CODES = 256
 
 
 class PixelStore:
-    """float32 [item, channel, height, width], zeros until they are put; bytes while every channel fits a table.
+    """float32 [item, channel, height, width], zeros until put; kept as bytes while every channel fits a table.
 
-    Pictures that do not, for instance resized after normalising, are kept as float32 from then on.
+    From the first picture on that does not fit, for instance one resized after normalising, they are kept as float32.
     """
 
     def __init__(self, n_items: int) -> None:
@@ -25,12 +25,12 @@ class PixelStore:
 
     @property
     def bytes(self) -> int:
-        """Memory of the pictures."""
+        """Memory that the pictures take, in bytes."""
         kept = self._codes if self._plain is None else self._plain
         return kept.numel() * kept.element_size()
 
     def put(self, items: Int[Tensor, "some"], values: Float[Tensor, "some *shape"]) -> None:
-        """Keep the pictures of ``items``; each item once."""
+        """Keep the pictures of ``items``; put each item once only."""
         values = values.detach().float().cpu()
         if self._plain is None and not self._codes.numel():
             if values.ndim != 4:
@@ -56,7 +56,7 @@ class PixelStore:
         return rows if bool(there.all()) else rows * there[:, None, None, None]
 
     def _widen(self, values: Tensor) -> bool:
-        """Take new values into the tables, whose codes are renumbered; False where a channel has too many."""
+        """Take new values into the tables and renumber their codes; False if a channel has too many."""
         wider = []
         for channel, table in enumerate(self._tables):
             mine = values[:, channel]
@@ -75,5 +75,5 @@ class PixelStore:
 
 
 def _places(table: Tensor, values: Tensor) -> Tensor:
-    """Place of each value in ``table`` where it is there; some place otherwise."""
+    """The place of each value in ``table``; any place for a value that is not there."""
     return torch.searchsorted(table, values.contiguous()).clamp_(max=len(table) - 1)

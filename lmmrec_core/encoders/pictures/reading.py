@@ -1,7 +1,7 @@
-"""Picture files → RGB pictures → pixel tensors, by one stated rule for every encoder.
+"""Picture files → RGB pictures → pixel tensors, by one rule for all encoders.
 
-Rule: first frame; turned as its EXIF orientation says; transparency laid over white; every colour mode to
-RGB, 16-bit grey to 8 bits. A file that breaks off is unreadable, never half a picture.
+The rule: the first frame; turned as its EXIF orientation says; transparent parts over white; all colour modes to RGB,
+16-bit grey to 8 bits. A file that breaks off is unreadable, and never half a picture.
 """
 
 import warnings
@@ -19,14 +19,14 @@ from torch import Tensor
 from lmmrec_core.errors import FeatureError
 
 MAX_PIXELS = 64_000_000  # about 8000 × 8000; decoded, 192 MB
-RULE = "first frame; EXIF turned; alpha over white; RGB"
+_RULE = "first frame; EXIF turned; alpha over white; RGB"
 
 
 def read_picture(path: Path, item_id: str) -> Image.Image:
-    """The picture of an item as RGB, after the module's rule.
+    """The picture of an item as RGB, by this module's rule.
 
-    Raises FeatureError naming item, file and cure when the file is absent, not a picture, broken off, or
-    larger than ``MAX_PIXELS`` (a small file can claim to hold gigabytes of pixels).
+    Raises FeatureError naming item, file and cure if the file is absent, not a picture, broken off, or larger than
+    ``MAX_PIXELS`` (a small file can claim to hold gigabytes of pixels).
     """
     cure = "replace the file, or set unreadable to 'missing'"
     if not path.is_file():
@@ -43,14 +43,14 @@ def read_picture(path: Path, item_id: str) -> Image.Image:
             return to_rgb(ImageOps.exif_transpose(picture))
     except FeatureError:
         raise
-    except Exception as error:  # decoders raise many classes on damaged files, and all mean the same here
+    except Exception as error:  # decoders raise many classes for damaged files, and all mean the same here
         reason = str(error).replace(str(path), "the file") or type(error).__name__
         raise FeatureError(f"item {item_id!r}: picture {path} cannot be read ({reason}); {cure}") from None
 
 
 @contextmanager
 def _strict_pillow() -> Iterator[None]:
-    """Pillow without half pictures, whatever another library has set, and without its own size warning."""
+    """Pillow that refuses half pictures, whatever another library has set, and does not warn of large ones."""
     before = ImageFile.LOAD_TRUNCATED_IMAGES
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
@@ -62,7 +62,7 @@ def _strict_pillow() -> Iterator[None]:
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    """Any colour mode to RGB; transparent parts become white."""
+    """A picture of any colour mode as RGB; transparent parts become white."""
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
     if picture.mode.startswith("I"):  # 16-bit grey; Pillow itself would clip it at 255
@@ -81,8 +81,8 @@ def to_pixels(
 ) -> Tensor:
     """RGB pictures squashed to ``size`` × ``size`` (bicubic, antialiased), scaled to 0–1 and standardised.
 
-    Gives float32 [item, 3, size, size]. Squashing keeps the whole picture: a centre crop would lose a third
-    of a poster (encoders spec 4.4).
+    Returns float32 [item, 3, size, size]. Squashing keeps the whole picture; a centre crop would lose a third of a
+    poster.
     """
     squashed = [to_rgb(picture).resize((size, size), Image.Resampling.BICUBIC) for picture in pictures]
     if not squashed:
@@ -95,7 +95,7 @@ def to_pixels(
 
 
 def image_spec(size: int, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> dict[str, Any]:
-    """What :func:`read_picture` and :func:`to_pixels` do, for the key of a feature file (encoders spec 6.1)."""
+    """What :func:`read_picture` and :func:`to_pixels` do, for the key of a feature file."""
     return {
         "size": size,
         "fit": "squash",
@@ -103,6 +103,6 @@ def image_spec(size: int, *, mean: tuple[float, float, float], std: tuple[float,
         "antialias": True,
         "mean": list(mean),
         "std": list(std),
-        "colour": RULE,
+        "colour": _RULE,
         "decoder": f"Pillow {PIL.__version__}",
     }

@@ -19,11 +19,11 @@ HALF: Triple = (0.5, 0.5, 0.5)
 
 @dataclass(frozen=True)
 class ImageRule:
-    """Everything done to a picture after it was read; the same picture gives the same pixels.
+    """Everything that is done to a picture once it is read; equal pictures become equal pixels.
 
-    ``crop``: the shorter side becomes ``size``, the middle is kept, as CLIP does (encoders spec 2.3); a tall
-    picture loses top and bottom. ``squash``: both sides become ``size``. ``pad``: the longer side becomes
-    ``size``, the rest is white, as transparent parts are. All resizing is bicubic with antialiasing.
+    ``crop``: the shorter side becomes ``size`` and the middle is kept, as in CLIP (openai/CLIP: `clip/clip.py`), so a
+    tall picture loses its top and bottom. ``squash``: both sides become ``size``. ``pad``: the longer side becomes
+    ``size`` and the rest is white, like transparent parts. All resizing is bicubic with antialiasing.
     """
 
     size: int
@@ -36,16 +36,16 @@ class ImageRule:
         return to_pixels([self._square(to_rgb(image)) for image in images], self.size, mean=self.mean, std=self.std)
 
     def spec(self) -> dict[str, Any]:
-        """The rule for the key of a feature file (encoders spec 6.1)."""
+        """The rule, for the key of a feature file."""
         padding = {"padding": "white"} if self.fit == "pad" else {}
         return {**image_spec(self.size, mean=self.mean, std=self.std), "fit": self.fit, **padding}
 
     def _square(self, image: Image.Image) -> Image.Image:
         if self.fit == "squash":
-            return image  # to_pixels squashes
+            return image  # to_pixels squashes it
         width, height = image.size
         side = min(width, height) if self.fit == "crop" else max(width, height)
-        # rounding down and half to even, as torchvision's Resize and CenterCrop do: equal pixels, not similar ones
+        # rounded down and half to even, as in torchvision: the pixels are equal, not just similar
         new = (max(1, self.size * width // side), max(1, self.size * height // side))
         resized = image.resize(new, Image.Resampling.BICUBIC)
         if self.fit == "pad":

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from lmmrec_core.digests import canonical_json
-from lmmrec_core.encoders.features.store import FeatureStore, ready_features
+from lmmrec_core.encoders.features.ready import ready_features
+from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.errors import FeatureError
 from tests.encoders.toys import catalogue_of, random_features
 

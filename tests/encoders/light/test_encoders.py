@@ -9,17 +9,21 @@ from safetensors.torch import save_file
 from lmmrec_core.data.controls import ControlSize, write_controls, write_outside_items
 from lmmrec_core.data.folder import FolderSettings, read_folder
 from lmmrec_core.encoders.extract import extract
-from lmmrec_core.encoders.light.encoders import LightCNN, LightText, train_light
+from lmmrec_core.encoders.light.encoders import LightCNN, LightText
 from lmmrec_core.encoders.light.networks import build_vocabulary, number_words, split_words
 from lmmrec_core.errors import DataError, FeatureError
 from lmmrec_core.roles import Encoder
+
+
+def train_light(folder, seed):
+    return tuple(encoder.trained_on(folder, seed, progress=False) for encoder in (LightCNN, LightText))
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("light") / "outside"
     write_outside_items(folder, 7, 500)
-    return train_light(folder, 7, progress=False)
+    return train_light(folder, 7)
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +82,10 @@ def test_near_levels_get_near_text_vectors(features):
 
 def test_training_is_a_function_of_folder_and_seed(small):
     state = torch.random.get_rng_state()
-    first = train_light(small, 1, progress=False)
+    first = train_light(small, 1)
     assert torch.equal(torch.random.get_rng_state(), state)  # nobody else's random numbers move
     torch.manual_seed(99)
-    again, other = train_light(small, 1, progress=False), train_light(small, 2, progress=False)
+    again, other = train_light(small, 1), train_light(small, 2)
     for one, same, different in zip(first, again, other, strict=True):
         assert one.spec() == same.spec()
         assert one.spec()["weights"]["state_sha256"] != different.spec()["weights"]["state_sha256"]
@@ -91,7 +95,7 @@ def test_thread_count_is_put_back(small):
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        train_light(small, 1, progress=False)
+        train_light(small, 1)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
@@ -179,7 +183,7 @@ def test_weights_that_do_not_fit_are_refused(trained, tmp_path):
     with pytest.raises(FeatureError, match="weights of light-cnn"):
         LightText.load(tmp_path / "cnn")
     for member in (LightCNN, LightText):
-        with pytest.raises(FeatureError, match="train_light"):
+        with pytest.raises(FeatureError, match="trained_on"):
             member()
 
 
@@ -196,7 +200,7 @@ def test_damaged_outside_folders_are_refused(file, old, new, word, tmp_path):
     path = tmp_path / "o" / file
     path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     with pytest.raises(DataError, match=word):
-        train_light(tmp_path / "o", 1, progress=False)
+        train_light(tmp_path / "o", 1)
 
 
 def test_a_label_that_is_no_level_is_named_with_its_line(tmp_path):
@@ -206,6 +210,6 @@ def test_a_label_that_is_no_level_is_named_with_its_line(tmp_path):
     lines[3] = "X0003,red,0,0,0,0,0,0,0"
     path.write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(DataError, match="line 4: visual_hue = 'red'"):
-        train_light(tmp_path / "o", 1, progress=False)
+        train_light(tmp_path / "o", 1)
     with pytest.raises(DataError, match="write the outside items first"):
-        train_light(tmp_path / "absent", 1, progress=False)
+        train_light(tmp_path / "absent", 1)

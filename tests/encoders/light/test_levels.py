@@ -62,5 +62,5 @@ def test_towers_learn_and_heads_stay(name, folder):
 def test_labels_of_other_items_are_refused(folder):
     encoder, pairs = made("clip", folder)
     labels = read_outside(folder)
-    with pytest.raises(DataError, match="labels are not those"):
+    with pytest.raises(DataError, match="labels belong to other items"):
         learn_levels(encoder, pairs, replace(labels, item_ids=labels.item_ids[:-1]), 1, seed=1, progress=False)

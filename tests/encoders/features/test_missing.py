@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lmmrec_core.encoders.missing import fill_missing
+from lmmrec_core.encoders.features.missing import fill_missing
 from lmmrec_core.errors import ConfigError, FeatureError
 
 ROWS = np.array([[1, 2], [99, 99], [3, 6]], dtype=np.float32)

@@ -1,7 +1,7 @@
-"""The stated rule for an item without picture or text.
+"""The stated rule for an item without a picture or text.
 
-``mean`` (default): the mean vector of the items that have one, as MMRec does (encoders spec 3.1).
-``zero``: zeros, for models that take them as "nothing known". Either way the item is counted and flagged.
+``mean`` (default): the mean vector of the items that have one (enoche/MMRec: its preprocessing notebooks).
+``zero``: zeros, for models that read them as "nothing is known". Either way the item is counted and flagged.
 """
 
 from collections.abc import Sequence
@@ -13,22 +13,22 @@ from lmmrec_core.errors import FeatureError, unknown
 from lmmrec_core.flow import BoolArray, Float32Array, Modality
 
 MissingRule = Literal["mean", "zero"]
-RULES: tuple[MissingRule, ...] = ("mean", "zero")
+_RULES: tuple[MissingRule, ...] = ("mean", "zero")
 
 
 def check_rule(rule: str) -> None:
-    """Raises ConfigError for a rule outside ``RULES``."""
-    if rule not in RULES:
-        raise unknown("missing rule", rule, RULES)
+    """Raises ConfigError for a rule that is not a :data:`MissingRule`."""
+    if rule not in _RULES:
+        raise unknown("missing rule", rule, _RULES)
 
 
 def fill_missing(
     matrix: Float32Array, present: BoolArray, rule: str, modality: Modality, item_ids: Sequence[str]
 ) -> Float32Array:
-    """Rows of absent items replaced by the rule: ``matrix`` [item, dim], ``present`` [item].
+    """``matrix`` [item, dim] with the rows of absent items (``present`` [item] is False) replaced by the rule.
 
-    Raises ConfigError for an unknown rule, FeatureError when no item has the modality: there is no mean,
-    and zeros for all would pass silently for features.
+    Raises ConfigError for an unknown rule, FeatureError if no item has the modality: there is no mean, and zeros for
+    all items would silently pass for features.
     """
     check_rule(rule)
     if not present.any():
