@@ -25,7 +25,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 BASE = "dependencies"
 EXTRAS = PROJECT["optional-dependencies"]
 #: Files of the package that need an extra, with its name; all others must do with the base dependencies.
-NEEDS = {"encoders/": "encoders", "book/": "book", "report/quote.py": "book"}
+NEEDS = {"encoders/": "encoders", "book/": "book", "report/quote.py": "book", "recommenders/graph.py": "graph"}
+OURS = {"lmmrec_core", "tests", *(path.stem for path in (ROOT / "benchmarks").glob("*.py"))}
 UNIX_ONLY = {"fcntl", "resource", "pwd", "grp", "termios"}
 #: Declared and never imported, with the reason.
 NOT_IMPORTED = {
@@ -64,7 +65,7 @@ def distributions() -> Mapping[str, list[str]]:
 
 def distribution_of(module: str) -> str | None:
     """The distribution that a top-level module comes from; None for Python's own and for ours."""
-    if module in sys.stdlib_module_names or module in ("lmmrec_core", "tests", "measuring"):
+    if module in sys.stdlib_module_names or module in OURS:
         return None
     found = distributions().get(module)
     assert found, f"{module} is imported and not installed"

@@ -33,7 +33,7 @@ def prepare_cases(cases: Sequence[Case], workspace: Workspace, pool: Executor | 
     plans = [plan(case, workspace) for case in cases]
     waiting = [todo.case for todo in plans if _needs_features(todo, workspace)]
     steps = ((case.dataset, case.encoder, "PT" if case.paradigm == "ETE" else case.paradigm) for case in waiting)
-    _make_all("features", dict.fromkeys(steps), make_features, workspace, pool)  # ETE starts from the features of PT
+    _make_all("features", dict.fromkeys(steps), _make_features, workspace, pool)  # ETE starts from the features of PT
     return plans
 
 
@@ -53,16 +53,16 @@ def prepare_weights(cases: Sequence[Case], workspace: Workspace, pool: Executor 
             needed = needs_shared_weights(workspace, case.encoder)
         if needed:
             steps[case.encoder] = (case.dataset, case.encoder)
-    _make_all("weights", steps.values(), make_weights, workspace, pool)
+    _make_all("weights", steps.values(), _make_weights, workspace, pool)
 
 
-def make_weights(workspace: Workspace, step: Step) -> None:
+def _make_weights(workspace: Workspace, step: Step) -> None:
     """Round one: the weights of an encoder that all data sets share."""
     dataset, encoder = step
     make_shared_weights(workspace, encoder, workspace.dataset(dataset))
 
 
-def make_features(workspace: Workspace, step: Step) -> None:
+def _make_features(workspace: Workspace, step: Step) -> None:
     """Round two: features of a data set, fine-tuned weights if they need them, and their diagnostics."""
     name, encoder, paradigm = step
     dataset = workspace.dataset(name)

@@ -129,7 +129,7 @@ def partner_ranks(similarities: FloatArray) -> tuple[FloatArray, FloatArray]:
     return by_text, rankdata(-similarities, method="max", axis=0)[right]
 
 
-def mean_recall(similarities: FloatArray, k: int) -> float:
+def partner_recall(similarities: FloatArray, k: int) -> float:
     """Share of pairs whose partner is among the first ``k``, mean of both directions."""
     return float(np.mean([(ranked <= k).mean() for ranked in partner_ranks(similarities)]))
 
@@ -174,7 +174,7 @@ def choose_heads(
         for k in dict.fromkeys(min(k, max_directions, len(solution.correlations)) for k in grid[2]):
             similarities = solution.heads(k).similarities(visual[out], textual[out])
             reciprocal = float(np.mean([(1 / ranked).mean() for ranked in partner_ranks(similarities)]))
-            score = (mean_recall(similarities, 10), reciprocal)
+            score = (partner_recall(similarities, 10), reciprocal)
             if best is None or score > best[0]:
                 best = (score, solution, {"r_v": r_v, "r_t": r_t, "directions": k})
     assert best is not None  # the grid has entries

@@ -10,8 +10,8 @@ from lmmrec_core.encoders.clip.cca import (
     contrastive_loss,
     fit_cca,
     held_out_items,
-    mean_recall,
     partner_ranks,
+    partner_recall,
 )
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.seeds import numpy_stream
@@ -88,11 +88,11 @@ def test_partners_never_seen_are_found():
     out = held_out_items(ids)
     heads, record = choose_heads(visual, textual, out, grid=((1.0, 10.0), (1.0,), (4, 10, 99)))
     similarities = heads.similarities(visual[out], textual[out])
-    assert mean_recall(similarities, 1) > 0.5  # chance: below 0.01
-    assert mean_recall(similarities, 10) == pytest.approx(record["held_out_recall@10"], abs=1e-6)
+    assert partner_recall(similarities, 1) > 0.5  # chance: below 0.01
+    assert partner_recall(similarities, 10) == pytest.approx(record["held_out_recall@10"], abs=1e-6)
     assert record["fitted"] + record["held_out"] == 1200
     shuffled, _ = choose_heads(visual, textual[numpy_stream(3, "pairs").permutation(1200)], out)
-    assert mean_recall(shuffled.similarities(visual[out], textual[out]), 1) < 0.1
+    assert partner_recall(shuffled.similarities(visual[out], textual[out]), 1) < 0.1
 
 
 def test_the_choice_is_the_best_of_the_grid_and_repeats():
@@ -102,7 +102,7 @@ def test_the_choice_is_the_best_of_the_grid_and_repeats():
     for r_v in (1.0, 30.0):
         for k in (5, 30):
             other = fit_cca(visual[~out], textual[~out], r_v, 1.0).heads(min(k, 30))
-            assert mean_recall(other.similarities(visual[out], textual[out]), 10) <= record["held_out_recall@10"] + 1e-6
+            assert partner_recall(other.similarities(visual[out], textual[out]), 10) <= record["held_out_recall@10"] + 1e-6
     again, same = choose_heads(visual, textual, out)
     assert same == record and np.array_equal(heads.visual, again.visual) and heads.scale == again.scale
     seen = visual.copy()
@@ -127,7 +127,7 @@ def test_ranks_by_hand_with_ties_against():
     by_row, by_column = partner_ranks(similarities)
     assert by_row.tolist() == [2, 1, 2]
     assert by_column.tolist() == [1, 2, 2]
-    assert mean_recall(similarities, 1) == pytest.approx((1 / 3 + 1 / 3) / 2)
+    assert partner_recall(similarities, 1) == pytest.approx((1 / 3 + 1 / 3) / 2)
 
 
 def test_the_held_out_share_follows_ids_only():
