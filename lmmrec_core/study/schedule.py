@@ -65,7 +65,7 @@ def _sort_out(plans: list[Plan], store: ResultStore) -> tuple[list[Plan], list[t
 
 def _planned(cases: Sequence[Case], workspace: Workspace, jobs: int) -> list[Plan]:
     """Encoders of drawn catalogues are small: several at a time. Others need the machine, and show their own bars."""
-    if jobs == 1 or any(dataset.source != "controls" for dataset in workspace.track.datasets.values()):
+    if jobs == 1 or not all(dataset.is_drawn for dataset in workspace.track.datasets.values()):
         return prepare_cases(cases, workspace)
     pool = _pool(workspace, jobs)
     try:

@@ -11,6 +11,7 @@ from lmmrec_core.data import SOURCES
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.names import PARADIGMS, TRACKS
+from lmmrec_core.source import DrawnSource
 
 _FOLDER = Path(__file__).resolve().parents[1] / "tracks"
 _PARADIGM_OF = {"fine_tune": "FT", "end_to_end": "ETE"}  # settings of an encoder's entry → the paradigm that uses them
@@ -33,6 +34,11 @@ class DatasetSettings(Settings):
     k_core: int | None = Field(5, ge=1, description="least interactions of users and items; None keeps all")
     split: SplitSettings = SplitSettings()
     note: str = ""
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether its catalogue is drawn here instead of given: no folder of data is needed."""
+        return isinstance(SOURCES[self.source], DrawnSource)
 
     @field_validator("source")
     @classmethod
