@@ -1,6 +1,6 @@
 """Alignment diagnostics for readers: a listing with intervals as text, and one figure per measure.
 
-``diagnostics`` has one row per data set, encoder and paradigm (its column ``stage``), with ``time`` and every measure
+``diagnostics`` has one row per data set, encoder and paradigm, with ``time`` and every measure
 under a dotted name, its interval under ``.low`` and ``.high``. A cell is empty if the measure does not apply.
 """
 
@@ -57,7 +57,7 @@ def alignment_listing(
     shown = {name: head for name, head in measures.items() if name in newest and newest[name].notna().any()}
     rows = []
     for row in newest.to_dict("records"):
-        label = f"{dataset_name(str(row['dataset']))}, {features_label(row)}"
+        label = f"{dataset_name(str(row['dataset']))}, {features_label(row["encoder"], row["paradigm"])}"
         rows.append({"features": label, **{head: _cell(row, name, digits) for name, head in shown.items()}})
     return pd.DataFrame(rows, columns=["features", *shown.values()])
 
@@ -80,7 +80,7 @@ def alignment_figure(diagnostics: pd.DataFrame, measure: str = "pair.adjusted_ov
     records = chosen.to_dict("records")
     frame = chosen.assign(
         dataset=[dataset_name(str(row["dataset"])) for row in records],
-        label=[features_label(row) for row in records],
+        label=[features_label(row["encoder"], row["paradigm"]) for row in records],
         chance=[_chance(row, measure) for row in records],
     )
     with figures.theme():
@@ -102,16 +102,16 @@ def latest(diagnostics: pd.DataFrame) -> pd.DataFrame:
     """The newest row of each data set, encoder and paradigm, in the order of first appearance."""
     if not len(diagnostics):
         return diagnostics
-    keys = ["dataset", "encoder", "stage"]
+    keys = ["dataset", "encoder", "paradigm"]
     first = diagnostics.groupby(keys, sort=False).ngroup()
     newest = diagnostics.sort_values("time", kind="stable").groupby(keys, sort=False).tail(1)
     return newest.assign(_order=first.loc[newest.index]).sort_values("_order").drop(columns="_order")
 
 
-def features_label(row: Mapping[Any, Any]) -> str:
-    """``encoder`` and ``stage`` (the paradigm, "ETE+vbpr" after joint training) → ``"CLIP-ETE with VBPR"``."""
-    paradigm, _, model = str(row["stage"]).partition("+")
-    name = Variant(str(row["encoder"]), paradigm, "V&T").label
+def features_label(encoder: str, paradigm: str) -> str:
+    """``"clip"``, ``"ETE+vbpr"`` (features of a joint training) → ``"CLIP-ETE with VBPR"``."""
+    paradigm, _, model = paradigm.partition("+")
+    name = Variant(encoder, paradigm, "V&T").label
     return f"{name} with {model_name(model)}" if model else name
 
 

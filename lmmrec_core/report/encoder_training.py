@@ -119,7 +119,7 @@ def _draw_retrieval(axes: Axes, tuning: Mapping[str, Any]) -> None:
 
 def _label(record: Mapping[str, Any]) -> str:
     dataset = record["dataset"]
-    return f"{_ALL_SETS if dataset is None else dataset_name(str(dataset))}, {features_label(record)}"
+    return f"{_ALL_SETS if dataset is None else dataset_name(str(dataset))}, {features_label(str(record["encoder"]), str(record["stage"]))}"
 
 
 def _tuned(tuning: Mapping[str, Any]) -> dict[str, Any]:

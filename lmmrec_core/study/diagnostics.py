@@ -23,7 +23,7 @@ from lmmrec_core.study.workspace import Workspace
 
 _FOLDER = "features"  # below results/<track>/<dataset>; no run folder can have this name
 SHARED_VECTORS = ("joint", "itc", "itc_vl")  # vectors trained to be compared across modalities
-COLUMNS = ("dataset", "encoder", "stage", "digest", "time", "items")
+COLUMNS = ("dataset", "encoder", "paradigm", "digest", "time", "items")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+]*")
 _SETTINGS = {"k": 10, "seed": 0, "bootstrap": 1000}
 
@@ -117,7 +117,7 @@ def content_keys(catalogue: Catalogue) -> tuple[list[str], list[str | None]]:
 
 
 def read_diagnostics(track: TrackSettings, results: Path) -> pd.DataFrame:
-    """One row per stored diagnostics of a track, by data set, encoder, stage and time; no rows where there are none.
+    """One row per stored diagnostics of a track, by data set, encoder, paradigm and time; no rows where there are none.
 
     Columns: :data:`COLUMNS`, then every measure under its dotted name (``graph.visual.reciprocity``), with ``.low`` and
     ``.high`` where it has an interval; NaN where a measure does not apply. ``graph.<modality>.above_baseline_p99`` is
@@ -143,7 +143,7 @@ def read_diagnostics(track: TrackSettings, results: Path) -> pd.DataFrame:
 def _row(record: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> dict[str, Any]:
     found = record["diagnostics"]
     row = {
-        "dataset": record["dataset"], "encoder": record["encoder"], "stage": record["stage"],
+        "dataset": record["dataset"], "encoder": record["encoder"], "paradigm": record["stage"],
         "digest": record["identity"]["features"], "time": record["provenance"]["time"], "items": found["items"],
     }  # fmt: skip
     for modality, measures in found["modality"].items():

@@ -213,7 +213,7 @@ def test_what_is_known_of_the_encoders_reaches_its_sections(
     assert all(untrained[name].startswith("No ") for name in ("training", "retrieval", "end-to-end"))
 
     measured = {"pair.adjusted_overlap@10": 0.25, "pair.cka": 0.5}
-    case = {"dataset": "null", "encoder": "clip", "stage": "PT", "time": "2026-01-01"}
+    case = {"dataset": "null", "encoder": "clip", "paradigm": "PT", "time": "2026-01-01"}
     monkeypatch.setattr(Study, "diagnostics", lambda self: pd.DataFrame([{**case, **measured}]))
     assert "<td" in execute(rq1, "controls")["shown"]["alignment"]
 

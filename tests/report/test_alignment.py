@@ -16,7 +16,7 @@ MEASURE = "pair.adjusted_overlap@10"
 
 def row(dataset: str = "sparse", encoder: str = "baseline", stage: str = "none", value: float = 0.02, **more: object):
     return {
-        "dataset": dataset, "encoder": encoder, "stage": stage, "time": "2026-01-01",
+        "dataset": dataset, "encoder": encoder, "paradigm": stage, "time": "2026-01-01",
         MEASURE: value, f"{MEASURE}.low": value - 0.01, f"{MEASURE}.high": value + 0.01,
         "graph.union.symmetric_density": 0.1 + value, **more,
     }  # fmt: skip
@@ -78,7 +78,7 @@ def test_only_the_newest_features_of_a_case_are_shown(diagnostics: pd.DataFrame)
 
 def test_nothing_measured(diagnostics: pd.DataFrame) -> None:
     assert alignment_listing(pd.DataFrame()).empty
-    assert says_nothing(alignment_figure(pd.DataFrame(columns=["dataset", "encoder", "stage", "time"])))
+    assert says_nothing(alignment_figure(pd.DataFrame(columns=["dataset", "encoder", "paradigm", "time"])))
     assert says_nothing(alignment_figure(diagnostics.assign(**{MEASURE: math.nan})))
     with pytest.raises(ConfigError, match=r"unknown measure 'pair\.ckaa'"):
         alignment_figure(diagnostics.assign(**{"pair.cka": 1.0}), "pair.ckaa")

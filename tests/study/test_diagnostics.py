@@ -78,7 +78,7 @@ def test_two_encoders_of_one_data_set_have_two_files(dataset, features, workspac
     names = [path.name for path in stored(workspace)]
     assert len(names) == 3 and f"clip-PT-{features.digest[:8]}.json" in names
     frame = read_diagnostics(workspace.track, workspace.results)
-    assert list(zip(frame["encoder"], frame["stage"], strict=True)) == [
+    assert list(zip(frame["encoder"], frame["paradigm"], strict=True)) == [
         ("baseline", "none"), ("baseline", "none"), ("clip", "PT"),
     ]  # fmt: skip
     assert frame["digest"].tolist() == [features.digest, turned.digest, features.digest]
@@ -98,7 +98,7 @@ def test_the_result_store_does_not_see_them(dataset, features, workspace, quick)
 def test_reading_gives_one_row_each_with_intervals(dataset, features, workspace, quick):
     found = diagnostics_of(workspace, dataset, features, "baseline")
     frame = read_diagnostics(workspace.track, workspace.results)
-    assert list(frame.columns[:6]) == ["dataset", "encoder", "stage", "digest", "time", "items"]
+    assert list(frame.columns[:6]) == ["dataset", "encoder", "paradigm", "digest", "time", "items"]
     row = frame.iloc[0]
     cka = found["pair"]["cka"]
     assert (row["pair.cka"], row["pair.cka.low"], row["pair.cka.high"]) == (cka["value"], cka["low"], cka["high"])
@@ -118,7 +118,7 @@ def test_density_above_the_99th_percentile_of_the_baseline(dataset, features, wo
 
 def test_nothing_stored_gives_no_rows(workspace):
     frame = read_diagnostics(workspace.track, workspace.results)
-    assert frame.empty and list(frame.columns) == ["dataset", "encoder", "stage", "digest", "time", "items"]
+    assert frame.empty and list(frame.columns) == ["dataset", "encoder", "paradigm", "digest", "time", "items"]
 
 
 def test_a_changed_file_is_named_with_the_cure(dataset, features, workspace, quick):

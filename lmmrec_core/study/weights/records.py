@@ -58,10 +58,10 @@ def write_encoder_record(
 
 
 def read_encoder_records(track: TrackSettings, results: Path) -> list[dict[str, Any]]:
-    """The newest record of each data set, encoder and stage of a track.
+    """The newest record of each data set, encoder and paradigm of a track.
 
     Those of shared weights come first, then the data sets, each with its encoders in the order of the track file and
-    its stages as they follow each other. Raises ResultError for a damaged file, with the cure.
+    its paradigms in the order of training. Raises ResultError for a damaged file, with the cure.
     """
     newest: dict[tuple[str | None, str, str], dict[str, Any]] = {}
     for dataset in (None, *track.datasets):
@@ -77,9 +77,9 @@ def read_encoder_records(track: TrackSettings, results: Path) -> list[dict[str, 
     datasets, encoders = [None, *track.datasets], list(track.encoders)
 
     def place(key: tuple[str | None, str, str]) -> tuple[int, int, str, int]:
-        dataset, encoder, stage = key
+        dataset, encoder, paradigm = key
         known = encoders.index(encoder) if encoder in encoders else len(encoders)
-        return datasets.index(dataset), known, encoder, PARADIGMS.index(stage)
+        return datasets.index(dataset), known, encoder, PARADIGMS.index(paradigm)
 
     return [newest[key] for key in sorted(newest, key=place)]
 

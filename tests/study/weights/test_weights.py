@@ -143,7 +143,7 @@ def test_the_features_of_the_best_epoch_are_kept_and_diagnosed(dataset, workspac
         kept[model, seed] = features.digest
     assert len({start.digest, *kept.values()}) == 4
     rows = read_diagnostics(workspace.track, workspace.results)
-    found = {(row["stage"], row["digest"]) for row in rows.to_dict("records")}
+    found = {(row["paradigm"], row["digest"]) for row in rows.to_dict("records")}
     assert found == {(f"ETE+{model}", kept[model, workspace.track.seeds[0]]) for model in ("vbpr", "lattice")}
 
 
