@@ -57,7 +57,8 @@ def alignment_listing(
     shown = {name: head for name, head in measures.items() if name in newest and newest[name].notna().any()}
     rows = []
     for row in newest.to_dict("records"):
-        label = f"{dataset_name(str(row['dataset']))}, {features_label(row["encoder"], row["paradigm"])}"
+        features = features_label(row["encoder"], row["paradigm"])
+        label = f"{dataset_name(str(row['dataset']))}, {features}"
         rows.append({"features": label, **{head: _cell(row, name, digits) for name, head in shown.items()}})
     return pd.DataFrame(rows, columns=["features", *shown.values()])
 

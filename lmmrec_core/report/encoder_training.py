@@ -119,7 +119,8 @@ def _draw_retrieval(axes: Axes, tuning: Mapping[str, Any]) -> None:
 
 def _label(record: Mapping[str, Any]) -> str:
     dataset = record["dataset"]
-    return f"{_ALL_SETS if dataset is None else dataset_name(str(dataset))}, {features_label(str(record["encoder"]), str(record["stage"]))}"
+    place = _ALL_SETS if dataset is None else dataset_name(str(dataset))
+    return f"{place}, {features_label(str(record['encoder']), str(record['stage']))}"
 
 
 def _tuned(tuning: Mapping[str, Any]) -> dict[str, Any]:
