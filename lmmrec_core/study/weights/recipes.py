@@ -57,9 +57,8 @@ class PretrainSettings(Settings):
 class MultimodalSettings(Settings):
     """One entry under ``encoders`` of a track file: an encoder of both modalities and how it is trained.
 
-    ``settings`` are those of the encoder's class; a relative path there is below the data root. ``vector`` names the
-    feature if the class lets the user choose it after training (VLMo). ``precision`` bf16: features are extracted in
-    bfloat16 if a sample agrees with fp32.
+    ``settings`` are those of the encoder's class; a relative path there is below the data root. ``precision`` bf16:
+    features are extracted in bfloat16 if a sample agrees with fp32.
     """
 
     encoder: str
