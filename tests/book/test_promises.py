@@ -1,0 +1,209 @@
+"""What the chapters promise about pages, tables and numbers is kept."""
+
+import json
+import re
+from math import log2
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lmmrec_core.book.runner import read_notebook
+from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.flow import Table
+from lmmrec_core.metrics.audit import impossible
+from lmmrec_core.metrics.ranking import ndcg, recall
+from lmmrec_core.names import GRIDS, TRACKS
+from lmmrec_core.questions import MODALITY_SPECIFIC, QUESTIONS, trained
+from lmmrec_core.report.end_to_end import end_to_end_listing
+from lmmrec_core.report.figures import forest, printed_and_measured
+from lmmrec_core.report.published import read_results
+from lmmrec_core.report.receipt import listing
+from lmmrec_core.study import Study
+from lmmrec_core.study.comparisons import comparisons, planned_pairs
+from lmmrec_core.study.track import is_multimodal, read_track
+from lmmrec_core.study.weights.recipes import end_to_end_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+QUESTION_PAGES = [path for path in NOTEBOOKS if "rq" in path.stem or "motivation" in path.stem]
+
+
+def chapter(name: str) -> str:
+    return (ROOT / "book" / "chapters" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def cells(path: Path, kind: str) -> str:
+    return "\n".join(cell.source for cell in read_notebook(path).cells if cell.cell_type == kind)
+
+
+def table_under(text: str, heading: str) -> list[list[str]]:
+    """The cells of the Markdown table whose header begins with ``heading``, without the header."""
+    lines = text[text.index(f"| {heading} |") :].partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
+
+
+# --- claims: facts about the printed tables
+
+
+def test_stars_of_table_3_are_on_rows_that_got_worse_too() -> None:
+    frame = read_results(3)
+    base = {(r.dataset, r.model, r.metric): r.value for r in frame.itertuples() if r.variant == MODALITY_SPECIFIC}
+    starred = [row.value > base[row.dataset, row.model, row.metric] for row in frame.itertuples() if row.starred]
+    assert 0 < sum(starred) < len(starred) > 100
+
+
+def test_tables_1_and_5_differ_in_encoder_and_paradigm() -> None:
+    (first,), (fifth,) = ({(v.encoder, v.paradigm) for v in read_results(number)["variant"]} for number in (1, 5))
+    assert first[0] != fifth[0] and first[1] != fifth[1]
+
+
+def test_several_systems_print_what_no_ranking_can_have() -> None:
+    frame = pd.concat([read_results(3), read_results(4)])
+    systems = {
+        (model, variant)
+        for (_, model, variant), rows in frame.groupby(["dataset", "model", "variant"])
+        if impossible(dict(zip(rows["metric"], rows["value"], strict=True)), rounding=0.00005)
+    }
+    assert len(systems) > 3
+
+
+def test_lattice_trained_end_to_end_is_nearly_the_same_with_both_encoders() -> None:
+    frame = read_results(4)
+    gaps = {}
+    for model, rows in frame.groupby("model"):
+        clip, vlmo = (
+            rows[rows["variant"] == trained(encoder, "ETE")].set_index(["dataset", "metric"])["value"]
+            for encoder in ("clip", "vlmo")
+        )
+        gaps[model] = (clip / vlmo - 1).abs()
+    lattice = gaps.pop("lattice")
+    assert lattice.max() < 0.005
+    assert all(gap.mean() > 0.1 for gap in gaps.values())
+
+
+def test_a_page_of_a_question_counts_the_printed_changes() -> None:
+    for path in QUESTION_PAGES:
+        assert "printed_summary(" in cells(path, "code") and "## As printed" in cells(path, "markdown"), path
+
+
+# --- significance
+
+
+def test_families_have_the_sizes_that_the_chapter_states() -> None:
+    stated = {row[0].lower(): int(row[2]) for row in table_under(chapter("significance"), "question")}
+    assert stated == {name: len(planned_pairs(name)) for name, question in QUESTIONS.items() if question.planned}
+
+
+def test_comparisons_hold_what_the_chapter_says_they_hold() -> None:
+    assert {"effect", "n", "wins", "losses", "family", "ci_low", "ci_high", "p_holm"} <= set(
+        comparisons("rq1", [], ["baby"]).columns
+    )
+    for path in QUESTION_PAGES:  # the difference with its interval, the relative change, the adjusted p-value
+        code = cells(path, "code")
+        assert all(f"{name}(" in code for name in ("forest", "change_table", "judged_listing")), path
+
+
+# --- reading
+
+
+def test_every_page_ends_with_its_verdict_and_says_why_something_was_not_run() -> None:
+    for path in NOTEBOOKS:
+        headings = re.findall(r"^## (.+)$", cells(path, "markdown"), flags=re.MULTILINE)
+        assert headings[-1] == "Verdict", path
+        assert ("What was not run" in headings) == (path in QUESTION_PAGES), path
+
+
+def test_the_receipt_and_the_run_record_lead_from_a_number_to_its_run() -> None:
+    study = Study.open("movielens", seeds=[1])
+    shown = listing(study.receipt())
+    assert {"key", "split", "settings", "commit"} <= set(shown.columns) and len(shown)
+    folder = next((ROOT / "results" / "movielens" / "sparse").glob("vbpr-baseline-VT-s1-*"))
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert record["data"]["catalogue"] and record["features"]["digest"] and (folder / "per_user.parquet").is_file()
+
+
+def compared(low: float, high: float) -> pd.DataFrame:
+    pair = QUESTIONS["rq1"].planned[1]
+    row = {
+        "dataset": "baby", "model": "vbpr", "metric": "ndcg@20", "pair": pair, "difference": (low + high) / 2,
+        "ci_low": low, "ci_high": high, "p_holm": 0.01,
+    }  # fmt: skip
+    return pd.DataFrame([row])
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_axes_of_differences_show_zero(side: int) -> None:
+    axes = forest(compared(*sorted((side * 0.5, side * 0.6)))).axes[0]
+    assert "95 % interval" in axes.get_xlabel()
+    index = pd.MultiIndex.from_tuples([("VBPR", "VBPR: a / b")], names=["group", "label"])
+    columns = pd.MultiIndex.from_tuples([("Printed", "Amazon Baby"), ("Measured", "Amazon Baby")])
+    values = pd.DataFrame([[side * 0.5, side * 0.6]], index=index, columns=columns)
+    origin = pd.DataFrame("derived", index=index, columns=columns)
+    for shown in (axes, printed_and_measured(Table("changes", "", values, origin)).axes[0]):
+        low, high = sorted(shown.get_xlim())
+        assert low <= 0 <= high
+
+
+def test_on_a_phone_the_first_column_stays() -> None:
+    style = (ROOT / "book" / "_static" / "custom.css").read_text(encoding="utf-8")
+    rule = style[style.index("table.results th.row_heading,") :].partition("}")[0]
+    assert "position: sticky" in rule and "left: 0" in rule
+    assert re.search(r"div\.cell_output \{ overflow-x: auto", style)
+
+
+# --- numbers and lists in the method chapters
+
+
+def test_the_worked_example_of_the_metrics_is_right() -> None:
+    hits, held_out = np.array([[False, True, False, False, True]]), np.array([3])
+    assert recall(hits, held_out, 5)[0] == pytest.approx(2 / 3)
+    ideal = 1 + 1 / log2(3) + 1 / log2(4)
+    assert ndcg(hits, held_out, 5)[0] == pytest.approx((1 / log2(3) + 1 / log2(6)) / ideal)
+    assert "Recall@5 is 2/3" in chapter("evaluation") and r"(1/\log_2 3 + 1/\log_2 6)" in chapter("evaluation")
+
+
+def test_the_measured_errors_of_the_policies_are_those_of_the_benchmark() -> None:
+    models = json.loads((ROOT / "benchmarks" / "policies.json").read_text(encoding="utf-8"))["models"]
+    text = chapter("training")
+    header = next(line for line in text.splitlines() if line.startswith("| policy | VBPR"))
+    order = [cell.partition(":")[0].strip().lower() for cell in header.strip("| ").split("|")[1:]]
+    rows = table_under(text, header.strip("| "))
+    assert [row[0].replace("`", "") for row in rows] == list(models[order[0]])
+    for name, *shown in rows:
+        for model, cell in zip(order, shown, strict=True):
+            found, exact = models[model][name.replace("`", "")], models[model]["window"]
+            if "refused" in found:
+                assert cell == "refused"
+                continue
+            time = found["seconds_per_update"] / exact["seconds_per_update"]
+            numbers = (time, found["median_cosine"], found["median_relative_error"])
+            assert cell == ", ".join(f"{number:.2f}" for number in numbers), (name, model)
+
+
+def test_every_track_takes_the_exact_policy() -> None:
+    for track in map(read_track, TRACKS):
+        for name, entry in track.encoders.items():
+            if is_multimodal(entry):
+                assert end_to_end_settings(track, name).policy == "window"
+
+
+def test_pages_of_rq2_list_what_end_to_end_training_did() -> None:
+    columns = set(end_to_end_listing([]).columns)
+    assert {"reading", "what trains", "gradient", "encoder updates", "picture rows", "text rows"} <= columns
+    assert "end_to_end_listing(" in cells(next(path for path in NOTEBOOKS if "rq2" in path.stem), "code")
+
+
+def test_features_by_themselves_are_on_the_pages_of_rq1_and_drops_on_those_of_the_data() -> None:
+    (rq1,) = (path for path in NOTEBOOKS if "rq1" in path.stem)
+    assert "alignment_listing(" in cells(rq1, "code") and "dropped(" in cells(NOTEBOOKS[0], "code")
+
+
+def test_lists_of_names_are_complete() -> None:
+    encoders = [row[0] for row in table_under(chapter("encoders"), "name")]
+    assert set(re.findall(r"`([\w-]+)`", " ".join(encoders))) == set(ENCODERS.own)
+    grids = [row[0] for row in table_under(chapter("run"), "`--grid`")]
+    assert re.findall(r"`(\w+)`", " ".join(grids)) == list(GRIDS)
+    readme = table_under((ROOT / "README.md").read_text(encoding="utf-8"), "`TRACK=`")
+    assert re.findall(r"`(\w+)`", " ".join(row[0] for row in readme)) == list(TRACKS)

@@ -1,0 +1,162 @@
+"""The other code blocks of the guides: Python, YAML, TOML, and drawings of folders in plain text."""
+
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lmmrec_core.book.pages import pages
+from lmmrec_core.data import SOURCES
+from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.metrics import METRICS
+from lmmrec_core.questions import QUESTIONS, parse_question
+from lmmrec_core.recommenders import RECOMMENDERS
+from lmmrec_core.report import tables
+from lmmrec_core.report.verdict import judge_all, verdict
+from lmmrec_core.study import Study
+from lmmrec_core.study.track import is_multimodal, read_track
+from lmmrec_core.study.weights.recipes import read_entry
+from tests.guides import BLOCKS, MODULES, ROOT, Block, block, install_package, make_place, run_with
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_place(tmp_path_factory.mktemp("guides"))
+
+
+@pytest.fixture(scope="module")
+def site(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install_package(place / "lmmrec-mine", tmp_path_factory.mktemp("site"))
+
+
+#: Python blocks that do not stand by themselves, with the test that runs them.
+NOT_ALONE = {("add_question", 2): "the function of the table", ("add_question", 3): "the cells of the page"}
+ALONE = [b for b in BLOCKS if b.language == "python" and (b.guide, b.number) not in NOT_ALONE]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", ALONE, ids=str)
+def test_a_block_of_python_runs(code: Block, place: Path, site: Path) -> None:
+    """In a Python that finds the reader's package, on the results of this repository."""
+    done = run_with(site, place, ROOT, "-W", "error::SyntaxWarning", "-c", code.text)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_example_of_a_question_makes_its_table_and_its_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    space: dict[str, object] = {}
+    exec(block("add_question", "python", 1), space)  # our own text, as a reader would run it
+    monkeypatch.setitem(QUESTIONS, "rq4", space["RQ4"])
+    assert parse_question("4") == "rq4"
+    written = dict(vars(tables))
+    exec(block("add_question", "python", 2), written)
+    shown: dict[str, object] = {}
+    cells = {
+        "study": Study.open("movielens"), "models": ["vbpr", "bm3"], "metric": "ndcg@20", "table6": written["table6"],
+        "show": shown.__setitem__, "quote": shown.__setitem__, "judge_all": judge_all, "verdict": verdict,
+    }  # fmt: skip
+    exec(block("add_question", "python", 3), cells)
+    table = shown["table6"]
+    assert [label for _, label in table.values.index][:2] == ["VBPR VLMo-PT", "VBPR CLIP-PT"]
+    origins = {name: set(table.origin.loc[name].to_numpy().ravel()) for name in ("VBPR", "BM3")}
+    assert origins == {"VBPR": {"measured"}, "BM3": {"not run"}}
+    assert len(cells["judged"]) == 2 and shown["verdict"] in ("reproduced", "same direction", "not reproduced")
+
+
+@pytest.mark.parametrize("code", [b for b in BLOCKS if b.language == "yaml"], ids=str)
+def test_a_block_of_yaml_says_what_is_understood(code: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = yaml.safe_load(code.text)
+    if isinstance(values, list):  # pages of a table of contents
+        (tmp_path / "notebooks").mkdir()
+        (tmp_path / "notebooks" / f"{Path(values[0]['file']).name}.ipynb").touch()
+        assert [f"{page.target.relative_to(tmp_path).with_suffix('')}" for page in pages(tmp_path)] == [
+            entry["file"] for entry in values
+        ]
+        return
+    if "encoder" in values:
+        values = {"encoders": {"own": values}}
+    track = read_track("controls").model_copy(update={"encoders": values["encoders"]})
+    for name, entry in values["encoders"].items():
+        if is_multimodal(entry):
+            settings = read_entry(track, name)
+            ENCODERS[settings.encoder].Settings.build(settings.settings, name)
+    if "extends" in values:
+        (tmp_path / "mine.yaml").write_text(code.text, encoding="utf-8")
+        read = read_track(str(tmp_path / "mine.yaml"))
+        assert set(values["models"]) <= set(read.models) and set(values["encoders"]) <= set(read.encoders)
+        assert read.name == values["extends"], "without a name of its own it shares the results"
+
+
+@pytest.mark.parametrize("code", [b for b in BLOCKS if b.language == "toml"], ids=str)
+def test_a_block_of_toml_names_our_groups_and_the_chapters_code(code: Block) -> None:
+    project = tomllib.loads(code.text)["project"]
+    groups = {registry.group for registry in (RECOMMENDERS, ENCODERS, METRICS, SOURCES)}
+    assert set(project["entry-points"]) == groups
+    places = [place for members in project["entry-points"].values() for place in members.values()]
+    assert {place.split(":")[0].split(".")[1] for place in places} == set(MODULES)
+
+
+def tree_of_readme(text: str, place: Path) -> None:
+    """Every folder and base module of the package is named, and every name is there."""
+    package, inside = text.partition("notebooks/ ")[0], ROOT / "lmmrec_core"
+    named = set(re.findall(r"(\w+)/", package)) - {"lmmrec_core"}
+    folders = {path.parent.name for path in inside.rglob("__init__.py")} | {"tracks", "grids", "published"}
+    assert named == folders - {"lmmrec_core"}
+    assert set(re.findall(r"\w+\.py\b", package)) == {path.name for path in inside.glob("[!_]*.py")}
+    for name in re.findall(r"^(\w+)/", text, flags=re.MULTILINE):
+        assert (ROOT / name).is_dir(), name
+
+
+def named_files(text: str, folder: Path) -> None:
+    """Files at the beginning of a line exist in the folder that the first line names."""
+    first, *lines = text.splitlines()
+    assert (folder / first.strip()).is_dir()
+    below = folder / first.strip()
+    for line in lines:
+        name = line.split()[0]
+        path = below / name if len(line) - len(line.lstrip()) == 2 else below / "lmmrec_mine" / name
+        assert path.exists(), path
+
+
+def results_layout(text: str, place: Path) -> None:
+    """Paths with their variable parts in angle brackets are those of files in the repository, or of a search."""
+    files = [path.relative_to(ROOT).as_posix() for path in (ROOT / "results" / "movielens").rglob("*.json")]
+    files += [
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "results" / "movielens").glob("*/*/per_user.parquet")
+    ]
+    files += ["results/movielens/search/sparse-vbpr-baseline-VT.json"]  # as tests/cli finds it
+    lines = [line.split("  ")[0].strip() if line[0] != " " else line.split()[0] for line in text.splitlines()]
+    if lines[0].endswith("/"):
+        lines = [lines[0] + name for name in lines[1:] if name != "top50.parquet"]  # not in version control
+    for line in lines:
+        pattern = re.sub(r"<[^>]+>", r"[^/]+", re.sub(r"([.+])", r"\\\1", line))
+        assert any(re.fullmatch(pattern, file) for file in files), line
+
+
+def amazon_layout(text: str, place: Path) -> None:
+    """The names are those that the reader of the Amazon data builds."""
+    source = (ROOT / "lmmrec_core" / "data" / "amazon.py").read_text(encoding="utf-8")
+    for name in re.findall(r"^  (\S+?)[\s/]", text, flags=re.MULTILINE):
+        assert name.replace("<Category>", "{category}").split("_{")[0] in source, name
+
+
+#: Blocks of plain text, and what holds them to the truth.
+TEXTS: dict[tuple[str, int], Callable[[str, Path], None]] = {
+    ("README", 1): tree_of_readme,
+    ("own_catalogue", 1): named_files,
+    ("own_package", 1): named_files,
+    ("results", 1): results_layout,
+    ("results", 2): results_layout,
+    ("run", 1): amazon_layout,
+}
+
+
+@pytest.mark.parametrize("code", [b for b in BLOCKS if b.language == "text"], ids=str)
+def test_a_block_of_text_is_true(code: Block, place: Path) -> None:
+    TEXTS[code.guide, code.number](code.text, place)
+
+
+def test_no_block_is_in_another_language() -> None:
+    assert {b.language for b in BLOCKS} == {"bash", "python", "yaml", "toml", "text"}
