@@ -1,7 +1,7 @@
 """The roles that members play: encoder, recommender, metric.
 
-A new member needs no change elsewhere: it satisfies the protocol, is added to the plain dict of its
-folder, and the contract tests of its role run on it.
+A new member needs no change elsewhere: it satisfies the protocol, is named in the registry of its folder or by an entry
+point of another package (``registry.py``), and the contract tests of its role run on it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

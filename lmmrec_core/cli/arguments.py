@@ -230,7 +230,7 @@ def _export_mmrec(commands: _Commands) -> None:
 
 
 def _add_track(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--track", default="controls", help=f"{_listed(TRACKS)}, or your own .yaml file (default: controls)")
+    sub.add_argument("--track", default="controls", help=f"{_listed(TRACKS)}, or a .yaml file (default: controls)")
     sub.add_argument("--data", default="", metavar="FOLDER", help="the folder of the real data sets")
 
 
