@@ -182,6 +182,14 @@ def test_the_measured_errors_of_the_policies_are_those_of_the_benchmark() -> Non
             assert cell == ", ".join(f"{number:.2f}" for number in numbers), (name, model)
 
 
+def test_our_propagation_is_the_faster_one_and_agrees() -> None:
+    ways = json.loads((ROOT / "benchmarks" / "propagation.json").read_text(encoding="utf-8"))["ways"]
+    others = {name: way for name, way in ways.items() if name != "ours"}
+    assert len(others) == 3
+    for way in others.values():
+        assert way["times_ours"] > 1 and way["largest_difference"] < 1e-5
+
+
 def test_every_track_takes_the_exact_policy() -> None:
     for track in map(read_track, TRACKS):
         for name, entry in track.encoders.items():
