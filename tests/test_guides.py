@@ -27,7 +27,7 @@ from lmmrec_core.study.search.grids import read_grid
 from lmmrec_core.study.track import read_track
 from lmmrec_core.study.weights.recipes import MultimodalSettings
 from lmmrec_core.study.workspace import Workspace
-from tests.guides import ROOT, all_commands, commands_in, install_package, make_place
+from tests.guides import ROOT, all_commands, commands_in, install_package, make_place, run_with
 
 COMMANDS = all_commands()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
