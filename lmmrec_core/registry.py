@@ -24,7 +24,8 @@ class Registry(Mapping[str, Member], Generic[Member]):
     """Name → member, ours first in the order given, then those of other packages by name.
 
     ``own`` maps a name to ``"package.module:attribute"``. Raises ConfigError for a name that is not known (with the
-    nearest), for one that two packages bring, and for a member that cannot be imported.
+    nearest), for one that two packages bring, and for a guest that cannot be imported. A member of ours whose library
+    is not installed raises ModuleNotFoundError.
     """
 
     def __init__(self, kind: str, group: str, own: Mapping[str, str]) -> None:
@@ -68,14 +69,14 @@ class Registry(Mapping[str, Member], Generic[Member]):
 
     def _load(self, name: str) -> Any:
         module, _, attribute = self._places[name].partition(":")
+        if name in self.own:
+            return getattr(import_module(module), attribute)
         try:
             return getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            if name in self.own and not isinstance(error, ModuleNotFoundError):
-                raise  # a fault of ours
+        except Exception as error:  # whatever a stranger's module does when it is imported
             raise ConfigError(
-                f"{self.kind} {name!r} cannot be imported from {self._places[name]!r} ({error}); "
-                "install what it needs, or uninstall the package that brings it"
+                f"{self.kind} {name!r} cannot be imported from {self._places[name]!r} "
+                f"({type(error).__name__}: {error}); install what it needs, or uninstall the package that brings it"
             ) from None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from lmmrec_core.book.runner import faults, read_notebook
 from lmmrec_core.digests import digest, file_sha256, files_digest
 from lmmrec_core.errors import ConfigError
+from lmmrec_core.home import default_home
 from lmmrec_core.names import TRACKS
 
 _SUFFIXES = (".py", ".yaml", ".csv", ".json")  # files of the package that can change a notebook's outputs
@@ -53,8 +54,10 @@ def package_digest(root: Path) -> str:
 
 def inputs_of(page: Page, root: Path, package: str) -> str:
     """Digest of all that an executed page depends on: notebook, parameters, package, stored runs of its track."""
-    stored = (root / "results" / page.track).rglob("[!.]*.json")
-    runs = files_digest((path for path in stored if path.name == "run.json" or path.parent.name in _DESCRIPTIONS), root)
+    results = default_home() / "results"  # what the notebook reads
+    stored = (results / page.track).rglob("[!.]*.json")
+    chosen = (path for path in stored if path.name == "run.json" or path.parent.name in _DESCRIPTIONS)
+    runs = files_digest(chosen, results)
     parts = {"source": file_sha256(page.source), "parameters": page.values, "package": package, "runs": runs}
     return digest(parts, 32)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lmmrec_core.book.pages import unfit
 from lmmrec_core.digests import files_digest
+from lmmrec_core.disk import write_file
 from lmmrec_core.errors import ResultError
 
 
@@ -31,7 +32,7 @@ def render(root: Path) -> subprocess.CompletedProcess[str]:
     tool = Path(sys.executable).with_name("jupyter-book")
     done = subprocess.run([tool, "build", ".", *flags], cwd=root, capture_output=True, text=True, check=False)
     if done.returncode == 0:
-        (html / ".inputs").write_text(book_digest(root), encoding="utf-8")
+        write_file(html / ".inputs", book_digest(root))
     return done
 
 

@@ -149,7 +149,6 @@ def _reproduce(commands: _Commands) -> None:
 def _search(commands: _Commands) -> None:
     sub = commands.add_parser(
         "search",
-        aliases=["tune"],
         help="search the settings of a model on the validation part",
         description="Trains a model at points of a grid and names the one with the best validation Recall@20. Every "
         "model of the grid `study` gets the same number of trainings; the other grids are published ones. Trials are "

@@ -15,6 +15,7 @@ from lmmrec_core.errors import ConfigError, DataError, unknown
 from lmmrec_core.flow import Modality
 from lmmrec_core.names import BASELINE, MODALITY_SETS, TRACKS
 from lmmrec_core.study.cases import Case, split_runnable
+from lmmrec_core.study.datasets import dataset_of
 from lmmrec_core.study.study import Study
 from lmmrec_core.study.track import DatasetSettings, TrackSettings, read_track
 from lmmrec_core.study.workspace import Workspace
@@ -79,11 +80,11 @@ def run(arguments: argparse.Namespace) -> int:
     from lmmrec_core.study.inputs import prepare_weights
     from lmmrec_core.study.run import plan, resolve, run_case
 
-    workspace, name = user_workspace(arguments, arguments.data)
-    workspace = workspace.quiet() if arguments.quiet else workspace
     overrides = parse_assignments(arguments.set)
     own = {key: value for key, value in overrides.items() if not key.startswith("end_to_end.")}
-    resolve(workspace, arguments.model, own)  # refuse a misspelt name before anything is read
+    resolve(Workspace.open("user"), arguments.model, own)  # refuse a misspelt name before anything is read
+    workspace, name = user_workspace(arguments, arguments.data)
+    workspace = workspace.quiet() if arguments.quiet else workspace
     content = _content_of(workspace, name, arguments) if RECOMMENDERS[arguments.model].uses_features else {}
     cell = {"track": workspace.track.name, "dataset": name, "model": arguments.model, "seed": arguments.seed}
     case = Case.build({**cell, **content}, "lmmrec run")
@@ -192,11 +193,9 @@ def user_workspace(arguments: argparse.Namespace, folder: str) -> tuple[Workspac
     path = Path(folder).resolve()
     source = "folder" if (path / arguments.interactions).is_file() else recognise(path)
     options = _options(arguments, source)
-    rule = arguments.split
-    if not rule:
-        read = SOURCES[source].read(path, SOURCES[source].Settings.build(options, folder), path.name)
-        rule = "mmrec" if read.label is None else "given"
-    dataset = DatasetSettings.build(
+    catalogue = SOURCES[source].read(path, SOURCES[source].Settings.build(options, folder), path.name)
+    rule = arguments.split or ("mmrec" if catalogue.label is None else "given")
+    settings = DatasetSettings.build(
         {
             "title": path.name, "source": source, "path": path.name, "options": options,
             "k_core": None if rule == "given" or arguments.k_core <= 1 else arguments.k_core,
@@ -205,8 +204,10 @@ def user_workspace(arguments: argparse.Namespace, folder: str) -> tuple[Workspac
         "catalogue options",
     )  # fmt: skip
     track = _with_own_encoder(read_track("user"), getattr(arguments, "encoder", "") or BASELINE)
-    track = track.model_copy(update={"datasets": {path.name: dataset}})
-    return replace(Workspace.open(track), data=path.parent), path.name
+    track = track.model_copy(update={"datasets": {path.name: settings}})
+    workspace = replace(Workspace.open(track), data=path.parent)
+    workspace.hold(dataset_of(catalogue, settings, path.name))
+    return workspace, path.name
 
 
 def _options(arguments: argparse.Namespace, source: str) -> dict[str, object]:
@@ -230,6 +231,6 @@ def _whole(seeds: list[str]) -> list[int]:
     return [int(word) for word in words]
 
 
-def _print_mapping(values: object) -> None:
-    for key, value in dict(values).items():  # type: ignore[call-overload]
+def _print_mapping(values: Mapping[str, object]) -> None:
+    for key, value in values.items():
         print(f"{key:>16}  {value}")

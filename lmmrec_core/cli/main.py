@@ -10,18 +10,20 @@ from lmmrec_core.errors import LmmrecError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. The exit status: 0 done, 1 failed and said why, 2 not understood, 130 interrupted."""
-    arguments = parser().parse_args(argv)
+    command = "lmmrec"
     try:
+        arguments = parser().parse_args(argv)
+        command = f"lmmrec {arguments.command}"
         return int(resolve_name(arguments.action)(arguments) or 0)
     except LmmrecError as error:
-        print(f"lmmrec {arguments.command}: {error}", file=sys.stderr)
+        print(f"{command}: {error}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if str(error.name).startswith("lmmrec_core"):
             raise  # a fault of ours
         print(
-            f"lmmrec {arguments.command}: module {error.name!r} is not installed; install the extra that brings it: "
-            "lmmrec[encoders], lmmrec[small] or lmmrec[book]",
+            f"{command}: module {error.name!r} is not installed; install the extra that brings it: "
+            "lmmrec[encoders], lmmrec[small], lmmrec[graph] or lmmrec[book]",
             file=sys.stderr,
         )
         return 1

@@ -45,7 +45,8 @@ def impossible(means: Mapping[str, float], rounding: float = 0.0) -> list[str]:
 def common_hits(a: pd.DataFrame, b: pd.DataFrame, k: int = 20) -> float | None:
     """Share of the smaller set of hits (user, item) within the first k that both systems have; None without hits.
 
-    ``a`` and ``b`` are frames of :func:`evaluate_lists` over the same users. Raises ResultError when the users differ.
+    ``a`` and ``b`` are frames of :func:`~lmmrec_core.metrics.evaluate.evaluate_lists` over the same users. Raises
+    ResultError when the users differ.
     """
     if not a.index.sort_values().equals(b.index.sort_values()):
         raise ResultError("the two results are over different users; compare results of the same split")

@@ -32,9 +32,9 @@ class Case(Settings):
     dataset: str
     model: str
     encoder: str = "none"
-    paradigm: Literal["none"] | Paradigm = "none"
+    paradigm: Literal["none", Paradigm] = "none"
     modalities: Literal["none", "V&T", "V", "T"] = "none"
-    control: Literal["none"] | Control = "none"
+    control: Literal["none", Control] = "none"
     seed: int = 1
 
     @property
@@ -54,7 +54,7 @@ class Case(Settings):
         return frozenset(name for name, question in QUESTIONS.items() if question.reads(variant))
 
 
-def grid(track: TrackSettings, seeds: Sequence[int]) -> tuple[Case, ...]:
+def all_cases(track: TrackSettings, seeds: Sequence[int]) -> tuple[Case, ...]:
     """Every case of a track, runnable or not, in the order of the tables.
 
     A model without content runs once per seed (once at all in closed form). A model that reads content runs under the

@@ -44,7 +44,11 @@ def read_dataset(settings: DatasetSettings, name: str, data: Path | None, drawn:
     ``data`` is the folder of real data sets, ``drawn`` the one that generated catalogues are drawn into.
     Raises ConfigError or DataError naming what is missing and what to give.
     """
-    catalogue = _read(settings, name, data, drawn)
+    return dataset_of(_read(settings, name, data, drawn), settings, name)
+
+
+def dataset_of(catalogue: Catalogue, settings: DatasetSettings, name: str) -> Dataset:
+    """Filter and split a catalogue that was read already. Raises DataError if nothing is left or it has no split."""
     if settings.k_core is not None:
         catalogue = k_core(catalogue, settings.k_core)
     split = make_split(catalogue, settings.split.rule, settings.split.seed)

@@ -1,7 +1,6 @@
 """Features of a data set under one of a track's encoders: what identifies them, and the features from the store."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from lmmrec_core.digests import digest
@@ -58,14 +57,17 @@ def load_features(workspace: Workspace, dataset: Dataset, encoder: str, paradigm
     return _with_ready(features, ready_features(catalogue, track.missing), ready) if ready else features
 
 
-@lru_cache(maxsize=64)  # building an encoder only to ask what it is takes a second, and every case asks
 def features_key(workspace: Workspace, dataset: Dataset, encoder: str, paradigm: str = "none") -> str:
     """The key of features in the store, known before multi-modal weights are made; nothing is trained or extracted.
 
     Raises ConfigError as :func:`load_features`, and FeatureError if the weights that an entry of one-modality encoders
     is known by were not made yet (``weights.making.needs_shared_weights``).
     """
-    return FeatureStore(workspace.features).key(_spec(workspace, dataset, encoder, paradigm))
+    asked = ("features", dataset.name, dataset.fingerprint, encoder, paradigm)
+    # building an encoder only to ask what it is takes a second
+    return workspace.once(
+        asked, lambda: FeatureStore(workspace.features).key(_spec(workspace, dataset, encoder, paradigm))
+    )
 
 
 def _spec(workspace: Workspace, dataset: Dataset, encoder: str, paradigm: str) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.features.transforms import apply_control, keep_modalities
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.flow import Features, Part, Result, Split
+from lmmrec_core.flow import Features, IntArray, Part, Result, Split
 from lmmrec_core.metrics.evaluate import evaluate_lists, mean_recall
 from lmmrec_core.names import MODALITY_SETS
 from lmmrec_core.process import peak_memory, reset_peak_memory
@@ -158,20 +159,18 @@ def fit(
     progress: bool,
     features: FeatureTraining | None = None,
 ) -> tuple[Recommender, Training | None]:
-    """Build the recommender of a plan and train it; no Training where nothing is learnt by epochs.
+    """Build the recommender of a plan and train it; no Training if nothing is learnt by epochs.
 
-    ``features`` trains the item features too.
-
-    Goes on from ``checkpoint`` where that is of the same plan. Raises TrainingError.
+    ``features`` trains the item features too. Continues from ``checkpoint`` if that is of the same plan.
+    Raises TrainingError, also for a module that lacks a part of its role.
     """
     seed = todo.case.seed
     model: Recommender = RECOMMENDERS[todo.case.model](data, todo.model, torch_stream(seed, "init"))
-    if not hasattr(model, "loss"):
-        return model, None
-    return model, train(
+    trained = train(
         model, data, split, todo.training, seed=seed, validate=validation(split),
         checkpoint=checkpoint, identity=todo.key, progress=progress, features=features,
     )  # fmt: skip
+    return model, trained if trained.history else None
 
 
 def training_data(split: Split, features: Features | None) -> TrainingData:
@@ -204,13 +203,13 @@ def recall_20(scorer: Scorer, split: Split, part: Part, mask_valid: bool = False
     return mean_recall(top_k(scorer, users, split, k=20, mask_valid=mask_valid), users, split, part, k=20)
 
 
-def _users_with(split: Split, part: Part) -> Any:
+def _users_with(split: Split, part: Part) -> IntArray:
     return np.unique(split.part(part).user)
 
 
 def _measure(
     todo: Plan, scorer: Scorer, split: Split, protocol: EvaluationSettings, trained: Training | None
-) -> tuple[dict[str, Any], Any, Any]:
+) -> tuple[dict[str, Any], pd.DataFrame, IntArray]:
     """Rank and evaluate on validation and test; the first half of the run record."""
     valid_users, test_users = _users_with(split, "valid"), _users_with(split, "test")
     valid, _ = evaluate_lists(top_k(scorer, valid_users, split, k=protocol.k), valid_users, split, "valid")
@@ -240,5 +239,5 @@ def _measure(
     return record, per_user, top_items
 
 
-def _means(per_user: Any) -> dict[str, float]:
+def _means(per_user: pd.DataFrame) -> dict[str, float]:
     return {name: float(per_user[name].mean()) for name in per_user.columns if "@" in name}

@@ -12,7 +12,7 @@ from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import MODALITIES, Result
 from lmmrec_core.metrics.again import measured_again
 from lmmrec_core.questions import parse_question
-from lmmrec_core.study.cases import Case, grid, reason_not_run, split_runnable
+from lmmrec_core.study.cases import Case, all_cases, reason_not_run, split_runnable
 from lmmrec_core.study.comparisons import comparisons
 from lmmrec_core.study.datasets import stored_statistics
 from lmmrec_core.study.diagnostics import read_diagnostics
@@ -37,7 +37,7 @@ class Study:
     ) -> "Study":
         """Open a track by name or file, see ``track.read_track``; ``seeds`` None takes the track's own.
 
-        ``home`` holds results and cache (default: ``workspace.default_home``). Raises ConfigError for an unknown track
+        ``home`` holds results and cache (default: ``home.default_home``). Raises ConfigError for an unknown track
         or for seeds that are not distinct whole numbers, DataError for a data folder that does not exist.
         """
         workspace = Workspace.open(track, data, home)
@@ -65,7 +65,7 @@ class Study:
     def cases(self, question: str | int | None = None) -> tuple[Case, ...]:
         """The grid of the track, or the part a research question reads. Raises ConfigError for an unknown one."""
         asked = parse_question(question)
-        cases = grid(self.track, self.seeds)
+        cases = all_cases(self.track, self.seeds)
         return cases if asked is None else tuple(case for case in cases if asked in case.questions())
 
     def results(self, question: str | int | None = None) -> list[Result]:
@@ -146,7 +146,7 @@ class Study:
         return read_diagnostics(self.track, self.workspace.results)
 
     def encoder_records(self) -> list[dict[str, Any]]:
-        """How the track's encoders were trained: the newest record of each, see ``study/encoder_records.py``."""
+        """How the track's encoders were trained: the newest record of each, see ``study/weights/records.py``."""
         return read_encoder_records(self.track, self.workspace.results)
 
     def receipt(self) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from lmmrec_core.config import Settings, read_yaml
 from lmmrec_core.data import SOURCES
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.names import PARADIGMS, TRACKS
+from lmmrec_core.names import PARADIGMS, TRACKS, SplitRule
 from lmmrec_core.source import DrawnSource
 
 _FOLDER = Path(__file__).resolve().parents[1] / "tracks"
@@ -20,7 +20,7 @@ _PARADIGM_OF = {"fine_tune": "FT", "end_to_end": "ETE"}  # settings of an encode
 class SplitSettings(Settings):
     """How the interactions of a data set are divided."""
 
-    rule: Literal["mmrec", "lattice", "global_time", "given"] = "mmrec"
+    rule: SplitRule = "mmrec"
     seed: int | None = 2026
 
 
@@ -115,7 +115,7 @@ def read_track(name: str) -> TrackSettings:
     own = name.endswith((".yaml", ".yml"))
     path = Path(name).expanduser() if own else _FOLDER / f"{name}.yaml"
     if not own and not path.is_file():
-        raise unknown("track", name, TRACKS, "(or the name of a .yaml file)")
+        raise ConfigError(f"{unknown('track', name, TRACKS)}; or give the name of a .yaml file")
     values = read_yaml(path)
     if own and "extends" in values:
         values = _extended(read_track(str(values.pop("extends"))), values, path)

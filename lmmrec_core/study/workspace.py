@@ -1,6 +1,7 @@
 """A workspace: one track in one working folder, with everything that many cases share."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ class Workspace:
     cache: Path
     data: Path | None = None  # the folder of the real data sets
     progress: bool = True  # whether long work shows progress bars
+    _datasets: dict[str, Dataset] = field(default_factory=dict, repr=False)
+    _answers: dict[tuple[str, ...], str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(
@@ -87,18 +90,19 @@ class Workspace:
             self._datasets[name] = read_dataset(self.track.dataset(name), name, self.data, self.catalogues)
         return self._datasets[name]
 
-    def quiet(self) -> "Workspace":
-        """The same without progress bars."""
-        silent = replace(self, progress=False)
-        silent._datasets.update(self._datasets)
-        return silent
+    def hold(self, dataset: Dataset) -> None:
+        """Take in a data set that was read already."""
+        self._datasets[dataset.name] = dataset
 
-    @cached_property
-    def _datasets(self) -> dict[str, Dataset]:
-        return {}
+    def once(self, asked: tuple[str, ...], find: Callable[[], str]) -> str:
+        """What ``find`` returned when ``asked`` was first asked here: for answers that every case needs."""
+        if asked not in self._answers:
+            self._answers[asked] = find()
+        return self._answers[asked]
+
+    def quiet(self) -> "Workspace":
+        """The same without progress bars; both share what either reads."""
+        return replace(self, progress=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "_datasets": {}, "_answers": {}}

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from lmmrec_core.cli import main
+from lmmrec_core.recommenders import RECOMMENDERS
 
 
 @pytest.fixture(autouse=True)
@@ -226,3 +227,37 @@ def test_encoders_named_one_by_one_come_as_a_settings_file(catalogue, tmp_path, 
     assert "needs one encoder of both modalities" in capsys.readouterr().err
     assert main(["run", "--data", str(catalogue), "--model", "vbpr", "--encoder", "basline"]) == 1
     assert "did you mean 'baseline'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("header", ['"user_id","item_id","split"', "user_id, item_id, split"])
+def test_a_split_is_used_however_its_header_is_written(catalogue, capsys, header):
+    lines = (catalogue / "interactions.csv").read_text().splitlines()[1:]
+    parts = ["train", "train", "train", "train", "valid", "test"]
+    rows = [f"{line},{parts[number % 6]}" for number, line in enumerate(lines)]
+    (catalogue / "interactions.csv").write_text("\n".join([header, *rows]) + "\n")
+    outcome, told = main(["data", str(catalogue)]), capsys.readouterr()
+    if outcome:  # a header with blanks may be refused, but is never ignored
+        assert "item_id" in told.err
+    else:
+        assert "given" in told.out and "160" in told.out
+
+
+def test_a_misspelt_model_is_refused_before_the_catalogue_is_read(tmp_path, capsys):
+    assert main(["run", "--data", str(tmp_path / "nowhere"), "--model", "vbbr"]) == 1
+    assert "unknown model 'vbbr'; did you mean 'vbpr'" in capsys.readouterr().err
+
+
+def test_two_packages_with_one_name_are_told_in_a_line(tmp_path, monkeypatch, capsys):
+    for package in ("one", "other"):
+        info = tmp_path / "site" / f"{package}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[lmmrec.recommenders]\nmine = {package}:Mine\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setattr(RECOMMENDERS, "_loaded", {})
+    vars(RECOMMENDERS).pop("_places", None)
+    try:
+        assert main(["run", "--data", "x", "--model", "bpr"]) == 1
+        assert "model 'mine' comes from package 'one' and from package 'other'" in capsys.readouterr().err
+    finally:
+        vars(RECOMMENDERS).pop("_places", None)

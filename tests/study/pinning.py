@@ -20,7 +20,7 @@ from lmmrec_core.encoders.light.encoders import LightCNN, LightText
 from lmmrec_core.encoders.light.networks import PictureNetwork, WordNetwork
 from lmmrec_core.flow import Catalogue, Features
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.study.cases import Case, grid
+from lmmrec_core.study.cases import Case, all_cases
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.run import Plan, fit, plan, recall_20, resolve, training_data
 from lmmrec_core.study.weights import making
@@ -69,7 +69,7 @@ def keys(track_name: str, home: Path, data: Path | None) -> dict[str, str]:
         workspace = replace(workspace, data=home / "data")
         workspace._datasets.update({name: made_up_dataset(name) for name in workspace.track.datasets})
     lines: dict[str, list[str]] = {}
-    for case in grid(workspace.track, SEEDS):
+    for case in all_cases(workspace.track, SEEDS):
         lines.setdefault(f"{case.dataset}/{case.model}", []).append(f"{case.slug} {plan(case, workspace).key}")
     return {
         group: f"{len(cases)} {hashlib.sha256(chr(10).join(sorted(cases)).encode()).hexdigest()[:16]}"

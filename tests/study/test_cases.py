@@ -3,10 +3,10 @@ import pytest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import PAPER_MODELS, TRACKS
 from lmmrec_core.questions import parse_question
-from lmmrec_core.study.cases import Case, grid
+from lmmrec_core.study.cases import Case, all_cases
 from lmmrec_core.study.track import read_track
 
-GRID = grid(read_track("paper"), [1])
+GRID = all_cases(read_track("paper"), [1])
 
 
 def test_grid_holds_every_printed_cell():
@@ -30,7 +30,7 @@ def test_no_case_twice():
 
 
 def test_closed_form_models_run_once_whatever_the_seeds():
-    many = [case for case in grid(read_track("controls"), [1, 2, 3]) if case.dataset == "null"]
+    many = [case for case in all_cases(read_track("controls"), [1, 2, 3]) if case.dataset == "null"]
     assert sum(c.model == "popularity" for c in many) == 1
     assert sum(c.model == "bpr" for c in many) == 3
 
@@ -62,7 +62,7 @@ def test_every_case_answers_something_or_extends_the_ablation():
 @pytest.mark.parametrize("seeds", [[], [1, 1]])
 def test_seeds_must_be_distinct(seeds):
     with pytest.raises(ConfigError, match="distinct"):
-        grid(read_track("controls"), seeds)
+        all_cases(read_track("controls"), seeds)
 
 
 def test_case_refuses_a_modality_that_does_not_exist():

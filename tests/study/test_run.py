@@ -2,8 +2,10 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
-from lmmrec_core.errors import ConfigError, FeatureError
+from lmmrec_core.errors import ConfigError, FeatureError, TrainingError
+from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.run import plan, resolve, run_case
@@ -100,3 +102,41 @@ def test_planning_trains_and_extracts_nothing(workspace, tmp_path):
         plan(case_of("vbpr", encoder="baseline", modalities="V&T"), empty)
     plan(case_of("vbpr", encoder="clip", paradigm="FT", modalities="V&T"), empty)
     assert [path.name for path in empty.cache.iterdir()] == ["catalogues"]
+
+
+def test_a_recommender_that_lacks_part_of_its_role_is_refused_not_stored_untrained(workspace, monkeypatch):
+    class Misspelt(torch.nn.Module):
+        name, uses_features = "bpr", False
+
+        def __init__(self, data, settings, generator):
+            super().__init__()
+            self.shape = data.n_users, data.n_items
+
+        def lossy(self, batch, generator):
+            return torch.zeros(())
+
+        def scorer(self):
+            return lambda users: torch.zeros(len(users), self.shape[1])
+
+    todo = plan(case_of("bpr"), workspace)
+    monkeypatch.setitem(RECOMMENDERS._loaded, "bpr", Misspelt)
+    with pytest.raises(TrainingError, match=r"Misspelt cannot be trained because it has no .*loss"):
+        run_case(todo, workspace)
+    assert not workspace.store.find_records()
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"visual": "light-cnn", "textual": "light-text"}, "needs outside_items and seed"),
+        ({"visual": "light-cnn", "outside_items": "many", "seed": 7}, "outside_items = 'many' is not valid"),
+        ({"visual": "lite0", "colour": "lite0"}, "unknown setting 'colour'"),
+        ({"visual": {"encoder": "lite0", "sttings": {}}}, "sttings"),
+        ({"outside_items": 100}, "it names visual, textual, or encoder"),
+        ({"visual": "lite1"}, "unknown encoder 'lite1'; did you mean 'lite0'"),
+    ],
+)
+def test_an_entry_of_separate_encoders_is_checked(workspace, entry, message):
+    track = workspace.track.model_copy(update={"encoders": {"own": entry}})
+    with pytest.raises(ConfigError, match=message):
+        plan(case_of("vbpr", encoder="own", modalities="V"), replace(workspace, track=track))

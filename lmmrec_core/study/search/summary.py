@@ -3,14 +3,13 @@
 ``results/<track>/search/`` holds files only, so readers of results, which look for run folders, pass it by.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lmmrec_core.disk import write_file
+from lmmrec_core.disk import read_sealed, write_sealed
 from lmmrec_core.errors import ResultError
 from lmmrec_core.results.plain import plain_values
 from lmmrec_core.results.provenance import provenance
@@ -78,21 +77,16 @@ def write_summary(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
             before = read_summary(path)
         except ResultError:
             before = {}  # damaged: made again from the stored trials
-        if {name: value for name, value in before.items() if name != "provenance"} == record:
+        if {name: value for name, value in before.items() if name not in ("provenance", "digest")} == record:
             return before
     record["provenance"] = provenance(device=content["settings"]["training"]["device"])
-    write_file(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    return record
+    write_sealed(path, record)
+    return read_summary(path)
 
 
 def read_summary(path: Path) -> dict[str, Any]:
     """A stored summary. Raises ResultError naming the file and the cure."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ResultError(f"{path}: cannot be read ({error.strerror}); search again") from None
-    except ValueError as error:
-        raise ResultError(f"{path}: damaged ({error}); the same `lmmrec search` makes it again") from None
-    if not isinstance(record, dict) or record.get("schema") != _SCHEMA:
+    record = read_sealed(path)
+    if record.get("schema") != _SCHEMA:
         raise ResultError(f"{path}: no search summary of schema {_SCHEMA}; the same `lmmrec search` makes it again")
     return record

@@ -27,13 +27,20 @@ from lmmrec_core.encoders.light.networks import build_vocabulary
 from lmmrec_core.encoders.light.training import read_outside
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
-from lmmrec_core.flow import MODALITIES, Modality
+from lmmrec_core.flow import Modality
 from lmmrec_core.roles import AlignsPairs, Encoder, FitsPixels, LearnsLevels, LearnsWords
 from lmmrec_core.seeds import one_thread
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.track import is_multimodal
-from lmmrec_core.study.weights.outside import outside_folder, outside_items
-from lmmrec_core.study.weights.recipes import MultimodalSettings, Recipe, recipe_of, resolved_settings
+from lmmrec_core.study.weights.pretraining_items import outside_folder, outside_items
+from lmmrec_core.study.weights.recipes import (
+    MemberSettings,
+    MultimodalSettings,
+    Recipe,
+    read_separate,
+    recipe_of,
+    resolved_settings,
+)
 from lmmrec_core.study.weights.records import read_encoder_records, write_encoder_record
 from lmmrec_core.study.workspace import Workspace
 
@@ -63,12 +70,9 @@ def one_modality_encoders(workspace: Workspace, name: str) -> dict[Modality, Enc
     here). Encoders that are trained from scratch take two more keys of the entry, ``outside_items`` and ``seed``.
     Raises ConfigError for an unknown name or setting, FeatureError for weights that were not made yet.
     """
-    members = workspace.track.encoder(name)
-    if not any(modality in members for modality in MODALITIES):
-        raise ConfigError("an entry under encoders names visual, textual, or encoder (one for both)")
     trained = {part.modality: part for part in _trained_parts(workspace, name)}
     encoders: dict[Modality, Encoder] = {}
-    for modality, member in _members(members).items():
+    for modality, member in read_separate(workspace.track, name).members().items():
         if modality not in trained:
             encoders[modality] = _member(member, modality)
         elif trained[modality].path.is_file():
@@ -89,30 +93,33 @@ class _TrainedPart:
     path: Path
 
 
-def _members(entry: Mapping[str, Any]) -> dict[Modality, Any]:
-    return {m: entry[m] for m in MODALITIES if m in entry and entry[m] != "ready"}
-
-
 def _trained_parts(workspace: Workspace, name: str) -> list[_TrainedPart]:
-    entry = workspace.track.encoder(name)
+    if is_multimodal(workspace.track.encoder(name)):
+        return []
+    entry = read_separate(workspace.track, name)
     parts: list[_TrainedPart] = []
-    for modality, member in _members(entry).items():
-        cls = ENCODERS[member] if isinstance(member, str) and member in ENCODERS else None
-        if isinstance(cls, LearnsLevels):
-            items, seed = int(entry["outside_items"]), int(entry["seed"])
-            made_from = {"items": items, "seed": seed, "generator": GENERATOR_VERSION, "version": cls.VERSION}
-            path = workspace.encoders / f"{member}-{digest(made_from, 10)}.safetensors"
-            parts.append(_TrainedPart(modality, cls, items, seed, path))
+    for modality, member in entry.members().items():
+        cls = ENCODERS[member] if isinstance(member, str) else None
+        if not isinstance(cls, LearnsLevels):
+            continue
+        if entry.outside_items is None or entry.seed is None:
+            raise ConfigError(
+                f"encoder {member!r} is trained from scratch: its entry {name!r} needs outside_items and seed, for "
+                "instance outside_items: 1500, seed: 7"
+            )
+        items, seed = entry.outside_items, entry.seed
+        made_from = {"items": items, "seed": seed, "generator": GENERATOR_VERSION, "version": cls.VERSION}
+        path = workspace.encoders / f"{member}-{digest(made_from, 10)}.safetensors"
+        parts.append(_TrainedPart(modality, cls, items, seed, path))
     return parts
 
 
-def _member(value: Any, modality: Modality) -> Encoder:
-    if isinstance(value, str):
-        made: Encoder = ENCODERS[value]()
+def _member(member: MemberSettings | str, modality: Modality) -> Encoder:
+    if isinstance(member, str):
+        made: Encoder = ENCODERS[member]()
         return made
-    name = str(value.get("encoder"))
-    settings = value.get("settings", {})
-    made = ENCODERS[name](ENCODERS[name].Settings.build(settings, f"encoder {name!r} for {modality}, settings"))
+    cls = ENCODERS[member.encoder]
+    made = cls(cls.Settings.build(member.settings, f"encoder {member.encoder!r} for {modality}, settings"))
     return made
 
 

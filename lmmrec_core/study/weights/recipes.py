@@ -18,6 +18,7 @@ from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.encoders.precision import Precision
 from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.flow import Modality
 from lmmrec_core.study.datasets import Dataset, require_below
 from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.workspace import Workspace
@@ -54,6 +55,37 @@ class PretrainSettings(Settings):
         return self
 
 
+class MemberSettings(Settings):
+    """An encoder of one modality with settings of its own."""
+
+    encoder: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class SeparateSettings(Settings):
+    """One entry under ``encoders`` of a track file that names an encoder for each modality.
+
+    ``ready`` takes the features that the catalogue brings. ``outside_items`` and ``seed`` are for encoders that are
+    trained from scratch, on so many drawn items.
+    """
+
+    visual: str | MemberSettings | None = None
+    textual: str | MemberSettings | None = None
+    outside_items: int | None = Field(None, ge=20)
+    seed: int | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _some(self) -> "SeparateSettings":
+        if self.visual is None and self.textual is None:
+            raise ValueError("it names visual, textual, or encoder (one for both)")
+        return self
+
+    def members(self) -> dict[Modality, MemberSettings | str]:
+        """Modality → encoder, without ready features."""
+        named: dict[Modality, MemberSettings | str | None] = {"visual": self.visual, "textual": self.textual}
+        return {modality: member for modality, member in named.items() if member is not None and member != "ready"}
+
+
 class MultimodalSettings(Settings):
     """One entry under ``encoders`` of a track file: an encoder of both modalities and how it is trained.
 
@@ -67,6 +99,11 @@ class MultimodalSettings(Settings):
     pretrain: PretrainSettings | None = None
     fine_tune: dict[str, Any] = Field(default_factory=dict)
     end_to_end: dict[str, Any] = Field(default_factory=dict)
+
+
+def read_separate(track: TrackSettings, name: str) -> SeparateSettings:
+    """The checked entry ``name``, of encoders for one modality each. Raises ConfigError naming track and setting."""
+    return SeparateSettings.build(track.encoder(name), f"track {track.name!r}, encoders, {name}")
 
 
 def read_entry(track: TrackSettings, name: str) -> MultimodalSettings:

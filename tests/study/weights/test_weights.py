@@ -15,7 +15,7 @@ from lmmrec_core.study.features import load_features
 from lmmrec_core.study.run import plan, run_case
 from lmmrec_core.study.track import declared_digest, read_track
 from lmmrec_core.study.weights.making import trained_encoder
-from lmmrec_core.study.weights.outside import outside_items
+from lmmrec_core.study.weights.pretraining_items import outside_items
 from lmmrec_core.study.weights.recipes import read_entry, recipe_of
 from lmmrec_core.study.weights.records import read_encoder_records
 
