@@ -26,8 +26,8 @@ class Workspace:
     cache: Path
     data: Path | None = None  # the folder of the real data sets
     progress: bool = True  # whether long work shows progress bars
-    _datasets: dict[str, Dataset] = field(default_factory=dict, repr=False)
-    _answers: dict[tuple[str, ...], str] = field(default_factory=dict, repr=False)
+    _datasets: dict[str, Dataset] = field(default_factory=dict, init=False, repr=False)
+    _answers: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def open(
@@ -102,7 +102,9 @@ class Workspace:
 
     def quiet(self) -> "Workspace":
         """The same without progress bars; both share what either reads."""
-        return replace(self, progress=False)
+        silent = replace(self, progress=False)
+        silent.__dict__.update(_datasets=self._datasets, _answers=self._answers)
+        return silent
 
     def __getstate__(self) -> dict[str, Any]:
         return {**{f.name: getattr(self, f.name) for f in fields(self)}, "_datasets": {}, "_answers": {}}

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -42,6 +43,12 @@ def test_a_data_set_is_read_once_and_not_sent_to_other_processes(workspace, monk
     assert sent.track == workspace.track and sent.results == workspace.results
     sent.dataset("complementary")
     assert len(read) == 2
+
+
+def test_another_track_reads_its_own_data_sets(workspace):
+    small = workspace.track.dataset("complementary").model_copy(update={"k_core": 8})
+    other = replace(workspace, track=workspace.track.model_copy(update={"datasets": {"complementary": small}}))
+    assert workspace.dataset("complementary").split.fingerprint != other.dataset("complementary").split.fingerprint
 
 
 def test_results_and_cache_are_where_the_user_said(monkeypatch, tmp_path, root):
