@@ -12,7 +12,7 @@ from lmmrec_core.questions import MODALITY_SPECIFIC, QUESTIONS, Pair, Question, 
 from lmmrec_core.report.changes import change_table, printed_summary
 from lmmrec_core.report.tables import table3
 from lmmrec_core.report.verdict import judge_all, verdict
-from lmmrec_core.study.cases import grid
+from lmmrec_core.study.cases import all_cases
 from lmmrec_core.study.comparisons import comparisons, planned_pairs
 from lmmrec_core.study.track import read_track
 from tests.study.made import made_results
@@ -79,7 +79,7 @@ def test_a_further_question_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> Non
     added = Question("rq4", "One encoder or two", lambda variant: variant.paradigm == "PT", (pair,), (pair,), (pair,))
     monkeypatch.setitem(QUESTIONS, "rq4", added)
     assert parse_question("4") == "rq4"
-    read = {case.paradigm for case in grid(read_track("paper"), [1]) if "rq4" in case.questions()}
+    read = {case.paradigm for case in all_cases(read_track("paper"), [1]) if "rq4" in case.questions()}
     assert read == {"PT"}
     assert len(planned_pairs("rq4")) == 5
     results = results_of({("vbpr", pair.a): 0.3, ("vbpr", pair.b): 0.2})
