@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # names are listed by `lmmrec --help`, which must not wait fo
 Paradigm = Literal["PT", "FT", "ETE"]
 Control = Literal["shuffled", "noise", "zero"]
 SplitRule = Literal["mmrec", "lattice", "global_time", "given"]
+MissingRule = Literal["mean", "zero"]
+Precision = Literal["fp32", "bf16"]
 
 TRACKS = ("controls", "movielens", "paper")  # those of the book; ``user`` holds the defaults of `lmmrec run`
 
@@ -50,6 +52,8 @@ CONTROLS: tuple[Control, ...] = get_args(Control)  # what the content is replace
 
 GRIDS = ("study", "mmrec", "release", "paper")  # lists of settings to search: ours, then those that were published
 SPLIT_RULES: tuple[SplitRule, ...] = get_args(SplitRule)  # how interactions are divided; see data/splitting.py
+MISSING_RULES: tuple[MissingRule, ...] = get_args(MissingRule)  # see encoders/features/missing.py
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)  # of an encoder's forward pass
 
 DATASET_TITLES = {
     "sports": "Amazon Sports",

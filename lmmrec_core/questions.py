@@ -105,19 +105,16 @@ def controlled(variant: Variant, control: str) -> Pair:
 
 
 MODALITY_SPECIFIC = Variant(BASELINE, modalities="V&T")
-_SINGLE = tuple(single(MODALITY_SPECIFIC, modality) for modality in ("V", "T"))
+_SINGLE = PICTURES_ALONE, TEXTS_ALONE = single(MODALITY_SPECIFIC, "V"), single(MODALITY_SPECIFIC, "T")
+SHUFFLED = controlled(MODALITY_SPECIFIC, "shuffled")
 _SINGLE_ETE = tuple(single(trained("clip", "ETE"), modality) for modality in ("V", "T"))
 _CONTROLLED = tuple(controlled(MODALITY_SPECIFIC, control) for control in CONTROLS)
 _PRETRAINED = tuple(Pair(trained(encoder, "PT"), MODALITY_SPECIFIC) for encoder in LMM_ENCODERS)
-_TRAINING = tuple(
-    pair
-    for encoder in LMM_ENCODERS
-    for pair in (
-        Pair(trained(encoder, "FT"), trained(encoder, "PT")),
-        Pair(trained(encoder, "ETE"), trained(encoder, "FT")),
-        Pair(trained(encoder, "ETE"), MODALITY_SPECIFIC),
-    )
-)
+# one pair for each multi-modal encoder
+FINE_TUNED = tuple(Pair(trained(encoder, "FT"), trained(encoder, "PT")) for encoder in LMM_ENCODERS)
+END_TO_END = tuple(Pair(trained(encoder, "ETE"), trained(encoder, "FT")) for encoder in LMM_ENCODERS)
+_END_TO_END_ALONE = tuple(Pair(trained(encoder, "ETE"), MODALITY_SPECIFIC) for encoder in LMM_ENCODERS)
+_TRAINING = tuple(pair for pairs in zip(FINE_TUNED, END_TO_END, _END_TO_END_ALONE, strict=True) for pair in pairs)
 _AGAINST_BASELINE = tuple(
     Pair(trained(encoder, paradigm), MODALITY_SPECIFIC) for encoder in LMM_ENCODERS for paradigm in PARADIGMS
 )

@@ -19,9 +19,10 @@ from lmmrec_core.digests import digest
 from lmmrec_core.encoders.features.content import check_matrix, make_features
 from lmmrec_core.encoders.features.missing import check_rule, fill_missing
 from lmmrec_core.encoders.pictures.reading import read_picture
-from lmmrec_core.encoders.precision import PRECISIONS, Precision, compare_precisions, sample_of, with_precision
+from lmmrec_core.encoders.precision import compare_precisions, sample_of, with_precision
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, BoolArray, Catalogue, Features, Float32Array, IntArray, Modality
+from lmmrec_core.names import PRECISIONS, Precision
 from lmmrec_core.roles import Encoder
 
 UNREADABLE = ("error", "missing")

@@ -1,13 +1,12 @@
 """Does bf16 give the same features as fp32? Both are computed on a sample, before the whole catalogue."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from lmmrec_core.flow import Float32Array, FloatArray, IntArray
+from lmmrec_core.names import Precision
 
-Precision = Literal["fp32", "bf16"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 SAMPLE = 512  # items encoded in both precisions
 _LEAST_COSINE, _LEAST_OVERLAP, _NEIGHBOURS = 0.995, 0.97, 10
 

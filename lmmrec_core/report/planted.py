@@ -1,13 +1,8 @@
 """The controls' verdicts: is the answer that was planted in each synthetic data set found?
 
-Rule of one comparison, with the adjusted p and the bootstrap interval of the difference a − b:
-
-- an expected *gain* is found when the difference is above zero, its interval excludes zero, and p < ``ALPHA``;
-- expected *no difference* is found when p ≥ ``ALPHA``, or when the whole interval is within ``MARGIN`` of the
-  mean of b (a difference can be certain and yet too small to matter).
-
-A data set's answer is *found* when all of its comparisons that were run agree, *not found* when one does
-not, and *not run* when there is none.
+``_RULE`` states when it is, and every verdict prints it; :func:`agrees` applies it to one comparison. No difference is
+also found when the difference is certain but too small to matter. A data set's answer is *not found* when one of its
+comparisons disagrees, and *not run* when it has none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +11,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from lmmrec_core.names import LMM_ENCODERS
-from lmmrec_core.questions import ALPHA, MODALITY_SPECIFIC, Pair, controlled, single, trained
+from lmmrec_core.questions import ALPHA, END_TO_END, FINE_TUNED, PICTURES_ALONE, SHUFFLED, TEXTS_ALONE, Pair
 from lmmrec_core.report.labels import dataset_name, metric_name, model_name
 from lmmrec_core.report.verdict import Verdict, plain_number
 
@@ -39,27 +33,22 @@ class Expectation:
     models: tuple[str, ...] = ()  # empty: every model that was tested
 
 
-_SHUFFLED = controlled(MODALITY_SPECIFIC, "shuffled")
-_PICTURES, _TEXTS = single(MODALITY_SPECIFIC, "V"), single(MODALITY_SPECIFIC, "T")
-_TUNED = tuple(Pair(trained(encoder, "FT"), trained(encoder, "PT")) for encoder in LMM_ENCODERS)
-_END_TO_END = tuple(Pair(trained(encoder, "ETE"), trained(encoder, "FT")) for encoder in LMM_ENCODERS)
-
 #: What the content of each synthetic data set carries.
 PLANTED_CONTENT = (
-    Expectation("complementary", _SHUFFLED, "gain"),
-    Expectation("complementary", _PICTURES, "gain"),
-    Expectation("complementary", _TEXTS, "gain"),
-    Expectation("redundant", _SHUFFLED, "gain"),
-    Expectation("redundant", _PICTURES, "none"),
-    Expectation("redundant", _TEXTS, "none"),
-    Expectation("null", _SHUFFLED, "none"),
+    Expectation("complementary", SHUFFLED, "gain"),
+    Expectation("complementary", PICTURES_ALONE, "gain"),
+    Expectation("complementary", TEXTS_ALONE, "gain"),
+    Expectation("redundant", SHUFFLED, "gain"),
+    Expectation("redundant", PICTURES_ALONE, "none"),
+    Expectation("redundant", TEXTS_ALONE, "none"),
+    Expectation("null", SHUFFLED, "none"),
 )
 #: What training the encoder can bring. On null there is nothing to learn, from content or from interactions. On
 #: complementary the common space of PT keeps what picture and text share, which is not what decides there; only the
 #: recommendation loss can bring the rest back. That is asked of VBPR, whose loss reads the features at every step.
 PLANTED_TRAINING = (
-    *(Expectation("null", pair, "none") for pair in (*_TUNED, *_END_TO_END)),
-    *(Expectation("complementary", pair, "gain", ("vbpr",)) for pair in _END_TO_END),
+    *(Expectation("null", pair, "none") for pair in (*FINE_TUNED, *END_TO_END)),
+    *(Expectation("complementary", pair, "gain", ("vbpr",)) for pair in END_TO_END),
 )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from lmmrec_core.flow import Result, Table
 from lmmrec_core.names import (
+    BASELINE,
     CONTROLS,
     FLOOR_MODELS,
     LATER_MODELS,
@@ -161,7 +162,7 @@ def ablation(
     datasets: Sequence[str],
     models: Sequence[str] = PAPER_MODELS,
     metric: str = "ndcg@20",
-    encoder: str = "baseline",
+    encoder: str = BASELINE,
     paradigm: str = "none",
 ) -> Table:
     """Every model with V&T, V and T, and with its content shuffled over items, replaced by noise, or set to zero."""

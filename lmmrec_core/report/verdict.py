@@ -1,18 +1,8 @@
 """Verdicts made by code: what the paper prints against what was measured.
 
-Rule of one comparison (:func:`judge`):
-
-- *not run*: there is no measured comparison;
-- *reproduced*: the difference has the printed sign and its adjusted p is below ``ALPHA``;
-- *same direction*: the printed sign, but p is not below ``ALPHA``;
-- *not reproduced*: the other sign, or no difference at all.
-
-A printed change of exactly zero is reproduced when no significant difference is measured.
-
-Rule of a question (:func:`verdict`), over its claimed pairs on one metric (the four metrics of a run are not
-independent observations): *not run* when fewer than half were run; else *reproduced* when more than half of those that
-were run are reproduced; else *same direction* when more than half have the printed sign; else *not reproduced*. The
-sentence states all counts, so the rule can be applied again.
+``_RULE`` states how a comparison and a question are judged, and every verdict prints it; :func:`judge` and
+:func:`overall` apply it. A question is judged by its claimed pairs on one metric, because the four metrics of a run are
+not independent observations. The sentence states all counts, so the rule can be applied again.
 """
 
 import math
@@ -53,7 +43,10 @@ class Verdict:
 
 
 def judge(printed: float, difference: float | None, p_holm: float | None, alpha: float = ALPHA) -> str:
-    """The status of one comparison; ``printed`` is the printed relative change, ``difference`` the measured one."""
+    """The status of one comparison; ``printed`` is the printed relative change, ``difference`` the measured one.
+
+    A printed change of exactly zero is reproduced when no significant difference is measured.
+    """
     if difference is None or p_holm is None or math.isnan(difference) or math.isnan(p_holm):
         return "not run"
     if printed == 0:
@@ -115,7 +108,10 @@ def verdict(
 
 
 def overall(counts: Mapping[str, int]) -> str:
-    """The rule of a question; ``counts`` has one entry per status."""
+    """The status of a question from its counts, one entry per status.
+
+    For *same direction*, the comparisons with the printed sign count, significant or not.
+    """
     total = sum(counts.values())
     run = total - counts["not run"]
     if run == 0 or 2 * run < total:

@@ -15,6 +15,7 @@ from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import MODALITIES, Catalogue, Features, FloatArray
 from lmmrec_core.metrics.diagnose import VERSION, diagnose
 from lmmrec_core.metrics.item_graph import share_above
+from lmmrec_core.names import BASELINE
 from lmmrec_core.results.plain import plain_values
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.study.datasets import Dataset
@@ -135,7 +136,7 @@ def read_diagnostics(track: TrackSettings, results: Path) -> pd.DataFrame:
                 continue
             records.append(record)
         records.sort(key=lambda record: (record["encoder"], record["stage"], record["provenance"]["time"]))
-        baseline = next((r["diagnostics"] for r in reversed(records) if r["encoder"] == "baseline"), None)
+        baseline = next((r["diagnostics"] for r in reversed(records) if r["encoder"] == BASELINE), None)
         rows += [_row(record, baseline) for record in records]
     return pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
 

@@ -7,9 +7,10 @@ from lmmrec_core.digests import digest
 from lmmrec_core.encoders.extract import extract, feature_spec
 from lmmrec_core.encoders.features.ready import ready_features
 from lmmrec_core.encoders.features.store import FeatureStore
-from lmmrec_core.encoders.precision import Precision, with_precision
+from lmmrec_core.encoders.precision import with_precision
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import MODALITIES, Features, Modality
+from lmmrec_core.names import Precision
 from lmmrec_core.roles import Encoder
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.track import TrackSettings, is_multimodal

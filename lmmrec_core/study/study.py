@@ -11,7 +11,9 @@ from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import MODALITIES, Result
 from lmmrec_core.metrics.again import measured_again
+from lmmrec_core.names import BASELINE
 from lmmrec_core.questions import parse_question
+from lmmrec_core.results.store import Record
 from lmmrec_core.study.cases import Case, all_cases, reason_not_run, split_runnable
 from lmmrec_core.study.comparisons import comparisons
 from lmmrec_core.study.datasets import stored_statistics
@@ -77,10 +79,10 @@ class Study:
         found = (self.workspace.store.load_record(record) for record in self._records(question))
         return [replace(result, again=measured_again) for result in found]
 
-    def _records(self, question: str | int | None) -> list[Any]:
+    def _records(self, question: str | int | None) -> list[Record]:
         cases = [case.model_dump() for case in self.cases(question)]
         wanted = {tuple(case.items()): declared_digest(self.track, case) for case in cases}
-        newest: dict[tuple[Any, ...], Any] = {}
+        newest: dict[tuple[Any, ...], Record] = {}
         for record in self.workspace.store.find_records(track=self.track.name, on_damage="warn"):
             case = tuple(Case.build(record.case, "stored run").model_dump().items())
             if wanted.get(case) != record.data.get("declared"):
@@ -123,7 +125,7 @@ class Study:
         """(data set, modality) → width of the baseline encoder's features, from the cards of stored runs."""
         widths: dict[tuple[str, str], int] = {}
         for record in self._records(None):
-            if record.case["encoder"] == "baseline" and record.data["features"]:
+            if record.case["encoder"] == BASELINE and record.data["features"]:
                 for modality, entry in record.data["features"]["card"].get("modalities", {}).items():
                     widths[record.case["dataset"], modality] = int(entry["dim"])
         return widths

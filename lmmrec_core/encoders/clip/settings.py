@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from lmmrec_core.config import Settings
+from lmmrec_core.encoders.pictures.rule import Fit
 
 CLIPVector = Literal["joint", "pre", "tokens_mean"]
 
@@ -31,7 +32,7 @@ class CLIPSettings(Settings):
         None, description="joint: projected, not normalised; pre: before projection; tokens_mean: mean of tokens"
     )
     image_size: int | None = Field(None, ge=16, le=1024, description="pixels a side")
-    fit: Literal["crop", "squash", "pad"] | None = None
+    fit: Fit | None = None
     norm: Literal["clip", "half", "model"] | None = Field(
         None, description="clip: CLIP's mean and deviation; half: 0.5 and 0.5; model: as open_clip states for the model"
     )

@@ -5,21 +5,18 @@
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from lmmrec_core.errors import FeatureError, unknown
 from lmmrec_core.flow import BoolArray, Float32Array, Modality
-
-MissingRule = Literal["mean", "zero"]
-_RULES: tuple[MissingRule, ...] = ("mean", "zero")
+from lmmrec_core.names import MISSING_RULES
 
 
 def check_rule(rule: str) -> None:
-    """Raises ConfigError for a rule that is not a :data:`MissingRule`."""
-    if rule not in _RULES:
-        raise unknown("missing rule", rule, _RULES)
+    """Raises ConfigError for a rule that is not in :data:`~lmmrec_core.names.MISSING_RULES`."""
+    if rule not in MISSING_RULES:
+        raise unknown("missing rule", rule, MISSING_RULES)
 
 
 def fill_missing(

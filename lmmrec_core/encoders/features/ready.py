@@ -8,9 +8,10 @@ from lmmrec_core.encoders.features.content import check_matrix, make_features
 from lmmrec_core.encoders.features.missing import fill_missing
 from lmmrec_core.errors import FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, BoolArray, Catalogue, Features, Float32Array, Modality
+from lmmrec_core.names import MISSING_RULES, MissingRule
 
 
-def ready_features(catalogue: Catalogue, missing: Literal["error", "mean", "zero"] = "error") -> Features:
+def ready_features(catalogue: Catalogue, missing: MissingRule | Literal["error"] = "error") -> Features:
     """The ``ready_features`` of a catalogue as Features, with rows in the order of its items.
 
     ``missing="error"`` refuses any row with NaN or infinity. Under ``"mean"`` and ``"zero"`` a row that is NaN
@@ -19,8 +20,8 @@ def ready_features(catalogue: Catalogue, missing: Literal["error", "mean", "zero
 
     Raises FeatureError naming the item and its row, or if the catalogue brings no features.
     """
-    if missing not in ("error", "mean", "zero"):
-        raise unknown("missing rule", missing, ("error", "mean", "zero"))
+    if missing not in ("error", *MISSING_RULES):
+        raise unknown("missing rule", missing, ("error", *MISSING_RULES))
     where = f"catalogue {catalogue.name!r}"
     if not catalogue.ready_features:
         raise FeatureError(f"{where} brings no features; name an encoder for its pictures or texts")

@@ -12,6 +12,7 @@ from pydantic import Field, PositiveFloat, field_validator
 
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.fine_tuning.pairs import ItemChoice
+from lmmrec_core.names import Precision
 
 Objective = Literal["itc", "itm", "mlm"]
 
@@ -56,7 +57,7 @@ class FineTuneSettings(Settings):
     stochastic: bool = Field(
         True, description="dropout and drop path of the encoder act while training; batch-norm never learns statistics"
     )
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="of the towers; losses are always fp32")
+    precision: Precision = Field("fp32", description="of the towers; losses are always fp32")
     gradient_checkpointing: bool = Field(False, description="recompute activations block by block: memory for time")
     checkpoint_seconds: float = Field(300, ge=0)
     seed: int = 0

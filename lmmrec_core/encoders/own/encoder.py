@@ -17,9 +17,10 @@ from torch import Tensor
 
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.clip.encoder import CLIP
-from lmmrec_core.encoders.clip.settings import CLIPSettings
+from lmmrec_core.encoders.clip.settings import CLIPSettings, CLIPVector
 from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.own.libraries import SentenceFolder, TimmPictures
+from lmmrec_core.encoders.pictures.rule import Fit
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Modality
 
@@ -31,9 +32,9 @@ class OwnSettings(Settings):
     model: str = Field(min_length=1, description="the library's name for it; for sentence-transformers also a folder")
     weights: Path | None = Field(None, description="file of weights: open_clip and timm")
     pretrained: str | None = Field(None, description="the library's tag of published weights: open_clip and timm")
-    vector: Literal["joint", "pre", "tokens_mean"] | None = Field(None, description="open_clip only")
+    vector: CLIPVector | None = Field(None, description="open_clip only")
     image_size: int | None = Field(None, ge=16, le=1024, description="pixels a side")
-    fit: Literal["crop", "squash", "pad"] | None = None
+    fit: Fit | None = None
     max_length: int | None = Field(None, ge=3, description="tokens")
 
     @model_validator(mode="after")

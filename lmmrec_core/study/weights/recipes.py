@@ -16,9 +16,9 @@ from lmmrec_core.data.controls import GENERATOR_VERSION
 from lmmrec_core.digests import digest, file_sha256
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
-from lmmrec_core.encoders.precision import Precision
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Modality
+from lmmrec_core.names import Precision
 from lmmrec_core.study.datasets import Dataset, require_below
 from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.workspace import Workspace
