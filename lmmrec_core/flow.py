@@ -1,6 +1,6 @@
-"""The values that flow through the study, in order: Catalogue → Split → Features → Run → Result → Table.
+"""The values that flow through the study, in order: Catalogue → Split → Features → Result → Table.
 
-Each is frozen and holds NumPy arrays. A stage takes values from its left and gives the next one;
+Each is frozen and holds NumPy arrays. A stage takes values from its left and returns the next one;
 no stage imports another. Axes: ``user``, ``item``, ``edge`` (one interaction), ``dim``, ``k`` (rank).
 """
 
@@ -38,11 +38,11 @@ class Catalogue:
     item_ids: tuple[str, ...]
     user: IntArray
     item: IntArray
-    texts: tuple[str, ...]  # one per item, fields joined; "" where there is none
-    images: tuple[Path | None, ...]  # one per item; None where there is none
-    label: IntArray | None = None  # [edge] 0 train, 1 valid, 2 test where the source brings a split
-    timestamp: IntArray | None = None  # [edge] seconds since 1970, where known
-    user_group: IntArray | None = None  # [user] the person behind a pseudo-user, where known
+    texts: tuple[str, ...]  # one per item, fields joined; "" if there is none
+    images: tuple[Path | None, ...]  # one per item; None if there is none
+    label: IntArray | None = None  # [edge] 0 train, 1 valid, 2 test, if the source brings a split
+    timestamp: IntArray | None = None  # [edge] seconds since 1970, if known
+    user_group: IntArray | None = None  # [user] the person behind a pseudo-user, if known
     ready_features: Mapping[Modality, Float32Array] = field(default_factory=dict)  # [item, dim]
     counts: Mapping[str, int] = field(default_factory=dict)  # what was read, dropped, merged, missing
 
@@ -116,7 +116,7 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class Epoch:
-    """One line of a training history; ``valid`` is None where the epoch was not evaluated."""
+    """One line of a training history; ``valid`` is None if the epoch was not evaluated."""
 
     number: int
     loss: float
@@ -125,24 +125,11 @@ class Epoch:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """What a trained recommender gives: ranked lists for the evaluated users, and how it got there."""
-
-    users: IntArray  # [user] evaluated on test, ascending
-    top_items: IntArray  # [user, k] best first; -1 where a user has fewer than k candidates
-    history: tuple[Epoch, ...]
-    best_epoch: int  # 0 for recommenders without epochs
-    seconds: float
-    peak_memory: int  # bytes, resident set of the process at its highest
-    notes: Mapping[str, Any] = field(default_factory=dict)  # what a reader must know (e.g. an approximation)
-
-
-@dataclass(frozen=True, eq=False)
 class Result:
     """Per-user metrics of one run, in full precision, with its identity and provenance."""
 
     case: Mapping[str, Any]
-    per_user: pd.DataFrame  # index: user; columns: "recall@20", "ndcg@10", ...; plus "group" where users share a person
+    per_user: pd.DataFrame  # index: user; columns: "recall@20", "ndcg@10", ...; plus "group" if users share a person
     overall: Mapping[str, float]  # metrics of a whole run that no single user has, e.g. "coverage@20"
     record: Mapping[str, Any]  # run.json
     again: Callable[["Result", str], pd.Series] | None = None  # measures, from the kept hits, what was not stored

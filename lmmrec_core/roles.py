@@ -1,4 +1,4 @@
-"""The roles that members play: encoder, recommender, metric.
+"""The roles that members play: encoder, recommender, metric. The fourth, data format, is in ``source.py``.
 
 A new member needs no change elsewhere: it satisfies the protocol, is named in the registry of its folder or by an entry
 point of another package (``registry.py``), and the contract tests of its role run on it.

@@ -25,11 +25,9 @@ def lists_bytes(users: IntArray, top_items: IntArray) -> bytes:
     return _parquet(pa.table({"user": pa.array(np.asarray(users, dtype=np.int64)), "items": items}))
 
 
-def read_table(content: bytes, columns: list[str] | None = None) -> pd.DataFrame:
+def read_table(content: bytes) -> pd.DataFrame:
     """The inverse of :func:`table_bytes`. Raises OSError or ValueError (pyarrow's own) for other bytes."""
-    wanted = None if columns is None else ["user", *columns]
-    frame = pq.read_table(pa.BufferReader(content), columns=wanted).to_pandas()
-    return frame.set_index("user")
+    return pq.read_table(pa.BufferReader(content)).to_pandas().set_index("user")
 
 
 def read_lists(content: bytes) -> tuple[IntArray, IntArray]:

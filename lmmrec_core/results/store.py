@@ -9,7 +9,7 @@ run again. Other files and folders under the root are left alone.
 import json
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -72,19 +72,15 @@ class ResultStore:
             raise ResultError(f"key {key!r} is not 16 hex digits; make it with key_of(identity)")
         return self.root / track / dataset / f"{slug}-{key}"
 
-    def has(self, key: str) -> bool:
-        """Whether some run with this key is stored, complete or damaged."""
-        return any(path.name.endswith(f"-{key}") for path in self._folders("*", "*"))
-
     def save(
         self, track: str, dataset: str, slug: str, key: str, run_record: Mapping[str, Any], per_user: pd.DataFrame,
-        top_items: IntArray | None = None, users: IntArray | None = None,
+        top_items: IntArray | None = None,
     ) -> Path:  # fmt: skip
         """Keep a run and return its folder. A run that is already there stays as it is.
 
         ``run_record`` has the sections of :data:`SECTIONS` (``schema``, ``key``, ``files`` and ``digest`` are
-        added here); ``per_user`` is indexed by user; ``top_items`` [user, k] belongs to ``users`` (default: the
-        index of ``per_user``). Raises ResultError for an incomplete record, a value that is not finite, lists
+        added here); ``per_user`` is indexed by user; ``top_items`` [user, k] are the lists of the same
+        users. Raises ResultError for an incomplete record, a value that is not finite, lists
         that do not match, a damaged run in its place, or a disk that is full or not writable.
         """
         target = self.path_of(key, track, dataset, slug)
@@ -95,10 +91,9 @@ class ResultStore:
         _check_frame(per_user)
         files = {PER_USER: table_bytes(per_user)}
         if top_items is not None:
-            owners = per_user.index.to_numpy() if users is None else np.asarray(users)
-            if top_items.ndim != 2 or len(top_items) != len(owners):
-                raise ResultError(f"lists {top_items.shape} do not belong to {len(owners)} users; pass users=")
-            files[TOP_ITEMS] = lists_bytes(owners, top_items)
+            if top_items.ndim != 2 or len(top_items) != len(per_user):
+                raise ResultError(f"lists {top_items.shape} are not of {len(per_user)} users; give one list for each")
+            files[TOP_ITEMS] = lists_bytes(per_user.index.to_numpy(), top_items)
         record["files"] = {name: bytes_sha256(content) for name, content in files.items()}
         record["digest"] = digest(record)
         # run.json last: whoever sees it sees the rest
@@ -134,27 +129,15 @@ class ResultStore:
                 records.append(record)
         return sorted(records, key=lambda r: ([(str(type(r.case[n])), r.case[n]) for n in CASE], r.key))
 
-    def find(self, on_damage: Literal["raise", "warn"] = "raise", **filters: Any) -> list[Result]:
-        """Like :meth:`find_records`, with the per-user values."""
-        results = []
-        for record in self.find_records(on_damage, **filters):
-            try:
-                results.append(self.load_record(record))
-            except ResultError as error:
-                if on_damage == "raise":
-                    raise
-                warnings.warn(str(error), stacklevel=2)
-        return results
-
     def load(self, path: Path) -> Result:
         """The result in a run folder. Raises ResultError naming the damaged file and the cure."""
         return self.load_record(self.record(path))
 
-    def load_record(self, record: Record, columns: Sequence[str] | None = None) -> Result:
-        """Add per-user values (all columns, or some) to a record. Raises ResultError as :meth:`load`."""
+    def load_record(self, record: Record) -> Result:
+        """Add the per-user values to a record. Raises ResultError as :meth:`load`."""
         content = _checked_bytes(record, PER_USER)
         try:
-            per_user = read_table(content, None if columns is None else list(columns))
+            per_user = read_table(content)
         except (OSError, ValueError, KeyError) as error:
             raise _damaged(record.path / PER_USER, f"not readable as a table ({error})") from None
         return Result(dict(record.case), per_user, dict(record.data["overall"]), dict(record.data))

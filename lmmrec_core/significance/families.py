@@ -49,7 +49,7 @@ class Tested:
 
 
 def holm(p_values: Sequence[float]) -> FloatArray:
-    """Holm–Bonferroni adjusted p-values [comparison], in the given order; an empty family gives an empty array.
+    """Holm–Bonferroni adjusted p-values [comparison], in the given order; an empty array for an empty family.
 
     Raises ResultError for a value outside 0..1 or NaN.
     """

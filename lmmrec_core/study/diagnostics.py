@@ -101,7 +101,7 @@ def has_shared_space(features: Features) -> bool:
 
 
 def content_keys(catalogue: Catalogue) -> tuple[list[str], list[str | None]]:
-    """(per item the SHA-256 of its text, of its picture's bytes): equal where the content is; None without a picture.
+    """(per item the SHA-256 of its text, of its picture's bytes): equal if the content is; None without a picture.
 
     Items without a picture have equal keys as they have equal rows. Raises FeatureError for a picture that is gone.
     """
@@ -118,10 +118,10 @@ def content_keys(catalogue: Catalogue) -> tuple[list[str], list[str | None]]:
 
 
 def read_diagnostics(track: TrackSettings, results: Path) -> pd.DataFrame:
-    """One row per stored diagnostics of a track, by data set, encoder, paradigm and time; no rows where there are none.
+    """One row per stored diagnostics of a track, by data set, encoder, paradigm and time; no rows if there are none.
 
     Columns: :data:`COLUMNS`, then every measure under its dotted name (``graph.visual.reciprocity``), with ``.low`` and
-    ``.high`` where it has an interval; NaN where a measure does not apply. ``graph.<modality>.above_baseline_p99`` is
+    ``.high`` where it has an interval; NaN if a measure does not apply. ``graph.<modality>.above_baseline_p99`` is
     the share of pairs whose cosine exceeds the 99th percentile of the newest baseline features of the data set.
 
     Diagnostics of another version are named in a warning and left out. Raises ResultError for a damaged file.

@@ -73,7 +73,7 @@ class Study:
     def results(self, question: str | int | None = None) -> list[Result]:
         """Stored results that belong to today's track file, one per case, per-user values included.
 
-        Where data or code made several results of one case, the newest counts. Damaged results are
+        If data or code made several results of one case, the newest counts. Damaged results are
         named in a warning and left out. A metric that was not stored is measured again when it is asked for.
         """
         found = (self.workspace.store.load_record(record) for record in self._records(question))
@@ -112,7 +112,7 @@ class Study:
         return pd.DataFrame(rows, columns=[*Case.model_fields, "reason"])
 
     def statistics(self) -> pd.DataFrame:
-        """One row per data set: counts, density, split sizes, drops, feature widths; NaN where never prepared."""
+        """One row per data set: counts, density, split sizes, drops, feature widths; NaN if never prepared."""
         known = stored_statistics(self.track, self.workspace.results)
         frame = known.reindex(list(self.datasets))
         frame.insert(0, "dataset", [self.titles[name] for name in frame.index])
@@ -135,7 +135,7 @@ class Study:
     ) -> pd.DataFrame:
         """The planned comparisons of a question with both sides measured (see ``study/comparisons.py``).
 
-        ``results``: the question's, where they were read already.
+        ``results``: the question's, if they were read already.
         """
         asked = parse_question(question) or ""
         found = self.results(asked) if results is None else results

@@ -51,3 +51,8 @@ def result(frame: pd.DataFrame | None = None, split: str = "s" * 16, schema: int
     full = {**CASE, **case}
     described = {"schema": schema, "key": key_of(full), "data": {"split": split}}
     return Result(full, per_user() if frame is None else frame, {"coverage@20": 0.1}, described)
+
+
+def find(store: ResultStore, **filters: Any) -> list[Result]:
+    """The stored runs of these filters with their per-user values; damaged ones raise."""
+    return [store.load_record(record) for record in store.find_records(**filters)]

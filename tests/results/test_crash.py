@@ -12,7 +12,7 @@ import pytest
 
 from lmmrec_core.errors import ResultError
 from lmmrec_core.results.store import ResultStore
-from tests.results.samples import save
+from tests.results.samples import find, save
 
 
 def python(code: str, root: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -48,7 +48,7 @@ def test_a_killed_process_leaves_no_visible_run(tmp_path: Path, root: Path, mome
     assert process.stdout is not None and process.stdout.readline() == "here\n"
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert ResultStore(tmp_path).find() == []
+    assert find(ResultStore(tmp_path)) == []
     left = [entry.name for entry in (tmp_path / "controls" / "null").iterdir()]
     assert len(left) == 1 and left[0].startswith(".partial-")
     assert len(ResultStore(tmp_path).load(save(tmp_path)).per_user) == 5  # and the run can be saved now
@@ -72,7 +72,7 @@ def test_whatever_the_moment_of_the_kill_visible_runs_are_complete(tmp_path: Pat
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    runs = ResultStore(tmp_path).find()  # raises when any is damaged
+    runs = find(ResultStore(tmp_path))  # raises when any is damaged
     assert len(runs) >= 5
 
 
@@ -99,7 +99,7 @@ def test_two_processes_saving_the_same_runs_agree_on_one(tmp_path: Path, root: P
     outputs = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert outputs[0][0] == outputs[1][0]
-    assert len(ResultStore(store_root).find()) == 8
+    assert len(find(ResultStore(store_root))) == 8
     assert not list(store_root.rglob(".partial*"))
 
 
@@ -134,7 +134,7 @@ def test_a_file_that_cannot_be_written_to_its_end_leaves_nothing(tmp_path: Path,
     output, errors = python(FULL_DISK, root, str(tmp_path)).communicate(timeout=60)
     assert "could not be written (File too large); free " in output, errors
     assert list((tmp_path / "controls" / "null").iterdir()) == []
-    assert ResultStore(tmp_path).find() == []
+    assert find(ResultStore(tmp_path)) == []
 
 
 def test_a_full_disk_is_told_with_the_space_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ def test_an_interrupt_while_saving_leaves_nothing(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save(tmp_path)
-    assert not list(tmp_path.rglob(".partial*")) and ResultStore(tmp_path).find() == []
+    assert not list(tmp_path.rglob(".partial*")) and find(ResultStore(tmp_path)) == []
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

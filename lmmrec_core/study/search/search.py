@@ -52,7 +52,7 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class _Search:
-    """A search with everything resolved; ``plan_of`` gives the plan of the training at a point."""
+    """A search with everything resolved; ``plan_of`` returns the plan of the training at a point."""
 
     workspace: Workspace
     case: Case

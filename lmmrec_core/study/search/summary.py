@@ -21,7 +21,7 @@ _FOLDER = "search"
 
 
 def score_of(trial: Trial, part: str) -> float:
-    """Recall@20 of a trial that worked, on "valid" or, where it was measured, "test"."""
+    """Recall@20 of a trial that worked, on "valid" or, if it was measured, "test"."""
     return float(trial.notes["test"] if part == "test" or trial.valid is None else trial.valid)
 
 
@@ -35,7 +35,7 @@ def leak_of(done: Sequence[Trial]) -> dict[str, Any]:
     """What choosing by the test score adds to the reported test score, over the same points.
 
     ``gap`` = test Recall@20 of the point chosen on test minus that of the point chosen on validation; it cannot be
-    negative. ``relative`` is its share of the latter, None where that is zero.
+    negative. ``relative`` is its share of the latter, None if that is zero.
     """
     honest, leaky = (chosen(done, part) for part in ("valid", "test"))
     scores = [score_of(trial, "test") for trial in (honest, leaky)]
@@ -50,7 +50,7 @@ def leak_of(done: Sequence[Trial]) -> dict[str, Any]:
 
 
 def frame_of(done: Sequence[Trial]) -> pd.DataFrame:
-    """One row per trial, in order: its settings, ``valid``, the notes, and ``error`` (None where it worked)."""
+    """One row per trial, in order: its settings, ``valid``, the notes, and ``error`` (None if it worked)."""
     index = pd.RangeIndex(1, len(done) + 1, name="trial")
     settings = pd.DataFrame([trial.settings for trial in done], index=index, dtype=object)  # None stays None
     scores = pd.DataFrame([{"valid": trial.valid, **trial.notes} for trial in done], index=index)
