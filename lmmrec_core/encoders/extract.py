@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +25,6 @@ from lmmrec_core.flow import MODALITIES, BoolArray, Catalogue, Features, Float32
 from lmmrec_core.names import PRECISIONS, Precision
 from lmmrec_core.roles import Encoder
 
-UNREADABLE = ("error", "missing")
 _LIBRARIES = ("torch", "timm", "transformers", "tokenizers", "open_clip_torch", "pillow", "numpy", "safetensors")
 
 
@@ -35,7 +34,6 @@ def feature_spec(
     *,
     catalogue_fingerprint: str,
     missing: str = "mean",
-    unreadable: str = "error",
     precision: Precision = "fp32",
 ) -> dict[str, Any]:
     """Everything that determines the features; its digest is their key in the store.
@@ -50,7 +48,7 @@ def feature_spec(
             "order": digest(list(catalogue.item_ids)),
             "count": catalogue.n_items,
         },
-        "missing": {"rule": missing, "unreadable": unreadable},
+        "missing": {"rule": missing, "unreadable": "error"},
     }
     return with_precision(spec, precision)
 
@@ -61,7 +59,6 @@ def extract(
     *,
     catalogue_fingerprint: str = "",
     missing: str = "mean",
-    unreadable: Literal["error", "missing"] = "error",
     batch_size: int = 32,
     progress: bool = True,
     device: str | torch.device = "cpu",
@@ -69,10 +66,9 @@ def extract(
 ) -> Features:
     """Encode every item of a catalogue; rows in the order of ``catalogue.item_ids``.
 
-    ``missing`` is the rule for items without a picture or text, ``"mean"`` or ``"zero"``. With ``unreadable="error"``
-    a broken picture file is refused by name; with ``"missing"`` it counts as a missing picture. No more than
-    ``batch_size`` decoded pictures are in memory. Results are in fp32 (TF32 off); batch size and threads change them
-    by less than 1e-5, relative to their size.
+    ``missing`` is the rule for items without a picture or text, ``"mean"`` or ``"zero"``. A broken picture file is
+    refused by name. No more than ``batch_size`` decoded pictures are in memory. Results are in fp32 (TF32 off); batch
+    size and threads change them by less than 1e-5, relative to their size.
 
     bf16 is compared with fp32 on a sample of each modality first (:func:`~.precision.compare_precisions`). If one
     modality differs too much, all of them are computed in fp32, with a warning. The card records specs, counts, times,
@@ -80,10 +76,10 @@ def extract(
 
     Raises ConfigError for unknown settings, FeatureError for content or vectors that cannot be used.
     """
-    _check(encoders, catalogue, missing, unreadable, batch_size)
+    _check(encoders, catalogue, missing, batch_size)
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
-    way = _Way(unreadable, batch_size, progress, torch.device(device))
+    way = _Way(batch_size, progress, torch.device(device))
     audit = {} if precision == "fp32" else {m: _audit(encoders[m], m, catalogue, way) for m in encoders}
     failed = [modality for modality, found in audit.items() if not found["passed"]]
     if failed:
@@ -98,8 +94,7 @@ def extract(
     present: dict[Modality, BoolArray] = {}
     notes: dict[str, Any] = {}
     spec = feature_spec(
-        encoders, catalogue, catalogue_fingerprint=catalogue_fingerprint, missing=missing, unreadable=unreadable,
-        precision=precision,
+        encoders, catalogue, catalogue_fingerprint=catalogue_fingerprint, missing=missing, precision=precision,
     )  # fmt: skip
     for modality in MODALITIES:
         if modality not in encoders:
@@ -113,7 +108,6 @@ def extract(
             "dim": encoded.rows.shape[1],
             "items": catalogue.n_items,
             "missing": int((~encoded.present).sum()),
-            "unreadable": encoded.unreadable,
             "seconds": round(time.perf_counter() - start, 3),
         }
     card = {
@@ -135,7 +129,6 @@ def extract(
 class _Way:
     """How encoding is carried out."""
 
-    unreadable: str
     batch_size: int
     progress: bool
     device: torch.device
@@ -145,12 +138,9 @@ class _Way:
 class _Encoded:
     rows: Float32Array  # [item, dim], zeros where absent
     present: BoolArray  # [item]
-    unreadable: list[str]  # ids of items whose picture file is broken
 
 
-def _check(
-    encoders: Mapping[Modality, Encoder], catalogue: Catalogue, missing: str, unreadable: str, batch_size: int
-) -> None:
+def _check(encoders: Mapping[Modality, Encoder], catalogue: Catalogue, missing: str, batch_size: int) -> None:
     if not encoders:
         raise ConfigError("no encoder given; name one for visual, for textual, or both")
     for modality, encoder in encoders.items():
@@ -160,8 +150,6 @@ def _check(
             able = " and ".join(encoder.modalities)
             raise ConfigError(f"encoder {encoder.name!r} encodes {able}, not {modality}; name another for {modality}")
     check_rule(missing)
-    if unreadable not in UNREADABLE:
-        raise unknown("value of unreadable", unreadable, UNREADABLE)
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; give 1 or more")
     if catalogue.n_items == 0:
@@ -183,7 +171,6 @@ def _encode(
     device, batch_size = way.device, way.batch_size
     rows = np.zeros((catalogue.n_items, encoder.dim(modality)), dtype=np.float32)
     present = np.zeros(catalogue.n_items, dtype=np.bool_)
-    broken: list[str] = []
     name = f"{catalogue.name}: {modality} by {encoder.name}"
     bar = tqdm(total=len(todo), desc=name, unit="item", disable=not way.progress)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
@@ -191,22 +178,21 @@ def _encode(
         for start in range(0, len(todo), batch_size):
             items = todo[start : start + batch_size]
             if modality == "visual":
-                items, pictures = _read_pictures(items, catalogue, way.unreadable, broken)
-                vectors = encoder.image_vectors(encoder.preprocess_images(pictures).to(device)) if pictures else None
+                pixels = encoder.preprocess_images(_read_pictures(items, catalogue))
+                vectors = encoder.image_vectors(pixels.to(device))
             else:
                 tokens = encoder.preprocess_texts([catalogue.texts[i] for i in items])
                 vectors = encoder.text_vectors({name: value.to(device) for name, value in tokens.items()})
-            if vectors is not None:
-                rows[items] = _checked(vectors, encoder, modality, [catalogue.item_ids[i] for i in items])
-                present[items] = True
+            rows[items] = _checked(vectors, encoder, modality, [catalogue.item_ids[i] for i in items])
+            present[items] = True
             bar.update(min(batch_size, len(todo) - start))
-    return _Encoded(rows, present, broken)
+    return _Encoded(rows, present)
 
 
 def _audit(encoder: Encoder, modality: Modality, catalogue: Catalogue, way: _Way) -> dict[str, float | bool]:
-    """bf16 against fp32 on a sample of the items with content; broken pictures are left to the full pass."""
+    """bf16 against fp32 on a sample of the items with content."""
     sample = sample_of(_with_content(catalogue, modality))
-    quiet = _Way("missing", way.batch_size, False, way.device)
+    quiet = _Way(way.batch_size, False, way.device)
     exact, lower = (_encode(encoder, modality, catalogue, quiet, p, sample) for p in PRECISIONS)
     kept = exact.present & lower.present
     return compare_precisions(exact.rows[kept], lower.rows[kept])
@@ -226,22 +212,13 @@ def _with_text(catalogue: Catalogue) -> IntArray:
     return np.array(sorted(items, key=lambda i: (-len(catalogue.texts[i]), i)), dtype=np.int64)
 
 
-def _read_pictures(
-    items: IntArray, catalogue: Catalogue, unreadable: str, broken: list[str]
-) -> tuple[IntArray, list[Image]]:
-    kept: list[int] = []
+def _read_pictures(items: IntArray, catalogue: Catalogue) -> list[Image]:
     pictures: list[Image] = []
     for i in items.tolist():
         path = catalogue.images[i]
         assert path is not None  # only items with a picture are here
-        try:
-            pictures.append(read_picture(path, catalogue.item_ids[i]))
-            kept.append(i)
-        except FeatureError:
-            if unreadable == "error":
-                raise
-            broken.append(catalogue.item_ids[i])
-    return np.array(kept, dtype=np.int64), pictures
+        pictures.append(read_picture(path, catalogue.item_ids[i]))
+    return pictures
 
 
 def _checked(vectors: Tensor, encoder: Encoder, modality: Modality, item_ids: list[str]) -> Float32Array:

@@ -64,7 +64,7 @@ def add_lora(module: nn.Module, rank: int = RANK, alpha: float = ALPHA, seed: in
     if rank < 1 or alpha <= 0:
         raise ConfigError(f"LoRA: rank {rank} and alpha {alpha} are not valid; give a rank of 1 or more, alpha above 0")
     if any(isinstance(part, LowRank) for part in module.modules()):
-        raise ConfigError("LoRA: the module has low-rank factors already; merge them first")
+        raise ConfigError("LoRA: the module has low-rank factors already; build the encoder anew")
     targets = lora_targets(module)
     if not targets:
         raise ConfigError("LoRA: the module has no linear map in a transformer block; tune heads or top-K instead")
@@ -73,19 +73,3 @@ def add_lora(module: nn.Module, rank: int = RANK, alpha: float = ALPHA, seed: in
         factors = LowRank(weight.detach(), rank, alpha, torch_stream(seed, f"lora/{name}"))
         parametrize.register_parametrization(owner, attribute, factors.train(owner.training))
     return frozenset(name for name, _ in module.named_parameters() if name.endswith((".lora_A", ".lora_B")))
-
-
-def merge(module: nn.Module) -> None:
-    """Replace W by W + scale · B A and remove the factors, which restores the original names and shapes.
-
-    Raises ConfigError if there are no factors.
-    """
-    owners = [part for part in module.modules() if parametrize.is_parametrized(part)]
-    merged = 0
-    for owner in owners:
-        for attribute, chain in list(owner.parametrizations.items()):  # type: ignore[union-attr, operator]
-            if any(isinstance(step, LowRank) for step in chain):
-                parametrize.remove_parametrizations(owner, attribute, leave_parametrized=True)
-                merged += 1
-    if merged == 0:
-        raise ConfigError("LoRA: nothing to merge; call add_lora first")

@@ -43,12 +43,14 @@ class SavedNote:
 def write_saved(path: Path, module: nn.Module, note: SavedNote) -> None:
     """Write the state of ``module`` and ``note`` to ``path``, whole or not at all.
 
-    Raises FeatureError when the file cannot be written, and while low-rank factors are not merged: no plain module
+    Raises FeatureError when the file cannot be written, and for a module with low-rank factors: no plain module
     could load such a state.
     """
     state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
     if any(".parametrizations." in key for key in state):
-        raise FeatureError(f"encoder {note.encoder!r} has low-rank factors; call lora.merge before saving")
+        raise FeatureError(
+            f"encoder {note.encoder!r} has low-rank factors, which no plain module could load; save it without them"
+        )
     whole = {**asdict(note), "state_sha256": state_digest(module)}
     write_file(path, save(state, {_HEADER: json.dumps(whole, sort_keys=True, ensure_ascii=False)}), FeatureError)
 

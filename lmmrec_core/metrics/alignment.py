@@ -8,15 +8,19 @@ Uniformity on the Hypersphere", ICML 2020. Gap: Liang et al., "Mind the Gap", Ne
 Vetterli, EUSIPCO 2007.
 """
 
+import warnings
+
 import numpy as np
 import numpy.typing as npt
 
 from lmmrec_core.errors import FeatureError
-from lmmrec_core.flow import FloatArray
-from lmmrec_core.metrics.probes import FOLDS, predict_label
+from lmmrec_core.flow import FloatArray, IntArray
 from lmmrec_core.metrics.resampling import Estimate, linearised, mean_of
 from lmmrec_core.metrics.rows import block_size, compact, unit_pair, unit_rows
 from lmmrec_core.seeds import numpy_stream
+
+FOLDS = 5  # of the probe that tells the modality
+_PROBE_STRENGTH = 10.0  # inverse of the squared penalty
 
 
 def pair_alignment(a: npt.ArrayLike, b: npt.ArrayLike) -> Estimate:
@@ -78,9 +82,25 @@ def separability(a: npt.ArrayLike, b: npt.ArrayLike, seed: int = 0) -> Estimate:
     for held_out in range(FOLDS):
         train = np.tile(fold != held_out, 2)
         centre = both[train].mean(axis=0)
-        predicted = predict_label(both[train] - centre, modality[train], both[~train] - centre)
+        predicted = _predict_label(both[train] - centre, modality[train], both[~train] - centre)
         right[~train] = predicted == modality[~train]
     return mean_of((right[:n] + right[n:]) / 2)
+
+
+def _predict_label(rows: FloatArray, truth: IntArray, others: FloatArray) -> IntArray:
+    """Label of each of ``others`` by a logistic regression fitted on ``rows``, both [item, dim] → int [item].
+
+    Rows are scaled to length about 1, so that one penalty suits every dim.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    length = np.sqrt((rows**2).sum(axis=1).mean()) or 1.0
+    with warnings.catch_warnings():
+        # if the classes can be told apart perfectly the optimum is far out, but the prediction settled long before
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        probe = LogisticRegression(C=_PROBE_STRENGTH, max_iter=300).fit(rows / length, truth)
+    return np.asarray(probe.predict(others / length), dtype=np.int64)
 
 
 def uniformity(a: npt.ArrayLike) -> Estimate:

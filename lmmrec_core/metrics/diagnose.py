@@ -8,7 +8,7 @@ import numpy.typing as npt
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import FloatArray, IntArray, Interactions
 from lmmrec_core.metrics import alignment
-from lmmrec_core.metrics.homophily import ceiling, interaction_homophily, label_homophily
+from lmmrec_core.metrics.homophily import ceiling, interaction_homophily
 from lmmrec_core.metrics.item_graph import (
     cosine_counts,
     edges_of,
@@ -19,7 +19,6 @@ from lmmrec_core.metrics.item_graph import (
     union_statistics,
 )
 from lmmrec_core.metrics.neighbours import Neighbours, adjusted_overlap, cka, nearest_items, overlap, overlap_by_chance
-from lmmrec_core.metrics.probes import label_probe, ridge_probe
 from lmmrec_core.metrics.resampling import RESAMPLES, Estimate, intervals, mean_of
 from lmmrec_core.metrics.retrieval import cca_retrieval, retrieval
 from lmmrec_core.metrics.rows import checked_rows
@@ -36,10 +35,8 @@ def diagnose(
     shared_space: bool,
     text_keys: Sequence[Hashable] | None = None,
     image_keys: Sequence[Hashable] | None = None,
-    labels: Mapping[str, Sequence[object]] | None = None,
     train: Interactions | None = None,
     held_out: Interactions | None = None,
-    item_vectors: FloatArray | None = None,
     seed: int = 0,
     bootstrap: int = RESAMPLES,
     k: int = 10,
@@ -54,14 +51,12 @@ def diagnose(
       retrieval over all items. ``text_keys``, ``image_keys``: one key per item, equal for equal content;
     * ``cca`` (two modalities): retrieval after a linear map fitted on 80 % of the items;
     * ``graph/<name>`` and ``graph/union``: see :func:`~.item_graph.structure`, weight_excess (mean weight minus
-      mean cosine of all pairs), threshold densities, effective_degree of LATTICE's adjacency; with ``labels`` (name of
-      a labelling → one label or None per item) its homophily; with ``train`` that of users, and with ``held_out`` too
-      the ceiling of an item graph;
-    * ``probe/<labelling>`` and ``probe/vectors``: with ``labels`` and with ``item_vectors`` [item, dim].
+      mean cosine of all pairs), threshold densities, effective_degree of LATTICE's adjacency; with ``train`` the
+      homophily of users, and with ``held_out`` too the ceiling of an item graph.
 
     Without ``bootstrap`` resamples there are no intervals. Equal input and ``seed`` give equal values.
 
-    Raises ConfigError for a k that the items do not allow, FeatureError for rows, keys or labels that cannot be used,
+    Raises ConfigError for a k that the items do not allow, FeatureError for rows or keys that cannot be used,
     such as a modality whose rows are all equal.
     """
     rows = _checked(matrices, k, shared_space)
@@ -82,16 +77,12 @@ def diagnose(
         mean_cosine = found[f"modality/{name}/anisotropy"].value
         found |= _under(f"graph/{name}", _graph(graph, mean_cosine))
         found |= _under(f"graph/{name}", threshold_density(found[f"modality/{name}/cosine_counts"]))
-        found |= _under(f"graph/{name}", _homophily([graph.columns], labels, train, held_out))
+        found |= _under(f"graph/{name}", _homophily([graph.columns], train, held_out))
     if len(names) == 2:
         both = [graph.columns for graph in kept.values()]
         found |= _under(f"graph/{UNION}", union_statistics(both))
         found[f"graph/{UNION}/effective_degree"] = effective_degree(lattice_adjacency(list(kept.values())))
-        found |= _under(f"graph/{UNION}", _homophily(both, labels, train, held_out))
-    for labelling, values in (labels or {}).items():
-        found |= _under(f"probe/{labelling}", label_probe(rows, values, seed=seed))
-    if item_vectors is not None:
-        found |= _under("probe/vectors", ridge_probe(rows, item_vectors, seed=seed))
+        found |= _under(f"graph/{UNION}", _homophily(both, train, held_out))
     return {
         "version": VERSION, "items": len(rows[names[0]]), "k": k, "seed": seed, "bootstrap": bootstrap,
         "dims": {name: part.shape[1] for name, part in rows.items()},
@@ -167,19 +158,10 @@ def _graph(graph: Neighbours, mean_cosine: float) -> _Found:
     return found
 
 
-def _homophily(
-    graphs: Sequence[IntArray],
-    labels: Mapping[str, Sequence[object]] | None,
-    train: Interactions | None,
-    held_out: Interactions | None,
-) -> _Found:
+def _homophily(graphs: Sequence[IntArray], train: Interactions | None, held_out: Interactions | None) -> _Found:
     source, target = edges_of(*graphs)
     n = len(graphs[0])
     found: _Found = {}
-    for labelling, values in (labels or {}).items():
-        if len(values) != n:
-            raise FeatureError(f"labelling {labelling!r} has {len(values)} labels for {n} items; give one for each")
-        found |= _under(labelling, label_homophily(source, target, values))
     if train is not None:
         found |= interaction_homophily(source, target, train, n)
     if train is not None and held_out is not None:

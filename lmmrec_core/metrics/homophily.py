@@ -1,11 +1,9 @@
-"""Do the edges of an item graph join items that belong together: by category, or by common users.
+"""Do the edges of an item graph join items that have users in common?
 
 A graph is given by its directed edges ``source``, ``target`` int [edge], item numbers. The chance level of a share is
 its expectation over random targets that keep how often each item is a source and a target, without loops:
 ``Σ_{i≠j} out_i in_j x_ij / Σ_{i≠j} out_i in_j`` for a property x of pairs. A lift is the share over its chance level.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,33 +13,6 @@ from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import FloatArray, IntArray, Interactions
 from lmmrec_core.metrics.resampling import Measures, ratio_of
 from lmmrec_core.metrics.rows import block_size
-
-
-def label_codes(labels: Sequence[object]) -> IntArray:
-    """Labels → numbers from 0, −1 for None or an empty text."""
-    known = {label: code for code, label in enumerate(sorted({str(x) for x in labels if x is not None and str(x)}))}
-    return np.array([known.get(str(x), -1) if x is not None else -1 for x in labels], dtype=np.int64)
-
-
-def label_homophily(source: IntArray, target: IntArray, labels: Sequence[object]) -> Measures:
-    """``same``: share of edges whose ends have the same label; ``same_by_chance``; ``same_lift``.
-
-    ``labels`` one per item; edges with an item without a label (None) are left out. No statistic is given when no
-    edge is left, no lift when its chance level is 0.
-    """
-    codes = label_codes(labels)
-    known = (codes[source] >= 0) & (codes[target] >= 0)
-    source, target = source[known], target[known]
-    if not len(source):
-        return {}
-    n = len(codes)
-    out, into = (np.bincount(ends, minlength=n).astype(np.float64) for ends in (source, target))
-    here = codes >= 0
-    by_label = [np.bincount(codes[here], weights=weights[here]) for weights in (out, into)]
-    loops = float(out @ into)
-    chance = (float(by_label[0] @ by_label[1]) - loops) / (out.sum() * into.sum() - loops)
-    hits = np.bincount(source, weights=codes[source] == codes[target], minlength=n)
-    return _with_lift("same", hits, out, chance)
 
 
 def interaction_homophily(source: IntArray, target: IntArray, train: Interactions, n_items: int) -> Measures:

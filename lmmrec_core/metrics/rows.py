@@ -56,7 +56,7 @@ def unit_pair(a: npt.ArrayLike, b: npt.ArrayLike, *, shared: bool) -> tuple[Floa
     if shared and rows_a.shape[1] != rows_b.shape[1]:
         raise FeatureError(
             f"dims {rows_a.shape[1]} and {rows_b.shape[1]} differ, so there is no shared space; "
-            "use the measures for unaligned pairs (neighbours, CCA, probes)"
+            "use the measures for unaligned pairs (neighbours, CCA)"
         )
     return rows_a, rows_b
 

@@ -2,17 +2,16 @@
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from lmmrec_core.digests import bytes_sha256, digest
+from lmmrec_core.digests import bytes_sha256
 from lmmrec_core.disk import read_sealed, write_sealed
 from lmmrec_core.errors import ConfigError, FeatureError
-from lmmrec_core.flow import MODALITIES, Catalogue, Features, FloatArray
+from lmmrec_core.flow import MODALITIES, Catalogue, Features
 from lmmrec_core.metrics.diagnose import VERSION, diagnose
 from lmmrec_core.metrics.item_graph import share_above
 from lmmrec_core.names import BASELINE
@@ -36,15 +35,12 @@ def diagnostics_of(
     encoder: str,
     *,
     paradigm: str = "none",
-    labels: Mapping[str, Sequence[Any]] | None = None,
-    item_vectors: FloatArray | None = None,
-    shared_space: bool | None = None,
 ) -> dict[str, Any]:
     """The stored diagnostics of these features (:func:`~lmmrec_core.metrics.diagnose.diagnose`), or new ones, stored.
 
     The file is ``results/<track>/<dataset>/features/<encoder>[-<paradigm>]-<digest8>.json``; it counts only for the
-    same content of features and catalogue, split, labels, item vectors and version of the diagnostics, and is replaced
-    otherwise. ``paradigm``: none, PT, FT, or ETE+<recommender>. ``shared_space`` None: :func:`has_shared_space`.
+    same content of features and catalogue, split and version of the diagnostics, and is replaced otherwise.
+    ``paradigm``: none, PT, FT, or ETE+<recommender>.
 
     Raises ConfigError for a name that cannot be a file's, FeatureError for features that cannot be diagnosed,
     ResultError for a file that is damaged or cannot be written.
@@ -58,12 +54,11 @@ def diagnostics_of(
             f"{encoder} features have {n_items} rows, data set {dataset.name!r} has {dataset.catalogue.n_items} "
             "items; pass the features of this data set"
         )
-    shared = has_shared_space(features) if shared_space is None else shared_space
+    shared = has_shared_space(features)
     identity = {
         "version": VERSION, "features": features.digest, "catalogue": dataset.fingerprint,
         "split": dataset.split.fingerprint, "shared_space": shared, **_SETTINGS,
-        "labels": None if labels is None else digest({name: list(values) for name, values in labels.items()}),
-        "item_vectors": None if item_vectors is None else bytes_sha256(np.ascontiguousarray(item_vectors).tobytes()),
+        "labels": None, "item_vectors": None,  # no longer measured; stored files of this version say so too
     }  # fmt: skip
     named = encoder if paradigm == "none" else f"{encoder}-{paradigm}"
     path = workspace.results / workspace.track.name / dataset.name / _FOLDER / f"{named}-{features.digest[:8]}.json"
@@ -72,8 +67,8 @@ def diagnostics_of(
     text_keys, image_keys = content_keys(dataset.catalogue)
     found = diagnose(
         {str(name): rows for name, rows in features.matrices.items()},
-        shared_space=shared, text_keys=text_keys, image_keys=image_keys, labels=labels,
-        train=dataset.split.train, held_out=dataset.split.test, item_vectors=item_vectors, **_SETTINGS,
+        shared_space=shared, text_keys=text_keys, image_keys=image_keys,
+        train=dataset.split.train, held_out=dataset.split.test, **_SETTINGS,
     )  # fmt: skip
     record = {
         "dataset": dataset.name, "encoder": encoder, "stage": paradigm, "identity": identity,
@@ -151,7 +146,7 @@ def _row(record: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> dict[
         if baseline is not None and modality in baseline["modality"]:
             limit = baseline["graph"][modality]["cosine_p99"]
             row[f"graph.{modality}.above_baseline_p99"] = share_above(measures["cosine_counts"], limit)
-    for section in ("dims", "modality", "pair", "shared", "cca", "graph", "probe"):
+    for section in ("dims", "modality", "pair", "shared", "cca", "graph"):
         row |= _flat(section, found.get(section, {}))
     return row
 

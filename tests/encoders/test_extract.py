@@ -77,15 +77,10 @@ def test_modules_are_evaluated_without_gradient_and_put_back(catalogue):
     assert encoder.module.training and encoder.module[1].training and not encoder.module[0].training
 
 
-def test_unreadable_pictures(catalogue, tmp_path):
+def test_an_unreadable_picture_is_refused_by_name(catalogue, tmp_path):
     (tmp_path / "1.png").write_bytes(b"no picture")
     with pytest.raises(FeatureError, match=r"item 'i1': picture .*1\.png"):
         extract({"visual": MeanColour()}, catalogue, progress=False)
-    features = extract({"visual": MeanColour()}, catalogue, unreadable="missing", batch_size=1, progress=False)
-    assert features.present["visual"].tolist() == [True, False, True, True, False]
-    assert np.allclose(features.matrices["visual"][1], [2 / 3, 1 / 3, 2 / 3])
-    assert features.card["modalities"]["visual"]["unreadable"] == ["i1"]
-    assert features.card["modalities"]["visual"]["missing"] == 2
 
 
 def test_nothing_to_encode(catalogue):
@@ -114,7 +109,6 @@ def test_settings_outside_their_sets(catalogue):
         ({"visual": wrong}, {}, "encodes textual, not visual"),
         ({"image": wrong}, {}, "unknown modality 'image'"),
         (both(), {"missing": "median"}, "unknown missing rule 'median'"),
-        (both(), {"unreadable": "skip"}, "unknown value of unreadable 'skip'"),
         (both(), {"batch_size": 0}, "batch_size is 0"),
     ]:
         with pytest.raises(ConfigError, match=words):
@@ -162,9 +156,9 @@ def test_the_amazon_samples_with_their_defects(shared_data):
     images = shared_data / "amazon-format-samples" / "images"
     ids = ["0001234567", *[f"B0TOY{number:05d}" for number in range(1, 20)]]
     paths = [path if (path := images / f"{item}.jpg").is_file() else None for item in ids]
-    features = extract(
-        {"visual": MeanColour()}, catalogue_of([""] * 20, paths, ids), unreadable="missing", progress=False
-    )
+    with pytest.raises(FeatureError, match=r"'B0TOY00007'.*cannot be read"):  # truncated
+        extract({"visual": MeanColour()}, catalogue_of([""] * 20, paths, ids), progress=False)
+    paths[ids.index("B0TOY00007")] = None
+    features = extract({"visual": MeanColour()}, catalogue_of([""] * 20, paths, ids), progress=False)
     absent = [item for item, there in zip(ids, features.present["visual"], strict=True) if not there]
-    assert absent == ["B0TOY00007", "B0TOY00013"]  # truncated; not there
-    assert features.card["modalities"]["visual"]["unreadable"] == ["B0TOY00007"]
+    assert absent == ["B0TOY00007", "B0TOY00013"]  # taken out; not there

@@ -4,11 +4,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils import parametrize
 
 from lmmrec_core.encoders.clip.build import architecture, build_module
 from lmmrec_core.encoders.clip.small import ClipSmall
-from lmmrec_core.encoders.lora import LowRank, add_lora, lora_targets, merge
+from lmmrec_core.encoders.lora import LowRank, add_lora, lora_targets
 from lmmrec_core.errors import ConfigError, FeatureError
 from tests.encoders.clip.small_clips import content, small_official
 
@@ -38,10 +37,9 @@ def test_counts_of_vit_b_16_exactly():
     assert scales == {2.0}
 
 
-def test_zero_factors_change_nothing_merged_equals_unmerged():
+def test_zero_factors_change_nothing_and_others_do():
     encoder = small_official()
     pixels, tokens = content(encoder)
-    shapes = {key: value.shape for key, value in encoder.module.state_dict().items()}
     before = outputs(encoder, pixels, tokens)
     add_lora(encoder.module, rank=4, alpha=8, seed=3)
     for one, other in zip(before, outputs(encoder, pixels, tokens), strict=True):
@@ -49,14 +47,9 @@ def test_zero_factors_change_nothing_merged_equals_unmerged():
     stir(encoder.module)
     adapted = outputs(encoder, pixels, tokens)
     assert (adapted[0] - before[0]).abs().max() > 0.01 and (adapted[1] - before[1]).abs().max() > 0.01
-    merge(encoder.module)
-    assert {key: value.shape for key, value in encoder.module.state_dict().items()} == shapes
-    assert not any(parametrize.is_parametrized(part) for part in encoder.module.modules())
-    for one, other in zip(adapted, outputs(encoder, pixels, tokens), strict=True):
-        assert torch.allclose(one, other, atol=1e-5)
 
 
-def test_the_merged_weight_is_w_plus_scaled_b_a():
+def test_the_adapted_weight_is_w_plus_scaled_b_a():
     encoder = small_official()
     attention = encoder.module.visual.transformer.resblocks[0].attn
     weight = attention.in_proj_weight.detach().clone()
@@ -66,9 +59,6 @@ def test_the_merged_weight_is_w_plus_scaled_b_a():
     expected = weight + 3.0 * factors.lora_B.detach() @ factors.lora_A.detach()
     assert factors.lora_A.shape == (2, 48) and factors.lora_B.shape == (144, 2)
     assert torch.allclose(attention.in_proj_weight, expected, atol=1e-7)
-    merge(encoder.module)
-    assert torch.allclose(attention.in_proj_weight, expected, atol=1e-7)
-    assert isinstance(attention.in_proj_weight, nn.Parameter)
 
 
 def test_training_the_factors_moves_nothing_else():
@@ -90,7 +80,7 @@ def test_training_the_factors_moves_nothing_else():
         optimiser.step()
     for name, value in encoder.module.named_parameters():
         assert torch.equal(value, before[name]) == (name not in names), name
-    with pytest.raises(FeatureError, match=r"call lora\.merge before saving"):
+    with pytest.raises(FeatureError, match="low-rank factors, which no plain module could load"):
         encoder.save(None)
 
 
@@ -185,8 +175,6 @@ def test_what_cannot_be_adapted():
     encoder = small_official()
     with pytest.raises(ConfigError, match="rank 0"):
         add_lora(encoder.module, rank=0)
-    with pytest.raises(ConfigError, match="nothing to merge"):
-        merge(encoder.module)
     add_lora(encoder.module)
     with pytest.raises(ConfigError, match="factors already"):
         add_lora(encoder.module)

@@ -27,11 +27,7 @@ def scene():
     group = (a + b)[:, :2].argmax(axis=1)
     liked = [generator.choice(np.flatnonzero(group == user % 2), 8, replace=False) for user in range(60)]
     pairs = [(user, int(item)) for user, items in enumerate(liked) for item in items]
-    extras = {
-        "train": interactions(pairs[::2]), "held_out": interactions(pairs[1::2]),
-        "labels": {"leaf": [str(g) for g in group]}, "item_vectors": a[:, :3] + generator.standard_normal((N, 3)),
-    }  # fmt: skip
-    return features, extras
+    return features, {"train": interactions(pairs[::2]), "held_out": interactions(pairs[1::2])}
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +48,11 @@ def without_intervals(found):
 
 def test_every_section_is_there_and_is_json(found):
     assert set(found) == {
-        "version", "items", "k", "seed", "bootstrap", "dims", "modality", "pair", "shared", "cca", "graph", "probe"
+        "version", "items", "k", "seed", "bootstrap", "dims", "modality", "pair", "shared", "cca", "graph"
     }  # fmt: skip
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["version"] == VERSION and found["items"] == N and found["dims"] == {"visual": 6, "textual": 6}
-    assert set(found["graph"]) == {"visual", "textual", "union"} and set(found["probe"]) == {"leaf", "vectors"}
+    assert set(found["graph"]) == {"visual", "textual", "union"}
     assert all(math.isfinite(value) for value in flat(found).values() if isinstance(value, int | float))
 
 
@@ -90,7 +86,6 @@ def test_planted_alignment_is_seen(found):
     assert shared["visual_to_textual"]["R@1"]["low"] > 0.5 and shared["textual_to_visual"]["R@1"]["low"] > 0.5
     assert pair["adjusted_overlap@10"]["low"] > 0.3 and pair["cka"]["value"] > 0.6
     assert found["graph"]["union"]["common_user_lift"]["low"] > 1
-    assert found["probe"]["leaf"]["joint"]["low"] > 0.7
     assert 0.3 < shared["separability"]["value"] < 0.7
 
 
@@ -109,7 +104,7 @@ def test_rotating_one_modality_changes_only_what_needs_the_shared_space(scene, f
     for name in before:
         if name.startswith(("/shared", "/bootstrap")) or "cosine_counts" in name:
             continue
-        slack = 0.03 if name.startswith(("/probe", "/cca")) or "above_" in name or "p99" in name else 1e-6
+        slack = 0.03 if name.startswith("/cca") or "above_" in name or "p99" in name else 1e-6
         assert after[name] == pytest.approx(before[name], abs=slack), name
     shared = turned["shared"]
     for direction in ("visual_to_textual", "textual_to_visual"):
@@ -145,16 +140,15 @@ def test_repeatable_and_dependent_on_the_seed(scene, found):
 
 
 def test_the_order_of_items_does_not_matter(scene):
-    """All but the folds and samples of probes and CCA, which are drawn by position."""
+    """All but the folds and samples of separability and CCA, which are drawn by position."""
     features, extras = scene
     order = np.random.default_rng(3).permutation(N)
     place = np.argsort(order)
-    parts = {name: extras[name] for name in ("train", "held_out")}
     moved_parts = {
         name: interactions(list(zip(part.user.tolist(), place[part.item].tolist(), strict=True)))
-        for name, part in parts.items()
+        for name, part in extras.items()
     }
-    plain = diagnose(dict(features.matrices), shared_space=True, bootstrap=0, **parts)
+    plain = diagnose(dict(features.matrices), shared_space=True, bootstrap=0, **extras)
     moved = {name: matrix[order] for name, matrix in features.matrices.items()}
     again = diagnose(moved, shared_space=True, bootstrap=0, **moved_parts)
     for name, value in without_intervals(plain).items():
@@ -164,7 +158,7 @@ def test_the_order_of_items_does_not_matter(scene):
 
 def test_one_modality_and_no_shared_space():
     alone = diagnose({"visual": random_rows(40)}, shared_space=False, bootstrap=0)
-    assert {"pair", "shared", "cca", "probe"}.isdisjoint(alone) and set(alone["graph"]) == {"visual"}
+    assert {"pair", "shared", "cca"}.isdisjoint(alone) and set(alone["graph"]) == {"visual"}
     unaligned = diagnose({"visual": random_rows(40, 5), "textual": random_rows(40, 7)}, shared_space=False)
     assert "shared" not in unaligned and "cca" in unaligned and "cka" in unaligned["pair"]
     assert abs(unaligned["pair"]["adjusted_overlap@5"]["value"]) < 0.1
@@ -212,8 +206,3 @@ def test_few_items():
 def test_what_cannot_be_diagnosed_is_refused(matrices, shared, k, error, text):
     with pytest.raises(error, match=text):
         diagnose(matrices, shared_space=shared, k=k)
-
-
-def test_labels_of_other_items_are_refused():
-    with pytest.raises(FeatureError, match="labelling 'leaf' has 3 labels for 30 items"):
-        diagnose({"visual": random_rows(30)}, shared_space=False, labels={"leaf": ["a", "b", "c"]})

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.metrics import rows
-from lmmrec_core.metrics.homophily import ceiling, interaction_homophily, label_codes, label_homophily
+from lmmrec_core.metrics.homophily import ceiling, interaction_homophily
 from lmmrec_core.metrics.item_graph import edges_of
 from lmmrec_core.metrics.neighbours import nearest_items
 from lmmrec_core.metrics.resampling import Estimate
@@ -27,23 +27,6 @@ def chance(source, target, n, same):
     out, into = np.bincount(source, minlength=n), np.bincount(target, minlength=n)
     pairs = [(i, j) for i in range(n) for j in range(n) if i != j]
     return sum(out[i] * into[j] * same[i, j] for i, j in pairs) / sum(out[i] * into[j] for i, j in pairs)
-
-
-def test_labels_by_hand():
-    found = values(label_homophily(SOURCE, TARGET, ["a", "a", "b", "b"]))
-    assert found["same"] == pytest.approx(4 / 5)  # all but 2 → 0
-    # out (1, 1, 2, 1), in (2, 1, 1, 1): pairs of other items 25 − 6; of the same label 1·1 + 1·2 + 2·1 + 1·1
-    assert found["same_by_chance"] == pytest.approx(6 / 19)
-    assert found["same_lift"] == pytest.approx(0.8 * 19 / 6)
-
-
-def test_items_without_a_label_are_left_out():
-    found = values(label_homophily(SOURCE, TARGET, ["a", "a", None, "b"]))
-    assert found["same"] == 1.0
-    assert label_codes(["b", None, "a", "", "b"]).tolist() == [1, -1, 0, -1, 1]
-    assert label_homophily(SOURCE, TARGET, [None] * 4) == {}
-    alone = values(label_homophily(SOURCE, TARGET, ["a", "b", "c", "d"]))
-    assert alone == {"same": 0.0, "same_by_chance": 0.0}  # no lift over a chance of 0
 
 
 def test_common_users_by_hand():
@@ -77,11 +60,6 @@ def test_everything_equals_the_dense_form(seed):
     found = values(interaction_homophily(source, target, split.train, n))
     assert found["common_user"] == pytest.approx(common[links].mean())
     assert found["common_user_by_chance"] == pytest.approx(chance(source, target, n, common))
-    labels = np.random.default_rng(seed).integers(0, 3, n)
-    same = labels[:, None] == labels
-    by_label = values(label_homophily(source, target, [str(x) for x in labels]))
-    assert by_label["same"] == pytest.approx(same[links].mean())
-    assert by_label["same_by_chance"] == pytest.approx(chance(source, target, n, same))
     if not len(split.test):
         return
     reach = (seen @ (links | links.T).astype(int) > 0) & ~seen
@@ -94,14 +72,15 @@ def test_everything_equals_the_dense_form(seed):
 def test_the_chance_level_is_the_mean_over_permuted_targets():
     columns = nearest_items(random_rows(80, 3), 4).columns
     source, target = edges_of(columns)
-    labels = np.random.default_rng(1).integers(0, 4, 80)
-    found = values(label_homophily(source, target, [str(x) for x in labels]))
     generator, drawn = np.random.default_rng(0), []
+    seen = generator.random((20, 80)) < 0.05
+    common = (seen.T.astype(int) @ seen.astype(int)) > 0
+    found = values(interaction_homophily(source, target, interactions(np.argwhere(seen).tolist()), 80))
     for _ in range(400):
         mixed = generator.permutation(target)
         proper = source != mixed
-        drawn.append((labels[source] == labels[mixed])[proper].mean())
-    assert found["same_by_chance"] == pytest.approx(np.mean(drawn), abs=5 * np.std(drawn) / 20)
+        drawn.append(common[source, mixed][proper].mean())
+    assert found["common_user_by_chance"] == pytest.approx(np.mean(drawn), abs=5 * np.std(drawn) / 20)
 
 
 def test_planted_homophily_is_found_and_random_content_is_at_chance():
@@ -114,14 +93,12 @@ def test_planted_homophily_is_found_and_random_content_is_at_chance():
     train, held_out = interactions(pairs[::2]), interactions(pairs[1::2])
     planted = edges_of(nearest_items(content, 10).columns)
     unrelated = edges_of(nearest_items(random_rows(200, 5), 10).columns)
-    labels = [str(x) for x in group]
     for edges, low, high in ((planted, 2.0, 8.0), (unrelated, 0.75, 1.25)):
         found = {
-            **values(label_homophily(*edges, labels)),
             **values(interaction_homophily(*edges, train, 200)),
             **values(ceiling(*edges, train, held_out, 150, 200)),
         }
-        for name in ("same_lift", "common_user_lift", "jaccard_lift", "reachable_lift"):
+        for name in ("common_user_lift", "jaccard_lift", "reachable_lift"):
             assert low < found[name] < high, name
 
 

@@ -13,13 +13,10 @@ def feature_card(key: str, digest: str, card: Mapping[str, Any]) -> str:
             lines.append(f"- {name.replace('_', ' ')}: {card[name]}")
     modalities = card.get("modalities")
     if isinstance(modalities, Mapping) and modalities:
-        lines += ["", "| modality | encoder | items | dim | missing | unreadable | seconds |", "|---" * 7 + "|"]
+        lines += ["", "| modality | encoder | items | dim | missing | seconds |", "|---" * 6 + "|"]
         for modality, note in modalities.items():
             cells = [note.get("encoder", ""), note.get("items", ""), note.get("dim", ""), note.get("missing", "")]
-            cells += [len(note.get("unreadable", [])), note.get("seconds", "")]
+            cells += [note.get("seconds", "")]
             lines.append(f"| {modality} | " + " | ".join(str(cell) for cell in cells) + " |")
-        for modality, note in modalities.items():
-            if note.get("unreadable"):
-                lines += ["", f"Unreadable {modality} content, treated as missing: {', '.join(note['unreadable'])}"]
     lines += ["", "## Everything recorded", "", "```json", json.dumps(card, indent=2, ensure_ascii=False), "```", ""]
     return "\n".join(lines)

@@ -15,7 +15,6 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lmmrec_core.digests import digest
-from lmmrec_core.encoders.extract import UNREADABLE
 from lmmrec_core.encoders.fine_tuning.holdout import SHARE, held_out_pairs
 from lmmrec_core.encoders.pictures.reading import read_picture
 from lmmrec_core.errors import ConfigError, DataError, FeatureError, unknown
@@ -24,6 +23,7 @@ from lmmrec_core.roles import Encoder
 
 ItemChoice = Literal["all", "train_items"]
 ITEMS: tuple[ItemChoice, ...] = ("all", "train_items")
+_UNREADABLE = ("error", "missing")  # a broken picture file is refused by name, or counts as a missing picture
 MEMORY_LIMIT = 4 * 2**30  # bytes of pixels that are kept in memory; more go to a memory-mapped file
 _CHUNK = 32  # decoded pictures in memory at a time
 
@@ -111,8 +111,8 @@ def collect_pairs(
     """
     if items not in ITEMS:
         raise unknown("value of items", items, ITEMS)
-    if unreadable not in UNREADABLE:
-        raise unknown("value of unreadable", unreadable, UNREADABLE)
+    if unreadable not in _UNREADABLE:
+        raise unknown("value of unreadable", unreadable, _UNREADABLE)
     if items == "train_items" and split is None:
         raise ConfigError("items = 'train_items' needs the split; give split, or set items to 'all'")
     todo, counts = _candidates(catalogue, split if items == "train_items" else None)

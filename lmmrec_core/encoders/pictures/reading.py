@@ -28,7 +28,7 @@ def read_picture(path: Path, item_id: str) -> Image.Image:
     Raises FeatureError naming item, file and cure if the file is absent, not a picture, broken off, or larger than
     ``MAX_PIXELS`` (a small file can claim to hold gigabytes of pixels).
     """
-    cure = "replace the file, or set unreadable to 'missing'"
+    cure = "replace the file, or take the picture out of the catalogue"
     if not path.is_file():
         raise FeatureError(f"item {item_id!r}: picture {path} not found; {cure}")
     try:
@@ -37,7 +37,7 @@ def read_picture(path: Path, item_id: str) -> Image.Image:
             if width * height > MAX_PIXELS:
                 raise FeatureError(
                     f"item {item_id!r}: picture {path} has {width} × {height} pixels, more than {MAX_PIXELS:,}; "
-                    "make it smaller, or set unreadable to 'missing'"
+                    "make it smaller, or take it out of the catalogue"
                 )
             picture.load()
             return to_rgb(ImageOps.exif_transpose(picture))

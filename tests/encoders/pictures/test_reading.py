@@ -90,7 +90,7 @@ def test_broken_files_name_item_file_and_cure(tmp_path):
     for name in ("cut.jpg", "empty.jpg", "page.jpg", "flipped.png", "folder.jpg", "absent.jpg"):
         with pytest.raises(FeatureError) as caught:
             read_picture(tmp_path / name, "B00X")
-        for part in ("'B00X'", name, "replace the file", "unreadable"):
+        for part in ("'B00X'", name, "replace the file", "out of the catalogue"):
             assert part in str(caught.value), name
 
 
