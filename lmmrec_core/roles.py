@@ -59,9 +59,9 @@ class EncoderClass(Protocol):
     modalities: tuple[Modality, ...]
     Settings: type[Settings]
 
-    def __call__(self, settings: Any = None, /) -> Any: ...
+    def __call__(self, settings: Any = None, /) -> Encoder: ...
 
-    def load(self, path: Path, /) -> Any:
+    def load(self, path: Path, /) -> "TrainableEncoder":
         """Only of encoders that we train: the encoder whose weights ``save`` wrote to ``path``."""
         ...
 

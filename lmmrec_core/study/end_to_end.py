@@ -1,7 +1,6 @@
 """Paradigm ETE: joins an encoder to the training of a recommender, and keeps the features that come out."""
 
 from functools import lru_cache
-from typing import Any
 
 from lmmrec_core.encoders.features.content import make_features
 from lmmrec_core.encoders.features.item_rows import CatalogueRows, ItemContent, item_content
@@ -9,6 +8,7 @@ from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.encoders.lora import add_lora
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Features
+from lmmrec_core.roles import ContentRecommender, Recommender
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.diagnostics import diagnostics_of
@@ -48,13 +48,16 @@ def _content(workspace: Workspace, dataset: Dataset, name: str) -> ItemContent:
     return item_content(encoder, dataset.catalogue, load_features(quiet, dataset, name, "ETE"), progress=False)
 
 
-def keep_trained_features(workspace: Workspace, run: str, case: Case, model: Any, start: Features) -> dict[str, str]:
+def keep_trained_features(
+    workspace: Workspace, run: str, case: Case, model: Recommender, start: Features
+) -> dict[str, str]:
     """Store the features of a trained recommender's best epoch; returns their ``key`` in the store and ``digest``.
 
     ``run``: key of the run, part of theirs: under ETE every recommender and seed ends with features of its own.
     ``start``: those it began with. With both modalities as they are, the track's first seed is diagnosed too, as
     paradigm ``ETE+<recommender>``. Raises FeatureError if they cannot be written.
     """
+    assert isinstance(model, ContentRecommender)  # attach_encoder trained it as one
     spec = {
         "stage": "ete", "run": run, "recommender": case.model, "seed": case.seed, "encoder": case.encoder,
         "parent": start.digest,
