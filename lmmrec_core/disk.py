@@ -132,7 +132,7 @@ def _flush(path: Path) -> None:
     """Make a file's content, or the names in a folder, outlast a loss of power."""
     if path.is_dir() and os.name != "posix":  # only there can a folder be opened
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows flushes what can be written
     try:
         os.fsync(descriptor)
     finally:

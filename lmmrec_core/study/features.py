@@ -10,7 +10,7 @@ from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.encoders.precision import with_precision
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import MODALITIES, Features, Modality
-from lmmrec_core.names import Precision
+from lmmrec_core.names import BASELINE, Precision
 from lmmrec_core.roles import Encoder
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.track import TrackSettings, is_multimodal
@@ -92,7 +92,7 @@ def _spec(workspace: Workspace, dataset: Dataset, encoder: str, paradigm: str) -
 
 def _brings_its_own(dataset: Dataset, track: TrackSettings, encoder: str) -> bool:
     """A user's catalogue with ready features is used with them, unless another encoder is asked for."""
-    return bool(dataset.catalogue.ready_features) and track.name == "user" and encoder == "baseline"
+    return bool(dataset.catalogue.ready_features) and track.name == "user" and encoder == BASELINE
 
 
 def _ready(members: Mapping[str, Any]) -> list[Modality]:

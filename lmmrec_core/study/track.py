@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -10,7 +10,7 @@ from lmmrec_core.config import Settings, read_yaml
 from lmmrec_core.data import SOURCES
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.names import PARADIGMS, TRACKS, SplitRule
+from lmmrec_core.names import PARADIGMS, TRACKS, MissingRule, SplitRule
 from lmmrec_core.source import DrawnSource
 
 _FOLDER = Path(__file__).resolve().parents[1] / "tracks"
@@ -67,7 +67,7 @@ class TrackSettings(Settings):
     where: str = Field(description="where this track can be run, in words")
     datasets: dict[str, DatasetSettings]
     encoders: dict[str, dict[str, Any]]
-    missing: Literal["mean", "zero"] = "mean"
+    missing: MissingRule = "mean"
     models: dict[str, dict[str, Any]]
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: EvaluationSettings = EvaluationSettings()
