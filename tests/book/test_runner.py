@@ -203,8 +203,9 @@ def test_exit_status_and_one_line_messages(source: Path, tmp_path: Path, capsys:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository of one notebook with one stored run."""
+    monkeypatch.setenv("LMMREC_HOME", str(tmp_path))
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "lmmrec_core").mkdir()
     (tmp_path / "lmmrec_core" / "a.py").write_text("A = 1\n")
@@ -218,6 +219,15 @@ def project(tmp_path: Path) -> Path:
 def digests(root: Path) -> dict[str, str]:
     package = package_digest(root)
     return {page.track: inputs_of(page, root, package) for page in pages(root)}
+
+
+def test_a_page_depends_on_the_results_that_its_notebook_reads(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = digests(project)
+    monkeypatch.setenv("LMMREC_HOME", str(tmp_path_factory.mktemp("other")))
+    after = digests(project)
+    assert after["controls"] != before["controls"] and after["paper"] == before["paper"]
 
 
 def test_a_page_is_out_of_date_when_any_of_its_inputs_changes(project: Path) -> None:
