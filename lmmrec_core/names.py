@@ -51,6 +51,7 @@ MODALITY_SETS: dict[str, tuple["Modality", ...]] = {
 CONTROLS: tuple[Control, ...] = get_args(Control)  # what the content is replaced by
 
 GRIDS = ("study", "mmrec", "release", "paper")  # lists of settings to search: ours, then those that were published
+HELD_OUT = ("one", "few", "any")  # test items of a user, as a check of printed numbers may assume
 SPLIT_RULES: tuple[SplitRule, ...] = get_args(SplitRule)  # how interactions are divided; see data/splitting.py
 MISSING_RULES: tuple[MissingRule, ...] = get_args(MissingRule)  # see encoders/features/missing.py
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)  # of an encoder's forward pass

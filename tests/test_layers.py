@@ -14,8 +14,8 @@ BASE = {
     "flow", "names", "questions", "roles", "registry", "config", "digests", "disk", "errors",
     "seeds", "source", "losses", "checkpoints", "process", "home",
 }  # fmt: skip
-STAGES = ("data", "encoders", "recommenders", "training", "metrics", "significance", "results", "report")
-TORCHLESS = ("metrics", "significance", "results", "report")
+STAGES = ("data", "encoders", "recommenders", "training", "metrics", "significance", "results", "report", "audit")
+TORCHLESS = ("metrics", "significance", "results", "report", "audit")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

@@ -18,6 +18,7 @@ from lmmrec_core.names import (
     CONTROLS,
     FLOOR_MODELS,
     GRIDS,
+    HELD_OUT,
     MODALITY_SETS,
     PARADIGMS,
     SPLIT_RULES,
@@ -37,6 +38,7 @@ examples, from the first look to your own data:
   lmmrec run --data my-catalogue --model vbpr         one run on your own catalogue
   lmmrec run --data my-catalogue --model lattice --set k=5 --set learning_rate=0.0005 --json
   lmmrec search --dataset complementary --model vbpr  search its settings on the validation part
+  lmmrec check-table their-table.csv                  can the numbers of another paper come from one ranking?
   lmmrec import-mmrec downloads/baby my-catalogue     use a data set in the MMRec layout
   lmmrec export-mmrec my-catalogue to-mmrec           and give yours to that toolbox
   lmmrec book check                                   are the book's notebooks whole, and run as it declares?
@@ -56,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"lmmrec {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_data, _features, _run, _reproduce, _search, _book, _import_mmrec, _export_mmrec):
+    for add in (_data, _features, _run, _reproduce, _search, _check_table, _book, _import_mmrec, _export_mmrec):
         add(commands)
     return top
 
@@ -174,6 +176,43 @@ def _search(commands: _Commands) -> None:
     sub.add_argument("--quiet", action="store_true", help="no progress bar")
     _add_reading(sub)
     sub.set_defaults(action="lmmrec_core.cli.search:search")
+
+
+CHECK_TABLE_FORM = """\
+the form of the file, a CSV with one printed number a line:
+  model,dataset,system,metric,value,star
+  VBPR,baby,baseline,recall@10,0.0479,
+  VBPR,baby,CLIP,recall@10,0.0487,*
+  system  which of a model's rows (optional; empty if it has one)
+  metric  name@cutoff: recall, ndcg, hit, mrr; R@10 and N@10 are read too
+  value   a share between 0 and 1, with the digits as printed: rounding is judged by them
+  star    1 or * for a significance star (optional)
+
+"impossible" is what no ranking gives, rounding allowed, and makes the exit status 1. Everything else that is printed is
+a question to the authors. The published band comes from figures with a public source, for baselines on Amazon Baby
+(dataset "baby") and Sports ("sports").
+"""
+
+
+def _check_table(commands: _Commands) -> None:
+    sub = commands.add_parser(
+        "check-table",
+        help="check another paper's table: what in it cannot be?",
+        description="Checks a printed table of recommender results, of any paper: Recall and NDCG that cannot come "
+        "from one ranking, orders that cannot be, repeated rows, systems that are alike, rows that fell with a star, "
+        "and baselines far from published figures. Nothing is trained.",
+        epilog=CHECK_TABLE_FORM,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sub.add_argument("file", metavar="FILE.csv", help="the table, in the form below")
+    sub.add_argument(
+        "--held-out", choices=HELD_OUT, default="few",
+        help="held-out items of a user: one, few (at most the smaller cutoff), any (default: few)",
+    )  # fmt: skip
+    sub.add_argument(
+        "--reference", default="", metavar="SYSTEM", help=f"the system that stars compare with (default: {BASELINE})"
+    )
+    sub.set_defaults(action="lmmrec_core.cli.check_table:check_table")
 
 
 def _book(commands: _Commands) -> None:

@@ -39,7 +39,7 @@ def test_help_teaches(capsys):
         main(["--help"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
-    for command in ("data", "features", "run", "reproduce", "search", "import-mmrec", "export-mmrec"):
+    for command in ("data", "features", "run", "reproduce", "search", "check-table", "import-mmrec", "export-mmrec"):
         assert command in out
     assert "examples" in out
 
