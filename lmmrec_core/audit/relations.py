@@ -8,6 +8,7 @@ IDCG at most n. Hence, for each user and so for the mean over users, with cutoff
   grows too and NDCG may fall.)
 * With one held-out item per user NDCG is at most Recall, and grows by at most Recall's growth / log2(a + 2).
 
+Recall is hits / n, and the IDCG that of all held-out items within the cutoff; other definitions need not keep these.
 Printed numbers are rounded, so every relation is broken only when no numbers that round to the printed ones keep it.
 """
 

@@ -188,8 +188,9 @@ the form of the file, a CSV with one printed number a line:
   value   a share between 0 and 1, with the digits as printed: rounding is judged by them
   star    1 or * for a significance star (optional)
 
-"impossible" is what no ranking gives, rounding allowed, and makes the exit status 1. Everything else that is printed is
-a question to the authors. The published band comes from figures with a public source, for baselines on Amazon Baby
+"impossible" is what no ranking gives, rounding allowed, and makes the exit status 1 (a file that cannot be read does,
+too). Recall is hits / held-out items, NDCG has binary gains and the usual ideal. Where users hold out more items than the
+smallest cutoff, say --held-out any. Everything else that is printed is a question to the authors. The published band comes from figures with a public source, for baselines on Amazon Baby
 (dataset "baby") and Sports ("sports").
 """
 
