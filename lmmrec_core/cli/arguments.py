@@ -188,10 +188,10 @@ the form of the file, a CSV with one printed number a line:
   value   a share between 0 and 1, with the digits as printed: rounding is judged by them
   star    1 or * for a significance star (optional)
 
-"impossible" is what no ranking gives, rounding allowed, and makes the exit status 1 (a file that cannot be read does,
-too). Recall is hits / held-out items, NDCG has binary gains and the usual ideal. Where users hold out more items than the
-smallest cutoff, say --held-out any. Everything else that is printed is a question to the authors. The published band comes from figures with a public source, for baselines on Amazon Baby
-(dataset "baby") and Sports ("sports").
+"impossible" is what no ranking gives, rounding allowed. It makes the exit status 1, as does a file that cannot be read.
+Recall is hits / held-out items, NDCG has gains of 0 or 1 and the usual ideal. Where users have more held-out items than
+the smallest cutoff, say --held-out any. Everything else that is printed is a question to the authors. The published
+band comes from figures with a public source, for baselines on Amazon Baby (dataset "baby") and Sports ("sports").
 """
 
 
@@ -199,9 +199,9 @@ def _check_table(commands: _Commands) -> None:
     sub = commands.add_parser(
         "check-table",
         help="check another paper's table: what in it cannot be?",
-        description="Checks a printed table of recommender results, of any paper: Recall and NDCG that cannot come "
-        "from one ranking, orders that cannot be, repeated rows, systems that are alike, rows that fell with a star, "
-        "and baselines far from published figures. Nothing is trained.",
+        description="Checks a printed table of recommender results, of any paper: Recall and NDCG that cannot come\n"
+        "from one ranking, orders that cannot be, repeated rows, systems that are alike, rows that fell with a\n"
+        "star, and baselines far from published figures. Nothing is trained.",
         epilog=CHECK_TABLE_FORM,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
