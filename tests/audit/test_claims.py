@@ -7,12 +7,14 @@ from lmmrec_core.audit.cells import effects, encoder_gaps, mean_change, moves, p
 from lmmrec_core.audit.claim import Claim, aside, claims_frame, counted, stated
 from lmmrec_core.audit.claims import CLIP_B16, CLIP_B32, clip_parameters, paper_claims
 from lmmrec_core.audit.pretraining import OTHERS
+from lmmrec_core.audit.stars import odd_stars
 from lmmrec_core.names import MODEL_TITLES, PAPER_MODELS
 from lmmrec_core.questions import MODALITY_SPECIFIC
 from lmmrec_core.report.published import printed_statistics, read_results
 
 TABLES = {number: read_results(number) for number in (1, 3, 4, 5)}
 CELLS = paper_cells(TABLES[3], TABLES[4])
+ODD = odd_stars(CELLS)
 CLAIMS = {claim.name: claim for claim in paper_claims(TABLES, printed_statistics())}
 
 
@@ -224,6 +226,25 @@ def test_lattice_end_to_end_does_not_depend_on_the_encoder() -> None:
     assert [round(gap["max"], 4) for gap in gaps.values()] == [0.0081, 0.0077, 0.0003]
     assert gaps["ETE"]["equal"] == 4
     assert [round(gaps[paradigm]["mean"] / gaps["ETE"]["mean"]) for paradigm in ("PT", "FT")] == [24, 25]
+
+
+def test_stars_of_table_4_that_contradict_each_other() -> None:
+    by_kind = {
+        kind: set(map(tuple, rows[["cell", "starred", "plain"]].to_numpy())) for kind, rows in ODD.groupby("kind")
+    }
+    assert by_kind == {
+        "best": {("MMGCL vlmo sports ndcg@20", "FT", "")},
+        "equal": {
+            ("VBPR vlmo baby ndcg@20", "PT", "ETE"),
+            ("MMGCN clip baby ndcg@20", "PT", "FT"),
+            ("SLMRec vlmo clothing recall@10", "PT", "ETE"),
+        },
+        "higher": {
+            ("MMGCL vlmo sports ndcg@20", "FT", "PT"),
+            ("LATTICE vlmo sports ndcg@10", "PT", "FT"),
+            ("LATTICE vlmo sports ndcg@20", "PT", "FT"),
+        },
+    }
 
 
 def test_clip_has_the_size_of_its_public_weights() -> None:
