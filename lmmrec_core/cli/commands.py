@@ -14,7 +14,7 @@ from lmmrec_core.data import SOURCES, recognise
 from lmmrec_core.errors import ConfigError, DataError, unknown
 from lmmrec_core.flow import Modality
 from lmmrec_core.names import BASELINE, MODALITY_SETS, TRACKS
-from lmmrec_core.study.cases import Case, split_runnable
+from lmmrec_core.study.cases import Case, modalities_at_hand, split_runnable
 from lmmrec_core.study.datasets import dataset_of
 from lmmrec_core.study.study import Study
 from lmmrec_core.study.track import DatasetSettings, TrackSettings, read_track
@@ -131,9 +131,7 @@ def _with_own_encoder(track: TrackSettings, asked: str) -> TrackSettings:
 def _modalities(asked: str, ready: Mapping[Modality, object]) -> str:
     if asked not in MODALITY_SETS or asked == "none":
         raise ConfigError(f"--modalities {asked!r}: write V&T, V or T (quote 'V&T' in a shell)")
-    if asked == "V&T" and len(ready) == 1:
-        return "V" if "visual" in ready else "T"
-    return asked
+    return modalities_at_hand(asked, ready)
 
 
 def reproduce(arguments: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import store_statistics
 from lmmrec_core.study.diagnostics import diagnostics_of
 from lmmrec_core.study.features import load_features
-from lmmrec_core.study.run import Plan, plan
+from lmmrec_core.study.run import Plan, folder_of, plan
 from lmmrec_core.study.track import is_multimodal
 from lmmrec_core.study.weights.making import make_shared_weights, needs_shared_weights
 from lmmrec_core.study.workspace import Workspace
@@ -71,9 +71,7 @@ def _make_features(workspace: Workspace, step: Step) -> None:
 
 
 def _needs_features(todo: Plan, workspace: Workspace) -> bool:
-    case = todo.case
-    stored = workspace.store.path_of(todo.key, case.track, case.dataset, case.slug).is_dir()
-    return case.encoder != "none" and not stored
+    return todo.case.encoder != "none" and not folder_of(todo, workspace).is_dir()
 
 
 def _make_all(what: str, wanted: Iterable[Step], make: Make, workspace: Workspace, pool: Executor | None) -> None:

@@ -121,13 +121,19 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     return Plan(case, model, training, declared_digest(track, case.model_dump()), key_of(identity), joint)
 
 
+def folder_of(todo: Plan, workspace: Workspace) -> Path:
+    """The folder that holds the result of a plan, or will hold it."""
+    case = todo.case
+    return workspace.store.path_of(todo.key, case.track, case.dataset, case.slug)
+
+
 def run_case(todo: Plan, workspace: Workspace) -> Result:
     """Train, rank, evaluate and store one case; a stored result is returned as it is.
 
     Raises TrainingError, FeatureError or ResultError; nothing is stored then, and a checkpoint stays.
     """
     case, store = todo.case, workspace.store
-    if (done := store.path_of(todo.key, case.track, case.dataset, case.slug)).is_dir():
+    if (done := folder_of(todo, workspace)).is_dir():
         return store.load(done)
     reset_peak_memory()
     dataset = workspace.dataset(case.dataset)

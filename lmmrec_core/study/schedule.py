@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
-from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.inputs import prepare_cases, set_workspace, worker_workspace
-from lmmrec_core.study.run import Plan, run_case
+from lmmrec_core.study.run import Plan, folder_of, run_case
 from lmmrec_core.study.workspace import Workspace
 
 
@@ -40,7 +39,7 @@ def run_cases(cases: Sequence[Case], workspace: Workspace, jobs: int) -> Outcome
     if jobs < 1:
         raise ConfigError(f"JOBS={jobs}: at least one process is needed; write JOBS=2")
     plans = _planned(cases, workspace, jobs)
-    todo, damaged = _sort_out(plans, workspace.store)
+    todo, damaged = _sort_out(plans, workspace)
     before = len(plans) - len(todo) - len(damaged)
     if not todo:
         return Outcome(before, 0, tuple(damaged))
@@ -48,16 +47,16 @@ def run_cases(cases: Sequence[Case], workspace: Workspace, jobs: int) -> Outcome
     return Outcome(before, len(todo) - len(failures), (*damaged, *failures))
 
 
-def _sort_out(plans: list[Plan], store: ResultStore) -> tuple[list[Plan], list[tuple[Case, str]]]:
+def _sort_out(plans: list[Plan], workspace: Workspace) -> tuple[list[Plan], list[tuple[Case, str]]]:
     """(what is still to do, what is stored but damaged). A damaged result is never overwritten: the user decides."""
     todo, damaged = [], []
     for p in plans:
-        folder = store.path_of(p.key, p.case.track, p.case.dataset, p.case.slug)
+        folder = folder_of(p, workspace)
         if not folder.is_dir():
             todo.append(p)
             continue
         try:
-            store.load(folder)
+            workspace.store.load(folder)
         except ResultError as error:
             damaged.append((p.case, str(error)))
     return todo, damaged

@@ -22,7 +22,7 @@ from lmmrec_core.errors import ConfigError, TrainingError, unknown
 from lmmrec_core.names import BASELINE
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.roles import TrainingData
-from lmmrec_core.study.cases import Case
+from lmmrec_core.study.cases import Case, modalities_at_hand
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.inputs import prepare_weights
 from lmmrec_core.study.run import Plan, features_of, fit, plan, recall_20, resolve, training_data
@@ -174,10 +174,10 @@ def _case(workspace: Workspace, model: str, dataset: str, encoder: str, modaliti
 
 def _with_what_there_is(case: Case, dataset: Dataset) -> Case:
     """A user's catalogue may bring ready features of one modality; then both means that one, as in `lmmrec run`."""
-    ready = dataset.catalogue.ready_features
-    if case.track != "user" or case.modalities != "V&T" or len(ready) != 1:
+    if case.track != "user":
         return case
-    return case.model_copy(update={"modalities": "V" if "visual" in ready else "T"})
+    there = modalities_at_hand(case.modalities, dataset.catalogue.ready_features)
+    return case.model_copy(update={"modalities": there})
 
 
 def _try_points(search: _Search, folder: Path, inputs: TrainingData) -> list[Trial]:
