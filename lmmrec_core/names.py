@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # names are listed by `lmmrec --help`, which must not wait fo
     from lmmrec_core.flow import Modality
 
 Paradigm = Literal["PT", "FT", "ETE"]
-Control = Literal["shuffled", "noise", "zero"]
+Control = Literal["shuffled", "shuffled-V", "shuffled-T", "noise", "zero", "projected"]
 SplitRule = Literal["mmrec", "lattice", "global_time", "given"]
 MissingRule = Literal["mean", "zero"]
 Precision = Literal["fp32", "bf16"]
@@ -49,6 +49,9 @@ MODALITY_SETS: dict[str, tuple["Modality", ...]] = {
     "none": (),
 }
 CONTROLS: tuple[Control, ...] = get_args(Control)  # what the content is replaced by
+CONTROL_TITLES = {**dict(zip(CONTROLS, CONTROLS, strict=True)), "shuffled-V": "V shuffled", "shuffled-T": "T shuffled"}
+SHUFFLED_ALONE: dict[str, "Modality"] = {"shuffled-V": "visual", "shuffled-T": "textual"}  # one modality of two
+ID_TWINS = {"vbpr": "bpr"}  # what is left of a model without its content; of all others, LightGCN
 
 GRIDS = ("study", "mmrec", "release", "paper")  # lists of settings to search: ours, then those that were published
 HELD_OUT = ("one", "few", "any")  # test items of a user, as a check of printed numbers may assume

@@ -13,7 +13,7 @@ import pandas as pd
 from lmmrec_core.flow import Result, Table
 from lmmrec_core.names import (
     BASELINE,
-    CONTROLS,
+    CONTROL_TITLES,
     FLOOR_MODELS,
     LATER_MODELS,
     LMM_ENCODERS,
@@ -165,9 +165,9 @@ def ablation(
     encoder: str = BASELINE,
     paradigm: str = "none",
 ) -> Table:
-    """Every model with V&T, V and T, and with its content shuffled over items, replaced by noise, or set to zero."""
+    """Every model with V&T, V and T, and with its content replaced by every control of equal size."""
     rows = _modality_layout(datasets, models, metric, trained(encoder, paradigm), guests_in(results, datasets)).rows
-    headings: dict[str, str] = {"none": "real", **{control: control for control in CONTROLS}}
+    headings = {"none": "real", **CONTROL_TITLES}
     columns = [
         TableColumn(dataset, metric, heading, control) for dataset in datasets for control, heading in headings.items()
     ]

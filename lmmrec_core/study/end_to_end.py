@@ -5,6 +5,7 @@ from functools import lru_cache
 from lmmrec_core.encoders.features.content import make_features
 from lmmrec_core.encoders.features.item_rows import CatalogueRows, ItemContent, item_content
 from lmmrec_core.encoders.features.store import FeatureStore
+from lmmrec_core.encoders.features.transforms import shuffled_order
 from lmmrec_core.encoders.lora import add_lora
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Features
@@ -35,6 +36,9 @@ def attach_encoder(
     dataset = workspace.dataset(case.dataset)
     encoder = trained_encoder(workspace.quiet(), case.encoder, "ETE", dataset)
     content = _content(workspace, dataset, case.encoder)
+    if case.control != "none":
+        used = list(features.matrices)
+        content = content.moved(shuffled_order(case.control, case.seed, dataset.catalogue.n_items, used))
     if settings.part == "lora":
         add_lora(encoder.module, seed=case.seed)
     return end_to_end(settings, CatalogueRows(encoder, content, features))

@@ -14,7 +14,7 @@ from lmmrec_core.encoders.features.transforms import apply_control, keep_modalit
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Features, IntArray, Part, Result, Split
 from lmmrec_core.metrics.evaluate import evaluate_lists, mean_recall
-from lmmrec_core.names import MODALITY_SETS
+from lmmrec_core.names import MODALITY_SETS, SHUFFLED_ALONE
 from lmmrec_core.process import peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.provenance import provenance
@@ -29,7 +29,7 @@ from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.hooks import FeatureTraining
 from lmmrec_core.training.joint.settings import EndToEndSettings
-from lmmrec_core.training.loop import Training, TrainingSettings, train
+from lmmrec_core.training.loop import PACE_UNITS, Training, TrainingSettings, train
 from lmmrec_core.training.recommend import top_k
 
 # settings that say how a run is carried out, not what comes out of it
@@ -60,12 +60,15 @@ def resolve(
     track = workspace.track
     model_class = RECOMMENDERS[model].Settings
     declared = dict(track.models.get(model, {}))
-    trained = {"device": workspace.device, **track.training, **declared.pop("training", {})}
+    if "normalise_features" in model_class.model_fields:
+        declared.setdefault("normalise_features", track.normalise_features)
+    trained = {"device": workspace.device, **track.training}
+    trained = _with_training(trained, declared.pop("training", {}))
     for key, value in (overrides or {}).items():
         if key in model_class.model_fields and key not in TrainingSettings.model_fields:
             declared[key] = value
         elif key in TrainingSettings.model_fields:
-            trained[key] = value
+            trained = _with_training(trained, {key: value})
         else:
             raise unknown(
                 "setting", key, [*model_class.model_fields, *TrainingSettings.model_fields], f"model {model!r}"
@@ -75,6 +78,12 @@ def resolve(
     if "batch_size" in model_class.model_fields:  # LATTICE divides its regulariser by the configured size
         declared.setdefault("batch_size", training.batch_size)
     return model_class.build(declared, where), training
+
+
+def _with_training(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """``more`` on top: what it gives in epochs takes the place of the same in steps, and the other way round."""
+    replaced = {name for pair in PACE_UNITS.items() for name in pair if set(pair) & set(more)}
+    return {name: value for name, value in settings.items() if name not in replaced} | dict(more)
 
 
 def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None = None) -> Plan:
@@ -101,6 +110,13 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     if RECOMMENDERS[case.model].uses_features:
         if case.encoder == "none" or not MODALITY_SETS[case.modalities]:
             raise ConfigError(f"model {case.model!r} needs content; name an encoder and modalities, for instance 'V&T'")
+        if case.control in SHUFFLED_ALONE and case.modalities != "V&T":
+            raise ConfigError(f"control {case.control!r} moves one modality of two; use modalities 'V&T'")
+        if case.paradigm == "ETE" and not case.control.startswith(("none", "shuffled")):
+            raise ConfigError(
+                f"control {case.control!r} replaces features, and paradigm ETE makes them anew from content; "
+                "use a control of the shuffled kind, or paradigm PT"
+            )
         content = {
             "features": features_key(workspace, dataset, case.encoder, case.paradigm),
             "modalities": case.modalities,
@@ -238,7 +254,9 @@ def _measure(
     if trained:
         record["training"] = {
             "best_epoch": trained.best_epoch,
+            "best_step": trained.best_step,
             "epochs": len(trained.history),
+            "steps": len(trained.history) * trained.steps_per_epoch,
             "stopped": trained.stopped,
             "history": [asdict(epoch) for epoch in trained.history],
         } | ({"features": dict(trained.notes)} if trained.notes else {})

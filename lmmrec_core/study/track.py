@@ -1,6 +1,6 @@
 """A track: which data sets, encoders, models, settings and seeds a reproduction uses; read from YAML."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,27 @@ class EvaluationSettings(Settings):
     mask_valid: bool = Field(False, description="take validation items out of the test ranking")
 
 
+class LeftOut(Settings):
+    """Cells of the grid that a track does not run, or runs with its first seeds only. A field left out fits all."""
+
+    datasets: tuple[str, ...] | None = None
+    models: tuple[str, ...] | None = None
+    encoders: tuple[str, ...] | None = None
+    paradigms: tuple[str, ...] | None = None
+    modalities: tuple[str, ...] | None = None
+    controls: tuple[str, ...] | None = None
+    seeds: int = Field(0, ge=0, description="how many of the track's seeds are run")
+    why: str = Field(min_length=1, description="shown where a table says that a cell was not run")
+
+    def holds(self, case: Mapping[str, Any], seeds: Sequence[int]) -> bool:
+        """Whether the rule leaves a case out; ``seeds`` are the track's."""
+        for name in ("dataset", "model", "encoder", "paradigm", "modalities", "control"):
+            wanted = getattr(self, name if name == "modalities" else f"{name}s")
+            if wanted is not None and case[name] not in wanted:
+                return False
+        return self.seeds == 0 or case["seed"] in seeds[self.seeds :]
+
+
 class TrackSettings(Settings):
     """All of a track. ``models`` maps a model to its settings; ``encoders`` an encoder to its members.
 
@@ -68,14 +89,16 @@ class TrackSettings(Settings):
     datasets: dict[str, DatasetSettings]
     encoders: dict[str, dict[str, Any]]
     missing: MissingRule = "mean"
+    normalise_features: bool = Field(True, description="feature rows of unit length in every model that can do so")
     models: dict[str, dict[str, Any]]
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: EvaluationSettings = EvaluationSettings()
     seeds: tuple[int, ...]
     device: str = Field("cpu", pattern=r"^(cpu|auto|cuda(:\d+)?)$", description="auto: the GPU if there is one")
     ablate: dict[str, tuple[str, ...]] | None = Field(
-        None, description="multi-modal encoder → paradigms under which modalities are removed; None: all"
+        None, description="multi-modal encoder → paradigms under which modalities are removed or shuffled; None: all"
     )
+    left_out: tuple[LeftOut, ...] = Field((), description="cells of the grid that are not run, and why")
 
     def dataset(self, name: str) -> DatasetSettings:
         """The settings of a data set; ConfigError with the nearest name when there is none."""
@@ -152,6 +175,7 @@ def declared_digest(track: TrackSettings, case: Mapping[str, Any]) -> str:
             "dataset": dataset.model_dump(exclude={"title", "note"}) if dataset else case["dataset"],
             "encoder": entry,
             "missing": track.missing,
+            "normalise_features": track.normalise_features,
             "model": track.models.get(case["model"]),
             "training": track.training,
             "evaluation": track.evaluation.model_dump(),

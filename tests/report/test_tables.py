@@ -89,7 +89,8 @@ def test_ablation_separates_modalities_and_controls(make_result: MakeResult) -> 
         make_result(0.2, modalities="T", control="zero"),
     ]
     values = tables.ablation(results, DATASET, ["vbpr"]).values
-    expected = [[0.5, 0.3, math.nan, math.nan], [0.4, *[math.nan] * 3], [math.nan, math.nan, math.nan, 0.2]]
+    absent = math.nan  # columns: real, shuffled, V shuffled, T shuffled, noise, zero, projected
+    expected = [[0.5, 0.3, *[absent] * 5], [0.4, *[absent] * 6], [*[absent] * 5, 0.2, absent]]
     np.testing.assert_allclose(values.to_numpy(), expected)
 
 
