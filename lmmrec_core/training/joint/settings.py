@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from lmmrec_core.config import Settings
 from lmmrec_core.names import Precision
 
-_ENCODER = {"encoder_learning_rate", "encoder_weight_decay", "clip", "max_epoch_minutes"}
+_ENCODER = {"encoder_learning_rate", "encoder_weight_decay", "max_epoch_minutes"}
 _WINDOW = {"updates_per_epoch", "epochs_per_update", "policy", "kept_rows", "measure_batches"}
 _GRADIENT = {"part", "boundary", *_WINDOW, *_ENCODER}
 _IGNORED = {"e0": _GRADIENT, "e1": {*_GRADIENT, "chunk", "stochastic", "precision"}}
@@ -36,7 +36,6 @@ class EndToEndSettings(Settings):
     stochastic: bool = False  # dropout and drop path on while training; draws are repeated for the gradient
     encoder_learning_rate: float = Field(default=1e-5, gt=0)
     encoder_weight_decay: float = Field(default=0.0, ge=0)  # decoupled; vectors, positions and scales are exempt
-    clip: float | None = Field(default=1.0, gt=0)  # global norm of the encoder's gradient
     boundary: Literal["encode", "keep", "keep-bf16"] = "encode"  # keep what enters a "heads" or "top-K" part, once
     precision: Precision = "fp32"  # of the encoder's forward; features and gradients stay fp32
     max_epoch_minutes: float | None = Field(default=None, gt=0)  # stop when the first update forecasts more
