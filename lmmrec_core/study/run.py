@@ -80,10 +80,10 @@ def resolve(
 def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None = None) -> Plan:
     """Resolve a case and compute the key of its result; nothing is trained or extracted.
 
-    ``overrides`` named ``end_to_end.NAME`` go to the training of the encoder. Under ETE a model's own trainable copies
-    of the features are left out: the encoder's features take their place.
+    ``overrides`` named ``end_to_end.NAME`` go to the training of the encoder.
 
-    Raises ConfigError for a case that the track cannot run, DataError for data that cannot be read, FeatureError for
+    Raises ConfigError for a case that the track cannot run, or a model under ETE that trains copies of the features
+    and so would not see the encoder's, DataError for data that cannot be read, FeatureError for
     features that have no identity yet (``weights.making.needs_shared_weights``).
     """
     track, dataset = workspace.track, workspace.dataset(case.dataset)
@@ -92,11 +92,14 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     joint: EndToEndSettings | None = None
     if case.paradigm == "ETE":
         joint = end_to_end_settings(track, case.encoder, own)
-        if "trainable_features" in RECOMMENDERS[case.model].Settings.model_fields:
-            given.setdefault("trainable_features", False)
     elif own:
         raise ConfigError(f"setting {_END_TO_END}{next(iter(own))} needs paradigm ETE")
     model, training = resolve(workspace, case.model, given)
+    if joint is not None and getattr(model, "trainable_features", False) and joint.arm != "released":
+        raise ConfigError(
+            f"model {case.model!r} trains copies of the features and would not see those of the encoder; set "
+            "trainable_features=false, under PT and FT too if they are to be compared with ETE"
+        )
     content = None
     if RECOMMENDERS[case.model].uses_features:
         if case.encoder == "none" or not MODALITY_SETS[case.modalities]:

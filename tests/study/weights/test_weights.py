@@ -9,6 +9,7 @@ import torch
 from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.names import TRACKS
+from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.diagnostics import read_diagnostics
 from lmmrec_core.study.features import load_features
@@ -147,9 +148,22 @@ def test_the_features_of_the_best_epoch_are_kept_and_diagnosed(dataset, workspac
     assert found == {(f"ETE+{model}", kept[model, workspace.track.seeds[0]]) for model in ("vbpr", "lattice")}
 
 
-def test_own_copies_of_features_give_way_to_the_encoder(workspace):
-    assert plan(case_of("lattice", paradigm="PT"), workspace).model.trainable_features
-    assert not plan(case_of("lattice", paradigm="ETE"), workspace).model.trainable_features
+@pytest.mark.parametrize("name", TRACKS)
+def test_one_model_stands_under_all_paradigms(name):
+    """Whatever has copies of the features by default has none in a track of the study."""
+    track = read_track(name)
+    with_copies = [m for m, member in RECOMMENDERS.items() if "trainable_features" in member.Settings.model_fields]
+    assert set(with_copies) == {"lattice", "freedom", "bm3"}
+    assert all(track.models[model]["trainable_features"] is False for model in with_copies)
+
+
+def test_a_model_that_would_not_see_the_encoder_is_refused(workspace):
+    own = {"trainable_features": True}
+    models = [plan(case_of("lattice", paradigm=paradigm), workspace).model for paradigm in ("PT", "FT", "ETE")]
+    assert models[0] == models[1] == models[2] and not models[0].trainable_features
+    assert plan(case_of("lattice", paradigm="PT"), workspace, own).model.trainable_features
+    with pytest.raises(ConfigError, match=r"'lattice' trains copies .* trainable_features=false"):
+        plan(case_of("lattice", paradigm="ETE"), workspace, own)
 
 
 def test_items_of_a_catalogue_are_refused_for_pre_training(track, workspace, tmp_path):
