@@ -105,7 +105,7 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
         if case.encoder == "none" or not MODALITY_SETS[case.modalities]:
             raise ConfigError(f"model {case.model!r} needs content; name an encoder and modalities, for instance 'V&T'")
         content = {
-            "features": features_key(workspace, dataset, case.encoder, case.paradigm),
+            "features": features_key(workspace, dataset, case.encoder, case.paradigm, case.seed),
             "modalities": case.modalities,
             "control": case.control,
         }
@@ -196,7 +196,7 @@ def features_of(case: Case, workspace: Workspace) -> Features | None:
     if not RECOMMENDERS[case.model].uses_features:
         return None
     modalities = MODALITY_SETS[case.modalities]
-    whole = load_features(workspace, workspace.dataset(case.dataset), case.encoder, case.paradigm)
+    whole = load_features(workspace, workspace.dataset(case.dataset), case.encoder, case.paradigm, case.seed)
     features = keep_modalities(whole, modalities)
     return apply_control(features, case.control, case.seed, modalities)
 

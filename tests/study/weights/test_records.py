@@ -30,8 +30,8 @@ def write(results, monkeypatch):
     seconds = iter(range(10, 60))
     monkeypatch.setattr(encoder_records, "provenance", lambda: {"time": f"2026-01-01T00:00:{next(seconds)}"})
 
-    def call(dataset="one", encoder="clip", stage="FT", weights=A, record=RECORD):
-        return write_encoder_record(results, TRACK.name, dataset, encoder, stage, weights, record)
+    def call(dataset="one", encoder="clip", stage="FT", weights=A, record=RECORD, seed=None):
+        return write_encoder_record(results, TRACK.name, dataset, encoder, stage, weights, record, seed)
 
     return call
 
@@ -75,6 +75,14 @@ def test_the_newest_of_each_counts(results, write):
     write(weights=B, record={"note": "again"})  # in the place of the first
     assert [(record["weights"], record.get("note")) for record in read(results)] == [(B, "again"), (A, "a test")]
     assert len(list((results / "controls" / "one" / "encoders").iterdir())) == 2
+
+
+def test_seeds_are_records_of_their_own_even_of_equal_weights(results, write):
+    """An epoch 0 that is kept leaves the same weights for all seeds."""
+    paths = [write(seed=seed) for seed in (10, 2)]
+    assert [path.name for path in paths] == ["clip-FT-s10-a1a1a1a1.json", "clip-FT-s2-a1a1a1a1.json"]
+    write(weights=B, seed=2)
+    assert [(record["seed"], record["weights"]) for record in read(results)] == [(2, B), (10, A)]
 
 
 def test_nothing_written_gives_nothing_and_other_files_are_left_alone(results, write):

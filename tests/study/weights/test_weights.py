@@ -13,7 +13,8 @@ from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.diagnostics import read_diagnostics
 from lmmrec_core.study.features import load_features
-from lmmrec_core.study.run import plan, run_case
+from lmmrec_core.study.inputs import prepare_cases
+from lmmrec_core.study.run import features_of, plan, run_case
 from lmmrec_core.study.track import declared_digest, read_track
 from lmmrec_core.study.weights.making import trained_encoder
 from lmmrec_core.study.weights.pretraining_items import outside_items
@@ -62,24 +63,39 @@ def test_the_declared_digest_counts_the_stages_a_case_goes_through(track):
 
 
 def test_recipes_differ_where_weights_do(track, dataset, workspace):
-    def key(paradigm, changes=None, catalogue="a"):
+    def key(paradigm, changes=None, catalogue="a", seed=1):
         mine = replace(workspace, track=changed(track, **(changes or {})))
-        return recipe_of(mine, "clip", paradigm, replace(dataset, fingerprint=catalogue)).key
+        return recipe_of(mine, "clip", paradigm, replace(dataset, fingerprint=catalogue), seed).key
 
-    assert key("PT") == key("ETE") == key("PT", {"fine_tune": {"epochs": 9}}) == key("PT", catalogue="b")
-    assert key("FT") not in (key("PT"), key("FT", {"fine_tune": {"epochs": 9}}), key("FT", catalogue="b"))
+    assert (
+        key("PT")
+        == key("ETE")
+        == key("PT", {"fine_tune": {"epochs": 9}})
+        == key("PT", catalogue="b")
+        == key("PT", seed=2)
+    )
+    assert key("FT") not in (
+        key("PT"),
+        key("FT", seed=2),
+        key("FT", {"fine_tune": {"epochs": 9}}),
+        key("FT", catalogue="b"),
+    )
     entry = dict(track.encoders["clip"]["pretrain"])
     assert key("PT", {"pretrain": {**entry, "seed": 8}}) != key("PT")
     # how training is carried out is no part of what comes out
     device = {**track.encoders["clip"]["fine_tune"], "checkpoint_seconds": 1}
     assert key("FT", {"fine_tune": device}) == key("FT")
+    with pytest.raises(ConfigError, match=r"'clip', FT: .* of a run's seed"):
+        key("FT", seed=None)
+    with pytest.raises(ConfigError, match="fine_tune: the seed is that of the run"):
+        key("FT", {"fine_tune": {"seed": 3}})
 
 
 @pytest.mark.parametrize("encoder", ["clip", "vlmo"])
 def test_weights_are_made_once_and_told_of(encoder, dataset, workspace):
     first = trained_encoder(workspace, encoder, "PT", dataset)
     again = trained_encoder(workspace, encoder, "ETE", dataset)
-    tuned = trained_encoder(workspace, encoder, "FT", dataset)
+    tuned = trained_encoder(workspace, encoder, "FT", dataset, 1)
     assert again is not first and (again.stage, tuned.stage) == ("pt", "ft")
     for name, value in first.module.state_dict().items():
         assert torch.equal(value, again.module.state_dict()[name])
@@ -88,10 +104,28 @@ def test_weights_are_made_once_and_told_of(encoder, dataset, workspace):
     assert records[1]["parent"] == records[0]["weights"]
     assert records[0]["levels"]["accuracy"].keys() >= {"visual_hue", "textual_mood"}
     assert all(0 <= share <= 1 for share in records[0]["levels"]["accuracy"].values())
-    card = load_features(workspace, dataset, encoder, "FT").card
+    assert records[1]["seed"] == records[1]["tuning"]["settings"]["seed"] == 1
+    card = load_features(workspace, dataset, encoder, "FT", 1).card
     specs = card["spec"]["encoders"]
     assert specs["visual"]["weights"] == specs["textual"]["weights"]
     assert specs["visual"]["weights"]["stage"] == "ft"
+
+
+def test_fine_tuning_is_another_for_each_seed_and_pre_training_is_not(dataset, workspace):
+    """The features that the runs of two seeds read, and the record of each; a quarter of the few pairs is held out."""
+    runs = [case_of(paradigm=paradigm, seed=seed) for paradigm in ("PT", "FT") for seed in (1, 2)]
+    read = [features_of(case, workspace).digest for case in runs]
+    assert read[0] == read[1] and len(set(read)) == 3
+    plans = [plan(case, workspace) for case in runs]
+    assert len({todo.key for todo in plans}) == 4
+    tuned = [r for r in read_encoder_records(workspace.track, workspace.results) if r["stage"] == "FT"]
+    assert [r["seed"] for r in tuned] == [1, 2] and tuned[0]["weights"] != tuned[1]["weights"]
+    for record in tuned:
+        counts, asked = record["tuning"]["pairs"], record["tuning"]["after"]["held_out"]["queries"]
+        assert asked == counts["held_out"] > counts["pairs"] * 0.15
+    prepare_cases(runs, workspace)  # diagnoses the features of the first seed alone
+    found = read_diagnostics(workspace.track, workspace.results)
+    assert set(zip(found["paradigm"], found["digest"], strict=True)) == {("PT", read[0]), ("FT", read[2])}
 
 
 @pytest.mark.parametrize("model", ["vbpr", "mmgcn", "mmgcl", "slmrec", "lattice"])
@@ -203,6 +237,6 @@ def test_a_file_of_weights_is_known_by_its_content(track, dataset, workspace, tm
 
 
 def test_the_record_is_plain(dataset, workspace):
-    trained_encoder(workspace, "vlmo", "FT", dataset)
+    trained_encoder(workspace, "vlmo", "FT", dataset, 1)
     for record in read_encoder_records(workspace.track, workspace.results):
         assert json.loads(json.dumps(record)) == record
