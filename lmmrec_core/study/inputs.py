@@ -7,6 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from tqdm import tqdm
 
 from lmmrec_core.errors import TrainingError
+from lmmrec_core.names import WARM
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import store_statistics
 from lmmrec_core.study.diagnostics import diagnostics_of
@@ -39,7 +40,7 @@ def prepare_cases(cases: Sequence[Case], workspace: Workspace, pool: Executor | 
 
 def _features_step(case: Case) -> Step:
     """ETE starts from the features of PT; those of FT are another for each seed."""
-    paradigm = "PT" if case.paradigm == "ETE" else case.paradigm
+    paradigm = "PT" if case.paradigm in ("ETE", WARM) else case.paradigm
     return (case.dataset, case.encoder, paradigm, *([str(case.seed)] if paradigm == "FT" else []))
 
 

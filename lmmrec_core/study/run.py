@@ -14,7 +14,7 @@ from lmmrec_core.encoders.features.transforms import apply_control, keep_modalit
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Features, IntArray, Part, Result, Split
 from lmmrec_core.metrics.evaluate import evaluate_lists, mean_recall
-from lmmrec_core.names import MODALITY_SETS
+from lmmrec_core.names import MODALITY_SETS, WARM
 from lmmrec_core.process import peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.provenance import provenance
@@ -22,9 +22,10 @@ from lmmrec_core.results.store import key_of
 from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.end_to_end import attach_encoder, keep_trained_features
+from lmmrec_core.study.end_to_end import attach_encoder, keep_trained
 from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.track import EvaluationSettings, declared_digest
+from lmmrec_core.study.warm_start import end_of_first_phase, train_warm
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.hooks import FeatureTraining
@@ -90,8 +91,10 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     given = dict(overrides or {})
     own = {key.removeprefix(_END_TO_END): given.pop(key) for key in list(given) if key.startswith(_END_TO_END)}
     joint: EndToEndSettings | None = None
-    if case.paradigm == "ETE":
-        joint = end_to_end_settings(track, case.encoder, own)
+    if case.paradigm in ("ETE", WARM):
+        joint = end_to_end_settings(track, case.encoder, {"start": "warm", **own} if case.paradigm == WARM else own)
+        if case.paradigm == WARM and joint.start != "warm":
+            raise ConfigError(f"paradigm {WARM} starts warm; leave {_END_TO_END}start out, or use paradigm ETE")
     elif own:
         raise ConfigError(f"setting {_END_TO_END}{next(iter(own))} needs paradigm ETE")
     model, training = resolve(workspace, case.model, given)
@@ -144,7 +147,8 @@ def run_case(todo: Plan, workspace: Workspace) -> Result:
     features = features_of(case, workspace)
     checkpoint = workspace.checkpoints / f"{todo.key}.pt"
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
-    model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, joint)
+    training = joint.features if joint else None
+    model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, training)
     record, per_user, top_items = _measure(todo, model.scorer(), split, workspace.track.evaluation, trained)
     record["data"] = {
         "name": dataset.name, "catalogue": dataset.fingerprint, "split": split.fingerprint, "rule": split.rule,
@@ -152,11 +156,12 @@ def run_case(todo: Plan, workspace: Workspace) -> Result:
         "valid": len(split.valid), "test": len(split.test),
     }  # fmt: skip
     record["features"] = None if features is None else {"digest": features.digest, "card": dict(features.card)}
-    if todo.end_to_end and features is not None:
-        record["features"]["trained"] = keep_trained_features(workspace, todo.key, case, model, features)
+    if joint and features is not None:
+        record["features"]["trained"] = keep_trained(workspace, todo.key, case, model, features, joint.encoder)
     record["provenance"] = provenance(device=todo.training.device)
     store.save(case.track, case.dataset, case.slug, todo.key, record, per_user, top_items)
-    checkpoint.unlink(missing_ok=True)
+    for file in (checkpoint, end_of_first_phase(checkpoint)):
+        file.unlink(missing_ok=True)
     return store.load(done)
 
 
@@ -170,15 +175,24 @@ def fit(
 ) -> tuple[Recommender, Training | None]:
     """Build the recommender of a plan and train it; no Training if nothing is learnt by epochs.
 
-    ``features`` trains the item features too. Continues from ``checkpoint`` if that is of the same plan.
+    ``features`` trains the item features too, from scratch or from a recommender trained without it
+    (``EndToEndSettings.start``). Continues from ``checkpoint`` if that is of the same plan.
     Raises TrainingError, also for a module that lacks a part of its role.
     """
     seed = todo.case.seed
-    model: Recommender = RECOMMENDERS[todo.case.model](data, todo.model, torch_stream(seed, "init"))
-    trained = train(
-        model, data, split, todo.training, seed=seed, validate=validation(split),
-        checkpoint=checkpoint, identity=todo.key, progress=progress, features=features,
-    )  # fmt: skip
+
+    def build() -> Recommender:
+        made: Recommender = RECOMMENDERS[todo.case.model](data, todo.model, torch_stream(seed, "init"))
+        return made
+
+    given: dict[str, Any] = {
+        "seed": seed, "validate": validation(split), "checkpoint": checkpoint, "identity": todo.key,
+        "progress": progress, "features": features,
+    }  # fmt: skip
+    if features is not None and todo.end_to_end is not None and todo.end_to_end.start == "warm":
+        return train_warm(build, data, split, todo.training, **given)
+    model = build()
+    trained = train(model, data, split, todo.training, **given)
     return model, trained if trained.history else None
 
 

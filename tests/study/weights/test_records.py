@@ -14,7 +14,8 @@ from lmmrec_core.study.workspace import Workspace
 from tests.results.samples import save
 from tests.study.conftest import tiny_track
 
-TRACK = tiny_track(datasets={name: tiny_track().datasets["complementary"].model_dump() for name in ("one", "two")})
+DATASETS = {name: tiny_track().datasets["complementary"].model_dump() for name in ("one", "two")}
+TRACK = tiny_track(datasets=DATASETS, warm_start=None)
 RECORD = {"tuning": {"steps": 3, "history": [{"number": 1, "loss": 0.5}]}, "parent": "0" * 64, "note": "a test"}
 A, B = "a1" * 32, "b2" * 32
 

@@ -3,15 +3,19 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lmmrec_core.encoders.features.store import FeatureStore
+from lmmrec_core.encoders.pictures.reading import read_picture
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.names import TRACKS
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.diagnostics import read_diagnostics
+from lmmrec_core.study.end_to_end import trained_encoder_of
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.inputs import prepare_cases
 from lmmrec_core.study.run import features_of, plan, run_case
@@ -140,6 +144,49 @@ def test_end_to_end_reaches_the_encoder_under_every_recommender(model, encoder, 
     assert all(change > 0 for change in notes["feature_change"].values())
     assert max(notes["start_difference"].values()) < 1e-4  # it starts from the stored features of PT
     assert load_features(workspace, dataset, encoder, "PT").digest == before.digest
+
+
+@pytest.mark.parametrize(("encoder", "reading"), [("clip", "e3"), ("clip", "lora"), ("vlmo", "e3")])
+def test_the_trained_encoder_encodes_new_items(encoder, reading, dataset, workspace):
+    """Rows of a catalogue's items are those the recommender was kept with; those of a new picture and text come out."""
+    more = {"end_to_end.part": "lora", "end_to_end.boundary": "encode"} if reading == "lora" else {}
+    result = run_case(plan(case_of("vbpr", encoder, "ETE"), workspace, more), workspace)
+    trained = trained_encoder_of(workspace, result)
+    started = trained_encoder(workspace, encoder, "ETE", dataset)
+    assert trained.stage == "ete" and trained.note["ete"]["run"] == result.record["key"]
+    rows = {}
+    for made in (trained, started):
+        items = [0, 3, 7]
+        pictures = [read_picture(dataset.catalogue.images[i], "x") for i in items]
+        texts = [dataset.catalogue.texts[i] for i in items]
+        with torch.no_grad():
+            rows[made.stage] = {
+                "visual": made.image_vectors(made.preprocess_images(pictures)),
+                "textual": made.text_vectors(made.preprocess_texts(texts)),
+            }
+    spec = {
+        "stage": "ete", "run": result.record["key"], "recommender": "vbpr", "seed": 1, "encoder": encoder,
+        "parent": load_features(workspace, dataset, encoder, "PT").digest,
+    }  # fmt: skip
+    kept = FeatureStore(workspace.features).load(result.record["features"]["trained"]["key"], spec)
+    for modality, found in rows["ete"].items():
+        np.testing.assert_allclose(found.numpy(), kept.matrices[modality][items], rtol=1e-4, atol=1e-5)
+        assert float((found - rows["pt"][modality]).abs().max()) > 1e-4
+    new = Image.new("RGB", (80, 50), (200, 30, 90))
+    with torch.no_grad():
+        picture = trained.image_vectors(trained.preprocess_images([new]))
+        text = trained.text_vectors(trained.preprocess_texts(["a lamp that nobody has seen"]))
+    assert picture.shape == text.shape and torch.isfinite(picture).all() and torch.isfinite(text).all()
+
+
+def test_a_run_without_a_trained_encoder_or_without_its_file_is_refused(workspace):
+    with pytest.raises(ConfigError, match="trained no encoder"):
+        trained_encoder_of(workspace, run_case(plan(case_of("vbpr", "clip", "PT"), workspace), workspace))
+    result = run_case(plan(case_of("vbpr", "clip", "ETE", seed=77), workspace), workspace)
+    (path,) = workspace.encoders.glob(f"clip-tiny-ETE-{result.record['key']}.safetensors")
+    path.unlink()
+    with pytest.raises(FeatureError, match="not in the cache; run the case again"):
+        trained_encoder_of(workspace, result)
 
 
 def test_the_readings_can_be_chosen_and_are_other_runs(dataset, workspace):
