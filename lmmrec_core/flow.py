@@ -134,6 +134,15 @@ class Result:
     record: Mapping[str, Any]  # run.json
     again: Callable[["Result", str], pd.Series] | None = None  # measures, from the kept hits, what was not stored
 
+    @property
+    def trained(self) -> bool:
+        """False for an end-to-end run whose kept state precedes the second update of its encoder.
+
+        Such a run is not of its paradigm: it is shown as *not trained*, and enters no mean and no test.
+        """
+        notes = (self.record.get("training") or {}).get("features") or {}
+        return bool(notes.get("trained", True))
+
     def values(self, metric: str) -> pd.Series:
         """One value per evaluated user: stored, or measured again. Raises KeyError for a metric that is neither."""
         if metric in self.per_user.columns:
@@ -153,7 +162,8 @@ class Result:
 class Table:
     """A table ready to be shown: numbers, their origin cell by cell, and the caption.
 
-    ``origin`` has the shape of ``values``: "measured", "printed", "not printed", "not run" or "derived".
+    ``origin`` has the shape of ``values``: "measured", "printed", "not printed", "not run",
+    "not trained" or "derived".
     """
 
     name: str

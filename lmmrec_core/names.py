@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # names are listed by `lmmrec --help`, which must not wait fo
     from lmmrec_core.flow import Modality
 
 Paradigm = Literal["PT", "FT", "ETE"]
+WarmStart = Literal["ETE-warm"]  # ours: ETE that starts from a recommender trained under PT
 Control = Literal["shuffled", "shuffled-V", "shuffled-T", "noise", "zero", "projected"]
 SplitRule = Literal["mmrec", "lattice", "global_time", "given"]
 MissingRule = Literal["mean", "zero"]
@@ -42,6 +43,7 @@ ENCODER_TITLES = {BASELINE: "baseline", "clip": "CLIP", "vlmo": "VLMo"}
 
 # pre-trained, fine-tuned in two stages, trained end to end: in the order of training
 PARADIGMS: tuple[Paradigm, ...] = get_args(Paradigm)
+WARM: WarmStart = "ETE-warm"
 MODALITY_SETS: dict[str, tuple["Modality", ...]] = {
     "V&T": ("visual", "textual"),
     "V": ("visual",),

@@ -15,7 +15,7 @@ from lmmrec_core.flow import Result, Table
 from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
 from lmmrec_core.questions import Pair, question_of
 from lmmrec_core.report.labels import dataset_name, metric_name, model_name
-from lmmrec_core.report.layout import by_case, run_mean
+from lmmrec_core.report.layout import by_case, counted, run_mean
 from lmmrec_core.report.published import DATASETS, printed_value
 
 
@@ -56,8 +56,8 @@ def change_table(
 ) -> Table:
     """Relative changes of a question's pairs: columns *Printed* (the paper's data sets) and *Measured* (this track's).
 
-    Measured cells use the seeds that both sides share; ``spread`` is the deviation of the change over them.
-    Values are fractions (0.05 is +5 %). The origin of a value is "derived".
+    Measured cells use the seeds that both sides share, and of these the runs that count as trained; ``spread`` is the
+    deviation of the change over them. Values are fractions (0.05 is +5 %). The origin of a value is "derived".
     """
     asked = question_of(question)
     lines = [(model, pair) for model in models for pair in asked.shown]
@@ -77,9 +77,10 @@ def change_table(
             origin.iat[i, j] = "not printed" if math.isnan(printed) else "derived"
         for j, dataset in enumerate(datasets, start=len(DATASETS)):
             a, b = (runs.get((dataset, *side), {}) for side in pair.sides(model))
-            measured, deviation = _measured_change(a, b, metric)
+            measured, deviation = _measured_change(counted(a), counted(b), metric)
             values.iat[i, j], spread.iat[i, j] = measured, deviation
-            origin.iat[i, j] = "not run" if math.isnan(measured) else "derived"
+            untrained = any(side and not counted(side) for side in (a, b))
+            origin.iat[i, j] = "derived" if not math.isnan(measured) else "not trained" if untrained else "not run"
     change = f"relative change of {metric_name(metric)}, a / b − 1, from the paper's tables and measured here"
     return Table(f"changes-{question}", f"{asked.title}: {change}.", values, origin, spread=spread)
 

@@ -1,8 +1,8 @@
 """How the encoders were trained: a listing, what they retrieve before and after, and the curves.
 
-``records`` are those the study reads, one for each data set (None: shared by all), encoder and paradigm (under the key
-``stage``), with ``tuning`` (objectives, history, retrieval before and after) or ``alignment`` (heads in closed form, no
-epochs).
+``records`` are those the study reads, one for each data set (None: shared by all), encoder, paradigm (under the key
+``stage``) and, for FT, seed, with ``tuning`` (objectives, history, retrieval before and after) or ``alignment`` (heads
+in closed form, no epochs).
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,10 +56,10 @@ def training_listing(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def retrieval_listing(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Each direction by itself, "before → after", for held-out queries and for all pairs, which training has seen.
 
-    The candidates are all pairs in both. Records of heads in closed form have no line.
+    The candidates are all pairs in both. Records of heads in closed form have no line; of several seeds the first has.
     """
     rows = []
-    for record in records:
+    for record in _first_seeds(records):
         if "tuning" not in record:
             continue
         for (queries, asked), (direction, words) in product(_QUERIES.items(), _DIRECTIONS.items()):
@@ -72,9 +72,10 @@ def retrieval_listing(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def loss_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
     """One row per encoder trained in epochs: the loss of each objective, and held-out R@10 (mean of both directions).
 
-    Epoch 0 is the encoder before; the large mark is the epoch whose weights were kept, the grey line chance.
+    Epoch 0 is the encoder before; the large mark is the epoch whose weights were kept, the grey line chance. Of several
+    seeds the first is drawn.
     """
-    tuned = [record for record in records if record.get("tuning", {}).get("history")]
+    tuned = [record for record in _first_seeds(records) if record.get("tuning", {}).get("history")]
     if not tuned:
         return figures.nothing_drawn(NO_CURVES if records else figures.NOTHING)
     with figures.theme():
@@ -120,7 +121,16 @@ def _draw_retrieval(axes: Axes, tuning: Mapping[str, Any]) -> None:
 def _label(record: Mapping[str, Any]) -> str:
     dataset = record["dataset"]
     place = _ALL_SETS if dataset is None else dataset_name(str(dataset))
-    return f"{place}, {features_label(str(record['encoder']), str(record['stage']))}"
+    seed = f", seed {record['seed']}" if "seed" in record else ""
+    return f"{place}, {features_label(str(record['encoder']), str(record['stage']))}{seed}"
+
+
+def _first_seeds(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The first record of each data set, encoder and paradigm."""
+    first: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for record in records:
+        first.setdefault((record["dataset"], record["encoder"], record["stage"]), record)
+    return list(first.values())
 
 
 def _tuned(tuning: Mapping[str, Any]) -> dict[str, Any]:

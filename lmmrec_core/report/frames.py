@@ -14,9 +14,12 @@ _RUN_COLUMNS = ("dataset", "model", "variant", "label", "seed")
 
 
 def runs_frame(results: Iterable[Result], metrics: Sequence[str]) -> pd.DataFrame:
-    """One line per run: dataset (display name), model, variant, label, seed, seconds, best_epoch, and the metrics."""
+    """One line per run that counts as trained.
+
+    Columns: dataset (display name), model, variant, label, seed, seconds, best_epoch, and the metrics.
+    """
     rows = []
-    for result in results:
+    for result in (result for result in results if result.trained):
         rows.append(
             {
                 **_identity(result),

@@ -18,6 +18,10 @@ from lmmrec_core.names import MODEL_TITLES
 from lmmrec_core.questions import ALPHA, Pair, Variant
 from lmmrec_core.report.labels import case_label, dataset_name, metric_name
 
+_UNTRAINED = (
+    "Runs whose kept state precedes the second update of their encoder are *not trained* and left out; "
+    "“2 of 3” behind a number: that of two seeds, the third was not trained."
+)
 ABOVE, BELOW = "↑", "↓"
 
 
@@ -82,7 +86,7 @@ def run_mean(result: Result, metric: str) -> float:
 
 
 def by_case(results: Iterable[Result]) -> dict[tuple[str, str, Variant], dict[int, Result]]:
-    """Results grouped by what a cell shows: (dataset, model, variant) → seed → result.
+    """Results grouped by what a cell shows: (dataset, model, variant) → seed → result; not trained ones included.
 
     Raises ResultError when two results share case and seed, because their mean would mix two settings.
     """
@@ -101,10 +105,17 @@ def by_case(results: Iterable[Result]) -> dict[tuple[str, str, Variant], dict[in
     return grouped
 
 
+def counted(runs: Mapping[int, Result]) -> dict[int, Result]:
+    """Those of the runs of a cell that enter its mean: all that count as trained (:attr:`Result.trained`)."""
+    return {seed: result for seed, result in runs.items() if result.trained}
+
+
 def fill_measured(
     name: str, caption: str, layout: Layout, results: Iterable[Result], comparisons: pd.DataFrame | None = None
 ) -> Table:
     """Mean over seeds in each cell, sample standard deviation over seeds if there are several.
+
+    Runs that do not count as trained enter no mean: the cell says how many seeds are left, or that none is.
 
     ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`.
     Raises ConfigError for a model that neither the study nor any result knows.
@@ -115,12 +126,15 @@ def fill_measured(
         if row.model not in known:
             raise unknown("model", row.model, known, name)
     values, spread, origin = layout.empty(math.nan), layout.empty(math.nan), layout.empty("not run")
-    shown = []
+    shown, left_out = [], layout.empty("")
     for i, row in enumerate(layout.rows):
         for j, column in enumerate(layout.columns):
             variant = row.variant if column.control is None else replace(row.variant, control=column.control)
-            runs = grouped.get((column.dataset, row.model, variant), {})
+            found = grouped.get((column.dataset, row.model, variant), {})
+            runs = counted(found)
+            left_out.iat[i, j] = f"{len(runs)} of {len(found)}" if len(runs) < len(found) else ""
             if not runs:
+                origin.iat[i, j] = "not trained" if found else "not run"
                 continue
             numbers = [run_mean(run, column.metric) for run in runs.values()]
             values.iat[i, j] = float(np.mean(numbers))
@@ -128,6 +142,9 @@ def fill_measured(
             origin.iat[i, j] = "measured"
             shown.append(frozenset(runs))
     marks = None if comparisons is None else significance_marks(layout, comparisons)
+    if left_out.astype(bool).to_numpy().any():
+        marks = left_out if marks is None else (marks + " " + left_out).map(str.strip)
+        caption = f"{caption} {_UNTRAINED}"
     return Table(name, f"{caption} {seeds_note(shown)}", values, origin, marks, spread)
 
 

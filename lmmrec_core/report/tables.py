@@ -21,6 +21,7 @@ from lmmrec_core.names import (
     PAPER_METRICS,
     PAPER_MODELS,
     PARADIGMS,
+    WARM,
 )
 from lmmrec_core.questions import MODALITY_SPECIFIC, Variant, question_of, trained
 from lmmrec_core.report import published
@@ -207,7 +208,10 @@ def _layout3(datasets: Sequence[str], models: Sequence[str], metrics: Sequence[s
 
 
 def _layout4(datasets: Sequence[str], models: Sequence[str], metrics: Sequence[str], guests: Guests = NOBODY) -> Layout:
-    """Per recommender and encoder: PT, FT and ETE, one group each, as the printed stars compare within them."""
+    """Per recommender and encoder: PT, FT and ETE, one group each, as the printed stars compare within them.
+
+    ETE with a warm start follows where it was run; it is ours, and no planned pair is about it.
+    """
 
     def fits(variant: Variant) -> bool:
         return variant.whole and variant.paradigm in ("FT", "ETE")
@@ -218,6 +222,7 @@ def _layout4(datasets: Sequence[str], models: Sequence[str], metrics: Sequence[s
         visiting = dict.fromkeys(variant.encoder for variant in guests.variants(model, fits))
         for encoder in (*encoders, *visiting):
             variants = [trained(encoder, paradigm) for paradigm in PARADIGMS]
+            variants += [variant for variant in guests.ran.get(model, ()) if variant == trained(encoder, WARM)]
             group = case_label(model, variants[0]).removesuffix("-PT")
             rows += [TableRow(group, case_label(model, variant), model, variant) for variant in variants]
     return Layout(tuple(rows), metric_columns(datasets, metrics))

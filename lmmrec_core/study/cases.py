@@ -18,8 +18,10 @@ from lmmrec_core.names import (
     LATER_MODELS,
     MODEL_TITLES,
     SEEDLESS_MODELS,
+    WARM,
     Control,
     Paradigm,
+    WarmStart,
 )
 from lmmrec_core.questions import QUESTIONS, Variant
 from lmmrec_core.recommenders import RECOMMENDERS
@@ -33,7 +35,7 @@ class Case(Settings):
     dataset: str
     model: str
     encoder: str = "none"
-    paradigm: Literal["none", Paradigm] = "none"
+    paradigm: Literal["none", Paradigm, WarmStart] = "none"
     modalities: Literal["none", "V&T", "V", "T"] = "none"
     control: Literal["none", Control] = "none"
     seed: int = 1
@@ -62,7 +64,8 @@ def all_cases(track: TrackSettings, seeds: Sequence[int]) -> tuple[Case, ...]:
     baseline's encoders with both modalities, with each alone and with every control. The paper's models and those of
     other packages run under the track's other encoders too, under all their paradigms. Under the paradigms of
     ``track.ablate`` modalities are removed and content is shuffled; the other controls replace features, so they need
-    fixed ones (PT). Cells that the track leaves out are here too, see :func:`reason_not_run`.
+    fixed ones (PT). Where ``track.warm_start`` says so, end-to-end training starts warm as well. Cells that the track
+    leaves out are here too, see :func:`reason_not_run`.
 
     Raises ConfigError for seeds that are not distinct.
     """
@@ -112,6 +115,8 @@ def _cases_with_content(cell: Mapping[str, Any], track: TrackSettings) -> list[C
                     cells += [{**cell_of, "modalities": modality} for modality in ("V", "T")]
                     controls = [c for c in CONTROLS if paradigm == "PT" or c.startswith("shuffled")]
                     cells += [{**cell_of, "modalities": "V&T", "control": control} for control in controls]
+            if track.starts_warm(cell["dataset"], cell["model"], encoder):
+                cells.append({"encoder": encoder, "paradigm": WARM, "modalities": "V&T"})
     return [Case.build({**cell, **more}, "grid") for more in cells]
 
 
@@ -128,7 +133,7 @@ def reason_not_run(case: Case, track: TrackSettings) -> str | None:
         return None
     if case.encoder not in track.encoders:
         return f"track {track.name} declares no encoder {case.encoder}"
-    if case.paradigm not in track.paradigms(case.encoder):
+    if ("ETE" if case.paradigm == WARM else case.paradigm) not in track.paradigms(case.encoder):
         return f"encoder {case.encoder} has no paradigm {case.paradigm}: {', '.join(track.paradigms(case.encoder))}"
     return None
 

@@ -40,7 +40,7 @@ def comparisons(
     states its size. Raises ConfigError for an unknown question, ResultError for results that must not be compared.
     """
     by_side: dict[tuple[str, _Side], list[Result]] = {}
-    for result in results:
+    for result in (result for result in results if result.trained):
         side = str(result.case["model"]), Variant.of(result.case)
         by_side.setdefault((str(result.case["dataset"]), side), []).append(result)
     rows = []

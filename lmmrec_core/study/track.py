@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from lmmrec_core.config import Settings, read_yaml
 from lmmrec_core.data import SOURCES
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.names import PARADIGMS, TRACKS, MissingRule, SplitRule
+from lmmrec_core.names import PARADIGMS, TRACKS, WARM, MissingRule, SplitRule
 from lmmrec_core.source import DrawnSource
 
 _FOLDER = Path(__file__).resolve().parents[1] / "tracks"
-_PARADIGM_OF = {"fine_tune": "FT", "end_to_end": "ETE"}  # settings of an encoder's entry → the paradigm that uses them
+# settings of an encoder's entry → the paradigms that use them
+_PARADIGMS_OF = {"fine_tune": ("FT",), "end_to_end": ("ETE", WARM)}
 
 
 class SplitSettings(Settings):
@@ -76,6 +77,14 @@ class LeftOut(Settings):
         return self.seeds == 0 or case["seed"] in seeds[self.seeds :]
 
 
+class WarmStartSettings(Settings):
+    """Which end-to-end cells, with both modalities, are run a second time from a recommender trained under PT."""
+
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    encoders: tuple[str, ...]
+
+
 class TrackSettings(Settings):
     """All of a track. ``models`` maps a model to its settings; ``encoders`` an encoder to its members.
 
@@ -99,6 +108,21 @@ class TrackSettings(Settings):
         None, description="multi-modal encoder → paradigms under which modalities are removed or shuffled; None: all"
     )
     left_out: tuple[LeftOut, ...] = Field((), description="cells of the grid that are not run, and why")
+    warm_start: WarmStartSettings | None = None
+
+    @field_validator("warm_start")
+    @classmethod
+    def _known_names(cls, value: WarmStartSettings | None, info: ValidationInfo) -> WarmStartSettings | None:
+        for kind in WarmStartSettings.model_fields if value else ():
+            for name in getattr(value, kind):
+                if name not in info.data.get(kind, [name]):
+                    raise ValueError(str(unknown(kind.removesuffix("s"), name, info.data[kind])))
+        return value
+
+    def starts_warm(self, dataset: str, model: str, encoder: str) -> bool:
+        """Whether a cell of the grid is among those of ``warm_start``."""
+        asked = self.warm_start
+        return asked is not None and dataset in asked.datasets and model in asked.models and encoder in asked.encoders
 
     def dataset(self, name: str) -> DatasetSettings:
         """The settings of a data set; ConfigError with the nearest name when there is none."""
@@ -168,7 +192,7 @@ def declared_digest(track: TrackSettings, case: Mapping[str, Any]) -> str:
     dataset = track.datasets.get(case["dataset"])
     entry = track.encoders.get(case["encoder"])
     if entry is not None and is_multimodal(entry):
-        unused = {name for name, paradigm in _PARADIGM_OF.items() if paradigm != case["paradigm"]}
+        unused = {name for name, paradigms in _PARADIGMS_OF.items() if case["paradigm"] not in paradigms}
         entry = {name: value for name, value in entry.items() if name not in unused}
     return digest(
         {

@@ -10,6 +10,8 @@ from lmmrec_core.errors import ConfigError, ResultError
 from lmmrec_core.flow import Table
 from lmmrec_core.questions import MODALITY_SPECIFIC, Pair, single
 from lmmrec_core.report import tables
+from lmmrec_core.report.changes import change_table
+from lmmrec_core.report.html import results_table
 from lmmrec_core.report.published import read_results
 from tests.report.conftest import MakeResult, comparison
 
@@ -29,6 +31,35 @@ def test_mean_and_sample_deviation_over_seeds(make_result: MakeResult) -> None:
     assert table.spread.loc[cell] == pytest.approx(0.1)  # sample deviation, n − 1
     assert table.origin.loc[cell] == "measured"
     assert "seeds 0, 1, 2" in table.caption
+
+
+def test_runs_whose_encoder_was_not_trained_enter_no_mean(make_result: MakeResult) -> None:
+    case = {"encoder": "clip", "paradigm": "ETE"}
+    some = [make_result(0.1 * seed, trained=seed != 3, seed=seed, **case) for seed in (1, 2, 3)]
+    none = [make_result(0.9, trained=False, seed=seed, dataset="null", **case) for seed in (1, 2)]
+    table = tables.table4([*some, *none], ["complementary", "null"], ["vbpr"], ["ndcg@20"])
+    assert table.marks is not None
+    found = [
+        (frame.xs("VBPR CLIP-ETE", level="label").iloc[0].tolist())
+        for frame in (table.values, table.origin, table.marks)
+    ]
+    assert found[0][0] == pytest.approx(0.15) and math.isnan(found[0][1])
+    assert found[1:] == [["measured", "not trained"], ["2 of 3", "0 of 2"]]
+    assert "*not trained* and left out" in table.caption and "over seeds 1, 2" in table.caption
+    shown = results_table(table).to_html()
+    assert '<sup class="stars">2 of 3</sup>' in shown and shown.count(">not trained<") == 1 and "0.9" not in shown
+    clean = tables.table4([run for run in some if run.trained], DATASET, ["vbpr"], ["ndcg@20"])
+    assert "not trained" not in clean.caption and clean.marks is None
+
+
+def test_changes_leave_out_what_was_not_trained(make_result: MakeResult) -> None:
+    ends = [make_result(0.3, trained=seed != 2, seed=seed, encoder="clip", paradigm="ETE") for seed in (1, 2)]
+    base = [make_result(0.1 * seed, seed=seed) for seed in (1, 2)]
+    nobody = [make_result(0.3, trained=False, encoder="vlmo", paradigm="ETE")]
+    table = change_table("rq2", [*ends, *base, *nobody], ["complementary"], ["vbpr"])
+    values, origin = (frame["Measured", "Complementary"].droplevel("group") for frame in (table.values, table.origin))
+    assert values["VBPR: CLIP-ETE / baseline"] == pytest.approx(2.0)
+    assert origin["VBPR: VLMo-ETE / baseline"] == "not trained" and math.isnan(values["VBPR: VLMo-ETE / baseline"])
 
 
 @pytest.mark.parametrize("name", list(TABLES))

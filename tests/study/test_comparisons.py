@@ -1,6 +1,7 @@
 """The planned comparisons end to end: the same numbers as ever, the right sign, and a question that is one entry."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,15 @@ def results_of(values: dict[tuple[str, Variant], float]) -> list[Result]:
         frame = pd.DataFrame({METRIC: value + np.roll(noise, number)}, index=pd.Index(range(50), name="user"))
         found.append(Result(case, frame, {}, {"key": str(number), "schema": 1, "data": {"split": "s"}}))
     return found
+
+
+def test_a_run_whose_encoder_was_not_trained_is_tested_against_nothing() -> None:
+    sides = {("vbpr", MODALITY_SPECIFIC): 0.2, ("vbpr", trained("clip", "ETE")): 0.3}
+    whole = results_of(sides)
+    notes = {"training": {"features": {"trained": False}}}
+    idle = [replace(r, record={**r.record, **notes}) if r.case["paradigm"] == "ETE" else r for r in whole]
+    assert [str(pair) for pair in comparisons("rq2", whole, ["baby"], [METRIC])["pair"]] == ["CLIP-ETE / baseline"]
+    assert comparisons("rq2", idle, ["baby"], [METRIC]).empty
 
 
 def test_the_sign_of_a_pair_reaches_table_and_verdict() -> None:
