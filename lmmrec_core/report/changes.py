@@ -14,7 +14,7 @@ import pandas as pd
 from lmmrec_core.flow import Result, Table
 from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
 from lmmrec_core.questions import Pair, question_of
-from lmmrec_core.report.labels import dataset_name, metric_name, model_name
+from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name, model_name
 from lmmrec_core.report.layout import by_case, run_mean
 from lmmrec_core.report.published import DATASETS, printed_value
 
@@ -53,6 +53,7 @@ def change_table(
     datasets: Sequence[str],
     models: Sequence[str] = PAPER_MODELS,
     metric: str = "ndcg@20",
+    labels: Labels = PAPER_LABELS,
 ) -> Table:
     """Relative changes of a question's pairs: columns *Printed* (the paper's data sets) and *Measured* (this track's).
 
@@ -61,7 +62,7 @@ def change_table(
     """
     asked = question_of(question)
     lines = [(model, pair) for model in models for pair in asked.shown]
-    rows = [(model_name(model), f"{model_name(model)}: {pair}") for model, pair in lines]
+    rows = [(model_name(model), labels.printed_and_measured(model, pair)) for model, pair in lines]
     columns = [("Printed", dataset_name(known)) for known in DATASETS]
     columns += [("Measured", dataset_name(name)) for name in datasets]
     index = pd.MultiIndex.from_tuples(rows, names=["group", "label"])

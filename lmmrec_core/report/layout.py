@@ -16,7 +16,7 @@ from lmmrec_core.errors import ConfigError, ResultError, unknown
 from lmmrec_core.flow import Result, Table
 from lmmrec_core.names import MODEL_TITLES
 from lmmrec_core.questions import ALPHA, Pair, Variant
-from lmmrec_core.report.labels import case_label, dataset_name, metric_name
+from lmmrec_core.report.labels import Labels, dataset_name, metric_name
 
 ABOVE, BELOW = "↑", "↓"
 
@@ -196,4 +196,5 @@ def seeds_note(shown: Sequence[frozenset[int]]) -> str:
 
 
 def _name(case: Mapping[str, Any]) -> str:
-    return f"run {case_label(str(case['model']), Variant.of(case))} on {case['dataset']}, seed {case['seed']}"
+    by_key = Labels({})  # an error names what stands in the record
+    return f"run {by_key.case(str(case['model']), Variant.of(case))} on {case['dataset']}, seed {case['seed']}"

@@ -11,8 +11,9 @@ from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import MODALITIES, Result
 from lmmrec_core.metrics.again import measured_again
-from lmmrec_core.names import BASELINE
+from lmmrec_core.names import BASELINE, ENCODER_TITLES
 from lmmrec_core.questions import parse_question
+from lmmrec_core.report.labels import Labels
 from lmmrec_core.results.store import Record
 from lmmrec_core.study.cases import Case, all_cases, reason_not_run, split_runnable
 from lmmrec_core.study.comparisons import comparisons
@@ -63,6 +64,11 @@ class Study:
     def titles(self) -> dict[str, str]:
         """Data set name → the title tables show."""
         return {name: dataset.title for name, dataset in self.track.datasets.items()}
+
+    @property
+    def labels(self) -> Labels:
+        """What tables and figures call the track's encoders."""
+        return Labels(self.track.encoder_titles)
 
     def cases(self, question: str | int | None = None) -> tuple[Case, ...]:
         """The grid of the track, or the part a research question reads. Raises ConfigError for an unknown one."""
@@ -173,11 +179,20 @@ class Study:
             )
         return pd.DataFrame(rows)
 
+    def _encoders_in_words(self) -> str:
+        """Which encoders are not the paper's, as a sentence with a blank at its end; "" if all are."""
+        others = [
+            f"**{title}** in the place of {ENCODER_TITLES[key]}"
+            for key, title in self.track.encoder_titles.items()
+            if title != ENCODER_TITLES.get(key, title)
+        ]
+        return f"Its encoders are not the paper's: {', '.join(others)}. " if others else ""
+
     def describe(self) -> str:
         """One Markdown paragraph: the track, what it is, where it runs, and how much of it is measured."""
         cases = self.cases()
         done = len(self._records(None))
         return (
-            f"Track: **{self.track.title}**. {self.track.description.strip()} "
+            f"Track: **{self.track.title}**. {self.track.description.strip()} {self._encoders_in_words()}"
             f"Results stored: {done} of {len(cases)} cases of the grid, seeds {', '.join(map(str, self.seeds))}."
         )
