@@ -15,7 +15,7 @@ from lmmrec_core.flow import Result, Table
 from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
 from lmmrec_core.questions import Pair, question_of
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name, model_name
-from lmmrec_core.report.layout import by_case, run_mean
+from lmmrec_core.report.layout import by_case, run_mean, withheld_cells
 from lmmrec_core.report.published import DATASETS, printed_value
 
 
@@ -70,7 +70,7 @@ def change_table(
     values = pd.DataFrame(math.nan, index=index, columns=header)
     spread = values.copy()
     origin = pd.DataFrame("not run", index=index, columns=header, dtype=object)
-    runs = by_case(results)
+    runs, withheld = by_case(results), withheld_cells(results)
     for i, (model, pair) in enumerate(lines):
         for j, known in enumerate(DATASETS):
             printed = printed_change(known, model, pair, metric)
@@ -80,7 +80,8 @@ def change_table(
             a, b = (runs.get((dataset, *side), {}) for side in pair.sides(model))
             measured, deviation = _measured_change(a, b, metric)
             values.iat[i, j], spread.iat[i, j] = measured, deviation
-            origin.iat[i, j] = "not run" if math.isnan(measured) else "derived"
+            lacking = "uncommitted" if any((dataset, *side) in withheld for side in pair.sides(model)) else "not run"
+            origin.iat[i, j] = lacking if math.isnan(measured) else "derived"
     change = f"relative change of {metric_name(metric)}, a / b − 1, from the paper's tables and measured here"
     return Table(f"changes-{question}", f"{asked.title}: {change}.", values, origin, spread=spread)
 

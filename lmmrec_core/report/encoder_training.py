@@ -2,7 +2,7 @@
 
 ``records`` are those the study reads, one for each data set (None: shared by all), encoder and paradigm (under the key
 ``stage``), with ``tuning`` (objectives, history, retrieval before and after) or ``alignment`` (heads in closed form, no
-epochs).
+epochs). Of a record with the key ``withheld``, which comes from uncommitted code, no number is shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,8 @@ from lmmrec_core.report.html import ABSENT, shown_number
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name
 
 _ALL_SETS = "All data sets"
+_WITHHELD = "uncommitted"
+ONLY_WITHHELD = "uncommitted: the encoders were trained by code that nobody else has"
 NO_CURVES = "no encoder was trained in epochs: there are no curves"
 OBJECTIVES = {  # name, colour and mark: never told apart by colour alone
     "itc": ("ITC", figures.BLUE, "o"),
@@ -44,7 +46,9 @@ def training_listing(records: Sequence[Mapping[str, Any]], labels: Labels = PAPE
     rows = []
     for record in records:
         row: dict[str, Any] = {**dict.fromkeys(columns, ABSENT), "encoder": _label(record, labels)}
-        if "tuning" in record:
+        if "withheld" in record:
+            row = {**dict.fromkeys(columns, _WITHHELD), "encoder": row["encoder"]}
+        elif "tuning" in record:
             row |= _tuned(record["tuning"])
         elif "alignment" in record:
             row |= _aligned(record["alignment"])
@@ -64,6 +68,8 @@ def retrieval_listing(records: Sequence[Mapping[str, Any]], labels: Labels = PAP
         for (queries, asked), (direction, words) in product(_QUERIES.items(), _DIRECTIONS.items()):
             before, after = (record["tuning"][when][queries][direction] for when in ("before", "after"))
             cells = {head: _change(name, before[name], after[name]) for name, head in _MEASURES.items()}
+            if "withheld" in record:
+                cells = dict.fromkeys(cells, _WITHHELD)
             rows.append({"encoder": _label(record, labels), "direction": words, "queries": asked, **cells})
     return pd.DataFrame(rows, columns=["encoder", "direction", "queries", *_MEASURES.values()])
 
@@ -73,9 +79,11 @@ def loss_curves(records: Sequence[Mapping[str, Any]], labels: Labels = PAPER_LAB
 
     Epoch 0 is the encoder before; the large mark is the epoch whose weights were kept, the grey line chance.
     """
-    tuned = [record for record in records if record.get("tuning", {}).get("history")]
+    every = [record for record in records if record.get("tuning", {}).get("history")]
+    tuned = [record for record in every if "withheld" not in record]
     if not tuned:
-        return figures.nothing_drawn(NO_CURVES if records else figures.NOTHING)
+        words = ONLY_WITHHELD if every else NO_CURVES if records else figures.NOTHING
+        return figures.nothing_drawn(words)
     with figures.theme():
         size = (figures.WIDTH, _PANEL * len(tuned) + 0.9)
         figure, panels = plt.subplots(len(tuned), 2, figsize=size, squeeze=False, layout="constrained")

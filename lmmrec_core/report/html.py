@@ -18,6 +18,7 @@ from lmmrec_core.flow import Table
 
 ABSENT = "–"  # the quantity does not apply here
 NOT_RUN = '<span class="notrun absent">not run</span>'
+_UNCOMMITTED = '<span class="notrun absent">uncommitted</span>'
 _NOT_PRINTED = '<span class="notrun absent">not printed</span>'
 _WIDE = 8  # columns; wider tables shorten Recall and NDCG
 _ATTRIBUTES = 'class="dataframe results"'
@@ -94,6 +95,8 @@ def _cell(table: Table, i: int, j: int, digits: int | None, percent: bool) -> st
     origin = table.origin.iat[i, j]
     if origin == "not printed":
         return _NOT_PRINTED
+    if origin == "uncommitted":
+        return _UNCOMMITTED
     if origin == "not run" or _absent(value):
         return NOT_RUN
     shown = _percent(value) if percent else shown_number(value, digits)

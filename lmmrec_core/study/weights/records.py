@@ -31,12 +31,13 @@ def write_encoder_record(
     paradigm: str,
     weights: str,
     record: Mapping[str, Any],
+    made: Mapping[str, Any] | None = None,
 ) -> Path:
     """Keep how ``weights`` (the digest of a module's state) were made; returns the file, which replaces an older one.
 
     ``dataset`` None: the weights serve every data set of the track. ``record``: how they were made, for instance
     ``tuning`` (``FineTuning.plain()``) or ``alignment`` (the closed form of clip-small), with ``parent`` for
-    weights that others were tuned from. Time and versions are added.
+    weights that others were tuned from. ``made``: the provenance of the weights, by default that of now.
 
     Raises ConfigError for a name that cannot be a file's, an unknown paradigm or what is no digest, ResultError for a
     record that JSON cannot hold, that has a name of :data:`IDENTITY`, or that cannot be written.
@@ -53,7 +54,7 @@ def write_encoder_record(
         raise ResultError(f"record of encoder {encoder!r} has {', '.join(taken)}, which are set here; leave them out")
     identity = {"dataset": dataset, "encoder": encoder, "stage": paradigm, "weights": weights}
     path = _folder(results, track_name, dataset) / f"{encoder}-{paradigm}-{weights[:8]}.json"
-    write_sealed(path, plain_values({**identity, **record, "provenance": provenance()}))
+    write_sealed(path, plain_values({**identity, **record, "provenance": made or provenance()}))
     return path
 
 
