@@ -34,6 +34,7 @@ _FUSING = ("mmgcl", "lattice")  # the two models of Tables 1 and 5
 _SINGLE = tuple(name for name in MODALITY_SETS if name in ("V", "T"))
 _STATISTICS = {
     "users": "Users",
+    "persons": "Persons behind the users",
     "items": "Items",
     "interactions": "Interactions",
     "density": "Density",
@@ -71,15 +72,20 @@ def table2(statistics: pd.DataFrame) -> Table:
     """Data sets in numbers.
 
     ``statistics``: one row per data set, a column per quantity of ``_STATISTICS``; a column or a value that is absent
-    is *not run*. Titles come from the column ``dataset`` if there is one, else from the index.
+    is *not run*. Persons have a line where some data set has several users of one person. Titles come from the column
+    ``dataset`` if there is one, else from the index.
     """
     names = statistics["dataset"] if "dataset" in statistics else pd.Series(statistics.index).map(dataset_name)
     frame = statistics.reindex(columns=list(_STATISTICS))
+    shown = dict(_STATISTICS)
+    if frame["persons"].isna().all():
+        del shown["persons"]
+    frame = frame.assign(persons=frame["persons"].where(frame["persons"].notna(), frame["users"]))[list(shown)]
     cells = {
         name: [int(value) if isinstance(value, float) and value.is_integer() else value for value in row]
         for name, row in zip(names, frame.astype(object).to_numpy(), strict=True)
     }
-    values = pd.DataFrame(cells, index=list(_STATISTICS.values()), dtype=object)
+    values = pd.DataFrame(cells, index=list(shown.values()), dtype=object)
     origin = values.isna().map(lambda absent: "not run" if absent else "measured").astype(object)
     return Table("table2", "The data sets of this track, counted after filtering.", values, origin)
 

@@ -20,6 +20,7 @@ from lmmrec_core.report.end_to_end import end_to_end_listing
 from lmmrec_core.report.figures import forest, printed_and_measured
 from lmmrec_core.report.published import read_results
 from lmmrec_core.report.receipt import listing
+from lmmrec_core.report.tables import table2
 from lmmrec_core.results.provenance import ALLOW, COMPUTES
 from lmmrec_core.study import Study
 from lmmrec_core.study.comparisons import comparisons, planned_pairs
@@ -104,6 +105,22 @@ def test_comparisons_hold_what_the_chapter_says_they_hold() -> None:
     for path in QUESTION_PAGES:  # the difference with its interval, the relative change, the adjusted p-value
         code = cells(path, "code")
         assert all(f"{name}(" in code for name in ("forest", "change_table", "judged_listing")), path
+
+
+# --- data
+
+
+def test_sessions_and_persons_are_counted_apart() -> None:
+    study = Study.open("movielens")
+    counted = study.statistics().loc["sparse"]
+    shown = table2(study.statistics()).values
+    assert shown.loc["Users", "ML-sparse"] == counted["users"] and shown.loc["Items", "ML-sparse"] == counted["items"]
+    assert shown.loc["Persons behind the users", "ML-sparse"] == counted["persons"] < counted["users"]
+    assert f"{counted['users']:,.0f} users, behind whom are {counted['persons']:,.0f} persons" in chapter(
+        "data"
+    ).replace("\n", " ")
+    result = next(iter(Study.open("movielens", seeds=[1]).results("motivation")))
+    assert result.case["dataset"] == "sparse" and result.per_user["group"].nunique() == counted["persons"]
 
 
 # --- reading
