@@ -4,11 +4,11 @@ Each is frozen and holds NumPy arrays. A stage takes values from its left and re
 no stage imports another. Axes: ``user``, ``item``, ``edge`` (one interaction), ``dim``, ``k`` (rank).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -158,12 +158,36 @@ class Result:
         return float(self.values(metric).mean())
 
 
+class Results(Sequence[Result]):
+    """Results that count, and beside them the ones that do not: those stand in no mean, test or figure.
+
+    ``withheld`` come from code that was not committed; a table names their cells.
+    """
+
+    def __init__(self, counted: Iterable[Result], withheld: Iterable[Result] = ()) -> None:
+        self.counted = tuple(counted)
+        self.withheld = tuple(withheld)
+
+    @overload
+    def __getitem__(self, index: int) -> Result: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Result, ...]: ...
+    def __getitem__(self, index: int | slice) -> Result | tuple[Result, ...]:
+        return self.counted[index]
+
+    def __len__(self) -> int:
+        return len(self.counted)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self.counted)
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """A table ready to be shown: numbers, their origin cell by cell, and the caption.
 
     ``origin`` has the shape of ``values``: "measured", "printed", "not printed", "not run",
-    "not trained" or "derived".
+    "not trained", "uncommitted" (run, but by code that nobody else has) or "derived".
     """
 
     name: str

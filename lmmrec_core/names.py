@@ -39,7 +39,19 @@ MODEL_TITLES = {
 
 BASELINE = "baseline"  # the modality-specific encoders: one for pictures, one for texts
 LMM_ENCODERS = ("vlmo", "clip")  # large multi-modal encoders: one for both
-ENCODER_TITLES = {BASELINE: "baseline", "clip": "CLIP", "vlmo": "VLMo"}
+ENCODER_TITLES = {BASELINE: "baseline", "clip": "CLIP", "vlmo": "VLMo"}  # the paper's
+# What stands behind such an encoder in a track, by its member of ENCODERS. A network that is not the original has a
+# name of its own in all that is measured.
+MEMBER_TITLES = {
+    "clip-b16": "CLIP",
+    "clip-b32": "CLIP-B32",
+    "clip-l14": "CLIP-L14",
+    "clip-small": "CLIP-small",
+    "clip-tiny": "CLIP-tiny",
+    "vlmo-base-plus": "VLMo",
+    "vlmo-small": "VLMo-small",
+    "vlmo-tiny": "VLMo-tiny",
+}
 
 # pre-trained, fine-tuned in two stages, trained end to end: in the order of training
 PARADIGMS: tuple[Paradigm, ...] = get_args(Paradigm)
@@ -51,7 +63,14 @@ MODALITY_SETS: dict[str, tuple["Modality", ...]] = {
     "none": (),
 }
 CONTROLS: tuple[Control, ...] = get_args(Control)  # what the content is replaced by
-CONTROL_TITLES = {**dict(zip(CONTROLS, CONTROLS, strict=True)), "shuffled-V": "V shuffled", "shuffled-T": "T shuffled"}
+CONTROL_TITLES: dict[str, str] = {
+    "shuffled": "shuffled",
+    "shuffled-V": "V shuffled",
+    "shuffled-T": "T shuffled",
+    "noise": "noise",
+    "zero": "zero",
+    "projected": "projected",
+}
 SHUFFLED_ALONE: dict[str, "Modality"] = {"shuffled-V": "visual", "shuffled-T": "textual"}  # one modality of two
 ID_TWINS = {"vbpr": "bpr"}  # what is left of a model without its content; of all others, LightGCN
 

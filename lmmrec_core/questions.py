@@ -45,10 +45,17 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """``"baseline"``, ``"CLIP-PT"``, ``"CLIP-ETE (V)"``, ``"baseline (T, noise)"``; ``"none"`` without content."""
+        """:meth:`named` by the titles of the paper's encoders."""
+        return self.named(ENCODER_TITLES)
+
+    def named(self, titles: Mapping[str, str]) -> str:
+        """``"baseline"``, ``"CLIP-PT"``, ``"CLIP-ETE (V)"``, ``"baseline (T, noise)"``; ``"none"`` without content.
+
+        ``titles``: encoder → the title to show.
+        """
         if self.encoder == "none":
             return "none"
-        name = ENCODER_TITLES.get(self.encoder, self.encoder) + ("" if self.paradigm == "none" else f"-{self.paradigm}")
+        name = titles.get(self.encoder, self.encoder) + ("" if self.paradigm == "none" else f"-{self.paradigm}")
         control = [CONTROL_TITLES[self.control]] if self.control != "none" else []
         extra = [self.modalities] * (self.modalities != "V&T") + control
         return f"{name} ({', '.join(extra)})" if extra else name
@@ -71,19 +78,22 @@ class Pair:
         rival = ID_TWINS.get(model, "lightgcn") if self.rival == TWIN else self.rival
         return (model, self.a), (rival or model, self.b)
 
-    @property
-    def words(self) -> tuple[str, str]:
-        """In few words: ``("CLIP-PT", "baseline")``, ``("baseline V&T", "V")``, ``("baseline real", "zero")``."""
+    def words(self, titles: Mapping[str, str] = ENCODER_TITLES) -> tuple[str, str]:
+        """In few words: ``("CLIP-PT", "baseline")``, ``("baseline V&T", "V")``, ``("baseline real", "zero")``.
+
+        ``titles``: encoder → the title to show, by default the paper's.
+        """
+        a, b = self.a.named(titles), self.b.named(titles)
         if self.rival:
-            return self.a.label, MODEL_TITLES.get(self.rival, self.rival)
+            return a, MODEL_TITLES.get(self.rival, self.rival)
         if self.a == replace(self.b, modalities="V&T"):
-            return f"{self.a.label} V&T", self.b.modalities
+            return f"{a} V&T", self.b.modalities
         if self.a == replace(self.b, control="none"):
-            return f"{self.a.label} real", CONTROL_TITLES[self.b.control]
-        return self.a.label, self.b.label
+            return f"{a} real", CONTROL_TITLES[self.b.control]
+        return a, b
 
     def __str__(self) -> str:
-        return " / ".join(self.words)
+        return " / ".join(self.words())
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def test_the_example_of_a_question_makes_its_table_and_its_verdict(monkeypatch: 
     }  # fmt: skip
     exec(block("add_question", "python", 3), cells)
     table = shown["table6"]
-    assert [label for _, label in table.values.index][:2] == ["VBPR VLMo-PT", "VBPR CLIP-PT"]
+    assert [label for _, label in table.values.index][:2] == ["VBPR VLMo-small-PT", "VBPR CLIP-small-PT"]
     origins = {name: set(table.origin.loc[name].to_numpy().ravel()) for name in ("VBPR", "BM3")}
     assert origins == {"VBPR": {"measured"}, "BM3": {"not run"}}
     assert len(cells["judged"]) == 2 and shown["verdict"] in ("reproduced", "same direction", "not reproduced")

@@ -14,6 +14,7 @@ from lmmrec_core.digests import digest, file_sha256, files_digest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.home import default_home
 from lmmrec_core.names import TRACKS
+from lmmrec_core.results.provenance import allows_uncommitted
 
 _SUFFIXES = (".py", ".yaml", ".csv", ".json")  # files of the package that can change a notebook's outputs
 _DESCRIPTIONS = ("features", "encoders")  # folders beside the runs whose files pages show
@@ -58,7 +59,14 @@ def inputs_of(page: Page, root: Path, package: str) -> str:
     stored = (results / page.track).rglob("[!.]*.json")
     chosen = (path for path in stored if path.name == "run.json" or path.parent.name in _DESCRIPTIONS)
     runs = files_digest(chosen, results)
-    parts = {"source": file_sha256(page.source), "parameters": page.values, "package": package, "runs": runs}
+    parts: dict[str, object] = {
+        "source": file_sha256(page.source),
+        "parameters": page.values,
+        "package": package,
+        "runs": runs,
+    }
+    if allows_uncommitted():
+        parts["uncommitted"] = True
     return digest(parts, 32)
 
 

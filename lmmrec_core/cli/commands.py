@@ -142,12 +142,19 @@ def reproduce(arguments: argparse.Namespace) -> int:
     print(f"{study.track.title}: {len(runnable)} cases can run, {waiting}.")
     if arguments.dry_run:
         print(study.not_run(arguments.rq).groupby("reason").size().to_string())
+        _tell_uncommitted(study)
         return 0
     outcome = study.run_missing(arguments.rq, jobs=arguments.jobs, progress=True)
+    _tell_uncommitted(study)
     print(f"{outcome.done_before} were stored before, {outcome.computed} computed now, {len(outcome.failures)} failed.")
     for case, text in outcome.failures:
         print(f"failed: {case.dataset}/{case.slug}: {text}", file=sys.stderr)
     return 1 if outcome.failures else 0
+
+
+def _tell_uncommitted(study: Study) -> None:
+    if note := study.uncommitted().replace("*", ""):
+        print(note, file=sys.stderr)
 
 
 def import_mmrec(arguments: argparse.Namespace) -> int:

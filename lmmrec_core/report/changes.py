@@ -14,8 +14,8 @@ import pandas as pd
 from lmmrec_core.flow import Result, Table
 from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
 from lmmrec_core.questions import Pair, question_of
-from lmmrec_core.report.labels import dataset_name, metric_name, model_name
-from lmmrec_core.report.layout import by_case, counted, run_mean
+from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name, model_name
+from lmmrec_core.report.layout import by_case, counted, run_mean, withheld_cells
 from lmmrec_core.report.published import DATASETS, printed_value
 
 
@@ -53,6 +53,7 @@ def change_table(
     datasets: Sequence[str],
     models: Sequence[str] = PAPER_MODELS,
     metric: str = "ndcg@20",
+    labels: Labels = PAPER_LABELS,
 ) -> Table:
     """Relative changes of a question's pairs: columns *Printed* (the paper's data sets) and *Measured* (this track's).
 
@@ -61,7 +62,7 @@ def change_table(
     """
     asked = question_of(question)
     lines = [(model, pair) for model in models for pair in asked.shown]
-    rows = [(model_name(model), f"{model_name(model)}: {pair}") for model, pair in lines]
+    rows = [(model_name(model), labels.printed_and_measured(model, pair)) for model, pair in lines]
     columns = [("Printed", dataset_name(known)) for known in DATASETS]
     columns += [("Measured", dataset_name(name)) for name in datasets]
     index = pd.MultiIndex.from_tuples(rows, names=["group", "label"])
@@ -69,7 +70,7 @@ def change_table(
     values = pd.DataFrame(math.nan, index=index, columns=header)
     spread = values.copy()
     origin = pd.DataFrame("not run", index=index, columns=header, dtype=object)
-    runs = by_case(results)
+    runs, withheld = by_case(results), withheld_cells(results)
     for i, (model, pair) in enumerate(lines):
         for j, known in enumerate(DATASETS):
             printed = printed_change(known, model, pair, metric)
@@ -79,8 +80,12 @@ def change_table(
             a, b = (runs.get((dataset, *side), {}) for side in pair.sides(model))
             measured, deviation = _measured_change(counted(a), counted(b), metric)
             values.iat[i, j], spread.iat[i, j] = measured, deviation
-            untrained = any(side and not counted(side) for side in (a, b))
-            origin.iat[i, j] = "derived" if not math.isnan(measured) else "not trained" if untrained else "not run"
+            if math.isnan(measured):
+                hidden = any((dataset, *side) in withheld for side in pair.sides(model))
+                untrained = any(side and not counted(side) for side in (a, b))
+                origin.iat[i, j] = "not trained" if untrained else "uncommitted" if hidden else "not run"
+            else:
+                origin.iat[i, j] = "derived"
     change = f"relative change of {metric_name(metric)}, a / b − 1, from the paper's tables and measured here"
     return Table(f"changes-{question}", f"{asked.title}: {change}.", values, origin, spread=spread)
 

@@ -9,7 +9,7 @@ import pandas as pd
 from lmmrec_core.flow import Result
 from lmmrec_core.questions import Variant
 from lmmrec_core.report.html import ABSENT, shown_number
-from lmmrec_core.report.labels import case_label, dataset_name
+from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name
 
 _COLUMNS = ("runs of", "reading", "what trains", "gradient", "seeds", "not trained", "encoder updates", "mean step",
             "picture rows", "text rows")  # fmt: skip
@@ -18,7 +18,7 @@ _PARTS = {"all": "the whole encoder", "heads": "its heads", "lora": "low-rank fa
 _CHANGES = {"visual": "picture rows", "textual": "text rows"}
 
 
-def end_to_end_listing(results: Iterable[Result]) -> pd.DataFrame:
+def end_to_end_listing(results: Iterable[Result], labels: Labels = PAPER_LABELS) -> pd.DataFrame:
     """One line per data set, model and encoder, and per reading of Algorithm 1 that was run; no lines without notes.
 
     ``not trained``: the seeds whose kept state precedes the encoder's second update. ``encoder updates``: steps of the
@@ -32,7 +32,7 @@ def end_to_end_listing(results: Iterable[Result]) -> pd.DataFrame:
         notes = (result.record.get("training") or {}).get("features")
         if notes:
             case = result.case
-            label = f"{dataset_name(str(case['dataset']))}, {case_label(str(case['model']), Variant.of(case))}"
+            label = f"{dataset_name(str(case['dataset']))}, {labels.case(str(case['model']), Variant.of(case))}"
             key = (label, str(notes["reading"]).upper(), _what_trains(notes), _gradient(notes))
             grouped.setdefault(key, []).append(notes)
     rows = []

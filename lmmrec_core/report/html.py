@@ -19,6 +19,7 @@ from lmmrec_core.flow import Table
 ABSENT = "–"  # the quantity does not apply here
 NOT_RUN = '<span class="notrun absent">not run</span>'
 _NOT_TRAINED = '<span class="notrun absent">not trained</span>'
+_UNCOMMITTED = '<span class="notrun absent">uncommitted</span>'
 _NOT_PRINTED = '<span class="notrun absent">not printed</span>'
 _WIDE = 8  # columns; wider tables shorten Recall and NDCG
 _ATTRIBUTES = 'class="dataframe results"'
@@ -97,6 +98,8 @@ def _cell(table: Table, i: int, j: int, digits: int | None, percent: bool) -> st
         return _NOT_PRINTED
     if origin == "not trained":
         return _NOT_TRAINED
+    if origin == "uncommitted":
+        return _UNCOMMITTED
     if origin == "not run" or _absent(value):
         return NOT_RUN
     shown = _percent(value) if percent else shown_number(value, digits)

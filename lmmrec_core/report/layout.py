@@ -1,7 +1,8 @@
 """The frame of a table: rows and columns that select cases, and how cells are filled.
 
 One layout is filled either with measured or with printed numbers, never with both: the two are
-separate tables. A cell without a run is *not run*, never a number.
+separate tables. A cell without a run is *not run*, one with runs of uncommitted code alone is *uncommitted*; neither
+is a number.
 """
 
 import math
@@ -13,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.errors import ConfigError, ResultError, unknown
-from lmmrec_core.flow import Result, Table
+from lmmrec_core.flow import Result, Results, Table
 from lmmrec_core.names import MODEL_TITLES
 from lmmrec_core.questions import ALPHA, Pair, Variant
-from lmmrec_core.report.labels import case_label, dataset_name, metric_name
+from lmmrec_core.report.labels import Labels, dataset_name, metric_name
 
 _UNTRAINED = (
     "Runs whose kept state precedes the second update of their encoder are *not trained* and left out; "
@@ -85,6 +86,16 @@ def run_mean(result: Result, metric: str) -> float:
     return value
 
 
+def is_uncommitted(result: Result) -> bool:
+    """Whether a run was made while the code differed from its commit."""
+    return bool((result.record.get("provenance") or {}).get("dirty"))
+
+
+def withheld_cells(results: Iterable[Result]) -> frozenset[tuple[str, str, Variant]]:
+    """(dataset, model, variant) of the runs that do not count, see :class:`~lmmrec_core.flow.Results`."""
+    return frozenset(by_case(results.withheld)) if isinstance(results, Results) else frozenset()
+
+
 def by_case(results: Iterable[Result]) -> dict[tuple[str, str, Variant], dict[int, Result]]:
     """Results grouped by what a cell shows: (dataset, model, variant) → seed → result; not trained ones included.
 
@@ -117,35 +128,40 @@ def fill_measured(
 
     Runs that do not count as trained enter no mean: the cell says how many seeds are left, or that none is.
 
-    ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`.
+    ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`. Cells that have
+    runs of uncommitted code alone say so; where such runs were allowed to count, the caption says so.
     Raises ConfigError for a model that neither the study nor any result knows.
     """
     grouped = by_case(results)
-    known = {*MODEL_TITLES, *(key[1] for key in grouped)}
+    withheld = withheld_cells(results)
+    known = {*MODEL_TITLES, *(key[1] for key in (*grouped, *withheld))}
     for row in layout.rows:
         if row.model not in known:
             raise unknown("model", row.model, known, name)
     values, spread, origin = layout.empty(math.nan), layout.empty(math.nan), layout.empty("not run")
-    shown, left_out = [], layout.empty("")
+    shown, left_out, uncommitted = [], layout.empty(""), 0
     for i, row in enumerate(layout.rows):
         for j, column in enumerate(layout.columns):
             variant = row.variant if column.control is None else replace(row.variant, control=column.control)
-            found = grouped.get((column.dataset, row.model, variant), {})
+            cell = (column.dataset, row.model, variant)
+            found = grouped.get(cell, {})
             runs = counted(found)
             left_out.iat[i, j] = f"{len(runs)} of {len(found)}" if len(runs) < len(found) else ""
             if not runs:
-                origin.iat[i, j] = "not trained" if found else "not run"
+                origin.iat[i, j] = "not trained" if found else "uncommitted" if cell in withheld else "not run"
                 continue
             numbers = [run_mean(run, column.metric) for run in runs.values()]
             values.iat[i, j] = float(np.mean(numbers))
             spread.iat[i, j] = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else math.nan
             origin.iat[i, j] = "measured"
             shown.append(frozenset(runs))
+            uncommitted += any(is_uncommitted(run) for run in runs.values())
     marks = None if comparisons is None else significance_marks(layout, comparisons)
     if left_out.astype(bool).to_numpy().any():
         marks = left_out if marks is None else (marks + " " + left_out).map(str.strip)
         caption = f"{caption} {_UNTRAINED}"
-    return Table(name, f"{caption} {seeds_note(shown)}", values, origin, marks, spread)
+    caption = f"{caption} {seeds_note(shown)}{_allowed_note(uncommitted, len(shown))}"
+    return Table(name, caption, values, origin, marks, spread)
 
 
 def fill_printed(name: str, caption: str, layout: Layout, published: pd.DataFrame) -> Table:
@@ -197,6 +213,10 @@ def _arrow(
     return ""
 
 
+def _allowed_note(uncommitted: int, shown: int) -> str:
+    return f" Of {shown} cells, {uncommitted} hold runs of **uncommitted code**." if uncommitted else ""
+
+
 def seeds_note(shown: Sequence[frozenset[int]]) -> str:
     """The sentence of a caption that says over which seeds the cells are means."""
     if not shown:
@@ -213,4 +233,5 @@ def seeds_note(shown: Sequence[frozenset[int]]) -> str:
 
 
 def _name(case: Mapping[str, Any]) -> str:
-    return f"run {case_label(str(case['model']), Variant.of(case))} on {case['dataset']}, seed {case['seed']}"
+    by_key = Labels({})  # an error names what stands in the record
+    return f"run {by_key.case(str(case['model']), Variant.of(case))} on {case['dataset']}, seed {case['seed']}"

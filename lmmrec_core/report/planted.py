@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from lmmrec_core.questions import ALPHA, END_TO_END, FINE_TUNED, PICTURES_ALONE, SHUFFLED, TEXTS_ALONE, Pair
-from lmmrec_core.report.labels import dataset_name, metric_name, model_name
+from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name
 from lmmrec_core.report.verdict import Verdict, plain_number
 
 MARGIN = 0.05  # relative to the mean of b
@@ -61,7 +61,10 @@ def agrees(expected: Literal["gain", "none"], test: Mapping[str, Any]) -> bool:
 
 
 def planted_listing(
-    comparisons: pd.DataFrame, metric: str = "ndcg@20", expectations: Sequence[Expectation] = PLANTED_CONTENT
+    comparisons: pd.DataFrame,
+    metric: str = "ndcg@20",
+    expectations: Sequence[Expectation] = PLANTED_CONTENT,
+    labels: Labels = PAPER_LABELS,
 ) -> pd.DataFrame:
     """One line per expectation and model tested: what was planted, the measured relative change, p, the answer."""
     rows = []
@@ -70,7 +73,7 @@ def planted_listing(
         for test in tests:
             rows.append(
                 {
-                    "comparison": f"{model_name(str(test['model']))}: {expected.pair}",
+                    "comparison": labels.pair(str(test["model"]), expected.pair),
                     "data set": dataset_name(expected.dataset),
                     "planted": {"gain": "gain", "none": "no difference"}[expected.effect],
                     "measured": plain_number(test["relative"]),

@@ -6,13 +6,13 @@ from concurrent.futures.process import BrokenProcessPool
 
 from tqdm import tqdm
 
-from lmmrec_core.errors import TrainingError
+from lmmrec_core.errors import ResultError, TrainingError
 from lmmrec_core.names import WARM
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import store_statistics
 from lmmrec_core.study.diagnostics import diagnostics_of
 from lmmrec_core.study.features import load_features
-from lmmrec_core.study.run import Plan, folder_of, plan
+from lmmrec_core.study.run import Plan, is_done, plan
 from lmmrec_core.study.track import is_multimodal
 from lmmrec_core.study.weights.making import make_shared_weights, needs_shared_weights
 from lmmrec_core.study.workspace import Workspace
@@ -79,7 +79,10 @@ def _make_features(workspace: Workspace, step: Step) -> None:
 
 
 def _needs_features(todo: Plan, workspace: Workspace) -> bool:
-    return todo.case.encoder != "none" and not folder_of(todo, workspace).is_dir()
+    try:
+        return todo.case.encoder != "none" and not is_done(todo, workspace)
+    except ResultError:  # damaged, so it will not be run
+        return False
 
 
 def _make_all(what: str, wanted: Iterable[Step], make: Make, workspace: Workspace, pool: Executor | None) -> None:

@@ -17,7 +17,7 @@ from lmmrec_core.metrics.evaluate import evaluate_lists, mean_recall
 from lmmrec_core.names import MODALITY_SETS, SHUFFLED_ALONE, WARM
 from lmmrec_core.process import peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.results.provenance import provenance
+from lmmrec_core.results.provenance import allows_uncommitted, code_state, code_state_now, provenance
 from lmmrec_core.results.store import key_of
 from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
@@ -149,14 +149,29 @@ def folder_of(todo: Plan, workspace: Workspace) -> Path:
     return workspace.store.path_of(todo.key, case.track, case.dataset, case.slug)
 
 
+def is_done(todo: Plan, workspace: Workspace) -> bool:
+    """Whether the result of a plan is stored, and nobody need make it again.
+
+    A result of uncommitted code is made again once the code is committed, unless such results are allowed. Raises
+    ResultError for a damaged one.
+    """
+    folder = folder_of(todo, workspace)
+    if not folder.is_dir():
+        return False
+    made = workspace.store.record(folder).data["provenance"]
+    return code_state(made) != "uncommitted" or allows_uncommitted() or code_state_now() != "committed"
+
+
 def run_case(todo: Plan, workspace: Workspace) -> Result:
-    """Train, rank, evaluate and store one case; a stored result is returned as it is.
+    """Train, rank, evaluate and store one case; a stored result that :func:`is_done` is returned as it is.
 
     Raises TrainingError, FeatureError or ResultError; nothing is stored then, and a checkpoint stays.
     """
     case, store = todo.case, workspace.store
-    if (done := folder_of(todo, workspace)).is_dir():
+    done = folder_of(todo, workspace)
+    if is_done(todo, workspace):
         return store.load(done)
+    started, again = code_state_now(), done.is_dir()
     reset_peak_memory()
     dataset = workspace.dataset(case.dataset)
     split = dataset.split
@@ -174,8 +189,8 @@ def run_case(todo: Plan, workspace: Workspace) -> Result:
     record["features"] = None if features is None else {"digest": features.digest, "card": dict(features.card)}
     if joint and features is not None:
         record["features"]["trained"] = keep_trained(workspace, todo.key, case, model, features, joint.encoder)
-    record["provenance"] = provenance(device=todo.training.device)
-    store.save(case.track, case.dataset, case.slug, todo.key, record, per_user, top_items)
+    record["provenance"] = provenance(todo.training.device, started)
+    store.save(case.track, case.dataset, case.slug, todo.key, record, per_user, top_items, again)
     for file in (checkpoint, end_of_first_phase(checkpoint)):
         file.unlink(missing_ok=True)
     return store.load(done)

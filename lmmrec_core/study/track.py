@@ -10,7 +10,7 @@ from lmmrec_core.config import Settings, read_yaml
 from lmmrec_core.data import SOURCES
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.names import PARADIGMS, TRACKS, WARM, MissingRule, SplitRule
+from lmmrec_core.names import ENCODER_TITLES, MEMBER_TITLES, PARADIGMS, TRACKS, WARM, MissingRule, SplitRule
 from lmmrec_core.source import DrawnSource
 
 _FOLDER = Path(__file__).resolve().parents[1] / "tracks"
@@ -135,6 +135,21 @@ class TrackSettings(Settings):
         if name not in self.encoders:
             raise unknown("encoder", name, self.encoders, f"track {self.name!r}")
         return dict(self.encoders[name])
+
+    @property
+    def encoder_titles(self) -> dict[str, str]:
+        """Encoder → what tables call it: by its member, so that only the paper's networks, with weights of others,
+        bear the paper's names.
+
+        The baseline, whose encoders are several, and encoders of other packages have the key as their title.
+        """
+        titles = {}
+        for key, entry in self.encoders.items():
+            member = str(entry.get("encoder", key))
+            title = MEMBER_TITLES.get(member, member)
+            made_here = "pretrain" in entry and title in ENCODER_TITLES.values()
+            titles[key] = key if key not in ENCODER_TITLES else member if made_here else title
+        return titles
 
     def paradigms(self, encoder: str) -> tuple[str, ...]:
         """The paradigms an encoder can be used under: :data:`~lmmrec_core.names.PARADIGMS`, or ``("none",)``.

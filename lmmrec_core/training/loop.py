@@ -240,7 +240,7 @@ class _Loop(CheckpointedLoop):
                 f"{self.model.name}: the validation score is {valid} at epoch {number}; "
                 "check that the validation part has users"
             )
-        if not self.features.ready() and number < self.settings.epochs:  # the last epoch is kept rather than nothing
+        if not self.features.ready() and number < self.pace.epochs:  # the last epoch is kept rather than nothing
             return
         rounding = self.settings.stop_rounding
         compared = valid if rounding is None else round(valid, rounding)

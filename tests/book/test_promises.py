@@ -20,6 +20,8 @@ from lmmrec_core.report.end_to_end import end_to_end_listing
 from lmmrec_core.report.figures import forest, printed_and_measured
 from lmmrec_core.report.published import read_results
 from lmmrec_core.report.receipt import listing
+from lmmrec_core.report.tables import table2
+from lmmrec_core.results.provenance import ALLOW, COMPUTES
 from lmmrec_core.study import Study
 from lmmrec_core.study.comparisons import comparisons, planned_pairs
 from lmmrec_core.study.track import is_multimodal, read_track
@@ -105,6 +107,22 @@ def test_comparisons_hold_what_the_chapter_says_they_hold() -> None:
         assert all(f"{name}(" in code for name in ("forest", "change_table", "judged_listing")), path
 
 
+# --- data
+
+
+def test_sessions_and_persons_are_counted_apart() -> None:
+    study = Study.open("movielens")
+    counted = study.statistics().loc["sparse"]
+    shown = table2(study.statistics()).values
+    assert shown.loc["Users", "ML-sparse"] == counted["users"] and shown.loc["Items", "ML-sparse"] == counted["items"]
+    assert shown.loc["Persons behind the users", "ML-sparse"] == counted["persons"] < counted["users"]
+    assert f"{counted['users']:,.0f} users, behind whom are {counted['persons']:,.0f} persons" in chapter(
+        "data"
+    ).replace("\n", " ")
+    result = next(iter(Study.open("movielens", seeds=[1]).results("motivation")))
+    assert result.case["dataset"] == "sparse" and result.per_user["group"].nunique() == counted["persons"]
+
+
 # --- reading
 
 
@@ -117,11 +135,35 @@ def test_every_page_ends_with_its_verdict_and_says_why_something_was_not_run() -
 
 def test_the_receipt_and_the_run_record_lead_from_a_number_to_its_run() -> None:
     study = Study.open("movielens", seeds=[1])
-    shown = listing(study.receipt())
-    assert {"key", "split", "settings", "commit"} <= set(shown.columns) and len(shown)
+    shown = listing(study.receipt()).set_index("key")
+    promised = {"catalogue", "split", "features", "weights", "settings", "commit"}
+    assert promised <= set(shown.columns) and len(shown)
     folder = next((ROOT / "results" / "movielens" / "sparse").glob("vbpr-baseline-VT-s1-*"))
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    assert record["data"]["catalogue"] and record["features"]["digest"] and (folder / "per_user.parquet").is_file()
+    row = shown.loc[record["key"]]
+    full = (record["data"]["catalogue"], record["data"]["split"], record["features"]["digest"])
+    assert [row[name] for name in ("catalogue", "split", "features")] == [found[:8] for found in full]
+    assert all(len(found) == 64 for found in full) and (folder / "per_user.parquet").is_file()
+
+
+def test_the_receipt_lists_every_distinct_source_of_its_runs() -> None:
+    study = Study.open("movielens")
+    sources, receipt = study.sources(), study.receipt()
+    assert "study.sources()" in cells(NOTEBOOKS[-1], "code")
+    assert sources["from"].map(bool).all()
+    for what in ("catalogue", "split"):
+        listed = sources[sources["what"] == what]["digest"].str[:8]
+        assert sorted(listed) == sorted(set(receipt[what]))
+    weights = {found for row in receipt["weights"] if row != "none" for found in row.split(", ")}
+    assert weights == set(sources[sources["what"] == "weights"]["digest"].str[:8])
+    features = sources[sources["what"] == "features"]["digest"].str[:8]
+    assert set(features) <= set(receipt["features"])
+
+
+def test_a_cell_of_uncommitted_code_is_what_the_chapter_says() -> None:
+    assert "`lmmrec_core/`, `pyproject.toml`, `requirements.txt`" in chapter("results")
+    assert COMPUTES == ("lmmrec_core", "pyproject.toml", "requirements.txt")
+    assert f"{ALLOW}=1 make book" in chapter("results")
 
 
 def compared(low: float, high: float) -> pd.DataFrame:

@@ -3,6 +3,7 @@ import math
 import pytest
 
 from lmmrec_core.errors import ConfigError
+from lmmrec_core.flow import Results
 from lmmrec_core.questions import MODALITY_SPECIFIC, Pair, Variant, single, trained
 from lmmrec_core.report.changes import change_table, claimed_changes, printed_change, printed_summary
 from tests.report.conftest import MakeResult
@@ -71,3 +72,10 @@ def test_zero_baseline_has_no_relative_change(make_result: MakeResult) -> None:
 def test_unknown_question() -> None:
     with pytest.raises(ConfigError, match="research question 'rq9'"):
         printed_summary("rq9")
+
+
+def test_changes_of_withheld_results_say_so(make_result: MakeResult) -> None:
+    both = [make_result(0.2), make_result(0.1, modalities="V")]
+    table = change_table("motivation", Results(both[:1], both[1:]), ["complementary"], ["vbpr"])
+    measured = table.origin["Measured"].iloc[:, 0]
+    assert measured.tolist() == ["uncommitted", "not run"]

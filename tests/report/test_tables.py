@@ -188,6 +188,14 @@ def test_statistics_table_keeps_counts_whole() -> None:
     assert tables.dropped(statistics).to_dict("records") == [{"count": "dropped items", "A": 3, "B": ""}]
 
 
+def test_persons_have_a_line_where_users_are_sessions() -> None:
+    statistics = pd.DataFrame({"users": [30, 20], "persons": [10, None]}, index=["sparse", "dense"])
+    values = tables.table2(statistics).values
+    assert list(values.index[:3]) == ["Users", "Persons behind the users", "Items"]
+    assert values.loc["Persons behind the users"].tolist() == [10, 20]  # where it is not said, each user is a person
+    assert "Persons behind the users" not in tables.table2(statistics[["users"]]).values.index
+
+
 def test_statistics_of_a_track_that_was_never_read() -> None:
     table = tables.table2(pd.DataFrame({"dataset": ["Amazon Baby"]}, index=["baby"]))
     assert (table.origin == "not run").all().all()

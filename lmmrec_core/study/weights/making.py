@@ -28,6 +28,7 @@ from lmmrec_core.encoders.light.training import read_outside
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Modality
+from lmmrec_core.results.provenance import code_state, code_state_now, provenance
 from lmmrec_core.roles import AlignsPairs, Encoder, FitsPixels, LearnsLevels, LearnsWords
 from lmmrec_core.seeds import one_thread
 from lmmrec_core.study.datasets import Dataset
@@ -139,10 +140,12 @@ def trained_encoder(workspace: Workspace, name: str, paradigm: str, dataset: Dat
     path = workspace.encoders / f"{recipe.entry.encoder}-{recipe.paradigm}-{recipe.key}.safetensors"
     cls = ENCODERS[recipe.entry.encoder]
     if not path.is_file():
+        started = code_state_now()
         job = _Job(workspace, name, recipe, dataset, path)
         with one_thread() if isinstance(cls, LearnsWords) else nullcontext():
             encoder, record = _pretrained(job) if recipe.paradigm == "PT" else _fine_tuned(job)
-        record = {**record, "recipe": recipe.key, "weights": state_digest(encoder.module)}
+        record |= {"recipe": recipe.key, "weights": state_digest(encoder.module)}
+        record["provenance"] = provenance(job.workspace.device, started)
         write_file(_note_of(path), json.dumps(record), FeatureError)
         encoder.save(path)
         path.with_suffix(".pt").unlink(missing_ok=True)
@@ -167,15 +170,20 @@ def _publish(workspace: Workspace, path: Path, name: str, paradigm: str, dataset
     if not _note_of(path).is_file():
         return
     record = json.loads(_note_of(path).read_text(encoding="utf-8"))
-    weights = record.pop("weights")
+    weights, made = record.pop("weights"), record.pop("provenance", None)
+    if made is None:  # a note of an older version, which does not say which code made the weights
+        made = {**provenance(), "commit": None, "dirty": None}
+    made["time"] = provenance()["time"]  # of the record: the newest counts, so weights in use again are written again
     mine = (dataset, name, paradigm, seed)
     stored = [
         r
         for r in read_encoder_records(workspace.track, workspace.results)
         if (r["dataset"], r["encoder"], r["stage"], r.get("seed")) == mine
     ]
-    if not stored or stored[0]["weights"] != weights:  # the newest counts, so weights in use again are written again
-        write_encoder_record(workspace.results, workspace.track.name, dataset, name, paradigm, weights, record, seed)
+    redone = bool(stored) and code_state(stored[0]["provenance"]) == "uncommitted" != code_state(made)
+    if not stored or stored[0]["weights"] != weights or redone:
+        track_name = workspace.track.name
+        write_encoder_record(workspace.results, track_name, dataset, name, paradigm, weights, record, seed, made)
 
 
 def _note_of(path: Path) -> Path:

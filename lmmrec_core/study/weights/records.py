@@ -32,12 +32,13 @@ def write_encoder_record(
     weights: str,
     record: Mapping[str, Any],
     seed: int | None = None,
+    made: Mapping[str, Any] | None = None,
 ) -> Path:
     """Keep how ``weights`` (the digest of a module's state) were made; returns the file, which replaces an older one.
 
     ``dataset`` None: the weights serve every data set of the track; ``seed`` None: every seed. ``record``: how they
     were made, for instance ``tuning`` (``FineTuning.plain()``) or ``alignment`` (the closed form of clip-small), with
-    ``parent`` for weights that others were tuned from. Time and versions are added.
+    ``parent`` for weights that others were tuned from. ``made``: the provenance of the weights, by default that of now.
 
     Raises ConfigError for a name that cannot be a file's, an unknown paradigm or what is no digest, ResultError for a
     record that JSON cannot hold, that has a name of :data:`IDENTITY`, or that cannot be written.
@@ -57,7 +58,7 @@ def write_encoder_record(
     if seed is not None:
         identity, named = {**identity, "seed": seed}, f"{named}-s{seed}"
     path = _folder(results, track_name, dataset) / f"{named}-{weights[:8]}.json"
-    write_sealed(path, plain_values({**identity, **record, "provenance": provenance()}))
+    write_sealed(path, plain_values({**identity, **record, "provenance": made or provenance()}))
     return path
 
 
