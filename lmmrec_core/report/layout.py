@@ -106,7 +106,8 @@ def fill_measured(
 ) -> Table:
     """Mean over seeds in each cell, sample standard deviation over seeds if there are several.
 
-    ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`.
+    ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`, and the size of
+    their family in the caption.
     Raises ConfigError for a model that neither the study nor any result knows.
     """
     grouped = by_case(results)
@@ -128,7 +129,7 @@ def fill_measured(
             origin.iat[i, j] = "measured"
             shown.append(frozenset(runs))
     marks = None if comparisons is None else significance_marks(layout, comparisons)
-    return Table(name, f"{caption} {seeds_note(shown)}", values, origin, marks, spread)
+    return Table(name, f"{caption} {seeds_note(shown)}{arrows_note(comparisons)}", values, origin, marks, spread)
 
 
 def fill_printed(name: str, caption: str, layout: Layout, published: pd.DataFrame) -> Table:
@@ -178,6 +179,17 @@ def _arrow(
             if (test := tests.get((*place, pair))) is not None:
                 return "" if test["p_holm"] >= alpha else ABOVE if sign * test["difference"] > 0 else BELOW
     return ""
+
+
+def arrows_note(comparisons: pd.DataFrame | None, alpha: float = ALPHA) -> str:
+    """The sentence of a caption that says what an arrow has survived: the size of its family, or of each family."""
+    if comparisons is None or comparisons.empty:
+        return ""
+    sizes = " or ".join(str(size) for size in sorted(set(comparisons["family_size"])))
+    return (
+        f" Arrows: p below {alpha} after Holm's correction for the {sizes} planned pairs of a data set and a metric, "
+        "users and seeds both taken as samples."
+    )
 
 
 def seeds_note(shown: Sequence[frozenset[int]]) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.slow  # a notebook is executed
 
-ENTRY = '''        Question(
+ENTRY = """        Question(
             "rq4",
             "Pictures alone against texts alone",
             lambda variant: variant.encoder == BASELINE and variant.modalities in ("V", "T"),
@@ -18,7 +18,7 @@ ENTRY = '''        Question(
         ),
     )
 }
-'''
+"""
 TABLE = '''
 
 def table_alone(results: Sequence[Result], datasets: Sequence[str], comparisons: pd.DataFrame | None = None) -> Table:
