@@ -19,17 +19,28 @@ def test_a_cell_by_hand() -> None:
     assert noise_of(by_seed([[1.0], [2.0]])) is None and noise_of(by_seed(np.zeros((3, 2)))) is None
 
 
-@pytest.mark.parametrize("spread", [0.0, 1.0], ids=["alike", "not alike"])
-def test_the_prior_is_found_again(spread: float) -> None:
-    """Cells that scatter like χ²/2 around one value are pooled; values that differ leave few degrees of freedom."""
+def test_cells_that_vary_alike_help_each_other() -> None:
+    """Values that scatter like χ²/2 around one: the mean is found, with many degrees of freedom."""
     rng = np.random.default_rng(0)
-    true = 0.01 * np.exp(spread * rng.normal(size=4000))
-    found = seed_noise(cells(true * rng.chisquare(2, 4000) / 2))
+    found = seed_noise(cells(0.01 * rng.chisquare(2, 4000) / 2))
     assert found is not None
-    if spread == 0:
-        assert found.df > 100 and found.squared == pytest.approx(0.01, rel=0.1)
-    else:  # the logarithm's variance 1 is trigamma(d0 / 2): d0 = 2.85
-        assert found.df == pytest.approx(2.85, rel=0.15)
+    assert found.squared == pytest.approx(0.01, rel=0.05) and 30 < found.df <= 4200
+
+
+def test_cells_that_do_not_vary_alike_leave_few_degrees_of_freedom() -> None:
+    """The logarithm of the true values has variance 1 = trigamma(d₀ / 2): d₀ = 2.85 (Smyth 2004)."""
+    rng = np.random.default_rng(1)
+    true = 0.01 * np.exp(rng.normal(size=4000))
+    found = seed_noise(cells(true * rng.chisquare(2, 4000) / 2))
+    assert found is not None and found.df == pytest.approx(2.85, rel=0.15)
+
+
+def test_one_outlying_cell_takes_the_degrees_of_freedom_away() -> None:
+    quiet = seed_noise(cells(np.full(8, 0.01)))
+    wild = seed_noise(cells(np.array([0.01] * 7 + [1.0])))
+    assert quiet is not None and wild is not None
+    assert quiet.df == pytest.approx(16)  # (Σ d c²)² / Σ d c⁴ of equal values
+    assert wild.df < 2.4 and wild.squared == pytest.approx((7 * 0.01 + 1) / 8)
 
 
 def test_moving_is_between_own_and_common() -> None:
