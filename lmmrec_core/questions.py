@@ -22,6 +22,7 @@ from lmmrec_core.names import (
 
 TWIN = "twin"  # a rival of every recommender: names.ID_TWINS
 ALPHA = 0.05  # a difference is called significant when its adjusted p is below this
+MARGIN = 0.05  # a difference within this share of the reference's mean is called none
 
 
 @dataclass(frozen=True, order=True)

@@ -1,7 +1,7 @@
 """Relative changes, printed and measured: the numbers that can be compared across data sets.
 
 A change is ``a / b − 1`` of the two sides of a pair (:mod:`lmmrec_core.questions`), within one recommender and data
-set. Printed changes follow from the paper's tables, measured ones from runs of the same seeds. They stand in separate
+set. Printed changes follow from the paper's tables, measured ones from our tables' cells. They stand in separate
 columns, never in one cell.
 """
 
@@ -57,8 +57,9 @@ def change_table(
 ) -> Table:
     """Relative changes of a question's pairs: columns *Printed* (the paper's data sets) and *Measured* (this track's).
 
-    Measured cells use the seeds that both sides share, and of these the runs that count as trained; ``spread`` is the
-    deviation of the change over them. Values are fractions (0.05 is +5 %). The origin of a value is "derived".
+    A measured cell is the change from one cell of our tables to another, of the runs that count as trained; ``spread``
+    is its deviation over seeds, those of either side drawn by themselves. Values are fractions (0.05 is +5 %). The
+    origin of a value is "derived".
     """
     asked = question_of(question)
     lines = [(model, pair) for model in models for pair in asked.shown]
@@ -102,11 +103,12 @@ def printed_summary(question: str) -> pd.DataFrame:
 
 
 def _measured_change(a: Mapping[int, Result], b: Mapping[int, Result], metric: str) -> tuple[float, float]:
-    """Change of the means over shared seeds, and its deviation over them; NaN if not defined."""
-    shared = sorted(set(a) & set(b))
-    first = np.array([run_mean(a[seed], metric) for seed in shared])
-    second = np.array([run_mean(b[seed], metric) for seed in shared])
-    if not shared or second.mean() == 0:
+    """Change of the means over seeds, and the deviation of the change of one run of each; NaN if not defined."""
+    first, second = (np.array([run_mean(run, metric) for run in side.values()]) for side in (a, b))
+    if not len(first) or not len(second) or second.mean() == 0:
         return math.nan, math.nan
-    deviation = float(np.std(first / second - 1.0, ddof=1)) if len(shared) > 1 and (second > 0).all() else math.nan
-    return float(first.mean() / second.mean() - 1.0), deviation
+    ratio = float(first.mean() / second.mean())
+    if len(first) < 2 or len(second) < 2 or first.mean() == 0:
+        return ratio - 1.0, math.nan
+    squares = [(side.std(ddof=1) / side.mean()) ** 2 for side in (first, second)]
+    return ratio - 1.0, float(ratio * np.sqrt(sum(squares)))  # by the delta method

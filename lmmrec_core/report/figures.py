@@ -4,6 +4,7 @@ Data sets are stacked, so that a figure stays as narrow as a phone. Every functi
 matplotlib figure; with nothing to draw the figure says *not run* in words.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -55,7 +56,7 @@ def seed_strip(results: Sequence[Result], metric: str = "ndcg@20", labels: Label
 def forest(
     comparisons: pd.DataFrame, metric: str = "ndcg@20", alpha: float = ALPHA, labels: Labels = PAPER_LABELS
 ) -> Figure:
-    """Difference a − b of each pair with its bootstrap interval, one line per comparison, one panel per data set.
+    """Difference a − b of each pair with its 95 % interval, one line per comparison, one panel per data set.
 
     ``comparisons``: dataset, model, metric, pair, difference, ci_low, ci_high, p_holm. A mark is filled orange if the
     adjusted p is below ``alpha``, else hollow.
@@ -75,7 +76,8 @@ def forest(
             axes.axvline(0.0, color=GREY, linewidth=1)
             for y, row in enumerate(part.to_dict("records")):
                 colour, fill = (ORANGE, ORANGE) if row["clear"] else (BLUE, "white")
-                axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, linewidth=2)
+                if math.isfinite(row["ci_low"]):  # one seed has no interval
+                    axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, linewidth=2)
                 axes.plot(row["difference"], y, marker="o", markersize=7, color=colour, markerfacecolor=fill)
             axes.set_yticks(range(len(part)), part["label"])
             axes.set(title=name, ylim=(len(part) - 0.5, -0.5))

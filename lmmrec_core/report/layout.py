@@ -128,8 +128,9 @@ def fill_measured(
 
     Runs that do not count as trained enter no mean: the cell says how many seeds are left, or that none is.
 
-    ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`. Cells that have
-    runs of uncommitted code alone say so; where such runs were allowed to count, the caption says so.
+    ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`, and the size of
+    their family in the caption. Cells that have runs of uncommitted code alone say so; where such runs were allowed to
+    count, the caption says so.
     Raises ConfigError for a model that neither the study nor any result knows.
     """
     grouped = by_case(results)
@@ -160,7 +161,7 @@ def fill_measured(
     if left_out.astype(bool).to_numpy().any():
         marks = left_out if marks is None else (marks + " " + left_out).map(str.strip)
         caption = f"{caption} {_UNTRAINED}"
-    caption = f"{caption} {seeds_note(shown)}{_allowed_note(uncommitted, len(shown))}"
+    caption = f"{caption} {seeds_note(shown)}{arrows_note(comparisons)}{_allowed_note(uncommitted, len(shown))}"
     return Table(name, caption, values, origin, marks, spread)
 
 
@@ -215,6 +216,17 @@ def _arrow(
 
 def _allowed_note(uncommitted: int, shown: int) -> str:
     return f" Of {shown} cells, {uncommitted} hold runs of **uncommitted code**." if uncommitted else ""
+
+
+def arrows_note(comparisons: pd.DataFrame | None, alpha: float = ALPHA) -> str:
+    """The sentence of a caption that says what an arrow has survived: the size of its family, or of each family."""
+    if comparisons is None or comparisons.empty:
+        return ""
+    sizes = " or ".join(str(size) for size in sorted(set(comparisons["family_size"])))
+    return (
+        f" Arrows: p below {alpha} after Holm's correction for the {sizes} planned pairs of a data set and a metric, "
+        "users and seeds both taken as samples."
+    )
 
 
 def seeds_note(shown: Sequence[frozenset[int]]) -> str:

@@ -55,6 +55,13 @@ def test_planned_pairs_are_these_in_this_direction(name: str) -> None:
     assert [str(pair) for pair in QUESTIONS[name].planned] == PLANNED[name]
 
 
+def test_a_pair_belongs_to_one_family() -> None:
+    """Two families would give one pair two adjusted p-values."""
+    planned = [pair for question in QUESTIONS.values() for pair in question.planned]
+    turned = [Pair(pair.b, pair.a) for pair in planned if not pair.rival]
+    assert len(set(planned)) == len(planned) and not set(turned) & set(planned)
+
+
 @pytest.mark.parametrize(("name", "pair"), CLAIMED, ids=[f"{name}: {pair}" for name, pair in CLAIMED])
 def test_the_printed_change_of_a_pair_is_a_over_b_of_the_page(name: str, pair: Pair) -> None:
     metric, a, b = PRINTED[str(pair)]
@@ -66,7 +73,8 @@ def test_every_claim_is_held_against_the_page() -> None:
 
 
 def test_what_is_planted_is_planned() -> None:
-    assert {expected.pair for expected in PLANTED_CONTENT} <= set(QUESTIONS["rq3"].planned)
+    content = {*QUESTIONS["rq3"].planned, *QUESTIONS["motivation"].planned}
+    assert {expected.pair for expected in PLANTED_CONTENT} <= content
     assert {expected.pair for expected in PLANTED_TRAINING} <= set(QUESTIONS["rq2"].planned)
 
 

@@ -146,6 +146,14 @@ def test_arrows_tell_the_sign_from_either_side() -> None:
     assert marks.iloc[:, 0].tolist() == ["", "↓", "↑", "", "", ""]  # 0.05 is not below 0.05
 
 
+def test_the_size_of_the_family_stands_under_a_table_with_arrows() -> None:
+    tests = pd.DataFrame([comparison(family_size=15)])
+    caption = tables.table1([], DATASET, ["vbpr"], comparisons=tests).caption
+    assert "Holm's correction for the 15 planned pairs" in caption
+    assert "Arrows" not in tables.table1([], DATASET, ["vbpr"]).caption
+    assert "Arrows" not in tables.table1([], DATASET, ["vbpr"], comparisons=tests.iloc[:0]).caption
+
+
 def test_two_settings_of_one_case_are_not_averaged(make_result: MakeResult) -> None:
     with pytest.raises(ResultError, match=r"two results of seed 1, keys 0\.1 and 0\.2"):
         tables.table3([make_result(0.1), make_result(0.2)], DATASET)
