@@ -64,7 +64,7 @@ def main(given: argparse.Namespace) -> None:
     if given.only and given.json.is_file():
         kept = json.loads(given.json.read_text(encoding="utf-8"))
         kept["earlier"] = [*kept.get("earlier", []), {"only": given.only, "before": kept["machine"]["time"]}]
-    rehearsal = Rehearsal(given.json, given.minutes, scale, given.device, kept)
+    rehearsal = Rehearsal(given.json, given.minutes, scale, given.device, kept, given.longest)
     rehearsal.record["machine"] = machine(given.device, given.commit)
     rehearsal.record["sizes"] = asdict(scale)
     rehearsal.write()
@@ -90,6 +90,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A rehearsal of the paper's full size on made-up content.")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--minutes", type=float, default=60, help="no part is started or goes on after so many")
+    parser.add_argument("--longest", type=float, default=float("inf"), help="seconds that one measurement may take")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), help="parts to run again; the others stay on file")
     parser.add_argument("--smoke", action="store_true", help="toy size")
     parser.add_argument("--commit", help="for the record, where the code is a copy without its repository")

@@ -45,8 +45,17 @@ SMOKE = Scale(
 class Rehearsal:
     """The record, and the clock that ends it."""
 
-    def __init__(self, target: Path, minutes: float, scale: Scale, device: str, kept: dict[str, Any]) -> None:
-        self.target, self.scale, self.device = target, scale, device
+    def __init__(
+        self,
+        target: Path,
+        minutes: float,
+        scale: Scale,
+        device: str,
+        kept: dict[str, Any],
+        longest: float = float("inf"),
+    ) -> None:
+        """``longest``: seconds that one measurement may take."""
+        self.target, self.scale, self.device, self.longest = target, scale, device, longest
         self.start, self.end = time.monotonic(), time.monotonic() + 60 * minutes
         self.record: dict[str, Any] = kept
         self.record["parts"] = kept.get("parts", {})
@@ -58,11 +67,13 @@ class Rehearsal:
             entries[name] = {"failed": OUT_OF_TIME}
         else:
             try:
-                with _at_most(self.end - began):
+                left = self.end - began
+                reason = OUT_OF_TIME if left <= self.longest else f"stopped after {self.longest:g} s"
+                with _at_most(min(left, self.longest), reason):
                     entries[name] = {**measure(*given), "took_seconds": round(time.monotonic() - began, 2)}
             except (Exception, SystemExit) as error:
-                reason = str(error).strip().splitlines()
-                entries[name] = {"failed": f"{type(error).__name__}: {' | '.join(reason[:3])}"}
+                lines = str(error).strip().splitlines()
+                entries[name] = {"failed": f"{type(error).__name__}: {' | '.join(lines[:3])}"}
                 del error
                 gc.collect()  # what the failure held
         if self.device.startswith("cuda"):
@@ -75,14 +86,14 @@ class Rehearsal:
 
 
 @contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
+def _at_most(seconds: float, reason: str) -> Iterator[None]:
     """Raises TimeoutError in the block after so many seconds, where the system has the signal for it."""
     if not hasattr(signal, "setitimer"):
         yield
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(OUT_OF_TIME)
+        raise TimeoutError(reason)
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))

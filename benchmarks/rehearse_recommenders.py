@@ -173,7 +173,8 @@ def device_share(name: str, rehearsal: Rehearsal) -> dict[str, Any]:
     plain = batches()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         batches()
-    events = profile.key_averages()
+    kernel = torch.autograd.DeviceType.CUDA
+    events = [event for event in profile.key_averages() if event.device_type == kernel]
     kernels = sum(event.self_device_time_total for event in events) / 1e6
     return {
         "seconds_per_batch": plain / len(rows),

@@ -104,13 +104,16 @@ def test_a_failure_is_recorded_and_the_rest_goes_on(module: Any, tmp_path: Path)
         while True:
             pass
 
-    rehearsal = rehearse.Rehearsal(target, 0.08, rehearse.SMOKE, "cpu", {})
+    rehearsal = rehearse.Rehearsal(target, 0.08, rehearse.SMOKE, "cpu", {}, longest=0.1)
     rehearsal.take("part", "first", fail)
     rehearsal.take("part", "second", lambda: {"value": 1})
+    rehearsal.take("part", "slow", endless)
+    rehearsal.longest = 60.0
     rehearsal.take("part", "third", endless)
     rehearsal.take("part", "fourth", lambda: {"value": 1})
     found = json.loads(target.read_text(encoding="utf-8"))["parts"]["part"]
     assert found["first"] == {"failed": "RuntimeError: CUDA out of memory | more"}
     assert found["second"]["value"] == 1
+    assert found["slow"] == {"failed": "TimeoutError: stopped after 0.1 s"}
     assert found["third"] == {"failed": f"TimeoutError: {rehearse.OUT_OF_TIME}"}
     assert found["fourth"] == {"failed": rehearse.OUT_OF_TIME}
