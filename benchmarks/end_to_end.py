@@ -81,15 +81,21 @@ def ready(options: Options, n: int) -> tuple[MadeUpItems, Split, TrainingData, V
     if options.threads:
         torch.set_num_threads(options.threads)
     items, split = MadeUpItems(ENCODERS[options.encoder](), n, options.device), made_up(n)
-    user, item = (torch.from_numpy(column.copy()) for column in (split.train.user, split.train.item))
-    features = {m: torch.zeros(n, width, device=options.device) for m, width in items.widths().items()}
-    data = TrainingData(n, n, user, item, features)
-    model = VBPR(data, VBPR.Settings(), torch_stream(SEED, "benchmarks/init")).to(options.device)
+    data, model = vbpr_of(items, split, options.device)
     with autocast(options):  # libraries are loaded and their buffers made before anything is measured
         warm = items.rows(torch.arange(1))
     torch.autograd.backward([row.sum() for row in warm.values()])
     items.module.zero_grad(set_to_none=True)
     return items, split, data, model
+
+
+def vbpr_of(items: MadeUpItems, split: Split, device: str) -> tuple[TrainingData, VBPR]:
+    """A recommender of the items' features, all zeros until a window fills them."""
+    n = split.n_items
+    user, item = (torch.from_numpy(column.copy()) for column in (split.train.user, split.train.item))
+    features = {m: torch.zeros(n, width, device=device) for m, width in items.widths().items()}
+    data = TrainingData(n, n, user, item, features)
+    return data, VBPR(data, VBPR.Settings(), torch_stream(SEED, "benchmarks/init")).to(device)
 
 
 def autocast(options: Options) -> torch.autocast:
@@ -114,6 +120,7 @@ def whole_batch(data: TrainingData, rows: int, device: str) -> Batch:
 def measure_window(options: Options, n: int) -> dict[str, Any]:
     """Peak memory of the training loop with a window an epoch."""
     items, split, data, model = ready(options, n)
+    grows = grows_by_construction(model)
     training = TrainingSettings(
         epochs=options.updates, evaluate_every=options.updates, batch_size=options.batch, device=options.device
     )
@@ -123,10 +130,6 @@ def measure_window(options: Options, n: int) -> dict[str, Any]:
         model, data, split, training, seed=SEED, validate=lambda scorer: 0.0, features=window, progress=False
     )  # fmt: skip
     peak = memory.above()
-    matrix, tables = size_of(data.features.values()), size_of(model.parameters())
-    grows = {
-        "F, and its copy at the start": 2 * matrix, "G": matrix, "recommender: gradients and moments": 3 * tables,
-    }  # fmt: skip
     checked = 2 * min(options.chunk, n)  # before the start: is the encoder deterministic?
     encoded = done.notes["items_encoded"]
     return {
@@ -141,6 +144,12 @@ def measure_window(options: Options, n: int) -> dict[str, Any]:
         # the pass that starts the training serves the first update; the last one refreshes F before evaluation
         "passes_per_update": (encoded - checked - n) / (n * done.notes["updates"]),
     }
+
+
+def grows_by_construction(model: VBPR) -> dict[str, int]:
+    """Bytes that training features needs for every item, whichever way they are trained."""
+    matrix, tables = size_of(model.features.values()), size_of(model.parameters())
+    return {"F, and its copy at the start": 2 * matrix, "G": matrix, "recommender: gradients and moments": 3 * tables}
 
 
 def measure_whole_graph(options: Options, n: int) -> dict[str, Any]:

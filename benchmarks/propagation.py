@@ -2,7 +2,7 @@
 
     python benchmarks/propagation.py [--threads 1] [--repeats 15] [--json FILE]     # about a minute on one core
 
-The graph of ``speed.made_up``: 19,445 users, 7,050 items, 118,551 training rows. Every way computes the mean of the
+The graph of ``catalogues.BABY``: 19,445 users, 7,050 items, 118,551 training rows. Every way computes the mean of the
 vectors before, between and after two propagations, 64 columns, and the gradient to the vectors of a fixed direction.
 ``ours``: ``layers.BipartiteGraph.average``, which keeps each matrix row by row beside its transpose. ``lgconv edges``:
 ``torch_geometric.nn.LGConv`` on ``training_graph(...).to_homogeneous()``, which normalises in every call, gathers and
@@ -19,8 +19,8 @@ from statistics import median
 from typing import Any
 
 import torch
+from catalogues import BABY, made_up
 from measuring import SEED, clock, now
-from speed import ITEMS, ROWS, USERS, made_up
 from torch import Tensor
 from torch_geometric.nn import LGConv
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
@@ -105,10 +105,17 @@ def measure(data: TrainingData, repeats: int) -> dict[str, dict[str, float]]:
 def main(threads: int, repeats: int, target: Path) -> None:
     torch.set_num_threads(threads)
     report: dict[str, Any] = {
-        "size": {"users": USERS, "items": ITEMS, "rows": ROWS, "dim": DIM, "layers": LAYERS, "repeats": repeats},
+        "size": {
+            "users": BABY.users,
+            "items": BABY.items,
+            "rows": BABY.train,
+            "dim": DIM,
+            "layers": LAYERS,
+            "repeats": repeats,
+        },
         "threads": threads,
         "clock": clock("cpu"),
-        "ways": measure(made_up()[0], repeats),
+        "ways": measure(made_up(BABY)[0], repeats),
         "provenance": provenance("cpu"),
     }
     for name, entry in report["ways"].items():

@@ -2,8 +2,8 @@
 
     python benchmarks/speed.py [MODEL ...]      # default: all; about ten minutes on two idle cores
 
-19,445 users, 7,050 items, 118,551 training rows drawn with the skew of a real catalogue, random visual (4096) and
-textual (384) features, batches of 2,048, two threads. Each model is timed in a process of its own: batches are
+19,445 users, 7,050 items, 118,551 training rows drawn with the skew of a real catalogue and random features
+(``catalogues.BABY``), batches of 2,048, two threads. Each model is timed in a process of its own: batches are
 counted from the second on (the first builds what the epoch keeps), an evaluation ranks all users and computes the
 metrics. Writes speed.json beside this file.
 """
@@ -12,56 +12,33 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
+from catalogues import BABY, built, made_up
 
-from lmmrec_core.flow import Interactions, Split
 from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.process import peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.roles import Batch, TrainableRecommender, TrainingData
-from lmmrec_core.seeds import numpy_stream, torch_stream
-from lmmrec_core.study.run import resolve
-from lmmrec_core.study.track import read_track
+from lmmrec_core.seeds import torch_stream
 from lmmrec_core.training.optimiser import Optimiser
 from lmmrec_core.training.recommend import top_k
 from lmmrec_core.training.sampling import NegativeSampler
 
-USERS, ITEMS, ROWS, HELD_OUT, WIDTHS = 19_445, 7_050, 118_551, 20_559, {"visual": 4096, "textual": 384}
 THREADS, REPEATS, BATCH = 2, 3, 2048
-
-
-def made_up() -> tuple[TrainingData, Split]:
-    """Each user has at least three rows; items follow a power law; held-out rows are one or two a user."""
-    random = numpy_stream(1, "speed")
-    users = np.concatenate([np.repeat(np.arange(USERS), 3), random.integers(0, USERS, 2 * ROWS)])
-    popularity = (np.arange(ITEMS) + 20.0) ** -0.9
-    items = random.choice(ITEMS, len(users), p=popularity / popularity.sum())
-    keys = users * ITEMS + items
-    _, first = np.unique(keys, return_index=True)
-    keys = keys[np.sort(first)][: ROWS + HELD_OUT]  # the first rows of every user come first
-    train, held = np.sort(keys[:ROWS]), np.sort(keys[ROWS:])
-    parts = [Interactions(part // ITEMS, part % ITEMS) for part in (train, held, held)]
-    split = Split(USERS, ITEMS, *parts, "made up", 1, "speed")
-    stream = torch_stream(1, "features")
-    features = {m: torch.randn(ITEMS, width, generator=stream) for m, width in WIDTHS.items()}
-    user, item = (torch.from_numpy(rows.copy()) for rows in (parts[0].user, parts[0].item))
-    return TrainingData(USERS, ITEMS, user, item, features), split
 
 
 def measure(name: str) -> dict[str, float]:
     """Timings of one model in this process."""
     torch.set_num_threads(THREADS)
-    data, split = made_up()
-    settings, training = resolve(read_track("user"), name)
-    member = RECOMMENDERS[name]
-    data = data if member.uses_features else TrainingData(USERS, ITEMS, data.user, data.item, {})
+    data, split = made_up(BABY)
     reset_peak_memory()
     start = time.perf_counter()
-    model = member(data, settings, torch_stream(1, "init"))
+    model, training = built(name, data, device="cpu")
     report = {"build_seconds": time.perf_counter() - start}
     if isinstance(model, TrainableRecommender):
         report |= epoch_seconds(model, data, training.learning_rate, training.weight_decay)
@@ -104,7 +81,7 @@ def main(names: list[str]) -> None:
         answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         stored["models"][name] = json.loads(answer.splitlines()[-1])
         print(f"{name:>12}", {key: round(value, 3) for key, value in stored["models"][name].items()}, flush=True)
-        stored["size"] = {"users": USERS, "items": ITEMS, "rows": ROWS, **WIDTHS, "threads": THREADS}
+        stored["size"] = asdict(BABY) | {"threads": THREADS}
         stored["provenance"] = provenance("cpu")
         target.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 

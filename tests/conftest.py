@@ -1,4 +1,4 @@
-"""Shared fixtures: one thread, shapes checked while tests run, the marker for tests that need the real data."""
+"""Shared fixtures: one thread, shapes checked while tests run, skips of what this machine lacks."""
 
 import os
 from pathlib import Path
@@ -24,12 +24,15 @@ torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if SHARED_DATA.is_dir():
-        return
-    absent = pytest.mark.skip(reason=f"needs the real data sets; none at {SHARED_DATA} (set LMMREC_SHARED)")
+    absent = {}
+    if not SHARED_DATA.is_dir():
+        absent["shared"] = f"needs the real data sets; none at {SHARED_DATA} (set LMMREC_SHARED)"
+    if not torch.cuda.is_available():
+        absent["gpu"] = "needs a CUDA device; torch finds none"
     for item in items:
-        if item.get_closest_marker("shared"):
-            item.add_marker(absent)
+        for marker, reason in absent.items():
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")

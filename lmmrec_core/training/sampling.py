@@ -40,7 +40,9 @@ class NegativeSampler:
         return negative
 
     def _draw(self, count: int, generator: torch.Generator) -> Tensor:
-        return self.candidates[torch.randint(len(self.candidates), (count,), generator=generator)]
+        return self.candidates[
+            torch.randint(len(self.candidates), (count,), generator=generator, device=generator.device)
+        ]
 
     def _is_positive(self, user: Tensor, item: Tensor) -> Tensor:
         wanted = user * self.n_items + item

@@ -149,8 +149,9 @@ class Window(FeatureTraining):
         self.valid = state["valid"].clone()
         self.reads, touched, gradients = state["window"]
         self.touched = touched.clone()
-        for modality, leaf in self.leaves.items():
-            leaf.grad = gradients[modality]
+        for modality, leaf in self.leaves.items():  # a state is read back onto the CPU
+            gradient = gradients[modality]
+            leaf.grad = None if gradient is None else gradient.to(leaf.device, copy=True)
         self.sampler.set_state(state["sampler"])
         self.draws, self.encoder.encoded = state["counts"]
         self.measured = [tuple(entry) for entry in state["measured"]]

@@ -257,3 +257,17 @@ def test_settings_that_contradict_each_other_are_refused():
     ]:
         with pytest.raises(ConfigError, match=text):
             settings(**values)
+
+
+def test_a_gradient_is_restored_on_the_device_of_its_features():
+    """A state is read back onto the CPU, and features are wherever the recommender is."""
+    batches = batches_of(DATA, 3)
+    window = windowed(build("vbpr", DATA), ToyEncoder(ITEMS), batches, updates_per_epoch=1, epochs_per_update=2)
+    state = window.state()
+    assert all(gradient.any() for gradient in state["window"][2].values())
+    window.leaves = {m: leaf.detach().to("meta").requires_grad_() for m, leaf in window.leaves.items()}
+    window.restore(state)
+    assert [leaf.grad.device.type for leaf in window.leaves.values()] == ["meta", "meta"]
+    state["window"][2]["visual"] = None  # as right after an update
+    window.restore(state)
+    assert window.leaves["visual"].grad is None

@@ -1,0 +1,169 @@
+"""Encoders on a GPU: the gradient of an end-to-end window, its resume, a step of fine-tuning, bf16."""
+
+import numpy as np
+import pytest
+import torch
+
+from lmmrec_core.encoders.clip.settings import CLIPSettings
+from lmmrec_core.encoders.clip.tiny import ClipTiny
+from lmmrec_core.encoders.fine_tuning.gradients import Passes, itc_backward, itm_backward, mlm_backward
+from lmmrec_core.encoders.fine_tuning.pairs import PairBatch
+from lmmrec_core.encoders.vlmo.presets import VLMoTiny
+from lmmrec_core.recommenders import RECOMMENDERS
+from lmmrec_core.roles import Batch
+from lmmrec_core.training.joint.e2 import Window
+from lmmrec_core.training.loop import TrainingSettings, train
+from tests.recommenders.toys import split_for
+from tests.training.joint.toy_encoders import (
+    Captured,
+    ToyEncoder,
+    batches_of,
+    build,
+    data_of,
+    error,
+    flat,
+    settings,
+    whole_graph,
+    windowed,
+)
+
+pytestmark = pytest.mark.gpu
+
+DEVICE = "cuda"
+ITEMS = 45
+WITH_FEATURES = sorted(name for name, member in RECOMMENDERS.items() if member.uses_features)
+TOLERANCE = 1e-4  # relative, of a gradient in fp32
+BF16 = 0.03  # of a feature row
+
+
+class Moved(ToyEncoder):
+    """Its inputs follow the module to the device."""
+
+    def rows(self, items):
+        inputs = self.inputs[items].to(next(self.module.parameters()).device)
+        return {m: self.module.heads[m](tower(inputs)) for m, tower in self.module.towers.items()}
+
+
+DATA = data_of(Moved(ITEMS), ITEMS)
+
+
+def moved(batch):
+    parts = [None if part is None else part.to(DEVICE) for part in (batch.user, batch.positive, batch.negative)]
+    return Batch(*parts, batch.first_of_epoch)
+
+
+@pytest.mark.parametrize("name", WITH_FEATURES)
+def test_the_gradient_of_a_window_is_that_of_the_whole_graph_on_the_cpu(name):
+    undrawn = {"dropout": 0.0} if name == "mmgcl" else {}
+    batches = batches_of(DATA, 3, negatives=build(name, DATA).needs_negatives)
+    expected = whole_graph(build(name, DATA, **undrawn), Moved(ITEMS), batches)
+    model = build(name, DATA, **undrawn).to(DEVICE)
+    window = windowed(model, Moved(ITEMS), [moved(batch) for batch in batches], updates_per_epoch=1, chunk=7)
+    assert expected.norm() > 0 and error(window.gradients[0].cpu(), expected) < TOLERANCE
+
+
+def test_draws_are_repeated():
+    """Dropout of the pass with gradient is that of the pass that gave the values."""
+    encoder, kept = Moved(ITEMS, dropout=0.4), []
+
+    class Keeping(Captured):
+        def start(self, model, seed):
+            super().start(model, seed)
+            plain = self.encoder.fill
+
+            def fill(chunk, features):
+                plain(chunk, features)
+                if chunk.seed is not None:
+                    with torch.enable_grad():
+                        kept.append((chunk, self.encoder._rows(chunk)))
+
+            self.encoder.fill = fill
+
+    batches = [moved(batch) for batch in batches_of(DATA, 1)]
+    window = windowed(
+        build("vbpr", DATA).to(DEVICE), encoder, batches, kind=Keeping, updates_per_epoch=1, chunk=7, stochastic=True
+    )
+    encoder.module.zero_grad(set_to_none=True)
+    for chunk, rows in kept:
+        for modality, gradient in window.feature_gradients[0].items():
+            torch.autograd.backward(rows[modality], gradient[chunk.items.to(gradient.device)])
+    assert error(window.gradients[0], flat(window.trained.values())) < 1e-5
+
+
+def trained(name, values, path=None, evaluations=0, stop=False):
+    """All weights after five epochs; with ``stop`` the fourth is interrupted, which a window of two epochs spans."""
+    done, model = evaluations, build(name, DATA)
+    window = Window(Moved(ITEMS, dropout=0.3 if values.get("stochastic") else 0.0), settings(chunk=16, **values))
+
+    def validate(scorer):
+        nonlocal done
+        done += 1
+        if stop and done == 4:
+            raise KeyboardInterrupt
+        return float(done)
+
+    training = TrainingSettings(epochs=5, batch_size=64, checkpoint_seconds=0, device=DEVICE)
+    train(
+        model, DATA, split_for(DATA), training, seed=1, validate=validate, checkpoint=path, progress=False,
+        features=window,
+    )  # fmt: skip
+    return {**model.state_dict(), **window.weights()}
+
+
+@pytest.mark.parametrize("name", ["vbpr", "lattice"])
+@pytest.mark.parametrize("values", [{"updates_per_epoch": 1, "epochs_per_update": 2}, {"stochastic": True}])
+def test_a_resumed_training_ends_with_the_same_bits(name, values, tmp_path):
+    whole, path = trained(name, values), tmp_path / "run.pt"
+    with pytest.raises(KeyboardInterrupt):
+        trained(name, values, path, stop=True)
+    resumed = trained(name, values, path, evaluations=3)
+    assert resumed.keys() == whole.keys()
+    for key, value in whole.items():
+        assert torch.equal(resumed[key], value), key
+
+
+def clip():
+    return ClipTiny(CLIPSettings(model="clip-tiny-32", seed=1))
+
+
+def vlmo():
+    return VLMoTiny(VLMoTiny.Settings(seed=1))
+
+
+def pairs(encoder, n=12):
+    pixels = torch.randn(n, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    tokens = encoder.preprocess_texts([f"word{i} other{i * i} third{i % 5} last" for i in range(n)])
+    return PairBatch(pixels, tokens, torch.arange(n), torch.arange(n))
+
+
+@pytest.mark.parametrize("objective", ["itc of clip", "itc", "itm", "mlm"])
+def test_a_gradient_of_fine_tuning_is_that_of_the_cpu(objective):
+    found = []
+    for device in (DEVICE, "cpu"):
+        encoder = clip() if objective == "itc of clip" else vlmo()
+        batch, passes = pairs(encoder), Passes(device, "fp32", 5)
+        encoder.module.to(device).eval()
+        generator = torch.Generator().manual_seed(3)
+        if objective.startswith("itc"):
+            itc_backward(encoder, batch, passes)
+        elif objective == "itm":
+            itm_backward(encoder, batch, torch.zeros(len(batch), len(batch)), 1.0, generator, passes)
+        else:
+            mlm_backward(encoder, batch, 1.0, generator, passes)
+        found.append(flat(encoder.module.parameters()).cpu())
+    assert found[1].norm() > 0 and error(*found) < TOLERANCE
+
+
+@pytest.mark.parametrize("make", [clip, vlmo])
+def test_features_in_bf16_are_near_those_in_fp32(make):
+    encoder = make()
+    batch = pairs(encoder, 64)
+    encoder.module.to(DEVICE)
+    with torch.no_grad():
+        pixels, tokens = batch.take(torch.arange(64), torch.arange(64), DEVICE)
+        exact = [encoder.image_vectors(pixels), encoder.text_vectors(tokens)]
+        with torch.autocast(torch.device(DEVICE).type, torch.bfloat16):
+            lower = [encoder.image_vectors(pixels).float(), encoder.text_vectors(tokens).float()]
+    for rows, other in zip(exact, lower, strict=True):
+        differences = ((rows - other).norm(dim=1) / rows.norm(dim=1)).cpu().numpy()
+        assert 0 < differences.max() < BF16, np.sort(differences)[-3:]
