@@ -197,6 +197,12 @@ class Study:
         counted, withheld = self._sorted_records(None)
         return source_rows([*counted, *withheld], self.encoder_records(), self.track, self.labels)
 
+    def deviations(self) -> pd.DataFrame:
+        """Settings of the track's models that are not those of the released code, see ``study/deviations.py``."""
+        from lmmrec_core.study.deviations import deviations
+
+        return deviations(self.workspace)
+
     def uncommitted(self) -> str:
         """One Markdown sentence on results of uncommitted code, with the cure; "" if there are none."""
         counted, withheld = self._sorted_records(None)
