@@ -15,7 +15,7 @@ from lmmrec_core.flow import Result, Table
 from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
 from lmmrec_core.questions import Pair, question_of
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name, model_name
-from lmmrec_core.report.layout import by_case, counted, run_mean, withheld_cells
+from lmmrec_core.report.layout import by_case, run_mean, trained_runs, withheld_cells
 from lmmrec_core.report.published import DATASETS, printed_value
 
 
@@ -79,11 +79,11 @@ def change_table(
             origin.iat[i, j] = "not printed" if math.isnan(printed) else "derived"
         for j, dataset in enumerate(datasets, start=len(DATASETS)):
             a, b = (runs.get((dataset, *side), {}) for side in pair.sides(model))
-            measured, deviation = _measured_change(counted(a), counted(b), metric)
+            measured, deviation = _measured_change(trained_runs(a), trained_runs(b), metric)
             values.iat[i, j], spread.iat[i, j] = measured, deviation
             if math.isnan(measured):
                 hidden = any((dataset, *side) in withheld for side in pair.sides(model))
-                untrained = any(side and not counted(side) for side in (a, b))
+                untrained = any(side and not trained_runs(side) for side in (a, b))
                 origin.iat[i, j] = "not trained" if untrained else "uncommitted" if hidden else "not run"
             else:
                 origin.iat[i, j] = "derived"

@@ -116,7 +116,7 @@ def by_case(results: Iterable[Result]) -> dict[tuple[str, str, Variant], dict[in
     return grouped
 
 
-def counted(runs: Mapping[int, Result]) -> dict[int, Result]:
+def trained_runs(runs: Mapping[int, Result]) -> dict[int, Result]:
     """Those of the runs of a cell that enter its mean: all that count as trained (:attr:`Result.trained`)."""
     return {seed: result for seed, result in runs.items() if result.trained}
 
@@ -146,7 +146,7 @@ def fill_measured(
             variant = row.variant if column.control is None else replace(row.variant, control=column.control)
             cell = (column.dataset, row.model, variant)
             found = grouped.get(cell, {})
-            runs = counted(found)
+            runs = trained_runs(found)
             left_out.iat[i, j] = f"{len(runs)} of {len(found)}" if len(runs) < len(found) else ""
             if not runs:
                 origin.iat[i, j] = "not trained" if found else "uncommitted" if cell in withheld else "not run"

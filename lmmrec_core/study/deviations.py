@@ -52,11 +52,11 @@ WHY = {
     "lr_decay": "the track keeps the learning rate constant",
     "mode": "the method as its publication describes it",
 }
-COLUMNS = ("model", "setting", "released", "here", "why")
+DEVIATION_COLUMNS = ("model", "setting", "released", "here", "why")
 
 
 def deviations(workspace: Workspace) -> pd.DataFrame:
-    """One row per setting of a track's model that is not a released one; columns :data:`COLUMNS`.
+    """One row per setting of a track's model that is not a released one; columns :data:`DEVIATION_COLUMNS`.
 
     Models without a published grid (closed forms, those of other packages) have no rows. Raises ConfigError for
     settings that the model does not have.
@@ -66,7 +66,7 @@ def deviations(workspace: Workspace) -> pd.DataFrame:
         grid = _grid_of(model)
         if grid is not None and model not in SEEDLESS_MODELS:
             rows += [(model_name(model), *row) for row in _of_model(workspace, model, grid)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(DEVIATION_COLUMNS))
 
 
 def _grid_of(model: str) -> ModelGrid | None:

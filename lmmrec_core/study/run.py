@@ -22,10 +22,10 @@ from lmmrec_core.results.store import key_of
 from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.end_to_end import attach_encoder, keep_trained
 from lmmrec_core.study.features import features_key, load_features
+from lmmrec_core.study.joint.attach import attach_encoder, keep_trained
+from lmmrec_core.study.joint.warm_start import end_of_first_phase, train_warm
 from lmmrec_core.study.track import EvaluationSettings, declared_digest
-from lmmrec_core.study.warm_start import end_of_first_phase, train_warm
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.hooks import FeatureTraining

@@ -4,7 +4,7 @@ import pytest
 
 from lmmrec_core.audit.anchors import against_published
 from lmmrec_core.audit.cells import effects, encoder_gaps, mean_change, moves, paper_cells, where, without_each_model
-from lmmrec_core.audit.claim import Claim, aside, claims_frame, counted, stated
+from lmmrec_core.audit.claim import Claim, aside, claims_frame, stated, trained_runs
 from lmmrec_core.audit.claims import CLIP_B16, CLIP_B32, clip_parameters, paper_claims
 from lmmrec_core.audit.pretraining import OTHERS
 from lmmrec_core.audit.stars import odd_stars
@@ -31,7 +31,7 @@ def verdict(*readings) -> str:
 
 
 def test_the_verdict_follows_from_the_readings() -> None:
-    yes, no, near = stated("", "", True), stated("", "", False), counted("", 72, 100, 70)
+    yes, no, near = stated("", "", True), stated("", "", False), trained_runs("", 72, 100, 70)
     assert verdict(yes, aside("", "")) == "holds"
     assert verdict(yes, near) == verdict(near) == "holds roughly"
     assert verdict(yes, no) == verdict(near, no) == "holds in some readings"
@@ -41,8 +41,8 @@ def test_the_verdict_follows_from_the_readings() -> None:
 
 @pytest.mark.parametrize(("part", "agrees"), [(7, "yes"), (8, "no"), (6, "no")])
 def test_a_share_agrees_when_it_rounds_to_the_printed_one(part: int, agrees: str) -> None:
-    assert counted("", part, 9, 78).agrees == agrees
-    assert counted("", 7, 9, 80).agrees == "nearly"
+    assert trained_runs("", part, 9, 78).agrees == agrees
+    assert trained_runs("", 7, 9, 80).agrees == "nearly"
 
 
 # --- the verdicts

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from lmmrec_core.names import PAPER_MODELS
-from lmmrec_core.questions import MODALITY_SPECIFIC, QUESTIONS, Pair, single, trained
+from lmmrec_core.questions import MODALITY_SPECIFIC, PICTURES_AND_NOISE, QUESTIONS, Pair, single, trained
 from lmmrec_core.report.changes import claimed_changes
 from lmmrec_core.report.planted import PLANTED_TRAINING, answer, planted_listing, planted_verdict
 from lmmrec_core.report.published import DATASETS
@@ -119,7 +119,7 @@ def _planted() -> list[dict[str, object]]:
     pictures = single(MODALITY_SPECIFIC, "V")
     return [
         comparison(dataset="complementary"),
-        comparison(dataset="complementary", pair=pictures),
+        comparison(dataset="complementary", pair=PICTURES_AND_NOISE),
         comparison(dataset="redundant"),
         comparison(dataset="redundant", pair=pictures, equivalence_p=0.01),
         comparison(dataset="null", equivalence_p=0.01),

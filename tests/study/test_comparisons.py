@@ -40,7 +40,7 @@ def test_comparisons_are_those_of_the_stored_file(question: str) -> None:
         row = stored[a, b]
         assert test["family"] == row["family"]
         numbers = [test[name] for name in ("difference", "p", "p_holm")]
-        assert numbers == pytest.approx([float(row[name]) for name in ("difference", "p", "p_holm")], rel=1e-12)
+        assert numbers == pytest.approx([float(row[name]) for name in ("difference", "p", "p_holm")], rel=1e-9)
 
 
 @pytest.mark.parametrize("question", ["motivation", "rq1", "rq2", "rq3"])
@@ -109,10 +109,10 @@ def test_a_run_whose_encoder_was_not_trained_is_tested_against_nothing() -> None
 
 def test_the_sign_of_a_pair_reaches_table_and_verdict() -> None:
     """The paper prints 0.0336 with CLIP-PT and 0.0329 with the baseline (VBPR, Baby): measured the same way round."""
-    values = {("vbpr", MODALITY_SPECIFIC): 0.2, ("vbpr", trained("clip", "PT")): 0.3, ("lightgcn", Variant()): 0.1}
+    values = {("vbpr", MODALITY_SPECIFIC): 0.2, ("vbpr", trained("clip", "PT")): 0.3, ("bpr", Variant()): 0.1}
     results = results_of(values)
     tests = comparisons("rq1", results, ["baby"], [METRIC])
-    assert [str(pair) for pair in tests["pair"]] == ["baseline / LightGCN", "CLIP-PT / baseline"]
+    assert [str(pair) for pair in tests["pair"]] == ["baseline / twin", "CLIP-PT / baseline"]
     assert tests["difference"].tolist() == pytest.approx([0.1, 0.1], abs=1e-3)
     assert tests["relative"].tolist() == pytest.approx([1.0, 0.5], rel=1e-2)
     marks = table3(results, ["baby"], ["vbpr"], [METRIC], tests).marks

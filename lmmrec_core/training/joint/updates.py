@@ -15,7 +15,7 @@ MIN_UPDATES = 2  # an encoder that was updated less often before the kept state 
 EPS = 1e-5  # share of the gradient's root mean square; rounding errors of fp32 sums are smaller
 
 _COLUMNS = ("update", "epoch", "step", "feature_gradient", "gradient", "mean_step")
-Record: TypeAlias = dict[str, list[float]]
+UpdateColumns: TypeAlias = dict[str, list[float]]
 
 
 class EncoderUpdates:
@@ -33,7 +33,7 @@ class EncoderUpdates:
         self.parameters, self.learning_rate = list(parameters.values()), learning_rate
         self.adam = torch.optim.AdamW(decay_groups(parameters, weight_decay), lr=learning_rate, eps=EPS)
         self.done = 0
-        self.record: Record = {column: [] for column in _COLUMNS}
+        self.record: UpdateColumns = {column: [] for column in _COLUMNS}
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

@@ -15,9 +15,9 @@ from lmmrec_core.names import TRACKS
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.diagnostics import read_diagnostics
-from lmmrec_core.study.end_to_end import trained_encoder_of
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.inputs import prepare_cases
+from lmmrec_core.study.joint.attach import trained_encoder_of
 from lmmrec_core.study.run import features_of, plan, run_case
 from lmmrec_core.study.track import declared_digest, read_track
 from lmmrec_core.study.weights.making import trained_encoder
