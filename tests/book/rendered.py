@@ -17,7 +17,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lmmrec_core.book.crossrefs import labels_of, prefix_labels
-from lmmrec_core.book.pages import Page, inputs_of, package_digest, stored_inputs
+from lmmrec_core.book.pages import SHARED, Page, inputs_of, package_digest, stored_inputs
 from lmmrec_core.book.rendering import fresh, render
 from lmmrec_core.book.runner import publish, read_notebook
 
@@ -76,13 +76,14 @@ def stand_in(page: Page, root: Path, labels: set[str]) -> NotebookNode:
             cell.execution_count = 1
     for path in prose(root):
         for quoted, key, kind in quotations(path.read_text(encoding="utf-8")):
-            if quoted and quoted.endswith(f"_generated/{page.track}/{page.source.name}"):
+            if quoted and quoted.endswith(f"_generated/{page.place}/{page.source.name}"):
                 wanted[key] = kind
     outputs = [glued(key, kind) for key, kind in wanted.items()]
     notebook.cells.append(
         new_code_cell("pass", id="stand-in", outputs=outputs, execution_count=1, metadata={"tags": ["remove-cell"]})
     )
-    prefix_labels(notebook, page.track, labels)
+    if page.track:
+        prefix_labels(notebook, page.track, labels)
     return notebook
 
 
@@ -111,7 +112,8 @@ def declared_pages(root: Path) -> list[Page]:
     pages = []
     for name in toc_files(root):
         if "_generated" in name:
-            _, _, track, stem = name.split("/")
+            _, _, place, stem = name.split("/")
+            track = None if place == SHARED else place
             pages.append(Page(root / "notebooks" / f"{stem}.ipynb", track, root / f"{name}.ipynb"))
     return pages
 

@@ -246,6 +246,19 @@ def test_a_page_is_out_of_date_when_any_of_its_inputs_changes(project: Path) -> 
     assert digests(project)["paper"] != changed["paper"]
 
 
+def test_a_notebook_without_a_track_is_one_page_that_no_run_touches(project: Path) -> None:
+    nbformat.write(notebook(parameters="k: int = 20  # depth"), project / "notebooks" / "02_once.ipynb")
+    (once,) = pages(project, ["shared"])
+    assert (once.track, once.values, str(once)) == (None, {}, "shared/02_once")
+    assert once.target == project / "book" / "_generated" / "shared" / "02_once.ipynb"
+    assert [page.source.stem for page in pages(project)] == [*["01_one"] * len(TRACKS), "02_once"]
+    package = package_digest(project)
+    before = inputs_of(once, project, package)
+    (project / "results" / "controls" / "set" / "bpr-0123" / "run.json").write_text('{"a": 1}')
+    assert inputs_of(once, project, package) == before
+    assert inputs_of(once, project, "another package") != before
+
+
 @pytest.mark.parametrize("name", ["set/features/clip-PT-01234567.json", "encoders/clip-PT-01234567.json"])
 def test_what_is_known_of_encoders_is_an_input_too(project: Path, name: str) -> None:
     before = digests(project)
