@@ -95,7 +95,8 @@ def build_site(root: Path, site: Path) -> None:
         shutil.copy(root / name, site / name)
     package = package_digest(root)
     wanted = {page: inputs_of(page, root, package) if page.source.is_file() else "" for page in declared_pages(root)}
-    labels = labels_of(read_notebook(source) for source in {page.source for page in wanted} if source.is_file())
+    tracked = {page.source for page in wanted if page.track and page.source.is_file()}
+    labels = labels_of(read_notebook(source) for source in tracked)
     for page, inputs in wanted.items():
         target = site / page.target.relative_to(root)
         if stored_inputs(page.target) == inputs:

@@ -104,9 +104,9 @@ class PrintedAudit:
         listing = self.banded()
         return listing[listing["where"] != "inside"].reset_index(drop=True)
 
-    def against_published(self) -> pd.Series:
-        """Mean difference of the baselines from the toolbox's figures, by (dataset, model)."""
-        return against_published(self.baselines())
+    def against_toolbox(self) -> pd.DataFrame:
+        """Mean relative difference of the baselines from the toolbox's figures. Rows: models; columns: data sets."""
+        return against_published(self.baselines()).unstack("dataset")
 
     @property
     def in_words(self) -> str:
