@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from lmmrec_core.audit.anchors import published_bands
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import MODALITIES, Result, Results
 from lmmrec_core.metrics.again import measured_again
@@ -141,6 +142,11 @@ class Study:
                 late = BY_UNCOMMITTED_CODE if identity in withheld else f"not computed yet: {self.track.where}"
                 rows.append({**case.model_dump(), "reason": reason_not_run(case, self.track) or late})
         return pd.DataFrame(rows, columns=[*Case.model_fields, "reason"])
+
+    def published_bands(self) -> pd.DataFrame:
+        """What published results make likely on the track's data sets, see ``audit.anchors``; no rows for others."""
+        bands = published_bands()
+        return bands[bands.index.get_level_values("dataset").isin(self.datasets)]
 
     def statistics(self) -> pd.DataFrame:
         """One row per data set: counts, density, split sizes, drops, feature widths; NaN if never prepared."""
