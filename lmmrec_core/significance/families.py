@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import FloatArray
@@ -58,7 +57,11 @@ def holm(p_values: Sequence[float]) -> FloatArray:
         return p
     if not ((p >= 0) & (p <= 1)).all():
         raise ResultError(f"p-values {p[~((p >= 0) & (p <= 1))].tolist()} are not within 0..1; test again")
-    return np.asarray(multipletests(p, method="holm")[1], dtype=np.float64)
+    order = np.argsort(p)
+    adjusted = np.empty_like(p)
+    # statsmodels' multipletests does the same, but collects garbage at each call: half of the time of a page's tests
+    adjusted[order] = np.minimum(np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order]), 1.0)
+    return adjusted
 
 
 def compare_family(

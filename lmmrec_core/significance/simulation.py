@@ -54,7 +54,7 @@ class Decided:
     relative: tuple[float, float] | None = None
 
 
-def drawn_pair(world: World, generator: np.random.Generator) -> tuple[Crossed, list[CellNoise | None]]:
+def made_pair(world: World, generator: np.random.Generator) -> tuple[Crossed, list[CellNoise | None]]:
     """One pair of systems, and the noise over seeds of the model's cells, theirs among them.
 
     A latent normal of each user, system and seed decides how deep the held-out item is ranked. A fifth of its variance
@@ -164,7 +164,7 @@ def operating_characteristics(
         truth = world.level * float(_GAIN.mean())
         decided: dict[str, list[Decided]] = {name: [] for name in names}
         for _ in range(repetitions):
-            pair, cells = drawn_pair(world, generator)
+            pair, cells = made_pair(world, generator)
             for name in names:
                 decided[name].append(CANDIDATES[name](pair, cells, generator))
         for name in names:

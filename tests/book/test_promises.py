@@ -15,7 +15,7 @@ from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.flow import Table
 from lmmrec_core.metrics.ranking import ndcg, recall
 from lmmrec_core.names import GRIDS, TRACKS
-from lmmrec_core.questions import MODALITY_SPECIFIC, QUESTIONS, trained
+from lmmrec_core.questions import ALPHA, MARGIN, MODALITY_SPECIFIC, QUESTIONS, trained
 from lmmrec_core.report.end_to_end import end_to_end_listing
 from lmmrec_core.report.figures import forest, printed_and_measured
 from lmmrec_core.report.published import read_results
@@ -93,12 +93,24 @@ def test_families_have_the_sizes_that_the_chapter_states() -> None:
 
 
 def test_comparisons_hold_what_the_chapter_says_they_hold() -> None:
-    assert {"effect", "n", "wins", "losses", "family", "ci_low", "ci_high", "p_holm"} <= set(
-        comparisons("rq1", [], ["baby"]).columns
-    )
-    for path in QUESTION_PAGES:  # the difference with its interval, the relative change, the adjusted p-value
+    held = set(comparisons("rq1", [], ["baby"]).columns)
+    assert {"relative", "relative_low", "relative_high", "p_holm", "mde", "mde_holm", "share_gained", "family"} <= held
+    for path in QUESTION_PAGES:  # the difference with its interval, effect, share of users and detectable change, p
         code = cells(path, "code")
-        assert all(f"{name}(" in code for name in ("forest", "change_table", "judged_listing")), path
+        shown = ("forest", "change_table", "compared_listing", "judged_listing")
+        assert all(f"{name}(" in code for name in shown), path
+
+
+def test_margin_and_level_are_those_that_the_chapter_states() -> None:
+    text = chapter("significance")
+    assert f"{MARGIN:.0%}".replace("%", " % of the reference's mean") in text.replace("\n", " ")
+    outcomes = {row[0] for row in table_under(text, "outcome")}
+    assert outcomes == {"equivalent", "different", "cannot tell"} and f"p < {ALPHA}" in text
+
+
+def test_the_page_of_rq3_reads_the_baselines_pairs_from_the_family_of_the_motivation() -> None:
+    code = cells(next(path for path in QUESTION_PAGES if "rq3" in path.name), "code")
+    assert 'study.comparisons("motivation"' in code and "planted_verdict(tested," in code
 
 
 # --- data

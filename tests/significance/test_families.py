@@ -37,6 +37,7 @@ def test_properties(p_values: list[float]) -> None:
     slow = np.array([min(1, max((len(p) - j) * order[j] for j in range(len(p)) if order[j] <= one)) for one in p])
     np.testing.assert_allclose(adjusted, slow, rtol=1e-12)
     assert (adjusted >= p - 1e-15).all() and (adjusted <= 1).all()
+    np.testing.assert_allclose(adjusted, multipletests(p, method="holm")[1], rtol=1e-12)
     bonferroni = multipletests(p, method="bonferroni")[1]
     assert (adjusted <= bonferroni + 1e-12).all()  # Holm is never weaker
 

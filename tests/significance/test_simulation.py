@@ -7,7 +7,7 @@ import pytest
 from lmmrec_core.errors import ResultError
 from lmmrec_core.significance.bootstrap import percentile_test, two_way_bootstrap
 from lmmrec_core.significance.crossed import difference_estimate, means_variance
-from lmmrec_core.significance.simulation import CANDIDATES, World, drawn_pair, operating_characteristics
+from lmmrec_core.significance.simulation import CANDIDATES, World, made_pair, operating_characteristics
 from lmmrec_core.significance.units import crossed, runs_of
 from tests.significance.crossing import by_seed
 
@@ -39,7 +39,7 @@ def test_seeds_taken_as_fixed_give_false_alarms(found: pd.DataFrame) -> None:
 def test_made_data_has_the_truth_it_claims() -> None:
     rng = np.random.default_rng(0)
     world = World(persons=500, effect=0.5, level=0.1)
-    pairs = [drawn_pair(world, rng)[0] for _ in range(150)]
+    pairs = [made_pair(world, rng)[0] for _ in range(150)]
     a, b = (np.array([getattr(pair, side) for pair in pairs]) for side in ("mean_a", "mean_b"))
     assert a.mean() / b.mean() - 1 == pytest.approx(0.5, abs=0.03)
     hits = np.mean([(pair.b[0] > 0).mean() for pair in pairs])
