@@ -38,10 +38,10 @@ def compared_listing(comparisons: pd.DataFrame, metric: str = "ndcg@20") -> pd.D
             "data set": dataset_name(str(test["dataset"])),
             **{title: _finite(test[name]) for title, name in _NUMBERS.items()},
             **{name: int(test[name]) for name in ("n", "persons", "seeds")},
-            "df": _finite(test["df"]),
+            "df": f"{test['df']:.1f}",
         }
         if not test["testable"]:
-            row |= {"p": "not testable", "adjusted p": "not testable", "df": math.nan}
+            row |= {"p": "not testable", "adjusted p": "not testable", "df": ""}
         rows.append(row)
     columns = ["comparison", "data set", *_NUMBERS, "n", "persons", "seeds", "df"]
     return pd.DataFrame(rows, columns=columns).rename(columns={"n": "users"})
