@@ -42,6 +42,7 @@ WHY = {
     "trainable_features": "free copies of the features would be another model than the one that trains the encoder",
     "embedding_dim": "narrower, so that the synthetic data takes minutes",
     "visual_width": "narrower, so that the synthetic data takes minutes",
+    "textual_width": "narrower, so that the synthetic data takes minutes",
     "batch_size": "fewer rows a step, so that small data has enough steps in an epoch",
     "learning_rate": "chosen for the size of the data",
     "reg_weight": "chosen for the size of the data",

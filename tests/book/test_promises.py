@@ -12,6 +12,7 @@ import pytest
 from lmmrec_core.audit.quadruples import quadruples
 from lmmrec_core.book.runner import read_notebook
 from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.encoders.fine_tuning.holdout import ENOUGH, LEAST_SHARE, MOST_SHARE
 from lmmrec_core.flow import Table
 from lmmrec_core.metrics.ranking import ndcg, recall
 from lmmrec_core.names import GRIDS, TRACKS
@@ -24,8 +25,10 @@ from lmmrec_core.report.tables import table2
 from lmmrec_core.results.provenance import ALLOW, COMPUTES
 from lmmrec_core.study import Study
 from lmmrec_core.study.comparisons import comparisons, planned_pairs
+from lmmrec_core.study.end_to_end import trained_encoder_of
 from lmmrec_core.study.track import is_multimodal, read_track
 from lmmrec_core.study.weights.recipes import end_to_end_settings
+from lmmrec_core.training.joint.updates import EPS, MIN_UPDATES
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -245,9 +248,28 @@ def test_every_track_takes_the_exact_policy() -> None:
                 assert end_to_end_settings(track, name).policy == "window"
 
 
+def test_the_rules_of_training_are_those_of_the_code() -> None:
+    text = " ".join(chapter("training").split())
+    assert "a tenth of the items, or 200 if that is more, but at most a quarter" in text
+    assert (LEAST_SHARE, ENOUGH, MOST_SHARE) == (0.1, 200, 0.25)
+    assert "updated at least twice before the state that was kept" in text and MIN_UPDATES == 2
+    assert r"$\varepsilon = 10^{-5}$" in text and EPS == 1e-5
+    assert any(read_track(name).warm_start for name in TRACKS) and callable(trained_encoder_of)
+
+
 def test_pages_of_rq2_list_what_end_to_end_training_did() -> None:
     columns = set(end_to_end_listing([]).columns)
-    assert {"reading", "what trains", "gradient", "encoder updates", "picture rows", "text rows"} <= columns
+    told = {
+        "reading",
+        "what trains",
+        "gradient",
+        "not trained",
+        "encoder updates",
+        "mean step",
+        "picture rows",
+        "text rows",
+    }
+    assert told <= columns
     assert "end_to_end_listing(" in cells(next(path for path in NOTEBOOKS if "rq2" in path.stem), "code")
 
 

@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def of(tmp_path, **models):
     """(setting, released, here) of one model as a track declares it."""
-    workspace = tiny_workspace(tmp_path, tmp_path, models=models, training={"epochs": 3, "patience": 1})
+    pace = {"epochs": 3, "patience": 1}
+    workspace = tiny_workspace(tmp_path, tmp_path, models=models, training=pace, normalise_features=False)
     frame = deviations(workspace)
     return sorted(tuple(row) for row in frame[["setting", "released", "here"]].itertuples(index=False))
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import TypeAlias
 
 import torch
 from torch import nn
@@ -15,7 +14,6 @@ MIN_UPDATES = 2  # an encoder that was updated less often before the kept state 
 EPS = 1e-5  # share of the gradient's root mean square; rounding errors of fp32 sums are smaller
 
 _COLUMNS = ("update", "epoch", "step", "feature_gradient", "gradient", "mean_step")
-UpdateColumns: TypeAlias = dict[str, list[float]]
 
 
 class EncoderUpdates:
@@ -33,7 +31,7 @@ class EncoderUpdates:
         self.parameters, self.learning_rate = list(parameters.values()), learning_rate
         self.adam = torch.optim.AdamW(decay_groups(parameters, weight_decay), lr=learning_rate, eps=EPS)
         self.done = 0
-        self.record: UpdateColumns = {column: [] for column in _COLUMNS}
+        self.record: dict[str, list[float]] = {column: [] for column in _COLUMNS}
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
