@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from lmmrec_core.study.end_to_end import trained_encoder_of
 
 from lmmrec_core.audit.quadruples import quadruples
 from lmmrec_core.book.runner import read_notebook
@@ -25,7 +26,6 @@ from lmmrec_core.report.tables import table2
 from lmmrec_core.results.provenance import ALLOW, COMPUTES
 from lmmrec_core.study import Study
 from lmmrec_core.study.comparisons import comparisons, planned_pairs
-from lmmrec_core.study.end_to_end import trained_encoder_of
 from lmmrec_core.study.track import is_multimodal, read_track
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.training.joint.updates import EPS, MIN_UPDATES
