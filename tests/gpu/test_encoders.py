@@ -37,7 +37,10 @@ pytestmark = pytest.mark.gpu
 DEVICE = "cuda"
 ITEMS = 45
 WITH_FEATURES = sorted(name for name, member in RECOMMENDERS.items() if member.uses_features)
-TOLERANCE = 1e-4  # relative, of a gradient in fp32
+# Relative. An H200 gave 3.5e-6 for the gradients of itc, and 3.6e-4 with TF32 convolutions; features of ViT-B/16 and
+# VLMo Base Plus differed by 2.2e-6 in fp32 and by 0.011 in bf16 (benchmarks/rehearsal.json).
+TUNED = 2e-5  # of a gradient of fine-tuning in fp32
+TOLERANCE = 1e-4  # of one through a recommender and a window
 FEATURE = 1e-5  # of features in fp32
 BF16 = 0.03  # of a feature row
 
@@ -158,7 +161,7 @@ def test_a_gradient_of_fine_tuning_is_that_of_the_cpu(objective):
             else:
                 mlm_backward(encoder, batch, 1.0, generator, passes)
         found.append(flat(encoder.module.parameters()).cpu())
-    assert found[1].norm() > 0 and error(*found) < TOLERANCE
+    assert found[1].norm() > 0 and error(*found) < TUNED
 
 
 def tuned(make, path=None):
