@@ -23,6 +23,7 @@ PUBLISHED = {  # enoche/MMRec, evaluation/README.md, table of Baby
     "lightgcn": {"recall@20": 0.0754, "ndcg@20": 0.0328},
 }
 SETTINGS = {"bpr": {"reg_weight": 0.1}, "lightgcn": {"n_layers": 2, "reg_weight": 1e-3}}
+TOOLBOX = {"epochs": 1000, "evaluate_every": 1, "patience": 20}  # enoche/MMRec src/configs/overall.yaml
 SEEDS = (1, 2, 3)
 
 
@@ -38,7 +39,7 @@ def main(data: Path, seeds: tuple[int, ...]) -> None:
         rows = []
         for seed in seeds:
             case = Case(track="user", dataset="amazon-baby", model=model, seed=seed)
-            overrides = {**SETTINGS[model], "epochs": 1000}
+            overrides = {**SETTINGS[model], **TOOLBOX}
             result = run_case(plan(case, workspace, overrides), workspace)
             rows.append({name: result.mean(name) for name in published} | {"seconds": result.record["cost"]["seconds"]})
         means = {name: float(np.mean([row[name] for row in rows])) for name in published}

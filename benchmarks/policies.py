@@ -94,14 +94,14 @@ def train(encoder: str, n: int, name: str, policy: dict[str, Any], measured: int
             window.after_step(step)
             seconds += now("cpu") - begin
         optimiser.settle()
-    found = {"updates": window.updates}
+    found = {"updates": window.optimiser.done}
     if measured:
         agreed = window.notes()["against_exact"]
         return found | {part: [entry[part] for entry in agreed] for part in ("cosine", "relative_error")}
     encoded = window.encoder.encoded - start
     return found | {
-        "seconds_per_update": seconds / window.updates,
-        "items_encoded_per_update": encoded / window.updates,
+        "seconds_per_update": seconds / window.optimiser.done,
+        "items_encoded_per_update": encoded / window.optimiser.done,
     }
 
 

@@ -47,11 +47,13 @@ def whole_file(path: Path, error: type[LmmrecError] = ResultError, needed: int =
 
 
 @contextmanager
-def whole_folder(path: Path, error: type[LmmrecError] = ResultError, needed: int = 0) -> Iterator[Path]:
+def whole_folder(
+    path: Path, error: type[LmmrecError] = ResultError, needed: int = 0, replace: bool = False
+) -> Iterator[Path]:
     """A folder beside ``path`` to fill; it takes the name ``path`` when the block ends well, else it vanishes.
 
-    Where ``path`` has come into being meanwhile, made by another process, theirs stays and ours is removed.
-    Raises as :func:`whole_file`.
+    Where ``path`` has come into being meanwhile, made by another process, theirs stays and ours is removed; with
+    ``replace`` what is there goes when ours is whole. Raises as :func:`whole_file`.
     """
     partial: Path | None = None
     with _plain_errors(path, error, needed):
@@ -62,6 +64,8 @@ def whole_folder(path: Path, error: type[LmmrecError] = ResultError, needed: int
             yield partial
             for file in (*partial.rglob("*"), partial):
                 _flush(file)
+            if replace and path.is_dir():
+                shutil.rmtree(path)
             try:
                 partial.rename(path)
             except OSError:

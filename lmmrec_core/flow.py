@@ -4,11 +4,11 @@ Each is frozen and holds NumPy arrays. A stage takes values from its left and re
 no stage imports another. Axes: ``user``, ``item``, ``edge`` (one interaction), ``dim``, ``k`` (rank).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -134,6 +134,15 @@ class Result:
     record: Mapping[str, Any]  # run.json
     again: Callable[["Result", str], pd.Series] | None = None  # measures, from the kept hits, what was not stored
 
+    @property
+    def trained(self) -> bool:
+        """False for an end-to-end run whose kept state precedes the second update of its encoder.
+
+        Such a run is not of its paradigm: it is shown as *not trained*, and enters no mean and no test.
+        """
+        notes = (self.record.get("training") or {}).get("features") or {}
+        return bool(notes.get("trained", True))
+
     def values(self, metric: str) -> pd.Series:
         """One value per evaluated user: stored, or measured again. Raises KeyError for a metric that is neither."""
         if metric in self.per_user.columns:
@@ -149,11 +158,36 @@ class Result:
         return float(self.values(metric).mean())
 
 
+class Results(Sequence[Result]):
+    """Results that count, and beside them the ones that do not: those stand in no mean, test or figure.
+
+    ``withheld`` come from code that was not committed; a table names their cells.
+    """
+
+    def __init__(self, counted: Iterable[Result], withheld: Iterable[Result] = ()) -> None:
+        self.counted = tuple(counted)
+        self.withheld = tuple(withheld)
+
+    @overload
+    def __getitem__(self, index: int) -> Result: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Result, ...]: ...
+    def __getitem__(self, index: int | slice) -> Result | tuple[Result, ...]:
+        return self.counted[index]
+
+    def __len__(self) -> int:
+        return len(self.counted)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self.counted)
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """A table ready to be shown: numbers, their origin cell by cell, and the caption.
 
-    ``origin`` has the shape of ``values``: "measured", "printed", "not printed", "not run" or "derived".
+    ``origin`` has the shape of ``values``: "measured", "printed", "not printed", "not run",
+    "not trained", "uncommitted" (run, but by code that nobody else has) or "derived".
     """
 
     name: str

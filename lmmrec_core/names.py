@@ -10,7 +10,8 @@ if TYPE_CHECKING:  # names are listed by `lmmrec --help`, which must not wait fo
     from lmmrec_core.flow import Modality
 
 Paradigm = Literal["PT", "FT", "ETE"]
-Control = Literal["shuffled", "noise", "zero"]
+WarmStart = Literal["ETE-warm"]  # ours: ETE that starts from a recommender trained under PT
+Control = Literal["shuffled", "shuffled-V", "shuffled-T", "noise", "zero", "projected"]
 SplitRule = Literal["mmrec", "lattice", "global_time", "given"]
 MissingRule = Literal["mean", "zero"]
 Precision = Literal["fp32", "bf16"]
@@ -38,10 +39,23 @@ MODEL_TITLES = {
 
 BASELINE = "baseline"  # the modality-specific encoders: one for pictures, one for texts
 LMM_ENCODERS = ("vlmo", "clip")  # large multi-modal encoders: one for both
-ENCODER_TITLES = {BASELINE: "baseline", "clip": "CLIP", "vlmo": "VLMo"}
+ENCODER_TITLES = {BASELINE: "baseline", "clip": "CLIP", "vlmo": "VLMo"}  # the paper's
+# What stands behind such an encoder in a track, by its member of ENCODERS. A network that is not the original has a
+# name of its own in all that is measured.
+MEMBER_TITLES = {
+    "clip-b16": "CLIP",
+    "clip-b32": "CLIP-B32",
+    "clip-l14": "CLIP-L14",
+    "clip-small": "CLIP-small",
+    "clip-tiny": "CLIP-tiny",
+    "vlmo-base-plus": "VLMo",
+    "vlmo-small": "VLMo-small",
+    "vlmo-tiny": "VLMo-tiny",
+}
 
 # pre-trained, fine-tuned in two stages, trained end to end: in the order of training
 PARADIGMS: tuple[Paradigm, ...] = get_args(Paradigm)
+WARM: WarmStart = "ETE-warm"
 MODALITY_SETS: dict[str, tuple["Modality", ...]] = {
     "V&T": ("visual", "textual"),
     "V": ("visual",),
@@ -49,6 +63,16 @@ MODALITY_SETS: dict[str, tuple["Modality", ...]] = {
     "none": (),
 }
 CONTROLS: tuple[Control, ...] = get_args(Control)  # what the content is replaced by
+CONTROL_TITLES: dict[str, str] = {
+    "shuffled": "shuffled",
+    "shuffled-V": "V shuffled",
+    "shuffled-T": "T shuffled",
+    "noise": "noise",
+    "zero": "zero",
+    "projected": "projected",
+}
+SHUFFLED_ALONE: dict[str, "Modality"] = {"shuffled-V": "visual", "shuffled-T": "textual"}  # one modality of two
+ID_TWINS = {"vbpr": "bpr"}  # what is left of a model without its content; of all others, LightGCN
 
 GRIDS = ("study", "mmrec", "release", "paper")  # lists of settings to search: ours, then those that were published
 HELD_OUT = ("one", "few", "any")  # test items of a user, as a check of printed numbers may assume

@@ -9,9 +9,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.names import BASELINE, CONTROLS, ENCODER_TITLES, LMM_ENCODERS, MODEL_TITLES, PARADIGMS
+from lmmrec_core.names import (
+    BASELINE,
+    CONTROL_TITLES,
+    ENCODER_TITLES,
+    ID_TWINS,
+    LMM_ENCODERS,
+    MODEL_TITLES,
+    PARADIGMS,
+    SHUFFLED_ALONE,
+)
 
+TWIN = "twin"  # a rival of every recommender: names.ID_TWINS
 ALPHA = 0.05  # a difference is called significant when its adjusted p is below this
+MARGIN = 0.05  # a difference within this share of the reference's mean is called none
 
 
 @dataclass(frozen=True, order=True)
@@ -35,11 +46,19 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """``"baseline"``, ``"CLIP-PT"``, ``"CLIP-ETE (V)"``, ``"baseline (T, noise)"``; ``"none"`` without content."""
+        """:meth:`named` by the titles of the paper's encoders."""
+        return self.named(ENCODER_TITLES)
+
+    def named(self, titles: Mapping[str, str]) -> str:
+        """``"baseline"``, ``"CLIP-PT"``, ``"CLIP-ETE (V)"``, ``"baseline (T, noise)"``; ``"none"`` without content.
+
+        ``titles``: encoder → the title to show.
+        """
         if self.encoder == "none":
             return "none"
-        name = ENCODER_TITLES.get(self.encoder, self.encoder) + ("" if self.paradigm == "none" else f"-{self.paradigm}")
-        extra = [self.modalities] * (self.modalities != "V&T") + [self.control] * (self.control != "none")
+        name = titles.get(self.encoder, self.encoder) + ("" if self.paradigm == "none" else f"-{self.paradigm}")
+        control = [CONTROL_TITLES[self.control]] if self.control != "none" else []
+        extra = [self.modalities] * (self.modalities != "V&T") + control
         return f"{name} ({', '.join(extra)})" if extra else name
 
 
@@ -47,7 +66,8 @@ class Variant:
 class Pair:
     """One comparison within a recommender: is it better with ``a`` than with ``b``, the reference?
 
-    The difference is a − b, the relative change a / b − 1. ``rival`` names another recommender that ``b`` belongs to.
+    The difference is a − b, the relative change a / b − 1. ``rival`` names another recommender that ``b`` belongs to;
+    :data:`TWIN` is what is left of the recommender itself without its content.
     """
 
     a: Variant
@@ -56,21 +76,25 @@ class Pair:
 
     def sides(self, model: str) -> tuple[tuple[str, Variant], tuple[str, Variant]]:
         """(recommender, variant) of either side, for the recommender ``model``."""
-        return (model, self.a), (self.rival or model, self.b)
+        rival = ID_TWINS.get(model, "lightgcn") if self.rival == TWIN else self.rival
+        return (model, self.a), (rival or model, self.b)
 
-    @property
-    def words(self) -> tuple[str, str]:
-        """In few words: ``("CLIP-PT", "baseline")``, ``("baseline V&T", "V")``, ``("baseline real", "zero")``."""
+    def words(self, titles: Mapping[str, str] = ENCODER_TITLES) -> tuple[str, str]:
+        """In few words: ``("CLIP-PT", "baseline")``, ``("baseline V&T", "V")``, ``("baseline real", "zero")``.
+
+        ``titles``: encoder → the title to show, by default the paper's.
+        """
+        a, b = self.a.named(titles), self.b.named(titles)
         if self.rival:
-            return self.a.label, MODEL_TITLES.get(self.rival, self.rival)
+            return a, MODEL_TITLES.get(self.rival, self.rival)
         if self.a == replace(self.b, modalities="V&T"):
-            return f"{self.a.label} V&T", self.b.modalities
+            return f"{a} V&T", self.b.modalities
         if self.a == replace(self.b, control="none"):
-            return f"{self.a.label} real", self.b.control
-        return self.a.label, self.b.label
+            return f"{a} real", CONTROL_TITLES[self.b.control]
+        return a, b
 
     def __str__(self) -> str:
-        return " / ".join(self.words)
+        return " / ".join(self.words())
 
 
 @dataclass(frozen=True)
@@ -100,7 +124,7 @@ def single(variant: Variant, modality: str) -> Pair:
 
 
 def controlled(variant: Variant, control: str) -> Pair:
-    """The content as it is against its control: shuffled over items, noise, or zero."""
+    """The content as it is against its control, one of :data:`~lmmrec_core.names.CONTROLS`."""
     return Pair(variant, replace(variant, control=control))
 
 
@@ -108,7 +132,11 @@ MODALITY_SPECIFIC = Variant(BASELINE, modalities="V&T")
 _SINGLE = PICTURES_ALONE, TEXTS_ALONE = single(MODALITY_SPECIFIC, "V"), single(MODALITY_SPECIFIC, "T")
 SHUFFLED = controlled(MODALITY_SPECIFIC, "shuffled")
 _SINGLE_ETE = tuple(single(trained("clip", "ETE"), modality) for modality in ("V", "T"))
-_CONTROLLED = tuple(controlled(MODALITY_SPECIFIC, control) for control in CONTROLS)
+# V&T against V mixes what T says with the weights that T brings; against V and a T of other items it does not
+PICTURES_AND_NOISE, TEXTS_AND_NOISE = (controlled(MODALITY_SPECIFIC, name) for name in ("shuffled-T", "shuffled-V"))
+_EQUAL_SIZE_ETE = tuple(controlled(trained("clip", "ETE"), name) for name in ("shuffled-T", "shuffled-V"))
+_REFERENCES = (Pair(MODALITY_SPECIFIC, Variant(), rival=TWIN), controlled(MODALITY_SPECIFIC, "zero"))
+_CONTROLLED = tuple(controlled(MODALITY_SPECIFIC, control) for control in ("shuffled", "noise", "projected"))
 _PRETRAINED = tuple(Pair(trained(encoder, "PT"), MODALITY_SPECIFIC) for encoder in LMM_ENCODERS)
 # one pair for each multi-modal encoder
 FINE_TUNED = tuple(Pair(trained(encoder, "FT"), trained(encoder, "PT")) for encoder in LMM_ENCODERS)
@@ -132,16 +160,23 @@ QUESTIONS: dict[str, Question] = {
         Question(
             "motivation",
             "Which modality helps, with the modality-specific encoders",
-            lambda variant: _without_content(variant) or (variant.encoder == BASELINE and variant.control == "none"),
-            planned=_SINGLE,
+            lambda variant: (
+                _without_content(variant)
+                or (variant.encoder == BASELINE and variant.control in ("none", *SHUFFLED_ALONE))
+            ),
+            planned=(*_SINGLE, PICTURES_AND_NOISE, TEXTS_AND_NOISE),
             claimed=_SINGLE,
             shown=_SINGLE,
         ),
         Question(
             "rq1",
             "Pre-trained multi-modal encoders against the modality-specific ones",
-            lambda variant: _without_content(variant) or (variant.whole and variant.paradigm in ("none", "PT")),
-            planned=(Pair(MODALITY_SPECIFIC, Variant(), rival="lightgcn"), *_PRETRAINED),
+            lambda variant: (
+                _without_content(variant)
+                or (variant.whole and variant.paradigm in ("none", "PT"))
+                or variant == replace(MODALITY_SPECIFIC, control="zero")
+            ),
+            planned=(*_REFERENCES, *_PRETRAINED),
             claimed=_PRETRAINED,
             shown=_PRETRAINED,
         ),
@@ -157,7 +192,7 @@ QUESTIONS: dict[str, Question] = {
             "rq3",
             "What each modality contributes",
             lambda variant: not variant.whole or variant.encoder == BASELINE or variant.paradigm == "ETE",
-            planned=(*_CONTROLLED, *_SINGLE, *_SINGLE_ETE),
+            planned=(*_CONTROLLED, *_SINGLE_ETE, *_EQUAL_SIZE_ETE),
             claimed=_SINGLE_ETE,
             shown=_SINGLE_ETE,
         ),

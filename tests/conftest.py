@@ -5,6 +5,7 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+os.environ.setdefault("LMMREC_ALLOW_UNCOMMITTED", "1")  # code under test is rarely committed
 
 from jaxtyping import install_import_hook
 

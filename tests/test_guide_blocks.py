@@ -1,6 +1,7 @@
 """The other code blocks of the guides: Python, YAML, TOML, and drawings of folders in plain text."""
 
 import re
+import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +60,7 @@ def test_the_example_of_a_question_makes_its_table_and_its_verdict(monkeypatch: 
     }  # fmt: skip
     exec(block("add_question", "python", 3), cells)
     table = shown["table6"]
-    assert [label for _, label in table.values.index][:2] == ["VBPR VLMo-PT", "VBPR CLIP-PT"]
+    assert [label for _, label in table.values.index][:2] == ["VBPR VLMo-small-PT", "VBPR CLIP-small-PT"]
     origins = {name: set(table.origin.loc[name].to_numpy().ravel()) for name in ("VBPR", "BM3")}
     assert origins == {"VBPR": {"measured"}, "BM3": {"not run"}}
     assert len(cells["judged"]) == 2 and shown["verdict"] in ("reproduced", "same direction", "not reproduced")
@@ -70,7 +71,8 @@ def test_a_block_of_yaml_says_what_is_understood(code: Block, tmp_path: Path, mo
     values = yaml.safe_load(code.text)
     if isinstance(values, list):  # pages of a table of contents
         (tmp_path / "notebooks").mkdir()
-        (tmp_path / "notebooks" / f"{Path(values[0]['file']).name}.ipynb").touch()
+        source = tmp_path / "notebooks" / f"{Path(values[0]['file']).name}.ipynb"
+        shutil.copy(ROOT / "notebooks" / "01_motivation.ipynb", source)  # as the chapter says
         assert [f"{page.target.relative_to(tmp_path).with_suffix('')}" for page in pages(tmp_path)] == [
             entry["file"] for entry in values
         ]

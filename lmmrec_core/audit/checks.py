@@ -1,6 +1,6 @@
 """What is impossible in a printed table, and what is odd: the checks of ``lmmrec check-table``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -8,7 +8,7 @@ from lmmrec_core.audit.anchors import published_band
 from lmmrec_core.audit.printed import PrintedCell, PrintedTable, System
 from lmmrec_core.audit.relations import broken_relations
 from lmmrec_core.errors import DataError
-from lmmrec_core.names import BASELINE
+from lmmrec_core.names import BASELINE, DATASET_TITLES, MODEL_TITLES
 
 #: Kinds of findings. Only the first cannot be right; each other one is a question to the authors.
 FINDINGS = {
@@ -107,12 +107,32 @@ def _starred_falls(table: PrintedTable, reference: str) -> Iterator[Finding]:
 
 
 def _outside(table: PrintedTable, reference: str) -> Iterator[Finding]:
+    for system, (metric, k), cell, band in banded(table, reference):
+        low, high = cell.number.value - cell.number.half, cell.number.value + cell.number.half
+        if high < band[0] or low > band[1]:
+            text = f"{metric}@{k} {cell.number.value:g} is outside {band[0]:.4f} to {band[1]:.4f}"
+            yield Finding("outside the band", (str(system),), text)
+
+
+def banded(
+    table: PrintedTable, reference: str = BASELINE
+) -> Iterator[tuple[System, tuple[str, int], PrintedCell, tuple[float, float]]]:
+    """The numbers that a published band exists for: system, (metric, cutoff), cell, (low, high).
+
+    The published figures are of the models as they were proposed, so only rows without a system, or of ``reference``,
+    are compared. ``VBPR (AAAI'16)`` is VBPR, ``Baby`` and ``Amazon Baby`` are one data set.
+    """
     for system, cells in table.items():
-        if system.name not in ("", reference):
-            continue  # the published figures are of the models as they were proposed
-        for (metric, k), cell in cells.items():
-            band = published_band(system.model.lower(), system.dataset.lower(), f"{metric}@{k}")
-            low, high = cell.number.value - cell.number.half, cell.number.value + cell.number.half
-            if band and (high < band[0] or low > band[1]):
-                text = f"{metric}@{k} {cell.number.value:g} is outside {band[0]:.4f} to {band[1]:.4f}"
-                yield Finding("outside the band", (str(system),), text)
+        if system.name in ("", reference):
+            model = _key(system.model.partition("(")[0], MODEL_TITLES)
+            dataset = _key(system.dataset, DATASET_TITLES)
+            for (metric, k), cell in cells.items():
+                if band := published_band(model, dataset, f"{metric}@{k}"):
+                    yield system, (metric, k), cell, band
+
+
+def _key(text: str, titles: Mapping[str, str]) -> str:
+    """The key of a name that is written as a key or as a title, in any case."""
+    known = {title.lower(): key for key, title in titles.items()}
+    plain = text.strip().lower()
+    return known.get(plain, plain)

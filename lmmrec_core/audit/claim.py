@@ -78,6 +78,34 @@ def aside(words: str, found: str) -> Reading:
     return Reading(words, found, "aside")
 
 
+VERDICTS = ("holds", "holds roughly", "holds in some readings", "does not hold", "not testable")
+
+
+def verdicts_frame(claims: Sequence[Claim]) -> pd.DataFrame:
+    """One row per claim, with the reading that comes first and how many of the readings that decide agree.
+
+    Columns: claim, verdict, printed, recomputed, readings (``"1 of 3 agree, 1 nearly"``), section.
+    """
+    rows = []
+    for claim in claims:
+        deciding = [reading for reading in claim.readings if reading.agrees != "aside"]
+        first = f"{deciding[0].found} ({deciding[0].words})" if deciding else ""
+        agree, nearly = (sum(reading.agrees == word for reading in deciding) for word in ("yes", "nearly"))
+        count = f"{agree} of {len(deciding)} agree" + (f", {nearly} nearly" if nearly else "") if deciding else ""
+        rows.append((claim.statement, claim.verdict, claim.printed, first, count, claim.section))
+    return pd.DataFrame(rows, columns=["claim", "verdict", "printed", "recomputed", "readings", "section"])
+
+
+def verdicts_in_words(claims: Sequence[Claim]) -> str:
+    """``"24 claims: 6 hold, …"``, in the order of :data:`VERDICTS`, those that nothing has left out."""
+    found = [claim.verdict for claim in claims]
+    counts = [f"{found.count(verdict)} {_PLURAL.get(verdict, verdict)}" for verdict in VERDICTS if verdict in found]
+    return f"{len(claims)} claims: {', '.join(counts)}"
+
+
+_PLURAL = {verdict: verdict.replace("holds", "hold").replace("does not", "do not") for verdict in VERDICTS}
+
+
 def claims_frame(claims: Sequence[Claim]) -> pd.DataFrame:
     """One row per reading: claim, section, printed, reading, found, agrees, verdict."""
     rows = [

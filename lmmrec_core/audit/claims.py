@@ -8,7 +8,9 @@ from lmmrec_core.audit.cells import fusion, paper_cells
 from lmmrec_core.audit.claim import Claim, aside, percent, stated
 from lmmrec_core.audit.paradigms import claims_of_paradigms
 from lmmrec_core.audit.pretraining import claims_of_pretraining
+from lmmrec_core.names import PARADIGMS
 
+_SIZES = "CNN+Sentence-Transformer/CLIP/VLMo Parameters (million)"
 CLIP_B16, CLIP_B32 = (16, 768, 12, 512), (32, 768, 12, 512)  # patch, width and layers of the image tower, joint width
 
 
@@ -24,9 +26,11 @@ def paper_claims(tables: Mapping[int, pd.DataFrame], statistics: pd.DataFrame) -
         *claims_of_pretraining(cells),
         *claims_of_paradigms(cells),
         _cases(cells),
+        _dimensions(cells),
         _fails_to_fuse(fused),
         _fuses(fused),
         *_table2(statistics),
+        Claim("bold", "Bold marks the best value (the text of the paper has no bold)", "Tables 3, 4", "bold"),
         Claim("other models", "Conclusions on the other models and metrics are similar (ablation)", "4.4", "similar"),
         Claim("cost", "Training is much faster without PyTorch Lightning, end-to-end is costly", "1, 4.1", "none"),
     ]
@@ -58,6 +62,18 @@ def _cases(cells: pd.DataFrame) -> Claim:
         aside("Table 3's comparisons and Table 4's values", f"{pairs + 3 * pairs}, in which PT counts twice"),
     )
     return Claim("cases", "The evaluation covers 480 cases", "1", "480", readings)
+
+
+def _dimensions(cells: pd.DataFrame) -> Claim:
+    """Models, extractors, paradigms, data sets and metrics; one level is no dimension."""
+    levels = {name: cells[name].nunique() for name in ("model", "dataset", "metric")}
+    levels["extractor"] = cells["encoder"].nunique() + 1  # the baseline's
+    readings = []
+    for words, paradigms in (("over the whole study", len(PARADIGMS)), ("in section 4.2, with one paradigm", 1)):
+        sizes = {**levels, "paradigm": paradigms}
+        found = ", ".join(f"{name} {count}" for name, count in sizes.items())
+        readings.append(stated(words, f"levels: {found}", sum(count > 1 for count in sizes.values()) == 5))
+    return Claim("dimensions", "Five dimensions were studied", "1, 4.2", "5", tuple(readings))
 
 
 def _fails_to_fuse(fused: pd.DataFrame) -> Claim:
@@ -107,9 +123,15 @@ def _table2(statistics: pd.DataFrame) -> list[Claim]:
         stated("CLIP ViT-B/16, which the text names", f"{b16:,}", round(b16 / 1e6) == 151),
         aside("CLIP ViT-B/32", f"{b32:,}"),
     )
+    _, clip, vlmo = (int(size) for size in str(statistics.loc[_SIZES].iloc[0]).split("/"))
+    comparable = (
+        stated("VLMo is less than a fifth larger, as printed", percent(vlmo / clip - 1), vlmo / clip < 1.2),
+        aside("what differs more: pre-training data", "about 4 million pictures for VLMo, 400 million pairs for CLIP"),
+    )
     width = (stated("text tower and joint space of ViT-B/16", str(CLIP_B16[3]), CLIP_B16[3] == 768),)
     return [
         Claim("density", "Densities of the three data sets", "Table 2", "3 values", tuple(density)),
         Claim("size", "CLIP has 151 million parameters", "4.1, Table 2", "151", size),
+        Claim("comparable", "CLIP and VLMo are of comparable size", "4.1", "151, 167", comparable),
         Claim("width", "CLIP's text vectors have 768 dimensions", "Table 2", "768", width),
     ]

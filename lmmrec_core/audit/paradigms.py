@@ -57,9 +57,10 @@ def _mmgcl_clothing(cells: pd.DataFrame) -> Claim:
 def _lattice_fine_tuned(cells: pd.DataFrame) -> Claim:
     part = where(cells, model="lattice")
     up, tie, down = moves(part, "FT", "PT")
-    changes = [mean_change(group, "FT", "PT") for _, group in part.groupby("dataset")]
+    changes = {str(name): mean_change(group, "FT", "PT") for name, group in part.groupby("dataset")}
+    found = ", ".join(f"{name} {percent(change)}" for name, change in changes.items())
     readings = (
-        stated("the mean falls on every data set", ", ".join(map(percent, changes)), max(changes) < 0),
+        stated("the mean falls on every data set", found, max(changes.values()) < 0),
         stated("every cell falls", f"{share(down, len(part))}, {tie} tied, {up} higher", down == len(part)),
         aside("mean change", percent(mean_change(part, "FT", "PT"))),
     )

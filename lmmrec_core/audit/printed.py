@@ -1,19 +1,30 @@
-"""A printed table in long form, one number a line, read from a CSV file and checked while it is read."""
+"""A printed table, read from a CSV file and checked while it is read: one number a line, or as it is printed.
+
+The *long* form has a line for each number, with columns for the metric and the value. The *wide* form has a line for
+each system and a column for each metric, ``R@10`` or ``Baby R@10``.
+"""
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmmrec_core.audit.relations import PrintedValue
 from lmmrec_core.errors import DataError, nearest
 
-_COLUMNS = ("model", "dataset", "metric", "value")
+CHECKED = ("recall", "ndcg", "hit", "mrr")  # metrics that a relation is known for
+_READ = (*CHECKED, "precision", "map")  # the names that a slip is compared with
+_LONG = ("model", "dataset", "metric", "value")
 _FURTHER = ("system", "star")
-_SHORT = {"r": "recall", "n": "ndcg", "hr": "hit", "hitrate": "hit", "hit_rate": "hit", "p": "precision"}
-_METRIC = re.compile(r"([a-z_]+)@(\d+)")
+_SHORT = {
+    "r": "recall", "n": "ndcg", "h": "hit", "hr": "hit", "hits": "hit", "hitrate": "hit", "hitratio": "hit",
+    "p": "precision", "prec": "precision",
+}  # fmt: skip
+_METRIC = re.compile(r"([a-z]+(?:[ _-]?(?:rate|ratio))?)\s*[@_ ]\s*(\d+)", re.IGNORECASE)
+_HEAD = re.compile(rf"(.*\S)[\s:/|]+({_METRIC.pattern})", re.IGNORECASE)
 _STARS = {"": False, "0": False, "no": False, "false": False, "1": True, "*": True, "yes": True, "true": True}
+_ABSENT = {"", "-", "–", "—", "n/a", "na", "nan", "none", "/"}
 
 
 @dataclass(frozen=True, order=True)
@@ -37,81 +48,156 @@ class PrintedCell:
     line: int
 
 
-#: Every printed number by system, then by (metric, cutoff).
-PrintedTable = Mapping[System, Mapping[tuple[str, int], PrintedCell]]
+class PrintedTable(dict[System, dict[tuple[str, int], PrintedCell]]):
+    """Every printed number by system, then by (metric, cutoff); ``absent`` counts the cells without a number."""
+
+    absent: int = 0
+
+    @property
+    def unchecked(self) -> list[str]:
+        """Metrics that no relation is known for, as they are called here."""
+        names = {f"{metric}@{k}" for cells in self.values() for metric, k in cells if metric not in CHECKED}
+        return sorted(names)
 
 
-def read_printed(path: Path) -> PrintedTable:
-    """The table of a CSV file. A number may be printed twice if it is the same; the star of either line counts.
+def read_printed(path: Path, percent: bool = False) -> PrintedTable:
+    """The table of a CSV file in long or wide form.
+
+    A number may be printed twice if it is the same; the star of either place counts. An empty cell or a dash is no
+    number. With ``percent`` all numbers are percentages; one with a ``%`` is one in any case.
 
     Raises DataError, with file and line, for a missing column, a metric or number that cannot be read, a share outside
     0 to 1, and a cell that is printed with two values.
     """
+    table = PrintedTable()
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
-            _check_header(path, reader.fieldnames or [])
-            table: dict[System, dict[tuple[str, int], PrintedCell]] = {}
+            heads = [(name or "").strip() for name in reader.fieldnames or []]
+            reader.fieldnames = heads
+            columns = _wide_columns(heads, path)
             for row in reader:
-                _add(table, {key: (text or "").strip() for key, text in row.items() if key}, path, reader.line_num)
+                if None in row:
+                    raise DataError(
+                        f"{path}, line {reader.line_num}: more cells than heads; put text with commas in quotes"
+                    )
+                texts = {key: (text or "").strip() for key, text in row.items()}
+                place = f"{path}, line {reader.line_num}"
+                for cell in _wide(texts, columns, place) if columns else [_long(texts, place)]:
+                    _add(table, cell, place, reader.line_num, percent)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV ({error}); give a text file in UTF-8") from None
     if not table:
-        raise DataError(f"{path}: has a header and no rows; write one printed number a line")
+        raise DataError(f"{path}: has a header and no rows; write one printed number a line, or one system a line")
     return table
 
 
-def _check_header(path: Path, header: list[str] | tuple[str, ...] | object) -> None:
-    names = list(header) if isinstance(header, list | tuple) else []
-    for name in _COLUMNS:
-        if name not in names:
-            close = nearest(name, names)
-            hint = f"rename {close!r}" if close else f"the first line must name {', '.join(_COLUMNS)}"
+@dataclass(frozen=True)
+class _Text:
+    """A cell as it stands in the file."""
+
+    system: System
+    metric: str
+    value: str
+    starred: bool
+
+
+def _wide_columns(heads: Sequence[str], path: Path) -> dict[str, tuple[str, str]]:
+    """Head → (data set or "", metric) of a wide table; nothing for a long one, whose heads are checked."""
+    found = {head: parts for head in heads if (parts := _head(head))}
+    if {"metric", "value"} & set(heads) or not found:
+        _check_heads(heads, _LONG, (*_LONG, *_FURTHER), path)
+        return {}
+    if repeated := [head for head in found if heads.count(head) > 1]:
+        raise DataError(
+            f"{path}, line 1: two columns {repeated[0]!r}; name the data set too, for instance 'Baby {repeated[0]}'"
+        )
+    named = ["dataset"] if any(not dataset for dataset, _ in found.values()) else []
+    _check_heads(heads, ["model", *named], ["model", "dataset", "system", *found], path)
+    return found
+
+
+def _head(head: str) -> tuple[str, str] | None:
+    """(data set or "", metric) of the head of a column of numbers; without an @ it must name a known metric."""
+    whole, parts = _METRIC.fullmatch(head), _HEAD.fullmatch(head)
+    dataset, metric, name = ("", head, whole[1]) if whole else (parts[1], parts[2], parts[3]) if parts else ("", "", "")
+    return (dataset, metric) if metric and ("@" in metric or _name(name) in _READ) else None
+
+
+def _name(text: str) -> str:
+    plain = re.sub(r"[ _-]", "", text.lower())
+    return _SHORT.get(plain, plain)
+
+
+def _check_heads(heads: Sequence[str], needed: Sequence[str], known: Sequence[str], path: Path) -> None:
+    for name in needed:
+        if name not in heads:
+            close = nearest(name, [head for head in heads if head not in known])
+            hint = f"rename {close!r}" if close else f"the first line must name {', '.join(needed)}"
             raise DataError(f"{path}, line 1: no column {name!r}; {hint}")
-    for name in names:
-        if name not in (*_COLUMNS, *_FURTHER):
-            raise DataError(
-                f"{path}, line 1: unknown column {name!r}; the columns are {', '.join((*_COLUMNS, *_FURTHER))}"
-            )
+    for name in heads:
+        if name not in known:
+            raise DataError(f"{path}, line 1: unknown column {name!r}; the columns are {', '.join(known)}")
 
 
-def _add(
-    table: dict[System, dict[tuple[str, int], PrintedCell]], row: Mapping[str, str], path: Path, line: int
-) -> None:
-    place = f"{path}, line {line}"
-    if missing := [name for name in _COLUMNS if not row.get(name)]:
-        raise DataError(f"{place}: nothing in column {missing[0]!r}; leave a number out that is not printed")
+def _wide(row: Mapping[str, str], columns: Mapping[str, tuple[str, str]], place: str) -> Iterator[_Text]:
+    _need(row, ["model", *(["dataset"] if "dataset" in row else [])], place)
+    for head, (dataset, metric) in columns.items():
+        value = row[head].rstrip("*")
+        system = System(dataset or row["dataset"], row["model"], row.get("system", ""))
+        yield _Text(system, metric, value.strip(), value != row[head])
+
+
+def _long(row: Mapping[str, str], place: str) -> _Text:
+    _need(row, ["model", "dataset", "metric"], place)
+    star = row.get("star", "").lower()
+    if star not in _STARS:
+        raise DataError(f"{place}: star {star!r} is not understood; write 1 or *, and 0 or nothing without a star")
     system = System(row["dataset"], row["model"], row.get("system", ""))
-    metric, number, starred = _metric(row["metric"], place), _number(row["value"], place), _star(row, place)
-    cells = table.setdefault(system, {})
+    return _Text(system, row["metric"], row["value"], _STARS[star])
+
+
+def _need(row: Mapping[str, str], names: Sequence[str], place: str) -> None:
+    if missing := [name for name in names if not row.get(name)]:
+        raise DataError(f"{place}: nothing in column {missing[0]!r}; every row needs it")
+
+
+def _add(table: PrintedTable, cell: _Text, place: str, line: int, percent: bool) -> None:
+    metric = _metric(cell.metric, place)
+    if cell.value.lower() in _ABSENT:
+        table.absent += 1
+        return
+    number = _number(cell.value, place, percent)
+    cells = table.setdefault(cell.system, {})
     before = cells.get(metric)
     if before and before.number.value != number.value:
         raise DataError(
-            f"{place}: {system}, {row['metric']} is {number.value:g} here and {before.number.value:g} in line "
+            f"{place}: {cell.system}, {cell.metric} is {number.value:g} here and {before.number.value:g} in line "
             f"{before.line}; tell them apart in column 'system'"
         )
-    cells[metric] = PrintedCell(number, starred or bool(before and before.starred), line)
+    cells[metric] = PrintedCell(number, cell.starred or bool(before and before.starred), line)
 
 
 def _metric(text: str, place: str) -> tuple[str, int]:
-    found = _METRIC.fullmatch(text.lower().replace(" ", ""))
+    found = _METRIC.fullmatch(text.strip())
     if not found or int(found[2]) < 1:
         raise DataError(f"{place}: metric {text!r} has no name and cutoff; write for instance recall@20 or ndcg@10")
-    return _SHORT.get(found[1], found[1]), int(found[2])
+    name = _name(found[1])
+    if name not in _READ and (close := nearest(name, _READ)):
+        raise DataError(f"{place}: unknown metric {text!r}; did you mean {close}@{found[2]}?")
+    return name, int(found[2])
 
 
-def _number(text: str, place: str) -> PrintedValue:
-    plain = text if re.fullmatch(r"\d*\.?\d+", text) else ""
-    if not plain:
-        raise DataError(f"{place}: value {text!r} is not a plain number such as 0.0371; a star goes to column 'star'")
-    number = PrintedValue.parse(plain)
+def _number(text: str, place: str, percent: bool) -> PrintedValue:
+    share = text.removesuffix("%").strip()
+    if not re.fullmatch(r"\d*\.?\d+", share):
+        hint = "write a point for the comma" if re.fullmatch(r"\d+,\d+", share) else "a star goes to column 'star'"
+        raise DataError(f"{place}: value {text!r} is not a plain number such as 0.0371; {hint}")
+    number = PrintedValue.parse(share)
+    if percent or share != text:
+        number = PrintedValue(number.value / 100, number.half / 100)
     if number.value > 1:
-        raise DataError(f"{place}: value {text} is above 1; write a percentage as a share, 3.71 % as 0.0371")
+        raise DataError(
+            f"{place}: value {text} is above 1; write a percentage as a share, 3.71 % as 0.0371, or say --percent"
+        )
     return number
-
-
-def _star(row: Mapping[str, str], place: str) -> bool:
-    text = row.get("star", "").lower()
-    if text not in _STARS:
-        raise DataError(f"{place}: star {text!r} is not understood; write 1 or *, and 0 or nothing without a star")
-    return _STARS[text]

@@ -11,15 +11,17 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from lmmrec_core.book.crossrefs import labels_of, prefix_labels
-from lmmrec_core.book.pages import Page, inputs_of, package_digest, pages, stored_inputs
+from lmmrec_core.book.pages import PLACES, Page, inputs_of, package_digest, pages, stored_inputs
 from lmmrec_core.book.runner import read_notebook, run_notebook
 from lmmrec_core.errors import ResultError, unknown
-from lmmrec_core.names import TRACKS
 
 
-def execute_page(root: Path, track: str, name: str) -> None:
-    """Run notebook ``name`` for ``track`` in this process and record its inputs in its metadata."""
-    known = {page.source.stem: page for page in pages(root, [track])}
+def execute_page(root: Path, place: str, name: str) -> None:
+    """Run notebook ``name`` for a track, or once (``shared``), in this process; its metadata records its inputs.
+
+    Labels of a track's page get the track in front, those of a page of no track stay as they are.
+    """
+    known = {page.source.stem: page for page in pages(root, [place])}
     if name not in known:
         raise unknown("notebook", name, known)
     page = known[name]
@@ -27,19 +29,20 @@ def execute_page(root: Path, track: str, name: str) -> None:
     labels = labels_of(read_notebook(source) for source in {page.source for page in known.values()})
 
     def finish(notebook: NotebookNode) -> None:
-        prefix_labels(notebook, page.track, labels)
+        if page.track:
+            prefix_labels(notebook, page.track, labels)
         notebook.metadata["lmmrec"] = {"inputs": inputs, "source": page.source.name, "track": page.track}
 
     run_notebook(page.source, page.target, page.values, scratch=root / "_build" / "partial", finish=finish)
 
 
-def execute_all(root: Path, *, tracks: Sequence[str] = TRACKS, jobs: int = 2, force: bool = False) -> list[Page]:
+def execute_all(root: Path, *, places: Sequence[str] = PLACES, jobs: int = 2, force: bool = False) -> list[Page]:
     """Execute the pages whose inputs changed, ``jobs`` at a time, each in a process of its own.
 
     Returns the executed pages. Raises ResultError naming every page that failed; the others are kept.
     """
     package = package_digest(root)
-    wanted = {page: inputs_of(page, root, package) for page in pages(root, tracks)}
+    wanted = {page: inputs_of(page, root, package) for page in pages(root, places)}
     todo = [page for page, inputs in wanted.items() if force or stored_inputs(page.target) != inputs]
     if len(todo) < len(wanted):
         print(f"{len(wanted) - len(todo)} of {len(wanted)} notebooks are up to date", flush=True)
@@ -71,7 +74,7 @@ class _Processes:
             return ""
         start = time.monotonic()
         process = subprocess.Popen(
-            [sys.executable, "-m", "lmmrec_core.cli", "book", "page", page.track, page.source.stem],
+            [sys.executable, "-m", "lmmrec_core.cli", "book", "page", page.place, page.source.stem],
             cwd=self.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,48 +1,67 @@
 """The pages of the book that notebooks make: which there are, and whether each is whole and up to date.
 
-Every notebook of ``notebooks/`` is executed once per track into ``book/_generated/<track>/``. A digest of all that a
-page depends on is kept in its metadata, so nothing runs twice for the same inputs. File times are not asked, because a
-fresh clone gives every file the same one.
+A notebook of ``notebooks/`` that declares a parameter ``track`` is executed once per track into
+``book/_generated/<track>/``. One that does not belongs to no track and is executed once, into
+``book/_generated/shared/``. A digest of all that a page depends on is kept in its metadata, so nothing runs twice for
+the same inputs. File times are not asked, because a fresh clone gives every file the same one.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lmmrec_core.book.runner import faults, read_notebook
+from lmmrec_core.book.runner import faults, parameters_of, read_notebook
 from lmmrec_core.digests import digest, file_sha256, files_digest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.home import default_home
 from lmmrec_core.names import TRACKS
+from lmmrec_core.results.provenance import allows_uncommitted
 
 _SUFFIXES = (".py", ".yaml", ".csv", ".json")  # files of the package that can change a notebook's outputs
 _DESCRIPTIONS = ("features", "encoders")  # folders beside the runs whose files pages show
 
+SHARED = "shared"  # where pages of no track are
+PLACES = (*TRACKS, SHARED)
+
 
 @dataclass(frozen=True)
 class Page:
-    """One executed notebook of the book: ``target`` is ``source`` run for ``track``."""
+    """One executed notebook of the book: ``target`` is ``source`` run for ``track``, or once if that is None."""
 
     source: Path
-    track: str
+    track: str | None
     target: Path
+
+    @property
+    def place(self) -> str:
+        """The folder of the page: its track, or ``shared``."""
+        return self.track or SHARED
 
     @property
     def values(self) -> dict[str, str]:
         """The parameters the book declares; all others keep their defaults."""
-        return {"track": self.track}
+        return {"track": self.track} if self.track else {}
 
     def __str__(self) -> str:
-        return f"{self.track}/{self.source.stem}"
+        return f"{self.place}/{self.source.stem}"
 
 
-def pages(root: Path, tracks: Iterable[str] = TRACKS) -> list[Page]:
-    """All pages of ``tracks``, in reading order. Raises ConfigError if there are no notebooks."""
+def pages(root: Path, places: Iterable[str] = PLACES) -> list[Page]:
+    """All pages of ``places`` (tracks, ``shared``), in reading order.
+
+    Raises ConfigError if there are no notebooks, or for one that cannot be read.
+    """
     sources = sorted((root / "notebooks").glob("[0-9]*.ipynb"))
     if not sources:
         raise ConfigError(f"{root / 'notebooks'}: no notebooks; is this the repository?")
-    generated = root / "book" / "_generated"
-    return [Page(source, track, generated / track / source.name) for track in tracks for source in sources]
+    tracked = {source: "track" in parameters_of(read_notebook(source), source.name) for source in sources}
+    found = []
+    for place in places:
+        folder, track = root / "book" / "_generated" / place, None if place == SHARED else place
+        found += [
+            Page(source, track, folder / source.name) for source in sources if tracked[source] == (place != SHARED)
+        ]
+    return found
 
 
 def package_digest(root: Path) -> str:
@@ -55,10 +74,17 @@ def package_digest(root: Path) -> str:
 def inputs_of(page: Page, root: Path, package: str) -> str:
     """Digest of all that an executed page depends on: notebook, parameters, package, stored runs of its track."""
     results = default_home() / "results"  # what the notebook reads
-    stored = (results / page.track).rglob("[!.]*.json")
+    stored = (results / page.track).rglob("[!.]*.json") if page.track else []
     chosen = (path for path in stored if path.name == "run.json" or path.parent.name in _DESCRIPTIONS)
     runs = files_digest(chosen, results)
-    parts = {"source": file_sha256(page.source), "parameters": page.values, "package": package, "runs": runs}
+    parts: dict[str, object] = {
+        "source": file_sha256(page.source),
+        "parameters": page.values,
+        "package": package,
+        "runs": runs,
+    }
+    if allows_uncommitted():
+        parts["uncommitted"] = True
     return digest(parts, 32)
 
 

@@ -183,10 +183,13 @@ the form of the file, a CSV with one printed number a line:
   model,dataset,system,metric,value,star
   VBPR,baby,baseline,recall@10,0.0479,
   VBPR,baby,CLIP,recall@10,0.0487,*
+or with one system a line, as most tables are printed:
+  model,dataset,R@10,R@20,N@10,N@20        or    model,Baby R@10,Baby R@20,Sports R@10,Sports R@20
+  VBPR,baby,0.0479,0.0740,0.0262,0.0329          VBPR,0.0479,0.0740,0.0509,-
   system  which of a model's rows (optional; empty if it has one)
-  metric  name@cutoff: recall, ndcg, hit, mrr; R@10 and N@10 are read too
-  value   a share between 0 and 1, with the digits as printed: rounding is judged by them
-  star    1 or * for a significance star (optional)
+  metric  name@cutoff: recall, ndcg, hit, mrr; R@10, N@10 and HR@10 are read too; others are read and not checked
+  value   a share between 0 and 1, with the digits as printed: rounding is judged by them; a dash is no number
+  star    1 or * for a significance star (optional); in a wide table behind the number, 0.0487*
 
 "impossible" is what no ranking gives, rounding allowed. It makes the exit status 1, as does a file that cannot be read.
 Recall is hits / held-out items, NDCG has gains of 0 or 1 and the usual ideal. Where users have more held-out items than
@@ -206,6 +209,7 @@ def _check_table(commands: _Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sub.add_argument("file", metavar="FILE.csv", help="the table, in the form below")
+    sub.add_argument("--percent", action="store_true", help="the table prints percentages: 3.71 is 0.0371")
     sub.add_argument(
         "--held-out", choices=HELD_OUT, default="few",
         help="held-out items of a user: one, few (at most the smaller cutoff), any (default: few)",
@@ -237,7 +241,7 @@ def _book(commands: _Commands) -> None:
     every.add_argument("--track", action="append", choices=TRACKS, help="only this track (may be repeated)")
     every.add_argument("--force", action="store_true", help="also those whose inputs are unchanged")
     page = tasks.add_parser("page", help="execute one notebook of the book, whatever its state")
-    page.add_argument("track", choices=TRACKS)
+    page.add_argument("place", choices=[*TRACKS, "shared"], help="the track, or shared for a page of no track")
     page.add_argument("name", help="for instance 01_motivation")
     check = tasks.add_parser("check", help="are the executed notebooks whole and run as the book declares?")
     check.add_argument("paths", type=Path, nargs="*", help="only look whether these are whole")

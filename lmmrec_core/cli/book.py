@@ -10,13 +10,12 @@ from types import FrameType
 import yaml
 
 from lmmrec_core.book.execution import execute_all, execute_page
-from lmmrec_core.book.pages import unfit
+from lmmrec_core.book.pages import PLACES, unfit
 from lmmrec_core.book.rendering import build
 from lmmrec_core.book.runner import faults, read_notebook, run_notebook
 from lmmrec_core.config import read_yaml
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.home import checkout
-from lmmrec_core.names import TRACKS
 
 
 def book(arguments: argparse.Namespace) -> int:
@@ -58,11 +57,11 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _all(arguments: argparse.Namespace) -> None:
-    execute_all(_repository(), tracks=arguments.track or TRACKS, jobs=arguments.jobs, force=arguments.force)
+    execute_all(_repository(), places=arguments.track or PLACES, jobs=arguments.jobs, force=arguments.force)
 
 
 def _page(arguments: argparse.Namespace) -> None:
-    execute_page(_repository(), arguments.track, arguments.name)
+    execute_page(_repository(), arguments.place, arguments.name)
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -142,12 +142,19 @@ def reproduce(arguments: argparse.Namespace) -> int:
     print(f"{study.track.title}: {len(runnable)} cases can run, {waiting}.")
     if arguments.dry_run:
         print(study.not_run(arguments.rq).groupby("reason").size().to_string())
+        _tell_uncommitted(study)
         return 0
     outcome = study.run_missing(arguments.rq, jobs=arguments.jobs, progress=True)
+    _tell_uncommitted(study)
     print(f"{outcome.done_before} were stored before, {outcome.computed} computed now, {len(outcome.failures)} failed.")
     for case, text in outcome.failures:
         print(f"failed: {case.dataset}/{case.slug}: {text}", file=sys.stderr)
     return 1 if outcome.failures else 0
+
+
+def _tell_uncommitted(study: Study) -> None:
+    if note := study.uncommitted().replace("*", ""):
+        print(note, file=sys.stderr)
 
 
 def import_mmrec(arguments: argparse.Namespace) -> int:
@@ -183,6 +190,13 @@ def export_mmrec(arguments: argparse.Namespace) -> int:
     return 0
 
 
+# The parity folder is compared with runs of enoche/MMRec (src/configs/overall.yaml): epochs, and rows as they come
+_TOOLBOX: dict[str, object] = {
+    "normalise_features": False,
+    "training": {"epochs": 1000, "evaluate_every": 1, "patience": 20, "batch_size": 2048, "learning_rate": 0.001},
+}
+
+
 def user_workspace(arguments: argparse.Namespace, folder: str) -> tuple[Workspace, str]:
     """The ``user`` track with one data set, the given folder. Its format is recognised by its files.
 
@@ -202,7 +216,7 @@ def user_workspace(arguments: argparse.Namespace, folder: str) -> tuple[Workspac
         "catalogue options",
     )  # fmt: skip
     track = _with_own_encoder(read_track("user"), getattr(arguments, "encoder", "") or BASELINE)
-    track = track.model_copy(update={"datasets": {path.name: settings}})
+    track = track.model_copy(update={"datasets": {path.name: settings}, **(_TOOLBOX if source == "parity" else {})})
     workspace = replace(Workspace.open(track), data=path.parent)
     workspace.hold(dataset_of(catalogue, settings, path.name))
     return workspace, path.name

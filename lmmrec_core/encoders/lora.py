@@ -53,6 +53,16 @@ def lora_targets(module: nn.Module) -> dict[str, tuple[nn.Module, str]]:
     return targets
 
 
+def merge_lora(module: nn.Module) -> None:
+    """Put W + (alpha / rank) B A in the place of W and drop the factors: the module is of its plain kind again."""
+    for owner in list(module.modules()):
+        if not parametrize.is_parametrized(owner):
+            continue
+        for name, parts in list(owner.parametrizations.items()):  # type: ignore[union-attr, operator]
+            if any(isinstance(part, LowRank) for part in parts):
+                parametrize.remove_parametrizations(owner, name, leave_parametrized=True)
+
+
 def add_lora(module: nn.Module, rank: int = RANK, alpha: float = ALPHA, seed: int = 0) -> frozenset[str]:
     """Add low-rank factors to every target; returns the names of the new parameters.
 

@@ -36,7 +36,9 @@ class SLMRec(ChannelRecommender):
 
     FD, FM and FD+FM follow the authors' code (zltao/SLMRec) on the channels present: two views of the fused vectors,
     contrasted user by user and item by item. FD drops entries (``dropout``) of every layer's output; FM draws two
-    different channels and blanks the items' input rows of the first in view 1, of the second in view 2.
+    different channels and blanks the items' input rows of the first in view 1, of the second in view 2. The authors'
+    code appends the layer outputs crosswise: a view is the mean of its own layer 0 and of the other view's layers 1 to
+    L. Under FD both have the same layer 0, so this only swaps names; under FM it does not.
 
     Described differs in ranking only (``stale_eval``, ``rank_by``). Weight decay (1e-4 as released) belongs to the
     training settings.
@@ -113,14 +115,29 @@ class SLMRec(ChannelRecommender):
         blanked: list[int | None] = [None, None]
         if "FM" in task:
             blanked = torch.randperm(len(channels), generator=generator, device=generator.device)[:2].tolist()
-        views = []
-        for place in blanked:
-            inputs = [torch.zeros_like(x) if place == at else x for at, x in enumerate(channels)]
-            vectors = self._noisy(inputs, rate, generator) if rate else self.fused(self.graph, *self.both_read(inputs))
-            views.append((unit_rows_at(user, vectors[0]), unit_rows_at(item, vectors[1])))
+        inputs = [[torch.zeros_like(x) if place == at else x for at, x in enumerate(channels)] for place in blanked]
+        vectors = [
+            self._noisy(given, rate, generator) if rate else self.fused(self.graph, *self.both_read(given))
+            for given in inputs
+        ]
+        if "FM" in task:
+            vectors = self._crosswise(inputs, vectors)
+        views = [(unit_rows_at(user, z_user), unit_rows_at(item, z_item)) for z_user, z_item in vectors]
         pairs = zip(*views, strict=True)
         of_users, of_items = (info_nce(first, second, self.settings.ssl_temp) for first, second in pairs)
         return of_users + of_items
+
+    def _crosswise(
+        self, inputs: list[list[Tensor]], vectors: list[tuple[Tensor, Tensor]]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Of two views: each with its own layer 0 (``inputs``) and the other's further layers.
+
+        Averages and maps are linear, so only the items' layer 0 must be exchanged; that of the users is the same table.
+        """
+        first, second = (functional.linear(self._joined(given), self.read_item.weight) for given in inputs)
+        change = (first - second) / (self.layers + 1)
+        (users_1, items_1), (users_2, items_2) = vectors
+        return [(users_2, items_2 + change), (users_1, items_1 - change)]
 
     def _noisy(self, channels: list[Tensor], rate: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Fused vectors with dropout on every layer's output in every channel; nothing commutes here."""

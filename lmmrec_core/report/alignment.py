@@ -14,10 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lmmrec_core.errors import unknown
-from lmmrec_core.questions import Variant
 from lmmrec_core.report import figures
 from lmmrec_core.report.html import ABSENT, shown_number
-from lmmrec_core.report.labels import dataset_name, model_name
+from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name
 
 ALIGNMENT_MEASURES: dict[str, str] = {
     "modality.visual.uniformity": "Uniformity, picture",
@@ -46,7 +45,10 @@ CHANCE: dict[str, str | float] = {  # a column, or the level itself
 
 
 def alignment_listing(
-    diagnostics: pd.DataFrame, measures: Mapping[str, str] = ALIGNMENT_MEASURES, digits: int | None = None
+    diagnostics: pd.DataFrame,
+    measures: Mapping[str, str] = ALIGNMENT_MEASURES,
+    digits: int | None = None,
+    labels: Labels = PAPER_LABELS,
 ) -> pd.DataFrame:
     """One line per data set, encoder and paradigm: the newest features of each (under ETE, of each recommender).
 
@@ -57,13 +59,15 @@ def alignment_listing(
     shown = {name: head for name, head in measures.items() if name in newest and newest[name].notna().any()}
     rows = []
     for row in newest.to_dict("records"):
-        features = features_label(row["encoder"], row["paradigm"])
+        features = labels.features(row["encoder"], row["paradigm"])
         label = f"{dataset_name(str(row['dataset']))}, {features}"
         rows.append({"features": label, **{head: _cell(row, name, digits) for name, head in shown.items()}})
     return pd.DataFrame(rows, columns=["features", *shown.values()])
 
 
-def alignment_figure(diagnostics: pd.DataFrame, measure: str = "pair.adjusted_overlap@10") -> Figure:
+def alignment_figure(
+    diagnostics: pd.DataFrame, measure: str = "pair.adjusted_overlap@10", labels: Labels = PAPER_LABELS
+) -> Figure:
     """One measure of every encoder and paradigm with its 95 % interval, one panel per data set; grey: its chance level.
 
     Raises ConfigError for a measure that no diagnostics hold.
@@ -81,7 +85,7 @@ def alignment_figure(diagnostics: pd.DataFrame, measure: str = "pair.adjusted_ov
     records = chosen.to_dict("records")
     frame = chosen.assign(
         dataset=[dataset_name(str(row["dataset"])) for row in records],
-        label=[features_label(row["encoder"], row["paradigm"]) for row in records],
+        label=[labels.features(row["encoder"], row["paradigm"]) for row in records],
         chance=[_chance(row, measure) for row in records],
     )
     with figures.theme():
@@ -107,13 +111,6 @@ def latest(diagnostics: pd.DataFrame) -> pd.DataFrame:
     first = diagnostics.groupby(keys, sort=False).ngroup()
     newest = diagnostics.sort_values("time", kind="stable").groupby(keys, sort=False).tail(1)
     return newest.assign(_order=first.loc[newest.index]).sort_values("_order").drop(columns="_order")
-
-
-def features_label(encoder: str, paradigm: str) -> str:
-    """``"clip"``, ``"ETE+vbpr"`` (features of a joint training) → ``"CLIP-ETE with VBPR"``."""
-    paradigm, _, model = paradigm.partition("+")
-    name = Variant(encoder, paradigm, "V&T").label
-    return f"{name} with {model_name(model)}" if model else name
 
 
 def _cell(row: Mapping[Any, Any], name: str, digits: int | None) -> str:

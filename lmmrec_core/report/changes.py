@@ -1,7 +1,7 @@
 """Relative changes, printed and measured: the numbers that can be compared across data sets.
 
 A change is ``a / b − 1`` of the two sides of a pair (:mod:`lmmrec_core.questions`), within one recommender and data
-set. Printed changes follow from the paper's tables, measured ones from runs of the same seeds. They stand in separate
+set. Printed changes follow from the paper's tables, measured ones from our tables' cells. They stand in separate
 columns, never in one cell.
 """
 
@@ -14,8 +14,8 @@ import pandas as pd
 from lmmrec_core.flow import Result, Table
 from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
 from lmmrec_core.questions import Pair, question_of
-from lmmrec_core.report.labels import dataset_name, metric_name, model_name
-from lmmrec_core.report.layout import by_case, run_mean
+from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name, model_name
+from lmmrec_core.report.layout import by_case, run_mean, trained_runs, withheld_cells
 from lmmrec_core.report.published import DATASETS, printed_value
 
 
@@ -53,15 +53,17 @@ def change_table(
     datasets: Sequence[str],
     models: Sequence[str] = PAPER_MODELS,
     metric: str = "ndcg@20",
+    labels: Labels = PAPER_LABELS,
 ) -> Table:
     """Relative changes of a question's pairs: columns *Printed* (the paper's data sets) and *Measured* (this track's).
 
-    Measured cells use the seeds that both sides share; ``spread`` is the deviation of the change over them.
-    Values are fractions (0.05 is +5 %). The origin of a value is "derived".
+    A measured cell is the change from one cell of our tables to another, of the runs that count as trained; ``spread``
+    is its deviation over seeds, those of either side drawn by themselves. Values are fractions (0.05 is +5 %). The
+    origin of a value is "derived".
     """
     asked = question_of(question)
     lines = [(model, pair) for model in models for pair in asked.shown]
-    rows = [(model_name(model), f"{model_name(model)}: {pair}") for model, pair in lines]
+    rows = [(model_name(model), labels.printed_and_measured(model, pair)) for model, pair in lines]
     columns = [("Printed", dataset_name(known)) for known in DATASETS]
     columns += [("Measured", dataset_name(name)) for name in datasets]
     index = pd.MultiIndex.from_tuples(rows, names=["group", "label"])
@@ -69,7 +71,7 @@ def change_table(
     values = pd.DataFrame(math.nan, index=index, columns=header)
     spread = values.copy()
     origin = pd.DataFrame("not run", index=index, columns=header, dtype=object)
-    runs = by_case(results)
+    runs, withheld = by_case(results), withheld_cells(results)
     for i, (model, pair) in enumerate(lines):
         for j, known in enumerate(DATASETS):
             printed = printed_change(known, model, pair, metric)
@@ -77,9 +79,14 @@ def change_table(
             origin.iat[i, j] = "not printed" if math.isnan(printed) else "derived"
         for j, dataset in enumerate(datasets, start=len(DATASETS)):
             a, b = (runs.get((dataset, *side), {}) for side in pair.sides(model))
-            measured, deviation = _measured_change(a, b, metric)
+            measured, deviation = _measured_change(trained_runs(a), trained_runs(b), metric)
             values.iat[i, j], spread.iat[i, j] = measured, deviation
-            origin.iat[i, j] = "not run" if math.isnan(measured) else "derived"
+            if math.isnan(measured):
+                hidden = any((dataset, *side) in withheld for side in pair.sides(model))
+                untrained = any(side and not trained_runs(side) for side in (a, b))
+                origin.iat[i, j] = "not trained" if untrained else "uncommitted" if hidden else "not run"
+            else:
+                origin.iat[i, j] = "derived"
     change = f"relative change of {metric_name(metric)}, a / b − 1, from the paper's tables and measured here"
     return Table(f"changes-{question}", f"{asked.title}: {change}.", values, origin, spread=spread)
 
@@ -96,11 +103,12 @@ def printed_summary(question: str) -> pd.DataFrame:
 
 
 def _measured_change(a: Mapping[int, Result], b: Mapping[int, Result], metric: str) -> tuple[float, float]:
-    """Change of the means over shared seeds, and its deviation over them; NaN if not defined."""
-    shared = sorted(set(a) & set(b))
-    first = np.array([run_mean(a[seed], metric) for seed in shared])
-    second = np.array([run_mean(b[seed], metric) for seed in shared])
-    if not shared or second.mean() == 0:
+    """Change of the means over seeds, and the deviation of the change of one run of each; NaN if not defined."""
+    first, second = (np.array([run_mean(run, metric) for run in side.values()]) for side in (a, b))
+    if not len(first) or not len(second) or second.mean() == 0:
         return math.nan, math.nan
-    deviation = float(np.std(first / second - 1.0, ddof=1)) if len(shared) > 1 and (second > 0).all() else math.nan
-    return float(first.mean() / second.mean() - 1.0), deviation
+    ratio = float(first.mean() / second.mean())
+    if len(first) < 2 or len(second) < 2 or first.mean() == 0:
+        return ratio - 1.0, math.nan
+    squares = [(side.std(ddof=1) / side.mean()) ** 2 for side in (first, second)]
+    return ratio - 1.0, float(ratio * np.sqrt(sum(squares)))  # by the delta method

@@ -1,8 +1,8 @@
 """How the encoders were trained: a listing, what they retrieve before and after, and the curves.
 
-``records`` are those the study reads, one for each data set (None: shared by all), encoder and paradigm (under the key
-``stage``), with ``tuning`` (objectives, history, retrieval before and after) or ``alignment`` (heads in closed form, no
-epochs).
+``records`` are those the study reads, one for each data set (None: shared by all), encoder, paradigm (under the key
+``stage``) and, for FT, seed, with ``tuning`` (objectives, history, retrieval before and after) or ``alignment`` (heads
+in closed form, no epochs). Of a record with the key ``withheld``, from uncommitted code, no number is shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lmmrec_core.report import figures
-from lmmrec_core.report.alignment import features_label
 from lmmrec_core.report.html import ABSENT, shown_number
-from lmmrec_core.report.labels import dataset_name
+from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name
 
 _ALL_SETS = "All data sets"
+_WITHHELD = "uncommitted"
+ONLY_WITHHELD = "uncommitted: the encoders were trained by code that nobody else has"
 NO_CURVES = "no encoder was trained in epochs: there are no curves"
 OBJECTIVES = {  # name, colour and mark: never told apart by colour alone
     "itc": ("ITC", figures.BLUE, "o"),
@@ -33,7 +34,7 @@ _QUERIES = {"held_out": "held out", "everything": "all pairs, in-sample"}
 _PANEL = 1.9  # inches
 
 
-def training_listing(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def training_listing(records: Sequence[Mapping[str, Any]], labels: Labels = PAPER_LABELS) -> pd.DataFrame:
     """One line per record: what was trained on what, for how long, and held-out retrieval "before → after (chance)".
 
     Retrieval is the mean of both directions. Chance is that of a random order of the candidates: k / candidates for
@@ -44,8 +45,10 @@ def training_listing(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     columns += [_with_chance(measure) for measure in _MEASURES]
     rows = []
     for record in records:
-        row: dict[str, Any] = {**dict.fromkeys(columns, ABSENT), "encoder": _label(record)}
-        if "tuning" in record:
+        row: dict[str, Any] = {**dict.fromkeys(columns, ABSENT), "encoder": _label(record, labels)}
+        if "withheld" in record:
+            row = {**dict.fromkeys(columns, _WITHHELD), "encoder": row["encoder"]}
+        elif "tuning" in record:
             row |= _tuned(record["tuning"])
         elif "alignment" in record:
             row |= _aligned(record["alignment"])
@@ -53,37 +56,42 @@ def training_listing(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def retrieval_listing(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def retrieval_listing(records: Sequence[Mapping[str, Any]], labels: Labels = PAPER_LABELS) -> pd.DataFrame:
     """Each direction by itself, "before → after", for held-out queries and for all pairs, which training has seen.
 
-    The candidates are all pairs in both. Records of heads in closed form have no line.
+    The candidates are all pairs in both. Records of heads in closed form have no line; of several seeds the first has.
     """
     rows = []
-    for record in records:
+    for record in _first_seeds(records):
         if "tuning" not in record:
             continue
         for (queries, asked), (direction, words) in product(_QUERIES.items(), _DIRECTIONS.items()):
             before, after = (record["tuning"][when][queries][direction] for when in ("before", "after"))
             cells = {head: _change(name, before[name], after[name]) for name, head in _MEASURES.items()}
-            rows.append({"encoder": _label(record), "direction": words, "queries": asked, **cells})
+            if "withheld" in record:
+                cells = dict.fromkeys(cells, _WITHHELD)
+            rows.append({"encoder": _label(record, labels), "direction": words, "queries": asked, **cells})
     return pd.DataFrame(rows, columns=["encoder", "direction", "queries", *_MEASURES.values()])
 
 
-def loss_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
+def loss_curves(records: Sequence[Mapping[str, Any]], labels: Labels = PAPER_LABELS) -> Figure:
     """One row per encoder trained in epochs: the loss of each objective, and held-out R@10 (mean of both directions).
 
-    Epoch 0 is the encoder before; the large mark is the epoch whose weights were kept, the grey line chance.
+    Epoch 0 is the encoder before; the large mark is the epoch whose weights were kept, the grey line chance. Of several
+    seeds the first is drawn.
     """
-    tuned = [record for record in records if record.get("tuning", {}).get("history")]
+    every = [record for record in _first_seeds(records) if record.get("tuning", {}).get("history")]
+    tuned = [record for record in every if "withheld" not in record]
     if not tuned:
-        return figures.nothing_drawn(NO_CURVES if records else figures.NOTHING)
+        words = ONLY_WITHHELD if every else NO_CURVES if records else figures.NOTHING
+        return figures.nothing_drawn(words)
     with figures.theme():
         size = (figures.WIDTH, _PANEL * len(tuned) + 0.9)
         figure, panels = plt.subplots(len(tuned), 2, figsize=size, squeeze=False, layout="constrained")
         for (left, right), record in zip(panels, tuned, strict=True):
             _draw_losses(left, record["tuning"])
             _draw_retrieval(right, record["tuning"])
-            left.set_title(_label(record), loc="left")
+            left.set_title(_label(record, labels), loc="left")
         for axes in panels.flat:
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -117,10 +125,19 @@ def _draw_retrieval(axes: Axes, tuning: Mapping[str, Any]) -> None:
     axes.set(ylabel="R@10", xlim=(-0.3, max(scores) + 0.3), ylim=(0, None))
 
 
-def _label(record: Mapping[str, Any]) -> str:
+def _label(record: Mapping[str, Any], labels: Labels) -> str:
     dataset = record["dataset"]
     place = _ALL_SETS if dataset is None else dataset_name(str(dataset))
-    return f"{place}, {features_label(str(record['encoder']), str(record['stage']))}"
+    seed = f", seed {record['seed']}" if "seed" in record else ""
+    return f"{place}, {labels.features(str(record['encoder']), str(record['stage']))}{seed}"
+
+
+def _first_seeds(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The first record of each data set, encoder and paradigm."""
+    first: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for record in records:
+        first.setdefault((record["dataset"], record["encoder"], record["stage"]), record)
+    return list(first.values())
 
 
 def _tuned(tuning: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,18 +9,21 @@ import pandas as pd
 from lmmrec_core.flow import Result
 from lmmrec_core.questions import Variant
 from lmmrec_core.report.html import ABSENT, shown_number
-from lmmrec_core.report.labels import case_label, dataset_name
+from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name
 
-_COLUMNS = ("runs of", "reading", "what trains", "gradient", "seeds", "encoder updates", "picture rows", "text rows")
+_COLUMNS = ("runs of", "reading", "what trains", "gradient", "seeds", "not trained", "encoder updates", "mean step",
+            "picture rows", "text rows")  # fmt: skip
 _AGREEMENT = "cosine to exact"
 _PARTS = {"all": "the whole encoder", "heads": "its heads", "lora": "low-rank factors (LoRA)"}
 _CHANGES = {"visual": "picture rows", "textual": "text rows"}
 
 
-def end_to_end_listing(results: Iterable[Result]) -> pd.DataFrame:
+def end_to_end_listing(results: Iterable[Result], labels: Labels = PAPER_LABELS) -> pd.DataFrame:
     """One line per data set, model and encoder, and per reading of Algorithm 1 that was run; no lines without notes.
 
-    ``encoder updates``: steps of the encoder's optimiser, mean over seeds. ``picture rows`` and ``text rows``: how far
+    ``not trained``: the seeds whose kept state precedes the encoder's second update. ``encoder updates``: steps of the
+    encoder's optimiser up to the kept state, mean over seeds. ``mean step``: how far a weight moves in an update, in
+    learning rates, median over the recorded updates, mean over seeds. ``picture rows`` and ``text rows``: how far
     the features moved, ``|now - start| / |start|`` (Frobenius), mean over seeds. Where an approximate gradient was
     held against the exact one, ``cosine to exact`` is the median of all such measurements.
     """
@@ -29,12 +32,15 @@ def end_to_end_listing(results: Iterable[Result]) -> pd.DataFrame:
         notes = (result.record.get("training") or {}).get("features")
         if notes:
             case = result.case
-            label = f"{dataset_name(str(case['dataset']))}, {case_label(str(case['model']), Variant.of(case))}"
+            label = f"{dataset_name(str(case['dataset']))}, {labels.case(str(case['model']), Variant.of(case))}"
             key = (label, str(notes["reading"]).upper(), _what_trains(notes), _gradient(notes))
             grouped.setdefault(key, []).append(notes)
     rows = []
     for key, runs in grouped.items():
-        row = dict(zip(_COLUMNS, key, strict=False)) | {"seeds": len(runs), "encoder updates": _updates(runs)}
+        row = dict(zip(_COLUMNS, key, strict=False)) | {
+            "seeds": len(runs), "not trained": sum(not notes.get("trained", True) for notes in runs),
+            "encoder updates": _updates(runs), "mean step": _mean_step(runs),
+        }  # fmt: skip
         row |= {column: _change(runs, modality) for modality, column in _CHANGES.items()}
         cosines = [entry["cosine"] for notes in runs for entry in notes.get("against_exact", ())]
         rows.append(row | {_AGREEMENT: shown_number(median(cosines), None) if cosines else ABSENT})
@@ -61,8 +67,14 @@ def _gradient(notes: Mapping[str, Any]) -> str:
 
 
 def _updates(runs: list[Mapping[str, Any]]) -> str:
-    counts = [float(notes["updates"]) for notes in runs if "updates" in notes]
-    return shown_number(fmean(counts), 0) if counts else ABSENT
+    counts = [notes.get("updates_before_kept", notes.get("updates")) for notes in runs]
+    known = [float(count) for count in counts if count is not None]
+    return shown_number(fmean(known), 0) if known else ABSENT
+
+
+def _mean_step(runs: list[Mapping[str, Any]]) -> str:
+    steps = [median(notes["update_record"]["mean_step"]) for notes in runs if notes.get("update_record")]
+    return shown_number(fmean(steps), 2) if steps else ABSENT
 
 
 def _change(runs: list[Mapping[str, Any]], modality: str) -> str:

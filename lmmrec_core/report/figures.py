@@ -4,6 +4,7 @@ Data sets are stacked, so that a figure stays as narrow as a phone. Every functi
 matplotlib figure; with nothing to draw the figure says *not run* in words.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -18,7 +19,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from lmmrec_core.flow import Result, Table
 from lmmrec_core.questions import ALPHA
 from lmmrec_core.report.frames import history_frame, runs_frame
-from lmmrec_core.report.labels import dataset_name, metric_name, model_name
+from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name, model_name
 
 NOTHING = "not run: there is nothing to draw yet"
 WIDTH = 5.6  # inches; at 400 pixels the labels are still 11 pixels high
@@ -35,9 +36,9 @@ STYLE = {
 }
 
 
-def seed_strip(results: Sequence[Result], metric: str = "ndcg@20") -> Figure:
+def seed_strip(results: Sequence[Result], metric: str = "ndcg@20", labels: Labels = PAPER_LABELS) -> Figure:
     """One dot per run, a bar at the mean of each case; one panel per data set."""
-    frame = runs_frame(results, [metric])
+    frame = runs_frame(results, [metric], labels)
     if frame.empty:
         return nothing_drawn()
     with theme():
@@ -52,8 +53,10 @@ def seed_strip(results: Sequence[Result], metric: str = "ndcg@20") -> Figure:
         return closed(figure)
 
 
-def forest(comparisons: pd.DataFrame, metric: str = "ndcg@20", alpha: float = ALPHA) -> Figure:
-    """Difference a − b of each pair with its bootstrap interval, one line per comparison, one panel per data set.
+def forest(
+    comparisons: pd.DataFrame, metric: str = "ndcg@20", alpha: float = ALPHA, labels: Labels = PAPER_LABELS
+) -> Figure:
+    """Difference a − b of each pair with its 95 % interval, one line per comparison, one panel per data set.
 
     ``comparisons``: dataset, model, metric, pair, difference, ci_low, ci_high, p_holm. A mark is filled orange if the
     adjusted p is below ``alpha``, else hollow.
@@ -64,7 +67,7 @@ def forest(comparisons: pd.DataFrame, metric: str = "ndcg@20", alpha: float = AL
     rows = chosen.to_dict("records")
     frame = chosen.assign(
         dataset=[dataset_name(str(row["dataset"])) for row in rows],
-        label=[_pair_label(row) for row in rows],
+        label=[_pair_label(row, labels) for row in rows],
         clear=chosen["p_holm"] < alpha,
     )
     with theme():
@@ -73,7 +76,8 @@ def forest(comparisons: pd.DataFrame, metric: str = "ndcg@20", alpha: float = AL
             axes.axvline(0.0, color=GREY, linewidth=1)
             for y, row in enumerate(part.to_dict("records")):
                 colour, fill = (ORANGE, ORANGE) if row["clear"] else (BLUE, "white")
-                axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, linewidth=2)
+                if math.isfinite(row["ci_low"]):  # one seed has no interval
+                    axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, linewidth=2)
                 axes.plot(row["difference"], y, marker="o", markersize=7, color=colour, markerfacecolor=fill)
             axes.set_yticks(range(len(part)), part["label"])
             axes.set(title=name, ylim=(len(part) - 0.5, -0.5))
@@ -82,9 +86,9 @@ def forest(comparisons: pd.DataFrame, metric: str = "ndcg@20", alpha: float = AL
         return closed(figure)
 
 
-def training_curves(results: Sequence[Result]) -> Figure:
+def training_curves(results: Sequence[Result], labels: Labels = PAPER_LABELS) -> Figure:
     """Validation metric over epochs, one line per run, one colour per model, one panel per data set."""
-    frame = history_frame(results)
+    frame = history_frame(results, labels)
     if frame.empty:
         return nothing_drawn()
     with theme():
@@ -103,9 +107,11 @@ def training_curves(results: Sequence[Result]) -> Figure:
         return closed(figure)
 
 
-def coverage_and_cost(results: Sequence[Result], coverage: str = "coverage@20") -> Figure:
+def coverage_and_cost(
+    results: Sequence[Result], coverage: str = "coverage@20", labels: Labels = PAPER_LABELS
+) -> Figure:
     """Share of items that reach anybody's list, and seconds of a run: means over data sets and seeds of each case."""
-    frame = runs_frame(results, [coverage])
+    frame = runs_frame(results, [coverage], labels)
     if frame.empty:
         return nothing_drawn()
     means = frame.groupby("label", sort=False)[[coverage, "seconds"]].mean().reset_index()
@@ -140,8 +146,8 @@ def printed_and_measured(changes: Table) -> Figure:
         return closed(figure)
 
 
-def _pair_label(test: Mapping[Any, Any]) -> str:
-    return f"{model_name(str(test['model']))}: {' − '.join(test['pair'].words)}"
+def _pair_label(test: Mapping[Any, Any], labels: Labels) -> str:
+    return f"{model_name(str(test['model']))}: {' − '.join(test['pair'].words(labels.encoders))}"
 
 
 def theme() -> AbstractContextManager[None]:

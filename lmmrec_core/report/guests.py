@@ -6,7 +6,7 @@ A guest is whatever ``names.py`` has no title for. It is shown under its own key
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lmmrec_core.flow import Result
+from lmmrec_core.flow import Result, Results
 from lmmrec_core.names import ENCODER_TITLES, LMM_ENCODERS, MODEL_TITLES
 from lmmrec_core.questions import Variant
 
@@ -42,9 +42,9 @@ NOBODY = Guests({})  # the printed tables have no guests
 
 
 def guests_in(results: Iterable[Result], datasets: Sequence[str]) -> Guests:
-    """What was run on ``datasets``."""
+    """What was run on ``datasets``, by committed code or not."""
     ran: dict[str, dict[Variant, None]] = {}
-    for result in results:
+    for result in (*results, *(results.withheld if isinstance(results, Results) else ())):
         if result.case["dataset"] in datasets:
             ran.setdefault(str(result.case["model"]), {})[Variant.of(result.case)] = None
     return Guests({model: tuple(variants) for model, variants in ran.items()})

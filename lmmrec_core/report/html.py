@@ -18,9 +18,11 @@ from lmmrec_core.flow import Table
 
 ABSENT = "–"  # the quantity does not apply here
 NOT_RUN = '<span class="notrun absent">not run</span>'
+_NOT_TRAINED = '<span class="notrun absent">not trained</span>'
+_UNCOMMITTED = '<span class="notrun absent">uncommitted</span>'
 _NOT_PRINTED = '<span class="notrun absent">not printed</span>'
 _WIDE = 8  # columns; wider tables shorten Recall and NDCG
-_ATTRIBUTES = 'class="dataframe results"'
+_CLASSES = "dataframe results"
 
 
 def results_table(table: Table, *, digits: int | None = 4, percent: bool = False, ranks: bool | None = None) -> Styler:
@@ -43,8 +45,13 @@ def results_table(table: Table, *, digits: int | None = 4, percent: bool = False
     return _style(text, _labels(table.values.index), table.name, classes)
 
 
-def plain_table(frame: pd.DataFrame, name: str, *, digits: int | None = 4, percent: tuple[str, ...] = ()) -> Styler:
-    """Style a listing: first column becomes the row label; ``percent`` names columns that hold fractions."""
+def plain_table(
+    frame: pd.DataFrame, name: str, *, digits: int | None = 4, percent: tuple[str, ...] = (), prose: bool = False
+) -> Styler:
+    """Style a listing: first column becomes the row label; ``percent`` names columns that hold fractions.
+
+    ``prose`` is for listings of sentences: every column wraps, labels too.
+    """
     body = frame.iloc[:, 1:]
     text = pd.DataFrame("", index=range(len(frame)), columns=body.columns, dtype=object)
     for j, column in enumerate(body.columns):
@@ -54,7 +61,7 @@ def plain_table(frame: pd.DataFrame, name: str, *, digits: int | None = 4, perce
             )
     words = pd.DataFrame("", index=text.index, columns=text.columns, dtype=object)
     words = words.mask(text.map(len) > 24, "text")
-    return _style(text, [escape(str(label)) for label in frame.iloc[:, 0]], name, words)
+    return _style(text, [escape(str(label)) for label in frame.iloc[:, 0]], name, words, " prose" * prose)
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,8 @@ def listing_or_words(frame: pd.DataFrame, name: str, words: str, **options: Any)
     return plain_table(frame, name, **options) if len(frame) else Sentence(words)
 
 
-def _style(text: pd.DataFrame, labels: list[str], name: str, classes: pd.DataFrame | None) -> Styler:
-    """``text`` has rows 0, 1, ...: labels may repeat, so they are put on at the end."""
+def _style(text: pd.DataFrame, labels: list[str], name: str, classes: pd.DataFrame | None, more: str = "") -> Styler:
+    """``text`` has rows 0, 1, ...: labels may repeat, so they are put on at the end. ``more``: classes of the table."""
     if isinstance(text.columns, pd.MultiIndex):
         narrow = text.shape[1] > _WIDE
         parts = [tuple(escape(_short(part) if narrow else str(part)) for part in column) for column in text.columns]
@@ -85,7 +92,7 @@ def _style(text: pd.DataFrame, labels: list[str], name: str, classes: pd.DataFra
         ranked = classes.set_axis(text.index, axis=0).set_axis(text.columns, axis=1)
         marks = (ranked + " " + marks).map(str.strip)
     styler = Styler(text, uuid=re.sub(r"\W+", "-", name), cell_ids=False)
-    styler.set_td_classes(marks).set_table_attributes(_ATTRIBUTES)
+    styler.set_td_classes(marks).set_table_attributes(f'class="{_CLASSES}{more}"')
     return styler.relabel_index(labels, axis=0) if labels else styler
 
 
@@ -94,6 +101,10 @@ def _cell(table: Table, i: int, j: int, digits: int | None, percent: bool) -> st
     origin = table.origin.iat[i, j]
     if origin == "not printed":
         return _NOT_PRINTED
+    if origin == "not trained":
+        return _NOT_TRAINED
+    if origin == "uncommitted":
+        return _UNCOMMITTED
     if origin == "not run" or _absent(value):
         return NOT_RUN
     shown = _percent(value) if percent else shown_number(value, digits)

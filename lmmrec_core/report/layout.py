@@ -1,7 +1,8 @@
 """The frame of a table: rows and columns that select cases, and how cells are filled.
 
 One layout is filled either with measured or with printed numbers, never with both: the two are
-separate tables. A cell without a run is *not run*, never a number.
+separate tables. A cell without a run is *not run*, one with runs of uncommitted code alone is *uncommitted*; neither
+is a number.
 """
 
 import math
@@ -13,11 +14,15 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.errors import ConfigError, ResultError, unknown
-from lmmrec_core.flow import Result, Table
+from lmmrec_core.flow import Result, Results, Table
 from lmmrec_core.names import MODEL_TITLES
 from lmmrec_core.questions import ALPHA, Pair, Variant
-from lmmrec_core.report.labels import case_label, dataset_name, metric_name
+from lmmrec_core.report.labels import Labels, dataset_name, metric_name
 
+_UNTRAINED = (
+    "Runs whose kept state precedes the second update of their encoder are *not trained* and left out; "
+    "“2 of 3” behind a number: that of two seeds, the third was not trained."
+)
 ABOVE, BELOW = "↑", "↓"
 
 
@@ -81,8 +86,18 @@ def run_mean(result: Result, metric: str) -> float:
     return value
 
 
+def is_uncommitted(result: Result) -> bool:
+    """Whether a run was made while the code differed from its commit."""
+    return bool((result.record.get("provenance") or {}).get("dirty"))
+
+
+def withheld_cells(results: Iterable[Result]) -> frozenset[tuple[str, str, Variant]]:
+    """(dataset, model, variant) of the runs that do not count, see :class:`~lmmrec_core.flow.Results`."""
+    return frozenset(by_case(results.withheld)) if isinstance(results, Results) else frozenset()
+
+
 def by_case(results: Iterable[Result]) -> dict[tuple[str, str, Variant], dict[int, Result]]:
-    """Results grouped by what a cell shows: (dataset, model, variant) → seed → result.
+    """Results grouped by what a cell shows: (dataset, model, variant) → seed → result; not trained ones included.
 
     Raises ResultError when two results share case and seed, because their mean would mix two settings.
     """
@@ -101,34 +116,53 @@ def by_case(results: Iterable[Result]) -> dict[tuple[str, str, Variant], dict[in
     return grouped
 
 
+def trained_runs(runs: Mapping[int, Result]) -> dict[int, Result]:
+    """Those of the runs of a cell that enter its mean: all that count as trained (:attr:`Result.trained`)."""
+    return {seed: result for seed, result in runs.items() if result.trained}
+
+
 def fill_measured(
     name: str, caption: str, layout: Layout, results: Iterable[Result], comparisons: pd.DataFrame | None = None
 ) -> Table:
     """Mean over seeds in each cell, sample standard deviation over seeds if there are several.
 
-    ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`.
+    Runs that do not count as trained enter no mean: the cell says how many seeds are left, or that none is.
+
+    ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`, and the size of
+    their family in the caption. Cells that have runs of uncommitted code alone say so; where such runs were allowed to
+    count, the caption says so.
     Raises ConfigError for a model that neither the study nor any result knows.
     """
     grouped = by_case(results)
-    known = {*MODEL_TITLES, *(key[1] for key in grouped)}
+    withheld = withheld_cells(results)
+    known = {*MODEL_TITLES, *(key[1] for key in (*grouped, *withheld))}
     for row in layout.rows:
         if row.model not in known:
             raise unknown("model", row.model, known, name)
     values, spread, origin = layout.empty(math.nan), layout.empty(math.nan), layout.empty("not run")
-    shown = []
+    shown, left_out, uncommitted = [], layout.empty(""), 0
     for i, row in enumerate(layout.rows):
         for j, column in enumerate(layout.columns):
             variant = row.variant if column.control is None else replace(row.variant, control=column.control)
-            runs = grouped.get((column.dataset, row.model, variant), {})
+            cell = (column.dataset, row.model, variant)
+            found = grouped.get(cell, {})
+            runs = trained_runs(found)
+            left_out.iat[i, j] = f"{len(runs)} of {len(found)}" if len(runs) < len(found) else ""
             if not runs:
+                origin.iat[i, j] = "not trained" if found else "uncommitted" if cell in withheld else "not run"
                 continue
             numbers = [run_mean(run, column.metric) for run in runs.values()]
             values.iat[i, j] = float(np.mean(numbers))
             spread.iat[i, j] = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else math.nan
             origin.iat[i, j] = "measured"
             shown.append(frozenset(runs))
+            uncommitted += any(is_uncommitted(run) for run in runs.values())
     marks = None if comparisons is None else significance_marks(layout, comparisons)
-    return Table(name, f"{caption} {seeds_note(shown)}", values, origin, marks, spread)
+    if left_out.astype(bool).to_numpy().any():
+        marks = left_out if marks is None else (marks + " " + left_out).map(str.strip)
+        caption = f"{caption} {_UNTRAINED}"
+    caption = f"{caption} {seeds_note(shown)}{arrows_note(comparisons)}{_allowed_note(uncommitted, len(shown))}"
+    return Table(name, caption, values, origin, marks, spread)
 
 
 def fill_printed(name: str, caption: str, layout: Layout, published: pd.DataFrame) -> Table:
@@ -180,6 +214,21 @@ def _arrow(
     return ""
 
 
+def _allowed_note(uncommitted: int, shown: int) -> str:
+    return f" Of {shown} cells, {uncommitted} hold runs of **uncommitted code**." if uncommitted else ""
+
+
+def arrows_note(comparisons: pd.DataFrame | None, alpha: float = ALPHA) -> str:
+    """The sentence of a caption that says what an arrow has survived: the size of its family, or of each family."""
+    if comparisons is None or comparisons.empty:
+        return ""
+    sizes = " or ".join(str(size) for size in sorted(set(comparisons["family_size"])))
+    return (
+        f" Arrows: p below {alpha} after Holm's correction for the {sizes} planned pairs of a data set and a metric, "
+        "users and seeds both taken as samples."
+    )
+
+
 def seeds_note(shown: Sequence[frozenset[int]]) -> str:
     """The sentence of a caption that says over which seeds the cells are means."""
     if not shown:
@@ -196,4 +245,5 @@ def seeds_note(shown: Sequence[frozenset[int]]) -> str:
 
 
 def _name(case: Mapping[str, Any]) -> str:
-    return f"run {case_label(str(case['model']), Variant.of(case))} on {case['dataset']}, seed {case['seed']}"
+    by_key = Labels({})  # an error names what stands in the record
+    return f"run {by_key.case(str(case['model']), Variant.of(case))} on {case['dataset']}, seed {case['seed']}"

@@ -1,8 +1,8 @@
 """The controls' verdicts: is the answer that was planted in each synthetic data set found?
 
-``_RULE`` states when it is, and every verdict prints it; :func:`agrees` applies it to one comparison. No difference is
-also found when the difference is certain but too small to matter. A data set's answer is *not found* when one of its
-comparisons disagrees, and *not run* when it has none.
+``_RULE`` states when it is, and every verdict prints it; :func:`answer` applies it to one comparison. That nothing was
+planted is found by a test of equivalence, not by a large p: few users and few seeds cannot tell. A data set's answer is
+the weakest of its comparisons, and *not run* when it has none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,15 +11,28 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from lmmrec_core.questions import ALPHA, END_TO_END, FINE_TUNED, PICTURES_ALONE, SHUFFLED, TEXTS_ALONE, Pair
-from lmmrec_core.report.labels import dataset_name, metric_name, model_name
+from lmmrec_core.questions import (
+    ALPHA,
+    END_TO_END,
+    FINE_TUNED,
+    MARGIN,
+    PICTURES_ALONE,
+    PICTURES_AND_NOISE,
+    SHUFFLED,
+    TEXTS_ALONE,
+    TEXTS_AND_NOISE,
+    Pair,
+)
+from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name
 from lmmrec_core.report.verdict import Verdict, plain_number
 
-MARGIN = 0.05  # relative to the mean of b
+FOUND, NOT_FOUND, CANNOT_TELL, NOT_RUN = "found", "not found", "cannot tell", "not run"
+_WEAKEST = (NOT_FOUND, CANNOT_TELL, NOT_RUN, FOUND)  # what a verdict over several takes
 _RULE = (
-    "A gain is found when the difference is positive, its 95 % interval excludes zero and the adjusted p is below "
-    f"{ALPHA}. No difference is found when p is not below {ALPHA}, or when the interval is within {MARGIN:.0%} of "
-    "the compared mean. An answer is found when all comparisons that were run agree."
+    f"A gain is found when the difference is positive and the adjusted p is below {ALPHA}. That there is no difference "
+    f"is found when two one-sided tests keep it within {MARGIN:.0%} of the compared mean (unadjusted p below {ALPHA}); "
+    f"it is not found when the difference itself has an unadjusted p below {ALPHA}; else the runs cannot tell. "
+    "An answer is found when all comparisons that were run agree."
 )
 
 
@@ -36,8 +49,8 @@ class Expectation:
 #: What the content of each synthetic data set carries.
 PLANTED_CONTENT = (
     Expectation("complementary", SHUFFLED, "gain"),
-    Expectation("complementary", PICTURES_ALONE, "gain"),
-    Expectation("complementary", TEXTS_ALONE, "gain"),
+    Expectation("complementary", PICTURES_AND_NOISE, "gain"),
+    Expectation("complementary", TEXTS_AND_NOISE, "gain"),
     Expectation("redundant", SHUFFLED, "gain"),
     Expectation("redundant", PICTURES_ALONE, "none"),
     Expectation("redundant", TEXTS_ALONE, "none"),
@@ -52,33 +65,40 @@ PLANTED_TRAINING = (
 )
 
 
-def agrees(expected: Literal["gain", "none"], test: Mapping[str, Any]) -> bool:
-    """Whether one test (difference, ci_low, ci_high, p_holm, mean_b) shows the expected effect."""
+def answer(expected: Literal["gain", "none"], test: Mapping[str, Any]) -> str:
+    """What one test (difference, p, p_holm, equivalence_p) says about the expected effect."""
     if expected == "gain":
-        return test["difference"] > 0 and test["ci_low"] > 0 and test["p_holm"] < ALPHA
-    width = MARGIN * abs(test["mean_b"])
-    return test["p_holm"] >= ALPHA or (-width < test["ci_low"] and test["ci_high"] < width)
+        return FOUND if test["difference"] > 0 and test["p_holm"] < ALPHA else NOT_FOUND
+    if test["equivalence_p"] < ALPHA:
+        return FOUND
+    return NOT_FOUND if test["p"] < ALPHA else CANNOT_TELL
 
 
 def planted_listing(
-    comparisons: pd.DataFrame, metric: str = "ndcg@20", expectations: Sequence[Expectation] = PLANTED_CONTENT
+    comparisons: pd.DataFrame,
+    metric: str = "ndcg@20",
+    expectations: Sequence[Expectation] = PLANTED_CONTENT,
+    labels: Labels = PAPER_LABELS,
 ) -> pd.DataFrame:
-    """One line per expectation and model tested: what was planted, the measured relative change, p, the answer."""
+    """One line per expectation and model tested: what was planted, the measured relative change, p, the answer.
+
+    p is the one that decides: adjusted, of the difference, for a gain; of equivalence where nothing was planted.
+    """
     rows = []
     for expected in expectations:
         tests = _tests(comparisons, expected, metric)
         for test in tests:
             rows.append(
                 {
-                    "comparison": f"{model_name(str(test['model']))}: {expected.pair}",
+                    "comparison": labels.pair(str(test["model"]), expected.pair),
                     "data set": dataset_name(expected.dataset),
                     "planted": {"gain": "gain", "none": "no difference"}[expected.effect],
                     "measured": plain_number(test["relative"]),
-                    "adjusted p": float(test["p_holm"]),
-                    "answer": "found" if agrees(expected.effect, test) else "not found",
+                    "p": float(test["p_holm"] if expected.effect == "gain" else test["equivalence_p"]),
+                    "answer": answer(expected.effect, test),
                 }
             )
-    return pd.DataFrame(rows, columns=["comparison", "data set", "planted", "measured", "adjusted p", "answer"])
+    return pd.DataFrame(rows, columns=["comparison", "data set", "planted", "measured", "p", "answer"])
 
 
 def planted_verdict(
@@ -97,15 +117,21 @@ def planted_verdict(
     clauses, states = [], []
     for dataset in dict.fromkeys(expected.dataset for expected in expectations):
         mine = [expected for expected in expectations if expected.dataset == dataset]
-        answers = [agrees(e.effect, test) for e in mine for test in _tests(comparisons, e, metric)]
-        state = "not run" if not answers else "found" if all(answers) else "not found"
-        states.append(state)
-        told = f", {sum(answers)} of {len(answers)} comparisons agree" if answers else ""
-        clauses.append(f"{dataset_name(dataset)}: {state}{told}")
-    counts = {name: states.count(name) for name in ("found", "not found", "not run")}
-    status = next(name for name in ("not found", "not run", "found") if counts[name])
+        answers = [answer(e.effect, test) for e in mine for test in _tests(comparisons, e, metric)]
+        states.append(next((name for name in _WEAKEST if name in answers), NOT_RUN))
+        clauses.append(f"{dataset_name(dataset)}: {states[-1]}{_told(answers)}")
+    counts = {name: states.count(name) for name in (FOUND, NOT_FOUND, CANNOT_TELL, NOT_RUN)}
+    status = next(name for name in _WEAKEST if counts[name])
     sentence = f"Planted answers on {metric_name(metric)}. {'; '.join(clauses)}."
     return Verdict("planted", status, counts, sentence, _RULE)
+
+
+def _told(answers: Sequence[str]) -> str:
+    if not answers:
+        return ""
+    unclear = answers.count(CANNOT_TELL)
+    agree = f", {answers.count(FOUND)} of {len(answers)} comparisons agree"
+    return f"{agree}, {unclear} cannot tell" if unclear else agree
 
 
 def _tests(comparisons: pd.DataFrame, expected: Expectation, metric: str) -> list[dict[str, Any]]:

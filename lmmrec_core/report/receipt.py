@@ -2,14 +2,17 @@
 
 import pandas as pd
 
-from lmmrec_core.report.labels import model_name
+from lmmrec_core.report.labels import PAPER_LABELS, Labels, model_name
 
 _DECIMALS = {"recall@20": 4, "ndcg@20": 4, "seconds": 1, "peak MiB": 0}
 
 
-def listing(receipt: pd.DataFrame) -> pd.DataFrame:
-    """The receipt with readable numbers, one row per run; numbers stay numbers, so that columns sort."""
-    return receipt.round({name: digits for name, digits in _DECIMALS.items() if name in receipt})
+def listing(receipt: pd.DataFrame, labels: Labels = PAPER_LABELS) -> pd.DataFrame:
+    """The receipt with readable numbers and names, one row per run; numbers stay numbers, so that columns sort."""
+    shown = receipt.round({name: digits for name, digits in _DECIMALS.items() if name in receipt})
+    if "encoder" in shown:
+        shown["encoder"] = [labels.encoders.get(key, key) for key in shown["encoder"]]
+    return shown
 
 
 def cost(receipt: pd.DataFrame) -> pd.DataFrame:
@@ -30,13 +33,32 @@ def absent(not_run: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"reason": counts.index.astype(str), "cases": counts.to_numpy()})
 
 
+def weights_note(sources: pd.DataFrame) -> str:
+    """One Markdown sentence on weights that uncommitted code made, with the cure; "" if there are none."""
+    suspect = sources[(sources["what"] == "weights") & (sources["made by"] == "uncommitted")]
+    if suspect.empty:
+        return ""
+    named = ", ".join(f"{row['of']} ({row['digest'][:8]}, read by {row['runs']} runs)" for _, row in suspect.iterrows())
+    return (
+        f"**{len(suspect)} sets of weights were made by uncommitted code**: {named}. To make them and their features "
+        "again, commit the code, delete `.cache/encoders` and `.cache/features`, and run the track again."
+    )
+
+
 def receipt_verdict(receipt: pd.DataFrame) -> str:
-    """One Markdown sentence: whether the runs were made by one state of the code, with one library version."""
+    """Markdown: whether the runs were made by one state of the code, with one library version, and which do not count.
+
+    ``receipt``: ``Study.receipt``.
+    """
     if receipt.empty:
         return "**Nothing of this track has been run on this machine.**"
+    refused = receipt[receipt["in tables"] == "no"] if "in tables" in receipt else receipt[:0]
     commits, versions = sorted(set(receipt["commit"])), sorted(set(map(str, receipt["torch"])))
-    changed = [commit for commit in commits if commit in ("None", "unknown") or commit.endswith("+")]
+    changed = [commit for commit in commits if commit.endswith("+")]
+    outside = sum(commit == "None" for commit in receipt["commit"])
     made = "one commit" if len(commits) == 1 else f"{len(commits)} commits"
     used = f"PyTorch {versions[0]}" if len(versions) == 1 else f"{len(versions)} versions of PyTorch"
-    note = f" Not all of it is in version control: {', '.join(changed)}." if changed else ""
+    note = f" The code of {', '.join(changed)} was changed after the commit." if changed else ""
+    note += f" {outside} were made outside a git checkout, so their commit is not known." if outside else ""
+    note += f" {len(refused)} of them stand in no table: {', '.join(refused['key'])}." if len(refused) else ""
     return f"**{len(receipt)} runs, made by {made} with {used}.**{note}"

@@ -1,7 +1,8 @@
 """The study's tables: the layout of each, filled with measured or with printed numbers.
 
-``tableN`` shows what was measured here, ``printed_tableN`` what the paper prints, in the same layout. Recommenders and
-encoders of other packages (:mod:`lmmrec_core.report.guests`) follow as further rows of the measured ones.
+``tableN`` shows what was measured here, ``printed_tableN`` what the paper prints, in the same layout. ``labels`` are
+what the measured encoders are called. Recommenders and encoders of other packages (:mod:`lmmrec_core.report.guests`)
+follow as further rows of the measured ones.
 Numbers stay unrounded; :mod:`lmmrec_core.report.html` rounds.
 """
 
@@ -13,7 +14,7 @@ import pandas as pd
 from lmmrec_core.flow import Result, Table
 from lmmrec_core.names import (
     BASELINE,
-    CONTROLS,
+    CONTROL_TITLES,
     FLOOR_MODELS,
     LATER_MODELS,
     LMM_ENCODERS,
@@ -21,11 +22,12 @@ from lmmrec_core.names import (
     PAPER_METRICS,
     PAPER_MODELS,
     PARADIGMS,
+    WARM,
 )
 from lmmrec_core.questions import MODALITY_SPECIFIC, Variant, question_of, trained
 from lmmrec_core.report import published
 from lmmrec_core.report.guests import NOBODY, Guests, guests_in
-from lmmrec_core.report.labels import case_label, dataset_name, model_name
+from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, model_name
 from lmmrec_core.report.layout import Layout, TableColumn, TableRow, fill_measured, fill_printed, metric_columns
 from lmmrec_core.report.published import printed_statistics, read_results
 
@@ -33,6 +35,7 @@ _FUSING = ("mmgcl", "lattice")  # the two models of Tables 1 and 5
 _SINGLE = tuple(name for name in MODALITY_SETS if name in ("V", "T"))
 _STATISTICS = {
     "users": "Users",
+    "persons": "Persons behind the users",
     "items": "Items",
     "interactions": "Interactions",
     "density": "Density",
@@ -70,15 +73,20 @@ def table2(statistics: pd.DataFrame) -> Table:
     """Data sets in numbers.
 
     ``statistics``: one row per data set, a column per quantity of ``_STATISTICS``; a column or a value that is absent
-    is *not run*. Titles come from the column ``dataset`` if there is one, else from the index.
+    is *not run*. Persons have a line where some data set has several users of one person. Titles come from the column
+    ``dataset`` if there is one, else from the index.
     """
     names = statistics["dataset"] if "dataset" in statistics else pd.Series(statistics.index).map(dataset_name)
     frame = statistics.reindex(columns=list(_STATISTICS))
+    shown = dict(_STATISTICS)
+    if frame["persons"].isna().all():
+        del shown["persons"]
+    frame = frame.assign(persons=frame["persons"].where(frame["persons"].notna(), frame["users"]))[list(shown)]
     cells = {
         name: [int(value) if isinstance(value, float) and value.is_integer() else value for value in row]
         for name, row in zip(names, frame.astype(object).to_numpy(), strict=True)
     }
-    values = pd.DataFrame(cells, index=list(_STATISTICS.values()), dtype=object)
+    values = pd.DataFrame(cells, index=list(shown.values()), dtype=object)
     origin = values.isna().map(lambda absent: "not run" if absent else "measured").astype(object)
     return Table("table2", "The data sets of this track, counted after filtering.", values, origin)
 
@@ -106,9 +114,10 @@ def table3(
     models: Sequence[str] = PAPER_MODELS,
     metrics: Sequence[str] = PAPER_METRICS,
     comparisons: pd.DataFrame | None = None,
+    labels: Labels = PAPER_LABELS,
 ) -> Table:
     """RQ1: pre-trained CLIP and VLMo against the modality-specific encoders."""
-    layout = _layout3(datasets, models, metrics, guests_in(results, datasets))
+    layout = _layout3(datasets, models, metrics, guests_in(results, datasets), labels)
     return fill_measured("table3", _caption("rq1"), layout, results, comparisons)
 
 
@@ -124,9 +133,10 @@ def table4(
     models: Sequence[str] = PAPER_MODELS,
     metrics: Sequence[str] = PAPER_METRICS,
     comparisons: pd.DataFrame | None = None,
+    labels: Labels = PAPER_LABELS,
 ) -> Table:
     """RQ2: pre-trained, fine-tuned and end-to-end encoders."""
-    layout = _layout4(datasets, models, metrics, guests_in(results, datasets))
+    layout = _layout4(datasets, models, metrics, guests_in(results, datasets), labels)
     return fill_measured("table4", _caption("rq2"), layout, results, comparisons)
 
 
@@ -144,11 +154,12 @@ def table5(
     comparisons: pd.DataFrame | None = None,
     encoder: str = "clip",
     paradigm: str = "ETE",
+    labels: Labels = PAPER_LABELS,
 ) -> Table:
     """RQ3: both modalities against one alone, with CLIP trained end to end (or another encoder and paradigm)."""
     both = trained(encoder, paradigm)
     layout = _modality_layout(datasets, models, metric, both, guests_in(results, datasets))
-    return fill_measured("table5", f"Which modality helps, with {both.label}.", layout, results, comparisons)
+    return fill_measured("table5", f"Which modality helps, with {labels.variant(both)}.", layout, results, comparisons)
 
 
 def printed_table5() -> Table:
@@ -165,9 +176,9 @@ def ablation(
     encoder: str = BASELINE,
     paradigm: str = "none",
 ) -> Table:
-    """Every model with V&T, V and T, and with its content shuffled over items, replaced by noise, or set to zero."""
+    """Every model with V&T, V and T, and with its content replaced by every control of equal size."""
     rows = _modality_layout(datasets, models, metric, trained(encoder, paradigm), guests_in(results, datasets)).rows
-    headings: dict[str, str] = {"none": "real", **{control: control for control in CONTROLS}}
+    headings: dict[str, str] = {"none": "real", **CONTROL_TITLES}
     columns = [
         TableColumn(dataset, metric, heading, control) for dataset in datasets for control, heading in headings.items()
     ]
@@ -188,7 +199,13 @@ def floor(
     return fill_measured("floor", caption, Layout(rows, metric_columns(datasets, metrics)), results)
 
 
-def _layout3(datasets: Sequence[str], models: Sequence[str], metrics: Sequence[str], guests: Guests = NOBODY) -> Layout:
+def _layout3(
+    datasets: Sequence[str],
+    models: Sequence[str],
+    metrics: Sequence[str],
+    guests: Guests = NOBODY,
+    labels: Labels = PAPER_LABELS,
+) -> Layout:
     """Per recommender: the modality-specific encoders, VLMo and CLIP pre-trained, then encoders of other packages."""
 
     def fits(variant: Variant) -> bool:
@@ -201,13 +218,24 @@ def _layout3(datasets: Sequence[str], models: Sequence[str], metrics: Sequence[s
         encoders = LMM_ENCODERS if model in models and model not in LATER_MODELS else guests.known_encoders(model, fits)
         for encoder in encoders:
             variant = trained(encoder, "PT")
-            rows.append(TableRow(name, case_label(model, variant).removesuffix("-PT"), model, variant))
-        rows += [TableRow(name, case_label(model, variant), model, variant) for variant in guests.variants(model, fits)]
+            rows.append(TableRow(name, labels.case(model, variant).removesuffix("-PT"), model, variant))
+        rows += [
+            TableRow(name, labels.case(model, variant), model, variant) for variant in guests.variants(model, fits)
+        ]
     return Layout(tuple(rows), metric_columns(datasets, metrics))
 
 
-def _layout4(datasets: Sequence[str], models: Sequence[str], metrics: Sequence[str], guests: Guests = NOBODY) -> Layout:
-    """Per recommender and encoder: PT, FT and ETE, one group each, as the printed stars compare within them."""
+def _layout4(
+    datasets: Sequence[str],
+    models: Sequence[str],
+    metrics: Sequence[str],
+    guests: Guests = NOBODY,
+    labels: Labels = PAPER_LABELS,
+) -> Layout:
+    """Per recommender and encoder: PT, FT and ETE, one group each, as the printed stars compare within them.
+
+    ETE with a warm start follows where it was run; it is ours, and no planned pair is about it.
+    """
 
     def fits(variant: Variant) -> bool:
         return variant.whole and variant.paradigm in ("FT", "ETE")
@@ -218,8 +246,9 @@ def _layout4(datasets: Sequence[str], models: Sequence[str], metrics: Sequence[s
         visiting = dict.fromkeys(variant.encoder for variant in guests.variants(model, fits))
         for encoder in (*encoders, *visiting):
             variants = [trained(encoder, paradigm) for paradigm in PARADIGMS]
-            group = case_label(model, variants[0]).removesuffix("-PT")
-            rows += [TableRow(group, case_label(model, variant), model, variant) for variant in variants]
+            variants += [variant for variant in guests.ran.get(model, ()) if variant == trained(encoder, WARM)]
+            group = labels.case(model, variants[0]).removesuffix("-PT")
+            rows += [TableRow(group, labels.case(model, variant), model, variant) for variant in variants]
     return Layout(tuple(rows), metric_columns(datasets, metrics))
 
 

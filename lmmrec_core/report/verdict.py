@@ -14,7 +14,7 @@ import pandas as pd
 from lmmrec_core.names import PAPER_MODELS
 from lmmrec_core.questions import ALPHA
 from lmmrec_core.report.changes import claimed_changes
-from lmmrec_core.report.labels import dataset_name, metric_name, model_name
+from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name
 from lmmrec_core.report.published import DATASETS
 
 _STATUSES = ("reproduced", "same direction", "not reproduced", "not run")
@@ -123,12 +123,12 @@ def overall(counts: Mapping[str, int]) -> str:
     return "not reproduced"
 
 
-def judged_listing(judged: pd.DataFrame) -> pd.DataFrame:
+def judged_listing(judged: pd.DataFrame, labels: Labels = PAPER_LABELS) -> pd.DataFrame:
     """:func:`judge_all` for readers: a label per comparison, then data set, printed, measured, adjusted p, verdict."""
-    labels = [f"{model_name(row['model'])}: {row['pair']}" for row in judged.to_dict("records")]
+    words = [labels.printed_and_measured(row["model"], row["pair"]) for row in judged.to_dict("records")]
     return pd.DataFrame(
         {
-            "comparison": labels,
+            "comparison": words,
             "data set": [dataset_name(name) for name in judged["dataset"]],
             "printed": judged["printed"].tolist(),
             "measured": judged["measured"].tolist(),

@@ -12,22 +12,33 @@ from lmmrec_core.results.store import CASE
 def pooled_per_user(results: Sequence[Result], metric: str) -> tuple[pd.Series, pd.Series | None]:
     """One metric of one case over its seeds: user → mean over seeds, and user → person if users share one.
 
+    Runs that do not count as trained are left out (:func:`per_seed`).
+
     Raises ResultError when the results are not the seeds of one case, a seed occurs twice, their splits or
     users differ, or one lacks the metric.
     """
     by_seed = per_seed(results, metric)
     pooled = pd.DataFrame(by_seed).mean(axis=1, skipna=False).rename(metric)
-    first = results[0].per_user
+    first = results[0].per_user  # all runs of a case are over the same users
     return pooled, first["group"].reindex(pooled.index) if "group" in first.columns else None
 
 
 def per_seed(results: Sequence[Result], metric: str) -> dict[int, pd.Series]:
-    """Seed → user → value of one metric, for the seeds of one case. Raises ResultError as :func:`pooled_per_user`."""
+    """Seed → user → value of one metric, for the seeds of one case whose runs count (:attr:`Result.trained`).
+
+    Raises ResultError as :func:`pooled_per_user`, and when no run counts.
+    """
     if not results:
         raise ResultError("no result to average; run the case, or look at the selection")
     check_mix(results)
-    first, by_seed = results[0], {}
-    for result in results:
+    counted = [result for result in results if result.trained]
+    if not counted:
+        raise ResultError(
+            f"{_name(results[0])}: no run's kept state comes after the second update of its encoder, so none counts as "
+            "trained; train longer, with more updates"
+        )
+    first, by_seed = counted[0], {}
+    for result in counted:
         if any(result.case[name] != first.case[name] for name in CASE if name != "seed"):
             raise ResultError(f"{_name(result)} and {_name(first)} are different cases; average seeds of one case only")
         seed = int(result.case["seed"])

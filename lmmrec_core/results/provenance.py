@@ -1,33 +1,44 @@
-"""Where a result comes from: code, packages, machine and time, without names of hosts, users or folders."""
+"""Where a result comes from: code, packages, machine and time, without names of hosts, users or folders.
+
+What was made while the code differed from its commit can't be made again by anybody else. Tables do not use it
+(:func:`code_state`), unless the environment variable :data:`ALLOW` is 1.
+"""
 
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lmmrec_core import __version__
+from lmmrec_core.errors import ConfigError
 
 PACKAGES = (
     "torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow", "statsmodels", "pydantic", "safetensors", "pillow",
     "timm", "transformers", "sentence-transformers", "tokenizers", "open_clip_torch", "torch-geometric",
 )  # fmt: skip
 _ROOT = Path(__file__).resolve().parents[2]
+COMPUTES = ("lmmrec_core", "pyproject.toml", "requirements.txt")  # what decides on a number; notebooks and prose do not
+ALLOW = "LMMREC_ALLOW_UNCOMMITTED"
+CodeState = Literal["committed", "uncommitted", "unknown"]
 
 
-def provenance(device: str = "cpu") -> dict[str, Any]:
+def provenance(device: str = "cpu", started: "CodeState | None" = None) -> dict[str, Any]:
     """Plain JSON values: ``commit`` and ``dirty`` (None outside a git checkout), ``versions``, ``machine``, ``time``.
 
+    ``dirty``: whether anything of :data:`COMPUTES` differs from the commit, new files included.
+    ``started``: the state of the code when the work began; uncommitted code that was committed meanwhile stays dirty.
     ``device`` is what the caller trained on ("cpu", "cuda: NVIDIA ..."): this stage does not ask torch.
     ``time`` is UTC, ISO 8601 with microseconds, so that later sorts after earlier.
     """
     commit, dirty = _commit(_ROOT)
     return {
         "commit": commit,
-        "dirty": dirty,
+        "dirty": True if started == "uncommitted" else dirty,
         "versions": {"lmmrec": __version__, "python": platform.python_version(), **_versions()},
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
@@ -37,6 +48,27 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
         },
         "time": datetime.now(UTC).isoformat(timespec="microseconds"),
     }
+
+
+def code_state(made: Mapping[str, Any]) -> CodeState:
+    """Whether what has this provenance was made by committed code; "unknown" outside a git checkout."""
+    if made.get("dirty"):
+        return "uncommitted"
+    return "unknown" if made.get("commit") is None or made.get("dirty") is None else "committed"
+
+
+def code_state_now() -> CodeState:
+    """The same for the code as it is."""
+    commit, dirty = _commit(_ROOT)
+    return code_state({"commit": commit, "dirty": dirty})
+
+
+def allows_uncommitted() -> bool:
+    """Whether :data:`ALLOW` is set to 1. Raises ConfigError for a value that is neither 0 nor 1."""
+    value = os.environ.get(ALLOW, "0")
+    if value not in ("", "0", "1"):
+        raise ConfigError(f"{ALLOW}={value!r}: write {ALLOW}=1 to let tables use results of uncommitted code")
+    return value == "1"
 
 
 @cache
@@ -51,13 +83,13 @@ def _versions() -> dict[str, str]:
 
 
 def _commit(root: Path) -> tuple[str | None, bool | None]:
-    """Commit of the checkout whose top is ``root``, and whether tracked files differ from it."""
+    """Commit of the checkout whose top is ``root``, and whether files of :data:`COMPUTES` differ from it."""
     if not (root / ".git").exists():  # installed, or inside somebody else's repository
         return None, None
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     if commit is None:
         return None, None
-    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    changed = _git(root, "status", "--porcelain", "--untracked-files=all", "--", *COMPUTES)
     return commit, None if changed is None else bool(changed)
 
 

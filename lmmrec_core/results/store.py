@@ -74,9 +74,9 @@ class ResultStore:
 
     def save(
         self, track: str, dataset: str, slug: str, key: str, run_record: Mapping[str, Any], per_user: pd.DataFrame,
-        top_items: IntArray | None = None,
+        top_items: IntArray | None = None, replace: bool = False,
     ) -> Path:  # fmt: skip
-        """Keep a run and return its folder. A run that is already there stays as it is.
+        """Keep a run and return its folder. A run that is already there stays as it is, unless ``replace`` is true.
 
         ``run_record`` has the sections of :data:`SECTIONS` (``schema``, ``key``, ``files`` and ``digest`` are
         added here); ``per_user`` is indexed by user; ``top_items`` [user, k] are the lists of the same
@@ -84,7 +84,7 @@ class ResultStore:
         that do not match, a damaged run in its place, or a disk that is full or not writable.
         """
         target = self.path_of(key, track, dataset, slug)
-        if target.is_dir():
+        if target.is_dir() and not replace:
             self.load(target)
             return target
         record = _complete(run_record, track, dataset, key)
@@ -98,7 +98,7 @@ class ResultStore:
         record["digest"] = digest(record)
         # run.json last: whoever sees it sees the rest
         files[RECORD] = (json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-        with whole_folder(target, needed=sum(map(len, files.values()))) as partial:
+        with whole_folder(target, needed=sum(map(len, files.values())), replace=replace) as partial:
             for name, content in files.items():
                 (partial / name).write_bytes(content)
         self.load(target)  # another process may have been first; its result must be sound

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import FloatArray
-from lmmrec_core.significance.paired import Comparison, compare_seeds
-
-_BySeed = Mapping[int, pd.Series]  # seed → per-user values of one metric
+from lmmrec_core.significance.comparison import Comparison, compare_pair
+from lmmrec_core.significance.seed_noise import SeedNoise
+from lmmrec_core.significance.units import ByReplicate, crossed, runs_of
 
 
 @dataclass(frozen=True)
@@ -58,23 +57,30 @@ def holm(p_values: Sequence[float]) -> FloatArray:
         return p
     if not ((p >= 0) & (p <= 1)).all():
         raise ResultError(f"p-values {p[~((p >= 0) & (p <= 1))].tolist()} are not within 0..1; test again")
-    return np.asarray(multipletests(p, method="holm")[1], dtype=np.float64)
+    order = np.argsort(p)
+    adjusted = np.empty_like(p)
+    # statsmodels' multipletests does the same, but collects garbage at each call: half of the time of a page's tests
+    adjusted[order] = np.minimum(np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order]), 1.0)
+    return adjusted
 
 
 def compare_family(
     family: Family,
-    systems: Mapping[str, _BySeed],
+    systems: Mapping[str, ByReplicate],
     groups: pd.Series | None = None,
-    seed: int = 0,
+    noise: Mapping[str, SeedNoise | None] | None = None,
     allow_missing: bool = False,
 ) -> tuple[Tested, ...]:
     """Test every planned comparison and adjust within the family, in the order planned.
 
-    ``systems``: name → seed → per-user values. The family keeps its planned size: with ``allow_missing`` a
-    comparison whose side was not run counts as p = 1, so the others are corrected as if all had been tested.
+    ``systems``: name → seed → per-user values; ``noise``: name → how its model varies over seeds, if known. The family
+    keeps its planned size: with ``allow_missing`` a comparison whose side was not run counts as p = 1, so the others
+    are corrected as if all had been tested.
 
-    Raises ResultError for a missing side (unless allowed) and as :func:`compare_seeds`.
+    Raises ResultError for a missing side (unless allowed) and as :func:`~lmmrec_core.significance.comparison.compare`.
     """
+    noise = noise or {}
+    runs = {name: runs_of(name, values) for name, values in systems.items()}
     compared: list[Comparison | None] = []
     for member in family.planned:
         absent = [side for side in (member.a, member.b) if side not in systems]
@@ -83,6 +89,10 @@ def compare_family(
                 f"family {family.name!r}, {member.name!r}: no results of {', '.join(absent)}; run them, or pass "
                 "allow_missing=True to count the comparison as not significant"
             )
-        compared.append(None if absent else compare_seeds(systems[member.a], systems[member.b], groups, seed))
+        if absent:
+            compared.append(None)
+            continue
+        pair = crossed(runs[member.a], runs[member.b], groups)
+        compared.append(compare_pair(pair, (noise.get(member.a), noise.get(member.b))))
     adjusted = holm([1.0 if one is None else one.p for one in compared])
     return tuple(Tested(*outcome) for outcome in zip(family.planned, compared, map(float, adjusted), strict=True))

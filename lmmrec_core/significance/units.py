@@ -1,4 +1,8 @@
-"""Two per-user series → two aligned vectors over the units that are tested: users, or the persons behind them."""
+"""Per-user values of two systems over seeds → aligned matrices, with the person behind each user.
+
+A *replicate* is one run of a system: a model seed, or a pair (split seed, model seed). Seeds are nested in splits, and
+a system's seeds have nothing to do with another's: the same number shares the order of the data and nothing else.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,71 +11,109 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.errors import ResultError
-from lmmrec_core.flow import FloatArray
+from lmmrec_core.flow import FloatArray, IntArray
+
+Replicate = int | tuple[int, int]  # model seed, or (split seed, model seed)
+ByReplicate = Mapping[int, pd.Series] | Mapping[tuple[int, int], pd.Series]  # → user → value of one metric
 
 
 @dataclass(frozen=True, eq=False)
-class PairedValues:
-    """Values of ``a`` and ``b`` [unit] for the same units in the same order."""
+class Runs:
+    """The runs of one system on one split: ``values`` [user, seed] and the mean over users of each run, ``means``."""
 
-    a: FloatArray
-    b: FloatArray
-    n_users: int
+    users: pd.Index
+    values: FloatArray
+    means: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Crossed:
+    """Two systems on the same users: for each split, ``a`` and ``b`` [user, seed], and the person of each user.
+
+    Persons are numbered from 0 over all splits. ``mean_a`` and ``mean_b`` are means over users, then over runs.
+    """
+
+    a: tuple[FloatArray, ...]
+    b: tuple[FloatArray, ...]
+    person: tuple[IntArray, ...]
+    persons: int
+    mean_a: float
+    mean_b: float
 
     @property
     def difference(self) -> FloatArray:
-        return self.a - self.b
+        """a − b [user], averaged over seeds; users of several splits follow each other."""
+        return np.concatenate([a.mean(axis=1) - b.mean(axis=1) for a, b in zip(self.a, self.b, strict=True)])
 
     @property
-    def constant(self) -> bool:
-        """Whether all units differ by the same amount, up to rounding: no spread to test against."""
-        scale = max(np.abs(self.a).max(), np.abs(self.b).max(), np.finfo(float).tiny)
-        return bool(np.ptp(self.difference) <= 1e-13 * scale)
+    def scale(self) -> float:
+        """The largest value: what is below 1e-13 of it is rounding."""
+        return max(np.finfo(float).tiny, *(float(np.abs(values).max()) for values in (*self.a, *self.b)))
 
 
-def paired_values(a: pd.Series, b: pd.Series, groups: pd.Series | None = None) -> PairedValues:
-    """Match the users of ``a`` and ``b`` by index; with ``groups`` (user → person), average per person first.
+def runs_of(system: str, by_replicate: ByReplicate) -> dict[int, Runs]:
+    """Split seed → the runs of one system; a plain seed counts as split 0.
 
-    Users that share a person are not independent: testing them as such makes p too small.
-
-    Raises ResultError when the users differ, repeat or lack a person, a value is not finite, or fewer
-    than two units remain.
+    Raises ResultError, naming ``system``, without runs, when a user has two values or one that is not finite, when the
+    runs of a split are over different users, or when the splits have different numbers of seeds.
     """
-    for name, series in (("a", a), ("b", b)):
-        if series.index.has_duplicates:
-            user = series.index[series.index.duplicated()][0]
-            raise ResultError(f"system {name}: user {user} has two values; keep one")
-        if not np.isfinite(series.to_numpy(dtype=np.float64)).all():
-            raise ResultError(f"system {name}: a value is not a finite number; evaluate again")
-    odd = a.index.symmetric_difference(b.index)
-    if len(odd):
+    if not by_replicate:
+        raise ResultError(f"system {system}: no run to compare; run at least one seed")
+    columns: dict[int, dict[int, pd.Series]] = {}
+    for replicate, values in sorted(by_replicate.items()):
+        split, seed = replicate if isinstance(replicate, tuple) else (0, replicate)
+        if values.index.has_duplicates:
+            user = values.index[values.index.duplicated()][0]
+            raise ResultError(f"system {system}: user {user} has two values; keep one")
+        if not np.isfinite(values.to_numpy(dtype=np.float64)).all():
+            raise ResultError(f"system {system}: a value is not a finite number; evaluate again")
+        columns.setdefault(split, {})[seed] = values.astype(np.float64)
+    sizes = {split: len(seeds) for split, seeds in columns.items()}
+    if len(set(sizes.values())) > 1:
         raise ResultError(
-            f"{len(odd)} users have a value in only one of the two systems (first: {odd[0]}); "
-            "compare results of the same split"
+            f"system {system}: seeds per split are {sizes}; run the same number on each, or one split weighs more"
         )
-    frame = pd.DataFrame({"a": a.astype(np.float64), "b": b.reindex(a.index).astype(np.float64)})
-    n_users = len(frame)
-    if groups is not None:
-        persons = groups.reindex(frame.index)
+    found = {}
+    for split, seeds in columns.items():
+        users = next(iter(seeds.values())).index
+        for seed, values in seeds.items():
+            if len(values) != len(users) or not values.index.isin(users).all():
+                raise ResultError(
+                    f"system {system}: seed {seed} has other users than the rest; compare runs of the same split only"
+                )
+        matrix = np.column_stack([values.reindex(users).to_numpy() for values in seeds.values()])
+        found[split] = Runs(users, matrix, np.array([values.mean() for values in seeds.values()]))
+    return found
+
+
+def crossed(a: Mapping[int, Runs], b: Mapping[int, Runs], groups: pd.Series | None = None) -> Crossed:
+    """Match two systems by split and user; ``groups`` (user → person) where users share one.
+
+    Raises ResultError when splits or users differ, a user lacks a person, or fewer than two persons remain.
+    """
+    if a.keys() != b.keys():
+        raise ResultError(f"a has splits {sorted(a)}, b has {sorted(b)}; run both on the same splits")
+    first, second, labels = [], [], []
+    for split, runs in a.items():
+        other = b[split]
+        odd = runs.users.symmetric_difference(other.users)
+        if len(odd):
+            raise ResultError(
+                f"{len(odd)} users have a value in only one of the two systems (first: {odd[0]}); "
+                "compare results of the same split"
+            )
+        first.append(runs.values)
+        same = runs.users.equals(other.users)
+        second.append(other.values if same else other.values[other.users.get_indexer(runs.users)])
+        persons = pd.Series(runs.users, runs.users) if groups is None else groups.reindex(runs.users)
         if persons.isna().any():
             raise ResultError(f"user {persons.index[persons.isna()][0]} has no group; give a group for every user")
-        frame = frame.groupby(persons.to_numpy()).mean()
-    if len(frame) < 2:
+        labels.append(persons.to_numpy())
+    codes, distinct = pd.factorize(np.concatenate(labels))
+    if len(distinct) < 2:
         units = "users" if groups is None else "persons"
-        raise ResultError(f"a paired test needs at least 2 {units}, got {len(frame)}; use a larger test part")
-    return PairedValues(frame["a"].to_numpy(), frame["b"].to_numpy(), n_users)
-
-
-def over_seeds(per_seed: Mapping[int, pd.Series]) -> pd.Series:
-    """Seed → per-user values → one value per user, averaged over seeds.
-
-    The users stay the units: averaging removes seed noise, it does not multiply the observations.
-    Raises ResultError without seeds or when the users differ between seeds.
-    """
-    if not per_seed:
-        raise ResultError("no seed to average over; run at least one")
-    first = next(iter(per_seed.values()))
-    for seed, series in per_seed.items():
-        if series.index.has_duplicates or len(series) != len(first) or not series.index.isin(first.index).all():
-            raise ResultError(f"seed {seed} has other users than the rest; average results of the same split only")
-    return pd.DataFrame(dict(per_seed)).mean(axis=1, skipna=False)
+        raise ResultError(f"a test needs at least 2 {units}, got {len(distinct)}; use a larger test part")
+    cuts = np.cumsum([len(part) for part in labels])[:-1]
+    means = [float(np.mean(np.concatenate([runs.means for runs in side.values()]))) for side in (a, b)]
+    person = tuple(np.split(codes.astype(np.int64), cuts))
+    return Crossed(tuple(first), tuple(second), person, len(distinct), means[0], means[1])

@@ -18,8 +18,10 @@ from lmmrec_core.names import (
     LATER_MODELS,
     MODEL_TITLES,
     SEEDLESS_MODELS,
+    WARM,
     Control,
     Paradigm,
+    WarmStart,
 )
 from lmmrec_core.questions import QUESTIONS, Variant
 from lmmrec_core.recommenders import RECOMMENDERS
@@ -33,7 +35,7 @@ class Case(Settings):
     dataset: str
     model: str
     encoder: str = "none"
-    paradigm: Literal["none", Paradigm] = "none"
+    paradigm: Literal["none", Paradigm, WarmStart] = "none"
     modalities: Literal["none", "V&T", "V", "T"] = "none"
     control: Literal["none", Control] = "none"
     seed: int = 1
@@ -60,8 +62,10 @@ def all_cases(track: TrackSettings, seeds: Sequence[int]) -> tuple[Case, ...]:
 
     A model without content runs once per seed (once at all in closed form). A model that reads content runs under the
     baseline's encoders with both modalities, with each alone and with every control. The paper's models and those of
-    other packages run under the track's other encoders too, under all their paradigms; modalities are removed under
-    the paradigms of ``track.ablate``.
+    other packages run under the track's other encoders too, under all their paradigms. Under the paradigms of
+    ``track.ablate`` modalities are removed and content is shuffled; the other controls replace features, so they need
+    fixed ones (PT). Where ``track.warm_start`` says so, end-to-end training starts warm as well. Cells that the track
+    leaves out are here too, see :func:`reason_not_run`.
 
     Raises ConfigError for seeds that are not distinct.
     """
@@ -105,8 +109,14 @@ def _cases_with_content(cell: Mapping[str, Any], track: TrackSettings) -> list[C
         elif cell["model"] not in LATER_MODELS:
             for paradigm in track.paradigms(encoder):
                 ablated = is_multimodal(entry) if track.ablate is None else paradigm in track.ablate.get(encoder, ())
-                for modalities in ("V&T", "V", "T") if ablated else ("V&T",):
-                    cells.append({"encoder": encoder, "paradigm": paradigm, "modalities": modalities})
+                cell_of = {"encoder": encoder, "paradigm": paradigm}
+                cells.append({**cell_of, "modalities": "V&T"})
+                if ablated:
+                    cells += [{**cell_of, "modalities": modality} for modality in ("V", "T")]
+                    controls = [c for c in CONTROLS if paradigm == "PT" or c.startswith("shuffled")]
+                    cells += [{**cell_of, "modalities": "V&T", "control": control} for control in controls]
+            if track.starts_warm(cell["dataset"], cell["model"], encoder):
+                cells.append({"encoder": encoder, "paradigm": WARM, "modalities": "V&T"})
     return [Case.build({**cell, **more}, "grid") for more in cells]
 
 
@@ -116,11 +126,14 @@ def reason_not_run(case: Case, track: TrackSettings) -> str | None:
         return f"recommender {case.model} is not installed"
     if case.model not in track.models:
         return f"track {track.name} declares no settings for {case.model}"
+    left_out = next((rule for rule in track.left_out if rule.holds(case.model_dump(), track.seeds)), None)
+    if left_out is not None:
+        return f"left out by track {track.name}: {left_out.why}"
     if case.encoder == "none":
         return None
     if case.encoder not in track.encoders:
         return f"track {track.name} declares no encoder {case.encoder}"
-    if case.paradigm not in track.paradigms(case.encoder):
+    if ("ETE" if case.paradigm == WARM else case.paradigm) not in track.paradigms(case.encoder):
         return f"encoder {case.encoder} has no paradigm {case.paradigm}: {', '.join(track.paradigms(case.encoder))}"
     return None
 

@@ -2,8 +2,9 @@
 
 A family is all planned pairs (:mod:`lmmrec_core.questions`) of one question, one data set and one metric, over the
 paper's five models; Holm-Bonferroni runs within it. A planned pair that was not run counts as not significant: a family
-keeps its size, and no star appears because something was left out. The unit is the user, on metrics averaged over
-seeds; users that stand for one person are averaged.
+keeps its size, and no star appears because something was left out. What is compared are the means that the tables show,
+over users and over seeds; both are random, and users that stand for one person are one cluster
+(:mod:`lmmrec_core.significance.crossed`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,14 +14,20 @@ import pandas as pd
 
 from lmmrec_core.flow import Result
 from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
-from lmmrec_core.questions import Pair, Variant, question_of
+from lmmrec_core.questions import ALPHA, MARGIN, Pair, Variant, question_of
 from lmmrec_core.results.pooling import per_seed, pooled_per_user
+from lmmrec_core.significance.comparison import Comparison
+from lmmrec_core.significance.equivalence import equivalence_p
 from lmmrec_core.significance.families import Family, Planned, compare_family
+from lmmrec_core.significance.power import minimum_detectable_effect
+from lmmrec_core.significance.seed_noise import SeedNoise, noise_of, seed_noise
 
 _TESTED = (
-    "mean_a", "mean_b", "difference", "relative", "ci_low", "ci_high", "p", "effect", "n", "spread", "wins", "losses",
+    "mean_a", "mean_b", "difference", "relative", "relative_low", "relative_high", "ci_low", "ci_high", "se", "df", "p",
+    "effect", "n", "persons", "seeds", "spread", "wins", "losses", "ties", "share_gained", "testable",
 )  # fmt: skip
-_COLUMNS = ("dataset", "model", "metric", "pair", *_TESTED, "p_holm", "family")
+_FURTHER = ("p_holm", "mde", "mde_holm", "equivalence_p", "family", "family_size")
+_COLUMNS = ("dataset", "model", "metric", "pair", *_TESTED, *_FURTHER)
 _Side = tuple[str, Variant]  # a recommender, and a variant of it
 
 
@@ -34,14 +41,31 @@ def comparisons(
 ) -> pd.DataFrame:
     """The planned pairs of a question whose two sides were measured, one row per data set, pair and metric.
 
-    Columns: dataset, model, metric; ``pair`` (a :class:`~lmmrec_core.questions.Pair`, which prints as its label);
-    mean_a, mean_b, difference (a − b), relative (None where the mean of b is 0), its interval, p, effect size, units,
-    spread over seeds, wins and losses; ``p_holm``, adjusted within the whole planned family, and ``family``, which
-    states its size. Raises ConfigError for an unknown question, ResultError for results that must not be compared.
+    dataset, model, metric, ``pair`` (a :class:`~lmmrec_core.questions.Pair`, which prints as its label)
+        What was compared.
+    mean_a, mean_b, difference, relative
+        The tables' cells, their difference a − b and a / b − 1 (None where the mean of b is 0).
+    se, df, p, ci_low, ci_high, relative_low, relative_high
+        The crossed test of users and seeds, with its 95 % intervals.
+    p_holm, family, family_size
+        p adjusted within all that is planned, measured or not; what the family is, and its number of pairs.
+    equivalence_p
+        That the true difference is within ±``MARGIN`` of the mean of b; not adjusted.
+    mde, mde_holm
+        Relative change that would be found with probability 0.8, unadjusted and at Holm's first step.
+    n, persons, seeds, spread, effect, wins, losses, ties, share_gained
+        Users and the persons behind them, runs of the side that has fewer, deviation over seeds, d_z over users, how
+        many users either side serves better, and the share of a's among them.
+    testable
+        False where a side has one seed and nothing tells how seeds vary: then p is 1 and the interval has no end.
+
+    Raises ConfigError for an unknown question, ResultError for results that must not be compared.
     """
     by_side: dict[tuple[str, _Side], list[Result]] = {}
-    for result in results:
+    for result in (result for result in results if result.trained):
         side = str(result.case["model"]), Variant.of(result.case)
+        if not question_of(question).reads(side[1]):
+            continue  # so that a pair has one p-value, whatever else was read along with the question's results
         by_side.setdefault((str(result.case["dataset"]), side), []).append(result)
     rows = []
     for dataset in datasets:
@@ -65,13 +89,37 @@ def _family(
     )
     systems = {_name(side): per_seed(measured[side], metric) for side in sides}
     groups = pooled_per_user(measured[sides[0]], metric)[1]
+    noise = _noise(sides, measured, metric, groups)
     rows = []
-    for (model, pair), member in zip(pairs, compare_family(family, systems, groups, allow_missing=True), strict=True):
+    tested = compare_family(family, systems, groups, noise, allow_missing=True)
+    for (model, pair), member in zip(pairs, tested, strict=True):
         if member.comparison is not None:
             place = {"dataset": dataset, "model": model, "metric": metric, "pair": pair}
-            tested = {name: getattr(member.comparison, name) for name in _TESTED}
-            rows.append({**place, **tested, "p_holm": member.p_adjusted, "family": family.description})
+            values = {name: getattr(member.comparison, name) for name in _TESTED}
+            whole = {"p_holm": member.p_adjusted, "family": family.description, "family_size": len(pairs)}
+            rows.append({**place, **values, **_decided(member.comparison, len(pairs)), **whole})
     return rows
+
+
+def _noise(
+    sides: Sequence[_Side], measured: Mapping[_Side, Sequence[Result]], metric: str, groups: pd.Series | None
+) -> dict[str, SeedNoise | None]:
+    """Name of a side → how its model varies over seeds, learnt from all measured cells of that model."""
+    of_model: dict[str, SeedNoise | None] = {}
+    for model in dict.fromkeys(model for model, _ in sides):
+        cells = [per_seed(found, metric) for (name, _), found in measured.items() if name == model]
+        of_model[model] = seed_noise(noise_of(cell, groups) for cell in cells)
+    return {_name(side): of_model[side[0]] for side in sides}
+
+
+def _decided(comparison: Comparison, tests: int) -> dict[str, float]:
+    """What follows from difference, standard error and degrees of freedom."""
+    difference, se, df, reference = comparison.difference, comparison.se, comparison.df, abs(comparison.mean_b)
+    return {
+        "mde": minimum_detectable_effect(se, df, reference, ALPHA),
+        "mde_holm": minimum_detectable_effect(se, df, reference, ALPHA, tests),
+        "equivalence_p": equivalence_p(difference, se, df, MARGIN * reference) if reference else 1.0,
+    }
 
 
 def _name(side: _Side) -> str:

@@ -98,11 +98,15 @@ def require_below(root: Path | None, path: str, wanted: str) -> Path:
 
 
 def dataset_statistics(dataset: Dataset) -> dict[str, Any]:
-    """Counts, density, skew and everything that was dropped on the way."""
+    """Counts, density, skew and everything that was dropped on the way.
+
+    ``persons`` counts who is behind the users, where several users are one person; None where each is their own.
+    """
     catalogue, split = dataset.catalogue, dataset.split
     per_item = np.bincount(catalogue.item, minlength=catalogue.n_items)
     return {
         "users": catalogue.n_users,
+        "persons": None if catalogue.user_group is None else len(np.unique(catalogue.user_group)),
         "items": catalogue.n_items,
         "interactions": len(catalogue.user),
         "density": catalogue.density,

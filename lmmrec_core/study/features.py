@@ -19,11 +19,13 @@ from lmmrec_core.study.weights.recipes import read_entry, recipe_of
 from lmmrec_core.study.workspace import Workspace
 
 
-def load_features(workspace: Workspace, dataset: Dataset, encoder: str, paradigm: str = "none") -> Features:
+def load_features(
+    workspace: Workspace, dataset: Dataset, encoder: str, paradigm: str = "none", seed: int | None = None
+) -> Features:
     """Features from the store; if they are not there, they are computed, and weights that they need are made first.
 
-    For paradigm ETE they are those of PT, from which it starts. Raises ConfigError for an encoder that the track does
-    not have, FeatureError for features that cannot be used.
+    For paradigm ETE they are those of PT, from which it starts; those of FT are of a run's ``seed``. Raises ConfigError
+    for an encoder that the track does not have, FeatureError for features that cannot be used.
     """
     track, catalogue = workspace.track, dataset.catalogue
     members = track.encoder(encoder)
@@ -32,7 +34,7 @@ def load_features(workspace: Workspace, dataset: Dataset, encoder: str, paradigm
     precision: Precision = "fp32"
     if is_multimodal(members):
         precision = read_entry(track, encoder).precision
-        both = trained_encoder(workspace, encoder, paradigm, dataset)
+        both = trained_encoder(workspace, encoder, paradigm, dataset, seed)
         encoders: dict[Modality, Encoder] = {modality: both for modality in both.modalities}
     else:
         make_shared_weights(workspace, encoder, dataset)
@@ -58,27 +60,30 @@ def load_features(workspace: Workspace, dataset: Dataset, encoder: str, paradigm
     return _with_ready(features, ready_features(catalogue, track.missing), ready) if ready else features
 
 
-def features_key(workspace: Workspace, dataset: Dataset, encoder: str, paradigm: str = "none") -> str:
+def features_key(
+    workspace: Workspace, dataset: Dataset, encoder: str, paradigm: str = "none", seed: int | None = None
+) -> str:
     """The key of features in the store, known before multi-modal weights are made; nothing is trained or extracted.
 
     Raises ConfigError as :func:`load_features`, and FeatureError if the weights that an entry of one-modality encoders
     is known by were not made yet (``weights.making.needs_shared_weights``).
     """
-    asked = ("features", dataset.name, dataset.fingerprint, encoder, paradigm)
+    seed = seed if paradigm == "FT" else None  # the others share their features
+    asked = ("features", dataset.name, dataset.fingerprint, encoder, paradigm, str(seed))
     # building an encoder only to ask what it is takes a second
     return workspace.once(
-        asked, lambda: FeatureStore(workspace.features).key(_spec(workspace, dataset, encoder, paradigm))
+        asked, lambda: FeatureStore(workspace.features).key(_spec(workspace, dataset, encoder, paradigm, seed))
     )
 
 
-def _spec(workspace: Workspace, dataset: Dataset, encoder: str, paradigm: str) -> dict[str, Any]:
+def _spec(workspace: Workspace, dataset: Dataset, encoder: str, paradigm: str, seed: int | None) -> dict[str, Any]:
     """What determines the features. Those of a multi-modal encoder are known by the recipe of its weights."""
     track, catalogue = workspace.track, dataset.catalogue
     members = track.encoder(encoder)
     if _brings_its_own(dataset, track, encoder):
         return {"ready": ready_features(catalogue, track.missing).digest}
     if is_multimodal(members):
-        recipe = recipe_of(workspace, encoder, paradigm, dataset)
+        recipe = recipe_of(workspace, encoder, paradigm, dataset, seed)
         spec = {"recipe": dict(recipe.values), "items": dataset.identity, "missing": track.missing}
         return with_precision(spec, recipe.entry.precision)
     spec = feature_spec(

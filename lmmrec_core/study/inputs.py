@@ -6,17 +6,19 @@ from concurrent.futures.process import BrokenProcessPool
 
 from tqdm import tqdm
 
-from lmmrec_core.errors import TrainingError
+from lmmrec_core.errors import ResultError, TrainingError
+from lmmrec_core.names import WARM
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import store_statistics
 from lmmrec_core.study.diagnostics import diagnostics_of
 from lmmrec_core.study.features import load_features
-from lmmrec_core.study.run import Plan, folder_of, plan
+from lmmrec_core.study.run import Plan, is_done, plan
 from lmmrec_core.study.track import is_multimodal
 from lmmrec_core.study.weights.making import make_shared_weights, needs_shared_weights
 from lmmrec_core.study.workspace import Workspace
 
-Step = tuple[str, ...]  # (data set, encoder) for weights, (data set, encoder, paradigm) for features
+# (data set, encoder) for weights, (data set, encoder, paradigm) for features, with the seed for those of FT
+Step = tuple[str, ...]
 Make = Callable[[Workspace, Step], None]
 
 
@@ -32,9 +34,14 @@ def prepare_cases(cases: Sequence[Case], workspace: Workspace, pool: Executor | 
     prepare_weights(cases, workspace, pool)
     plans = [plan(case, workspace) for case in cases]
     waiting = [todo.case for todo in plans if _needs_features(todo, workspace)]
-    steps = ((case.dataset, case.encoder, "PT" if case.paradigm == "ETE" else case.paradigm) for case in waiting)
-    _make_all("features", dict.fromkeys(steps), _make_features, workspace, pool)  # ETE starts from the features of PT
+    _make_all("features", dict.fromkeys(map(_features_step, waiting)), _make_features, workspace, pool)
     return plans
+
+
+def _features_step(case: Case) -> Step:
+    """ETE starts from the features of PT; those of FT are another for each seed."""
+    paradigm = "PT" if case.paradigm in ("ETE", WARM) else case.paradigm
+    return (case.dataset, case.encoder, paradigm, *([str(case.seed)] if paradigm == "FT" else []))
 
 
 def prepare_weights(cases: Sequence[Case], workspace: Workspace, pool: Executor | None = None) -> None:
@@ -63,15 +70,19 @@ def _make_weights(workspace: Workspace, step: Step) -> None:
 
 
 def _make_features(workspace: Workspace, step: Step) -> None:
-    """Round two: features of a data set, fine-tuned weights if they need them, and their diagnostics."""
-    name, encoder, paradigm = step
-    dataset = workspace.dataset(name)
-    features = load_features(workspace, dataset, encoder, paradigm)
-    diagnostics_of(workspace, dataset, features, encoder, paradigm=paradigm)
+    """Round two: features of a data set, fine-tuned weights if they need them, and the diagnostics of one seed's."""
+    name, encoder, paradigm, *seeds = step
+    dataset, seed = workspace.dataset(name), int(seeds[0]) if seeds else None
+    features = load_features(workspace, dataset, encoder, paradigm, seed)
+    if seed in (None, workspace.track.seeds[0]):
+        diagnostics_of(workspace, dataset, features, encoder, paradigm=paradigm)
 
 
 def _needs_features(todo: Plan, workspace: Workspace) -> bool:
-    return todo.case.encoder != "none" and not folder_of(todo, workspace).is_dir()
+    try:
+        return todo.case.encoder != "none" and not is_done(todo, workspace)
+    except ResultError:  # damaged, so it will not be run
+        return False
 
 
 def _make_all(what: str, wanted: Iterable[Step], make: Make, workspace: Workspace, pool: Executor | None) -> None:

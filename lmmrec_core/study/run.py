@@ -14,22 +14,23 @@ from lmmrec_core.encoders.features.transforms import apply_control, keep_modalit
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Features, IntArray, Part, Result, Split
 from lmmrec_core.metrics.evaluate import evaluate_lists, mean_recall
-from lmmrec_core.names import MODALITY_SETS
+from lmmrec_core.names import MODALITY_SETS, SHUFFLED_ALONE, WARM
 from lmmrec_core.process import peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.results.provenance import provenance
+from lmmrec_core.results.provenance import allows_uncommitted, code_state, code_state_now, provenance
 from lmmrec_core.results.store import key_of
 from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.end_to_end import attach_encoder, keep_trained_features
 from lmmrec_core.study.features import features_key, load_features
+from lmmrec_core.study.joint.attach import attach_encoder, keep_trained
+from lmmrec_core.study.joint.warm_start import end_of_first_phase, train_warm
 from lmmrec_core.study.track import EvaluationSettings, declared_digest
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.hooks import FeatureTraining
 from lmmrec_core.training.joint.settings import EndToEndSettings
-from lmmrec_core.training.loop import Training, TrainingSettings, train
+from lmmrec_core.training.loop import PACE_UNITS, Training, TrainingSettings, train
 from lmmrec_core.training.recommend import top_k
 
 # settings that say how a run is carried out, not what comes out of it
@@ -60,12 +61,15 @@ def resolve(
     track = workspace.track
     model_class = RECOMMENDERS[model].Settings
     declared = dict(track.models.get(model, {}))
-    trained = {"device": workspace.device, **track.training, **declared.pop("training", {})}
+    if "normalise_features" in model_class.model_fields:
+        declared.setdefault("normalise_features", track.normalise_features)
+    trained = {"device": workspace.device, **track.training}
+    trained = _with_training(trained, declared.pop("training", {}))
     for key, value in (overrides or {}).items():
         if key in model_class.model_fields and key not in TrainingSettings.model_fields:
             declared[key] = value
         elif key in TrainingSettings.model_fields:
-            trained[key] = value
+            trained = _with_training(trained, {key: value})
         else:
             raise unknown(
                 "setting", key, [*model_class.model_fields, *TrainingSettings.model_fields], f"model {model!r}"
@@ -77,32 +81,50 @@ def resolve(
     return model_class.build(declared, where), training
 
 
+def _with_training(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """``more`` on top: what it gives in epochs takes the place of the same in steps, and the other way round."""
+    replaced = {name for pair in PACE_UNITS.items() for name in pair if set(pair) & set(more)}
+    return {name: value for name, value in settings.items() if name not in replaced} | dict(more)
+
+
 def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None = None) -> Plan:
     """Resolve a case and compute the key of its result; nothing is trained or extracted.
 
-    ``overrides`` named ``end_to_end.NAME`` go to the training of the encoder. Under ETE a model's own trainable copies
-    of the features are left out: the encoder's features take their place.
+    ``overrides`` named ``end_to_end.NAME`` go to the training of the encoder.
 
-    Raises ConfigError for a case that the track cannot run, DataError for data that cannot be read, FeatureError for
+    Raises ConfigError for a case that the track cannot run, or a model under ETE that trains copies of the features
+    and so would not see the encoder's, DataError for data that cannot be read, FeatureError for
     features that have no identity yet (``weights.making.needs_shared_weights``).
     """
     track, dataset = workspace.track, workspace.dataset(case.dataset)
     given = dict(overrides or {})
     own = {key.removeprefix(_END_TO_END): given.pop(key) for key in list(given) if key.startswith(_END_TO_END)}
     joint: EndToEndSettings | None = None
-    if case.paradigm == "ETE":
-        joint = end_to_end_settings(track, case.encoder, own)
-        if "trainable_features" in RECOMMENDERS[case.model].Settings.model_fields:
-            given.setdefault("trainable_features", False)
+    if case.paradigm in ("ETE", WARM):
+        joint = end_to_end_settings(track, case.encoder, {"start": "warm", **own} if case.paradigm == WARM else own)
+        if case.paradigm == WARM and joint.start != "warm":
+            raise ConfigError(f"paradigm {WARM} starts warm; leave {_END_TO_END}start out, or use paradigm ETE")
     elif own:
         raise ConfigError(f"setting {_END_TO_END}{next(iter(own))} needs paradigm ETE")
     model, training = resolve(workspace, case.model, given)
+    if joint is not None and getattr(model, "trainable_features", False) and joint.arm != "released":
+        raise ConfigError(
+            f"model {case.model!r} trains copies of the features and would not see those of the encoder; set "
+            "trainable_features=false, under PT and FT too if they are to be compared with ETE"
+        )
     content = None
     if RECOMMENDERS[case.model].uses_features:
         if case.encoder == "none" or not MODALITY_SETS[case.modalities]:
             raise ConfigError(f"model {case.model!r} needs content; name an encoder and modalities, for instance 'V&T'")
+        if case.control in SHUFFLED_ALONE and case.modalities != "V&T":
+            raise ConfigError(f"control {case.control!r} moves one modality of two; use modalities 'V&T'")
+        if case.paradigm in ("ETE", WARM) and not case.control.startswith(("none", "shuffled")):
+            raise ConfigError(
+                f"control {case.control!r} replaces features, and paradigm ETE makes them anew from content; "
+                "use a control of the shuffled kind, or paradigm PT"
+            )
         content = {
-            "features": features_key(workspace, dataset, case.encoder, case.paradigm),
+            "features": features_key(workspace, dataset, case.encoder, case.paradigm, case.seed),
             "modalities": case.modalities,
             "control": case.control,
         }
@@ -127,21 +149,37 @@ def folder_of(todo: Plan, workspace: Workspace) -> Path:
     return workspace.store.path_of(todo.key, case.track, case.dataset, case.slug)
 
 
+def is_done(todo: Plan, workspace: Workspace) -> bool:
+    """Whether the result of a plan is stored, and nobody need make it again.
+
+    A result of uncommitted code is made again once the code is committed, unless such results are allowed. Raises
+    ResultError for a damaged one.
+    """
+    folder = folder_of(todo, workspace)
+    if not folder.is_dir():
+        return False
+    made = workspace.store.record(folder).data["provenance"]
+    return code_state(made) != "uncommitted" or allows_uncommitted() or code_state_now() != "committed"
+
+
 def run_case(todo: Plan, workspace: Workspace) -> Result:
-    """Train, rank, evaluate and store one case; a stored result is returned as it is.
+    """Train, rank, evaluate and store one case; a stored result that :func:`is_done` is returned as it is.
 
     Raises TrainingError, FeatureError or ResultError; nothing is stored then, and a checkpoint stays.
     """
     case, store = todo.case, workspace.store
-    if (done := folder_of(todo, workspace)).is_dir():
+    done = folder_of(todo, workspace)
+    if is_done(todo, workspace):
         return store.load(done)
+    started, again = code_state_now(), done.is_dir()
     reset_peak_memory()
     dataset = workspace.dataset(case.dataset)
     split = dataset.split
     features = features_of(case, workspace)
     checkpoint = workspace.checkpoints / f"{todo.key}.pt"
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
-    model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, joint)
+    training = joint.features if joint else None
+    model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, training)
     record, per_user, top_items = _measure(todo, model.scorer(), split, workspace.track.evaluation, trained)
     record["data"] = {
         "name": dataset.name, "catalogue": dataset.fingerprint, "split": split.fingerprint, "rule": split.rule,
@@ -149,11 +187,12 @@ def run_case(todo: Plan, workspace: Workspace) -> Result:
         "valid": len(split.valid), "test": len(split.test),
     }  # fmt: skip
     record["features"] = None if features is None else {"digest": features.digest, "card": dict(features.card)}
-    if todo.end_to_end and features is not None:
-        record["features"]["trained"] = keep_trained_features(workspace, todo.key, case, model, features)
-    record["provenance"] = provenance(device=todo.training.device)
-    store.save(case.track, case.dataset, case.slug, todo.key, record, per_user, top_items)
-    checkpoint.unlink(missing_ok=True)
+    if joint and features is not None:
+        record["features"]["trained"] = keep_trained(workspace, todo.key, case, model, features, joint.encoder)
+    record["provenance"] = provenance(todo.training.device, started)
+    store.save(case.track, case.dataset, case.slug, todo.key, record, per_user, top_items, again)
+    for file in (checkpoint, end_of_first_phase(checkpoint)):
+        file.unlink(missing_ok=True)
     return store.load(done)
 
 
@@ -167,15 +206,24 @@ def fit(
 ) -> tuple[Recommender, Training | None]:
     """Build the recommender of a plan and train it; no Training if nothing is learnt by epochs.
 
-    ``features`` trains the item features too. Continues from ``checkpoint`` if that is of the same plan.
+    ``features`` trains the item features too, from scratch or from a recommender trained without it
+    (``EndToEndSettings.start``). Continues from ``checkpoint`` if that is of the same plan.
     Raises TrainingError, also for a module that lacks a part of its role.
     """
     seed = todo.case.seed
-    model: Recommender = RECOMMENDERS[todo.case.model](data, todo.model, torch_stream(seed, "init"))
-    trained = train(
-        model, data, split, todo.training, seed=seed, validate=validation(split),
-        checkpoint=checkpoint, identity=todo.key, progress=progress, features=features,
-    )  # fmt: skip
+
+    def build() -> Recommender:
+        made: Recommender = RECOMMENDERS[todo.case.model](data, todo.model, torch_stream(seed, "init"))
+        return made
+
+    given: dict[str, Any] = {
+        "seed": seed, "validate": validation(split), "checkpoint": checkpoint, "identity": todo.key,
+        "progress": progress, "features": features,
+    }  # fmt: skip
+    if features is not None and todo.end_to_end is not None and todo.end_to_end.start == "warm":
+        return train_warm(build, data, split, todo.training, **given)
+    model = build()
+    trained = train(model, data, split, todo.training, **given)
     return model, trained if trained.history else None
 
 
@@ -193,7 +241,7 @@ def features_of(case: Case, workspace: Workspace) -> Features | None:
     if not RECOMMENDERS[case.model].uses_features:
         return None
     modalities = MODALITY_SETS[case.modalities]
-    whole = load_features(workspace, workspace.dataset(case.dataset), case.encoder, case.paradigm)
+    whole = load_features(workspace, workspace.dataset(case.dataset), case.encoder, case.paradigm, case.seed)
     features = keep_modalities(whole, modalities)
     return apply_control(features, case.control, case.seed, modalities)
 
@@ -238,7 +286,9 @@ def _measure(
     if trained:
         record["training"] = {
             "best_epoch": trained.best_epoch,
+            "best_step": trained.best_step,
             "epochs": len(trained.history),
+            "steps": len(trained.history) * trained.steps_per_epoch,
             "stopped": trained.stopped,
             "history": [asdict(epoch) for epoch in trained.history],
         } | ({"features": dict(trained.notes)} if trained.notes else {})

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.inputs import prepare_cases, set_workspace, worker_workspace
-from lmmrec_core.study.run import Plan, folder_of, run_case
+from lmmrec_core.study.run import Plan, folder_of, is_done, run_case
 from lmmrec_core.study.workspace import Workspace
 
 
@@ -51,12 +51,11 @@ def _sort_out(plans: list[Plan], workspace: Workspace) -> tuple[list[Plan], list
     """(what is still to do, what is stored but damaged). A damaged result is never overwritten: the user decides."""
     todo, damaged = [], []
     for p in plans:
-        folder = folder_of(p, workspace)
-        if not folder.is_dir():
-            todo.append(p)
-            continue
         try:
-            workspace.store.load(folder)
+            if is_done(p, workspace):
+                workspace.store.load(folder_of(p, workspace))
+            else:
+                todo.append(p)
         except ResultError as error:
             damaged.append((p.case, str(error)))
     return todo, damaged

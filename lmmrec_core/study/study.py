@@ -1,23 +1,26 @@
 """The study as a notebook sees it: open a track, read its results, compute what is missing, compare."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lmmrec_core.digests import digest
+from lmmrec_core.audit.anchors import published_bands
 from lmmrec_core.errors import ConfigError
-from lmmrec_core.flow import MODALITIES, Result
+from lmmrec_core.flow import MODALITIES, Result, Results
 from lmmrec_core.metrics.again import measured_again
-from lmmrec_core.names import BASELINE
+from lmmrec_core.names import BASELINE, ENCODER_TITLES
 from lmmrec_core.questions import parse_question
+from lmmrec_core.report.labels import Labels
+from lmmrec_core.results.provenance import ALLOW, allows_uncommitted, code_state
 from lmmrec_core.results.store import Record
 from lmmrec_core.study.cases import Case, all_cases, reason_not_run, split_runnable
 from lmmrec_core.study.comparisons import comparisons
 from lmmrec_core.study.datasets import stored_statistics
 from lmmrec_core.study.diagnostics import read_diagnostics
+from lmmrec_core.study.receipt import receipt_rows, source_rows
 from lmmrec_core.study.track import TrackSettings, declared_digest
 from lmmrec_core.study.weights.records import read_encoder_records
 from lmmrec_core.study.workspace import Workspace
@@ -26,12 +29,18 @@ if TYPE_CHECKING:  # needs torch, which readers of results do not
     from lmmrec_core.study.schedule import Outcome
 
 
+COMMIT_CURE = f"commit the code and run `make reproduce` again, or set {ALLOW}=1 to see them"
+BY_UNCOMMITTED_CODE = f"run by uncommitted code: {COMMIT_CURE}"
+
+
 @dataclass(frozen=True)
 class Study:
     """One track with the seeds asked for. Reading needs neither torch nor the data sets."""
 
     workspace: Workspace
     seeds: tuple[int, ...]
+    # whether results of code that differs from its commit count
+    allow_uncommitted: bool = field(default_factory=allows_uncommitted)
 
     @classmethod
     def open(
@@ -39,8 +48,9 @@ class Study:
     ) -> "Study":
         """Open a track by name or file, see ``track.read_track``; ``seeds`` None takes the track's own.
 
-        ``home`` holds results and cache (default: ``home.default_home``). Raises ConfigError for an unknown track
-        or for seeds that are not distinct whole numbers, DataError for a data folder that does not exist.
+        ``home`` holds results and cache (default: ``home.default_home``). Results of uncommitted code count where the
+        environment variable ``LMMREC_ALLOW_UNCOMMITTED`` is 1. Raises ConfigError for an unknown track or for seeds
+        that are not distinct whole numbers, DataError for a data folder that does not exist.
         """
         workspace = Workspace.open(track, data, home)
         chosen = workspace.track.seeds if seeds is None or len(seeds) == 0 else tuple(seeds)
@@ -64,32 +74,51 @@ class Study:
         """Data set name → the title tables show."""
         return {name: dataset.title for name, dataset in self.track.datasets.items()}
 
+    @property
+    def labels(self) -> Labels:
+        """What tables and figures call the track's encoders."""
+        return Labels(self.track.encoder_titles)
+
     def cases(self, question: str | int | None = None) -> tuple[Case, ...]:
         """The grid of the track, or the part a research question reads. Raises ConfigError for an unknown one."""
         asked = parse_question(question)
         cases = all_cases(self.track, self.seeds)
         return cases if asked is None else tuple(case for case in cases if asked in case.questions())
 
-    def results(self, question: str | int | None = None) -> list[Result]:
+    def results(self, question: str | int | None = None) -> Results:
         """Stored results that belong to today's track file, one per case, per-user values included.
 
-        If data or code made several results of one case, the newest counts. Damaged results are
-        named in a warning and left out. A metric that was not stored is measured again when it is asked for.
+        If data or code made several results of one case, the newest counts. Those of uncommitted code are withheld,
+        unless they are allowed. Damaged results are named in a warning and left out. A metric that was not stored is
+        measured again when it is asked for.
         """
-        found = (self.workspace.store.load_record(record) for record in self._records(question))
-        return [replace(result, again=measured_again) for result in found]
+        counted, withheld = self._sorted_records(question)
+        return Results(map(self._load, counted), map(self._load, withheld))
 
-    def _records(self, question: str | int | None) -> list[Record]:
+    def _load(self, record: Record) -> Result:
+        return replace(self.workspace.store.load_record(record), again=measured_again)
+
+    def _sorted_records(self, question: str | int | None) -> tuple[list[Record], list[Record]]:
+        """The newest records of the cases: (those that count, those of uncommitted code where there is no other)."""
+        found = self._records(question)
+        if self.allow_uncommitted:
+            return [max(records, key=_created) for records in found], []
+        good = [[r for r in records if code_state(r.data["provenance"]) != "uncommitted"] for records in found]
+        counted = [max(records, key=_created) for records in good if records]
+        withheld = [max(all_of, key=_created) for all_of, records in zip(found, good, strict=True) if not records]
+        return counted, withheld
+
+    def _records(self, question: str | int | None) -> list[list[Record]]:
+        """The stored records of each case that has any, in the order of the grid."""
         cases = [case.model_dump() for case in self.cases(question)]
         wanted = {tuple(case.items()): declared_digest(self.track, case) for case in cases}
-        newest: dict[tuple[Any, ...], Record] = {}
+        found: dict[tuple[Any, ...], list[Record]] = {}
         for record in self.workspace.store.find_records(track=self.track.name, on_damage="warn"):
             case = tuple(Case.build(record.case, "stored run").model_dump().items())
             if wanted.get(case) != record.data.get("declared"):
                 continue
-            if case not in newest or record.created > newest[case].created:
-                newest[case] = record
-        return [newest[case] for case in wanted if case in newest]
+            found.setdefault(case, []).append(record)
+        return [found[case] for case in wanted if case in found]
 
     def run_missing(self, question: str | int | None = None, jobs: int = 2, progress: bool = True) -> "Outcome":
         """Compute the runnable cases of a question that are not stored yet; returns the Outcome.
@@ -102,14 +131,22 @@ class Study:
         return run_cases(runnable, self.workspace if progress else self.workspace.quiet(), jobs)
 
     def not_run(self, question: str | int | None = None) -> pd.DataFrame:
-        """Cases of a question without a result, and why: one row per case and reason."""
-        done = {tuple(Case.build(r.case, "stored run").model_dump().items()) for r in self._records(question)}
-        rows = [
-            {**case.model_dump(), "reason": reason_not_run(case, self.track) or f"not computed yet: {self.track.where}"}
-            for case in self.cases(question)
-            if tuple(case.model_dump().items()) not in done
-        ]
+        """Cases of a question without a result that counts, and why: one row per case and reason."""
+        done, withheld = (
+            {tuple(Case.build(r.case, "stored run").model_dump().items()) for r in records}
+            for records in self._sorted_records(question)
+        )
+        rows = []
+        for case in self.cases(question):
+            if (identity := tuple(case.model_dump().items())) not in done:
+                late = BY_UNCOMMITTED_CODE if identity in withheld else f"not computed yet: {self.track.where}"
+                rows.append({**case.model_dump(), "reason": reason_not_run(case, self.track) or late})
         return pd.DataFrame(rows, columns=[*Case.model_fields, "reason"])
+
+    def published_bands(self) -> pd.DataFrame:
+        """What published results make likely on the track's data sets, see ``audit.anchors``; no rows for others."""
+        bands = published_bands()
+        return bands[bands.index.get_level_values("dataset").isin(self.datasets)]
 
     def statistics(self) -> pd.DataFrame:
         """One row per data set: counts, density, split sizes, drops, feature widths; NaN if never prepared."""
@@ -124,7 +161,7 @@ class Study:
     def _feature_widths(self) -> dict[tuple[str, str], int]:
         """(data set, modality) → width of the baseline encoder's features, from the cards of stored runs."""
         widths: dict[tuple[str, str], int] = {}
-        for record in self._records(None):
+        for record in self._sorted_records(None)[0]:
             if record.case["encoder"] == BASELINE and record.data["features"]:
                 for modality, entry in record.data["features"]["card"].get("modalities", {}).items():
                     widths[record.case["dataset"], modality] = int(entry["dim"])
@@ -148,36 +185,58 @@ class Study:
         return read_diagnostics(self.track, self.workspace.results)
 
     def encoder_records(self) -> list[dict[str, Any]]:
-        """How the track's encoders were trained: the newest record of each, see ``study/weights/records.py``."""
-        return read_encoder_records(self.track, self.workspace.results)
+        """How the track's encoders were trained: the newest record of each, see ``study/weights/records.py``.
+
+        Records of uncommitted code have the key ``withheld``, unless they are allowed: listings show no number of them.
+        """
+        records = read_encoder_records(self.track, self.workspace.results)
+        if self.allow_uncommitted:
+            return records
+        return [{**r, "withheld": True} if code_state(r["provenance"]) == "uncommitted" else r for r in records]
 
     def receipt(self) -> pd.DataFrame:
-        """One row per stored run of the track: what ran, with which settings, when, on what, at what cost."""
-        rows = []
-        for record in self._records(None):
-            data, made = record.data, record.data["provenance"]
-            rows.append(
-                {
-                    **{name: record.case[name] for name in Case.model_fields if name != "track"},
-                    "recall@20": data["metrics"]["test"]["recall@20"],
-                    "ndcg@20": data["metrics"]["test"]["ndcg@20"],
-                    "epochs": (data.get("training") or {}).get("epochs", 0),
-                    "seconds": data["cost"]["seconds"],
-                    "peak MiB": data["cost"]["peak_memory_bytes"] / 2**20,
-                    "settings": digest(data["settings"], 8),
-                    "split": data["data"]["split"][:8],
-                    "commit": str(made.get("commit"))[:8] + ("+" if made.get("dirty") else ""),
-                    "torch": made.get("versions", {}).get("torch"),
-                    "key": record.key,
-                }
-            )
-        return pd.DataFrame(rows)
+        """One row per stored run of the track: what it was made from, by which code, at what cost."""
+        return receipt_rows(*self._sorted_records(None))
+
+    def sources(self) -> pd.DataFrame:
+        """What the track's runs were made from: each distinct catalogue, split, features and weights, by digest."""
+        counted, withheld = self._sorted_records(None)
+        return source_rows([*counted, *withheld], self.encoder_records(), self.track, self.labels)
+
+    def deviations(self) -> pd.DataFrame:
+        """Settings of the track's models that are not those of the released code, see ``study/deviations.py``."""
+        from lmmrec_core.study.deviations import deviations
+
+        return deviations(self.workspace)
+
+    def uncommitted(self) -> str:
+        """One Markdown sentence on results of uncommitted code, with the cure; "" if there are none."""
+        counted, withheld = self._sorted_records(None)
+        if withheld:
+            return f"**{len(withheld)} results are of uncommitted code** and stand in no table: {COMMIT_CURE}."
+        allowed = sum(code_state(record.data["provenance"]) == "uncommitted" for record in counted)
+        return f"**{allowed} of these results are of uncommitted code**, allowed by {ALLOW}." if allowed else ""
+
+    def _encoders_in_words(self) -> str:
+        """Which encoders are not the paper's, as a sentence with a blank at its end; "" if all are."""
+        others = [
+            f"**{title}** in the place of {ENCODER_TITLES[key]}"
+            for key, title in self.track.encoder_titles.items()
+            if title != ENCODER_TITLES.get(key, title)
+        ]
+        return f"Its encoders are not the paper's: {', '.join(others)}. " if others else ""
 
     def describe(self) -> str:
         """One Markdown paragraph: the track, what it is, where it runs, and how much of it is measured."""
         cases = self.cases()
-        done = len(self._records(None))
+        done = len(self._sorted_records(None)[0])
+        note = self.uncommitted()
+        told = f" {note}" if note else ""
         return (
-            f"Track: **{self.track.title}**. {self.track.description.strip()} "
-            f"Results stored: {done} of {len(cases)} cases of the grid, seeds {', '.join(map(str, self.seeds))}."
+            f"Track: **{self.track.title}**. {self.track.description.strip()} {self._encoders_in_words()}"
+            f"Results stored: {done} of {len(cases)} cases of the grid, seeds {', '.join(map(str, self.seeds))}.{told}"
         )
+
+
+def _created(record: Record) -> str:
+    return record.created

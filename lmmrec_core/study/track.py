@@ -1,20 +1,21 @@
 """A track: which data sets, encoders, models, settings and seeds a reproduction uses; read from YAML."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from lmmrec_core.config import Settings, read_yaml
 from lmmrec_core.data import SOURCES
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.names import PARADIGMS, TRACKS, MissingRule, SplitRule
+from lmmrec_core.names import ENCODER_TITLES, MEMBER_TITLES, PARADIGMS, TRACKS, WARM, MissingRule, SplitRule
 from lmmrec_core.source import DrawnSource
 
 _FOLDER = Path(__file__).resolve().parents[1] / "tracks"
-_PARADIGM_OF = {"fine_tune": "FT", "end_to_end": "ETE"}  # settings of an encoder's entry → the paradigm that uses them
+# settings of an encoder's entry → the paradigms that use them
+_PARADIGMS_OF = {"fine_tune": ("FT",), "end_to_end": ("ETE", WARM)}
 
 
 class SplitSettings(Settings):
@@ -55,6 +56,35 @@ class EvaluationSettings(Settings):
     mask_valid: bool = Field(False, description="take validation items out of the test ranking")
 
 
+class LeftOut(Settings):
+    """Cells of the grid that a track does not run, or runs with its first seeds only. A field left out fits all."""
+
+    datasets: tuple[str, ...] | None = None
+    models: tuple[str, ...] | None = None
+    encoders: tuple[str, ...] | None = None
+    paradigms: tuple[str, ...] | None = None
+    modalities: tuple[str, ...] | None = None
+    controls: tuple[str, ...] | None = None
+    seeds: int = Field(0, ge=0, description="how many of the track's seeds are run")
+    why: str = Field(min_length=1, description="shown where a table says that a cell was not run")
+
+    def holds(self, case: Mapping[str, Any], seeds: Sequence[int]) -> bool:
+        """Whether the rule leaves a case out; ``seeds`` are the track's."""
+        for name in ("dataset", "model", "encoder", "paradigm", "modalities", "control"):
+            wanted = getattr(self, name if name == "modalities" else f"{name}s")
+            if wanted is not None and case[name] not in wanted:
+                return False
+        return self.seeds == 0 or case["seed"] in seeds[self.seeds :]
+
+
+class WarmStartSettings(Settings):
+    """Which end-to-end cells, with both modalities, are run a second time from a recommender trained under PT."""
+
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    encoders: tuple[str, ...]
+
+
 class TrackSettings(Settings):
     """All of a track. ``models`` maps a model to its settings; ``encoders`` an encoder to its members.
 
@@ -68,14 +98,31 @@ class TrackSettings(Settings):
     datasets: dict[str, DatasetSettings]
     encoders: dict[str, dict[str, Any]]
     missing: MissingRule = "mean"
+    normalise_features: bool = Field(True, description="feature rows of unit length in every model that can do so")
     models: dict[str, dict[str, Any]]
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: EvaluationSettings = EvaluationSettings()
     seeds: tuple[int, ...]
     device: str = Field("cpu", pattern=r"^(cpu|auto|cuda(:\d+)?)$", description="auto: the GPU if there is one")
     ablate: dict[str, tuple[str, ...]] | None = Field(
-        None, description="multi-modal encoder → paradigms under which modalities are removed; None: all"
+        None, description="multi-modal encoder → paradigms under which modalities are removed or shuffled; None: all"
     )
+    left_out: tuple[LeftOut, ...] = Field((), description="cells of the grid that are not run, and why")
+    warm_start: WarmStartSettings | None = None
+
+    @field_validator("warm_start")
+    @classmethod
+    def _known_names(cls, value: WarmStartSettings | None, info: ValidationInfo) -> WarmStartSettings | None:
+        for kind in WarmStartSettings.model_fields if value else ():
+            for name in getattr(value, kind):
+                if name not in info.data.get(kind, [name]):
+                    raise ValueError(str(unknown(kind.removesuffix("s"), name, info.data[kind])))
+        return value
+
+    def starts_warm(self, dataset: str, model: str, encoder: str) -> bool:
+        """Whether a cell of the grid is among those of ``warm_start``."""
+        asked = self.warm_start
+        return asked is not None and dataset in asked.datasets and model in asked.models and encoder in asked.encoders
 
     def dataset(self, name: str) -> DatasetSettings:
         """The settings of a data set; ConfigError with the nearest name when there is none."""
@@ -88,6 +135,21 @@ class TrackSettings(Settings):
         if name not in self.encoders:
             raise unknown("encoder", name, self.encoders, f"track {self.name!r}")
         return dict(self.encoders[name])
+
+    @property
+    def encoder_titles(self) -> dict[str, str]:
+        """Encoder → what tables call it: by its member, so that only the paper's networks, with weights of others,
+        bear the paper's names.
+
+        The baseline, whose encoders are several, and encoders of other packages have the key as their title.
+        """
+        titles = {}
+        for key, entry in self.encoders.items():
+            member = str(entry.get("encoder", key))
+            title = MEMBER_TITLES.get(member, member)
+            made_here = "pretrain" in entry and title in ENCODER_TITLES.values()
+            titles[key] = key if key not in ENCODER_TITLES else member if made_here else title
+        return titles
 
     def paradigms(self, encoder: str) -> tuple[str, ...]:
         """The paradigms an encoder can be used under: :data:`~lmmrec_core.names.PARADIGMS`, or ``("none",)``.
@@ -145,13 +207,14 @@ def declared_digest(track: TrackSettings, case: Mapping[str, Any]) -> str:
     dataset = track.datasets.get(case["dataset"])
     entry = track.encoders.get(case["encoder"])
     if entry is not None and is_multimodal(entry):
-        unused = {name for name, paradigm in _PARADIGM_OF.items() if paradigm != case["paradigm"]}
+        unused = {name for name, paradigms in _PARADIGMS_OF.items() if case["paradigm"] not in paradigms}
         entry = {name: value for name, value in entry.items() if name not in unused}
     return digest(
         {
             "dataset": dataset.model_dump(exclude={"title", "note"}) if dataset else case["dataset"],
             "encoder": entry,
             "missing": track.missing,
+            "normalise_features": track.normalise_features,
             "model": track.models.get(case["model"]),
             "training": track.training,
             "evaluation": track.evaluation.model_dump(),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -19,20 +19,32 @@ from lmmrec_core.roles import Batch, Recommender, Scorer, TrainableRecommender, 
 from lmmrec_core.seeds import derive, torch_stream, true_fp32
 from lmmrec_core.training.joint.hooks import FeatureTraining, TrainingStep
 from lmmrec_core.training.optimiser import Optimiser
+from lmmrec_core.training.pace import Pace, pace_of
 from lmmrec_core.training.sampling import NegativeSampler
 
 _STREAMS = ("shuffle", "negatives", "model")
 
 
-class TrainingSettings(Settings):
-    """How a recommender is trained; the defaults are MMRec's (enoche/MMRec ``src/configs/overall.yaml``)."""
+#: The settings of the pace come in two units: what is given in one is not given in the other.
+PACE_UNITS = {"epochs": "steps", "evaluate_every": "evaluate_steps", "patience": "patience_steps"}
 
-    epochs: int = Field(default=1000, ge=1)
+
+class TrainingSettings(Settings):
+    """How a recommender is trained; the defaults are MMRec's (enoche/MMRec ``src/configs/overall.yaml``).
+
+    The pace is given in epochs and validations (``epochs``, at most; ``evaluate_every``; ``patience``) or in optimiser
+    steps (``steps``, ``evaluate_steps``, ``patience_steps``), see :func:`~lmmrec_core.training.pace.pace_of`.
+    """
+
+    epochs: int | None = Field(default=None, ge=1)  # 1000 unless steps are given
+    steps: int | None = Field(default=None, ge=1)
+    evaluate_every: int | None = Field(default=None, ge=1)  # epochs; 1 unless evaluate_steps are given
+    evaluate_steps: int | None = Field(default=None, ge=1)
+    patience: int | None = Field(default=None, ge=0)  # stops at validation patience + 1 without improvement; 20
+    patience_steps: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=2048, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)  # coupled: added to the gradient
-    patience: int = Field(default=20, ge=0)  # training stops at evaluation patience + 1 without improvement
-    evaluate_every: int = Field(default=1, ge=1)  # epochs
     lr_decay: float = Field(default=1.0, gt=0)  # learning rate of epoch e (from 0): lr * lr_decay^(e / lr_decay_epochs)
     lr_decay_epochs: float = Field(default=50, gt=0)
     stop_rounding: int | None = None  # decimals of the compared validation score; 4 in MMRec
@@ -41,6 +53,18 @@ class TrainingSettings(Settings):
     threads: int | None = Field(default=None, ge=1)
     device: str = "cpu"
 
+    @model_validator(mode="after")
+    def _one_unit(self) -> "TrainingSettings":
+        for one, other in PACE_UNITS.items():
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise ValueError(f"{one} and {other} say the same in two units; give one of them")
+        return self
+
+    def pace(self, rows: int) -> Pace:
+        """The pace on ``rows`` training rows."""
+        units = {name: getattr(self, name) for pair in PACE_UNITS.items() for name in pair}
+        return pace_of(rows, self.batch_size, **units)
+
 
 @dataclass(frozen=True, eq=False)
 class Training:
@@ -48,9 +72,15 @@ class Training:
 
     history: tuple[Epoch, ...]
     best_epoch: int  # from 1; 0 for recommenders without epochs
-    stopped: str  # "patience", "epochs" or "nothing to train"
+    stopped: str  # "patience", "cap" (the last epoch or step was reached) or "nothing to train"
     seconds: float  # over all sittings when resumed
+    steps_per_epoch: int = 0
     notes: Mapping[str, object] = field(default_factory=dict)  # of the training of the features, if there was one
+
+    @property
+    def best_step(self) -> int:
+        """The optimiser step whose weights are kept, from 1."""
+        return self.best_epoch * self.steps_per_epoch
 
 
 def train(
@@ -126,7 +156,8 @@ class _Loop(CheckpointedLoop):
         self.sampler = NegativeSampler(data.user, data.item, data.n_items) if model.needs_negatives else None
         self.generators = {stream: torch_stream(seed, f"train/{stream}") for stream in _STREAMS}
         self.history: list[Epoch] = []
-        self.best, self.best_epoch, self.bad = -np.inf, 0, 0
+        self.pace = settings.pace(len(data.user))
+        self.best, self.best_epoch = -np.inf, 0
         self.best_weights: dict[str, Tensor] = {}
         self.best_features: dict[str, Tensor] = {}
 
@@ -136,14 +167,16 @@ class _Loop(CheckpointedLoop):
         if self.best_weights:
             self.model.load_state_dict(self.best_weights)
             self.features.load_weights(self.best_features)
-        return Training(tuple(self.history), self.best_epoch, self.stopped, self.seconds, self.features.notes())
+        return Training(
+            tuple(self.history), self.best_epoch, self.stopped, self.seconds, self.pace.n_batches, self.features.notes()
+        )
 
     @property
     def epochs_done(self) -> int:
         return len(self.history)
 
     def bar(self) -> tqdm:
-        total, name = self.settings.epochs, self.model.name
+        total, name = self.pace.epochs, self.model.name
         return tqdm(total=total, initial=self.epochs_done, desc=name, unit="epoch", disable=not self.progress)
 
     def epoch(self, number: int, bar: tqdm) -> None:
@@ -154,14 +187,14 @@ class _Loop(CheckpointedLoop):
         )
         loss = self._batches(number)
         valid = None
-        evaluated = number % self.settings.evaluate_every == 0 or number == self.settings.epochs
+        evaluated = self.pace.evaluates(number)
         self.features.end_epoch(evaluated)
         if evaluated:
             self.model.eval()
             valid = float(self.validate(self.model.scorer()))
             self._compare(number, valid)
-        if not self.stopped and number >= self.settings.epochs:
-            self.stopped = "epochs"
+        if not self.stopped and number >= self.pace.epochs:
+            self.stopped = "cap"
         seconds = time.perf_counter() - start
         self.seconds += seconds
         self.history.append(Epoch(number, loss, valid, seconds))
@@ -177,7 +210,7 @@ class _Loop(CheckpointedLoop):
         device, generator = self.settings.device, self.generators["model"]
         user, item = user.to(device), item.to(device)
         negative = None if negative is None else negative.to(device)
-        n_batches = -(-rows // size)
+        n_batches = self.pace.n_batches
         self.features.begin_epoch(number, n_batches)
         self.model.begin_epoch(number, generator)
         total = 0.0
@@ -207,15 +240,16 @@ class _Loop(CheckpointedLoop):
                 f"{self.model.name}: the validation score is {valid} at epoch {number}; "
                 "check that the validation part has users"
             )
+        if not self.features.ready() and number < self.pace.epochs:  # the last epoch is kept rather than nothing
+            return
         rounding = self.settings.stop_rounding
         compared = valid if rounding is None else round(valid, rounding)
         if compared > self.best:
-            self.best, self.best_epoch, self.bad = compared, number, 0
+            self.best, self.best_epoch = compared, number
             _keep(self.best_weights, self.model.state_dict())
             _keep(self.best_features, self.features.weights())
             return
-        self.bad += 1
-        if self.bad > self.settings.patience:
+        if number - self.best_epoch >= self.pace.patience:
             self.stopped = "patience"
 
     def state(self) -> State:
@@ -225,7 +259,7 @@ class _Loop(CheckpointedLoop):
             "generators": {name: generator.get_state() for name, generator in self.generators.items()},
             "global_generator": torch.get_rng_state(),
             "history": [(epoch.number, epoch.loss, epoch.valid, epoch.seconds) for epoch in self.history],
-            "best": (float(self.best), self.best_epoch, self.bad),
+            "best": (float(self.best), self.best_epoch),
             "best_weights": self.best_weights,
             "features": self.features.state(),
             "best_features": self.best_features,
@@ -240,7 +274,7 @@ class _Loop(CheckpointedLoop):
             self.generators[name].set_state(state)
         torch.set_rng_state(saved["global_generator"])
         self.history = [Epoch(*entry) for entry in saved["history"]]
-        self.best, self.best_epoch, self.bad = saved["best"]
+        self.best, self.best_epoch = saved["best"]
         self.features.restore(saved["features"])
         device = self.settings.device
         self.best_weights = {key: weight.to(device) for key, weight in saved["best_weights"].items()}

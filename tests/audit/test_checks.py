@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmmrec_core.audit.anchors import BAND_MARGIN, published_band, read_anchors
+from lmmrec_core.audit.anchors import BAND_MARGIN, published_band, published_bands, read_anchors
 from lmmrec_core.audit.checks import FINDINGS, Finding, check_printed
 from lmmrec_core.audit.printed import PrintedTable, System, read_printed
 from lmmrec_core.audit.relations import PrintedValue, broken_relations, slope_limits
 from lmmrec_core.cli import main
 from lmmrec_core.errors import ConfigError, DataError
-from lmmrec_core.metrics.audit import SLOPE_CEILING, SLOPE_FLOOR
+from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.names import MODEL_TITLES
+from tests.metrics.splits import random_lists, random_split
 
 HEADER = "model,dataset,system,metric,value,star"
 
@@ -83,8 +84,9 @@ def test_lattice_end_to_end_is_the_same_system_with_either_encoder(tmp_path: Pat
 
 def test_baselines_far_from_published_ones(tmp_path: Path) -> None:
     found = of_kind(read_printed(paper_table(3, tmp_path)), "outside the band")
-    assert {finding.rows[0] for finding in found} == {"VBPR baseline on baby", "MMGCN baseline on sports"}
-    assert len(found) == 8
+    assert {finding.rows[0] for finding in found} == {
+        "VBPR baseline on baby", "VBPR baseline on clothing", "MMGCN baseline on sports", "MMGCN baseline on clothing",
+    }  # fmt: skip
 
 
 def test_the_command_prints_the_findings_and_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,8 +107,18 @@ def row(**values: str) -> dict[tuple[str, int], PrintedValue]:
     return {(match[1], int(match[2])): PrintedValue.parse(values[name]) for name, match in found.items() if match}
 
 
-def test_the_limits_of_the_slope_are_those_of_the_metrics() -> None:
-    assert slope_limits(10, 20) == (SLOPE_FLOOR, SLOPE_CEILING)
+def test_the_limits_of_the_slope_are_those_of_hits_at_the_last_and_first_rank() -> None:
+    assert slope_limits(10, 20) == (pytest.approx(0.22767, abs=5e-6), pytest.approx(0.27894, abs=5e-6))
+    assert slope_limits(1, 2) == (pytest.approx(0.63093, abs=5e-6),) * 2
+
+
+def test_our_own_rankings_are_possible() -> None:
+    rng = np.random.default_rng(2)
+    split = random_split(rng)
+    frame, _ = evaluate_lists(random_lists(split, rng), np.arange(split.n_users), split, "test")
+    exact = {(m, k): PrintedValue(float(frame[f"{m}@{k}"].mean()), 0.0) for m in ("recall", "ndcg") for k in (10, 20)}
+    assert broken_relations(exact) == []
+    assert broken_relations({**exact, ("recall", 20): PrintedValue(exact["recall", 10].value - 0.01, 0.0)}) != []
 
 
 @pytest.mark.parametrize(
@@ -269,7 +281,8 @@ def test_every_anchor_has_a_source_and_a_known_model() -> None:
     anchors = read_anchors()
     assert (anchors != "").all(axis=None)
     assert set(anchors["model"]) <= set(MODEL_TITLES)
-    assert anchors["source"].str.contains(r"^[\w-]+/[\w-]+ at [0-9a-f]{7}: ").all()
+    assert anchors["source"].str.contains(r"^[\w-]+/[\w-]+ at [0-9a-f]{7}: |^www\.nature\.com/articles/[\w-]+/").all()
+    assert set(anchors["dataset"]) == {"baby", "sports", "clothing"}
     assert anchors["value"].between(0, 0.2).all()
     assert not anchors.duplicated(["model", "dataset", "metric", "source"]).any()
 
@@ -286,3 +299,14 @@ def test_a_band_holds_every_published_value() -> None:
         (0.0370 * (1 - BAND_MARGIN), 0.0384 * (1 + BAND_MARGIN))
     )
     assert published_band("mmgcl", "baby", "recall@10") is None
+    assert published_band("vbpr", "nowhere", "recall@10") is None
+    anchors, bands = read_anchors(), published_bands()
+    both = anchors.merge(bands, left_on=["dataset", "model", "metric"], right_index=True)
+    assert len(both) == len(anchors) == bands["sources"].sum()
+    assert both["value"].between(both["low"], both["high"]).all()
+
+
+def test_clothing_and_mmgcl_have_anchors() -> None:
+    assert published_band("slmrec", "clothing", "ndcg@10") == pytest.approx((0.0247 * 0.9, 0.0247 * 1.1))
+    assert published_band("mmgcl", "sports", "ndcg@20") == pytest.approx((0.0409 * 0.9, 0.0409 * 1.1))
+    assert published_band("vbpr", "clothing", "recall@20") == pytest.approx((0.0415 * 0.9, 0.0481 * 1.1))

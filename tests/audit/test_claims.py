@@ -4,7 +4,15 @@ import pytest
 
 from lmmrec_core.audit.anchors import against_published
 from lmmrec_core.audit.cells import effects, encoder_gaps, mean_change, moves, paper_cells, where, without_each_model
-from lmmrec_core.audit.claim import Claim, aside, claims_frame, counted, stated
+from lmmrec_core.audit.claim import (
+    Claim,
+    aside,
+    claims_frame,
+    counted,
+    stated,
+    verdicts_frame,
+    verdicts_in_words,
+)
 from lmmrec_core.audit.claims import CLIP_B16, CLIP_B32, clip_parameters, paper_claims
 from lmmrec_core.audit.pretraining import OTHERS
 from lmmrec_core.audit.stars import odd_stars
@@ -65,11 +73,14 @@ VERDICTS = {
     "best paradigm": "holds",
     "four of five": "holds in some readings",
     "cases": "does not hold",
+    "dimensions": "holds in some readings",
     "fails to fuse": "holds in some readings",
     "fuses": "holds",
     "density": "holds in some readings",
     "size": "does not hold",
     "width": "does not hold",
+    "comparable": "holds",
+    "bold": "not testable",
     "other models": "not testable",
     "cost": "not testable",
 }
@@ -80,6 +91,18 @@ def test_every_claim_has_its_verdict() -> None:
     frame = claims_frame(list(CLAIMS.values()))
     assert set(frame["claim"]) == {claim.statement for claim in CLAIMS.values()}
     assert set(frame["agrees"]) == {"yes", "nearly", "no", "aside"}
+
+
+def test_the_verdicts_are_counted_in_words() -> None:
+    claims = list(CLAIMS.values())
+    assert verdicts_in_words(claims) == (
+        "27 claims: 6 hold, 1 hold roughly, 11 hold in some readings, 6 do not hold, 3 not testable"
+    )
+    frame = verdicts_frame(claims).set_index("claim")
+    row = frame.loc[CLAIMS["fine-tuning"].statement]
+    assert row["recomputed"] == "87/120 = 72.5 % (FT above PT (3 tied, 30 below))"
+    assert (row["readings"], row["verdict"]) == ("0 of 5 agree, 2 nearly", "holds in some readings")
+    assert frame.loc[CLAIMS["cost"].statement, ["recomputed", "readings"]].tolist() == ["", ""]
 
 
 FIGURES = [
@@ -161,6 +184,14 @@ FIGURES = [
     ),
     ("density", "baby: 0.00012", "0.001173"),
     ("density", "clothing: 0.00030", "0.000306"),
+    ("comparable", "VLMo is less than a fifth larger, as printed", "+10.6 %"),
+    ("width", "text tower and joint space of ViT-B/16", "512"),
+    (
+        "dimensions",
+        "in section 4.2, with one paradigm",
+        "levels: model 5, dataset 3, metric 4, extractor 3, paradigm 1",
+    ),
+    ("lattice fine-tuned", "the mean falls on every data set", "baby -1.3 %, clothing -4.6 %, sports -1.2 %"),
     ("size", "CLIP ViT-B/16, which the text names", "149,620,737"),
 ]
 

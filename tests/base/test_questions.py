@@ -3,21 +3,33 @@
 import pytest
 
 from lmmrec_core.errors import ConfigError
-from lmmrec_core.questions import MODALITY_SPECIFIC, QUESTIONS, Pair, Question, Variant, controlled, single, trained
+from lmmrec_core.questions import (
+    MODALITY_SPECIFIC,
+    QUESTIONS,
+    TWIN,
+    Pair,
+    Question,
+    Variant,
+    controlled,
+    single,
+    trained,
+)
 from lmmrec_core.report.changes import printed_change
 from lmmrec_core.report.planted import PLANTED_CONTENT, PLANTED_TRAINING
 
 PLANNED = {
     "data": [],
-    "motivation": ["baseline V&T / V", "baseline V&T / T"],
-    "rq1": ["baseline / LightGCN", "VLMo-PT / baseline", "CLIP-PT / baseline"],
+    "motivation": [
+        "baseline V&T / V", "baseline V&T / T", "baseline real / T shuffled", "baseline real / V shuffled",
+    ],
+    "rq1": ["baseline / twin", "baseline real / zero", "VLMo-PT / baseline", "CLIP-PT / baseline"],
     "rq2": [
         "VLMo-FT / VLMo-PT", "VLMo-ETE / VLMo-FT", "VLMo-ETE / baseline",
         "CLIP-FT / CLIP-PT", "CLIP-ETE / CLIP-FT", "CLIP-ETE / baseline",
     ],
     "rq3": [
-        "baseline real / shuffled", "baseline real / noise", "baseline real / zero",
-        "baseline V&T / V", "baseline V&T / T", "CLIP-ETE V&T / V", "CLIP-ETE V&T / T",
+        "baseline real / shuffled", "baseline real / noise", "baseline real / projected",
+        "CLIP-ETE V&T / V", "CLIP-ETE V&T / T", "CLIP-ETE real / T shuffled", "CLIP-ETE real / V shuffled",
     ],
 }  # fmt: skip
 #: LATTICE on Sports, read off Tables 1, 3, 4 and 5 of the paper: metric, the value of a, the value of b
@@ -43,6 +55,13 @@ def test_planned_pairs_are_these_in_this_direction(name: str) -> None:
     assert [str(pair) for pair in QUESTIONS[name].planned] == PLANNED[name]
 
 
+def test_a_pair_belongs_to_one_family() -> None:
+    """Two families would give one pair two adjusted p-values."""
+    planned = [pair for question in QUESTIONS.values() for pair in question.planned]
+    turned = [Pair(pair.b, pair.a) for pair in planned if not pair.rival]
+    assert len(set(planned)) == len(planned) and not set(turned) & set(planned)
+
+
 @pytest.mark.parametrize(("name", "pair"), CLAIMED, ids=[f"{name}: {pair}" for name, pair in CLAIMED])
 def test_the_printed_change_of_a_pair_is_a_over_b_of_the_page(name: str, pair: Pair) -> None:
     metric, a, b = PRINTED[str(pair)]
@@ -54,7 +73,8 @@ def test_every_claim_is_held_against_the_page() -> None:
 
 
 def test_what_is_planted_is_planned() -> None:
-    assert {expected.pair for expected in PLANTED_CONTENT} <= set(QUESTIONS["rq3"].planned)
+    content = {*QUESTIONS["rq3"].planned, *QUESTIONS["motivation"].planned}
+    assert {expected.pair for expected in PLANTED_CONTENT} <= content
     assert {expected.pair for expected in PLANTED_TRAINING} <= set(QUESTIONS["rq2"].planned)
 
 
@@ -87,6 +107,9 @@ def test_a_pair_says_what_differs() -> None:
     assert str(Pair(trained("clip", "PT"), MODALITY_SPECIFIC)) == "CLIP-PT / baseline"
     assert str(single(trained("clip", "ETE"), "T")) == "CLIP-ETE V&T / T"
     assert str(controlled(MODALITY_SPECIFIC, "shuffled")) == "baseline real / shuffled"
+    assert str(controlled(MODALITY_SPECIFIC, "shuffled-T")) == "baseline real / T shuffled"
+    twin = Pair(MODALITY_SPECIFIC, Variant(), rival=TWIN)
+    assert [twin.sides(model)[1][0] for model in ("vbpr", "lattice", "mmgcn")] == ["bpr", "lightgcn", "lightgcn"]
     rival = Pair(MODALITY_SPECIFIC, Variant(), rival="lightgcn")
     assert str(rival) == "baseline / LightGCN"
     assert rival.sides("vbpr") == (("vbpr", MODALITY_SPECIFIC), ("lightgcn", Variant()))

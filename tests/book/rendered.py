@@ -5,10 +5,12 @@ labels, references and citations are built for real while nothing is executed or
 """
 
 import base64
+import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import nbformat
 import yaml
@@ -17,9 +19,10 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lmmrec_core.book.crossrefs import labels_of, prefix_labels
-from lmmrec_core.book.pages import Page, inputs_of, package_digest, stored_inputs
+from lmmrec_core.book.pages import SHARED, Page, inputs_of, package_digest, stored_inputs
 from lmmrec_core.book.rendering import fresh, render
 from lmmrec_core.book.runner import publish, read_notebook
+from lmmrec_core.results.provenance import ALLOW
 
 PIXEL = base64.b64encode(
     bytes.fromhex(
@@ -76,25 +79,32 @@ def stand_in(page: Page, root: Path, labels: set[str]) -> NotebookNode:
             cell.execution_count = 1
     for path in prose(root):
         for quoted, key, kind in quotations(path.read_text(encoding="utf-8")):
-            if quoted and quoted.endswith(f"_generated/{page.track}/{page.source.name}"):
+            if quoted and quoted.endswith(f"_generated/{page.place}/{page.source.name}"):
                 wanted[key] = kind
     outputs = [glued(key, kind) for key, kind in wanted.items()]
     notebook.cells.append(
         new_code_cell("pass", id="stand-in", outputs=outputs, execution_count=1, metadata={"tags": ["remove-cell"]})
     )
-    prefix_labels(notebook, page.track, labels)
+    if page.track:
+        prefix_labels(notebook, page.track, labels)
     return notebook
 
 
 def build_site(root: Path, site: Path) -> None:
     """Render ``root``'s book into ``site``, with stand-ins where an executed page is missing or out of date."""
+    with patch.dict(os.environ, {ALLOW: "0"}):  # as `make book` runs; tests allow uncommitted code elsewhere
+        _build_site(root, site)
+
+
+def _build_site(root: Path, site: Path) -> None:
     site.mkdir(parents=True)
     shutil.copytree(root / "book", site / "book", ignore=shutil.ignore_patterns("_generated", "__pycache__"))
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(root / name, site / name)
     package = package_digest(root)
     wanted = {page: inputs_of(page, root, package) if page.source.is_file() else "" for page in declared_pages(root)}
-    labels = labels_of(read_notebook(source) for source in {page.source for page in wanted} if source.is_file())
+    tracked = {page.source for page in wanted if page.track and page.source.is_file()}
+    labels = labels_of(read_notebook(source) for source in tracked)
     for page, inputs in wanted.items():
         target = site / page.target.relative_to(root)
         if stored_inputs(page.target) == inputs:
@@ -111,7 +121,8 @@ def declared_pages(root: Path) -> list[Page]:
     pages = []
     for name in toc_files(root):
         if "_generated" in name:
-            _, _, track, stem = name.split("/")
+            _, _, place, stem = name.split("/")
+            track = None if place == SHARED else place
             pages.append(Page(root / "notebooks" / f"{stem}.ipynb", track, root / f"{name}.ipynb"))
     return pages
 

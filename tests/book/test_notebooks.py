@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import pandas as pd
 import pytest
 from nbformat import NotebookNode
 
+from lmmrec_core.audit.ledger import read_ledger
+from lmmrec_core.book.pages import pages
+from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Result, Table
 from lmmrec_core.names import FLOOR_MODELS, TRACKS
 from lmmrec_core.report.html import NOT_RUN
@@ -19,7 +23,8 @@ from tests.report.training_records import aligned, tuned
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-QUESTIONS = [path for path in NOTEBOOKS if path.stem != "05_receipt"]
+SHARED = [page.source for page in pages(ROOT, ["shared"])]  # of no track
+QUESTIONS = [path for path in NOTEBOOKS if path.stem != "05_receipt" and path not in SHARED]
 LOGIC = (
     ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.Try, ast.With,
     ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp,
@@ -74,7 +79,8 @@ class TestForm:
         assert load(path).cells.index(tagged[0]) == 1
         lines = tagged[0].source.splitlines()
         assert all(": " in line and " = " in line and "  # " in line for line in lines)
-        assert {line.split(":")[0] for line in lines} >= set(COMMON)
+        if path not in SHARED:
+            assert {line.split(":")[0] for line in lines} >= set(COMMON)
 
     def test_uses_every_parameter(self, path: Path) -> None:
         cells = [ast.parse(source) for source in sources(path, "code")]
@@ -110,7 +116,7 @@ class TestForm:
                 assert cell.metadata["mystnb"]["image"]["alt"]
 
 
-def execute(path: Path, track: str, **parameters: Any) -> dict[str, Any]:
+def execute(path: Path, track: str | None, **parameters: Any) -> dict[str, Any]:
     """Run the code cells in this process, the parameters set after their cell; the last expressions are rendered."""
     space: dict[str, Any] = {}
     for cell in load(path).cells:
@@ -123,7 +129,7 @@ def execute(path: Path, track: str, **parameters: Any) -> dict[str, Any]:
         if shows:
             space.setdefault("shown", {})[cell.id] = _rendered(space["_last"])
         if cell.id == "parameters":
-            space.update(track=track, **parameters)
+            space.update({"track": track} if track else {}, **parameters)
     return space
 
 
@@ -230,3 +236,35 @@ def test_what_is_known_of_the_encoders_reaches_its_sections(
     assert "closed form: regularised CCA" in shown["training"] and "0.11 → 0.31 (0.025)" in shown["training"]
     assert "0.1 → 0.3" in shown["retrieval"]
     assert "the whole encoder" in shown["end-to-end"] and "0.125" in shown["end-to-end"]
+
+
+# --- pages of no track
+
+
+def test_the_audit_shows_every_claim_and_every_impossible_system(glued: dict) -> None:
+    audit, _ = SHARED
+    shown = execute(audit, None)["shown"]
+    assert glued["verdict"].startswith("27 claims: 6 hold, 1 hold roughly")
+    assert "9 of 135 printed quadruples" in shown["verdict"] and "33 of 36 cells" in shown["verdict"]
+    assert (
+        glued["verdicts"].to_html().count('<th id="T_verdicts') in (0, 27 + 6)
+        and "83/120" in glued["verdicts"].to_html()
+    )
+    assert shown["impossible"].count("Amazon") == 6 and "0.0489" in shown["impossible"]
+    assert "0.001173" in shown["counts"] and ">inside<" not in shown["bands-outside"]
+    assert "MMGCN" in shown["bands-outside"] and "4 of 12" in shown["gaps"]
+    assert all("nan" not in text.lower() for text in shown.values())
+
+
+def test_with_other_held_out_items_the_audit_counts_otherwise(glued: dict) -> None:
+    assert "0 of 135 printed quadruples" in execute(SHARED[0], None, held_out="any")["shown"]["verdict"]
+
+
+def test_the_ledger_shows_every_difference_or_those_of_one_part(glued: dict) -> None:
+    shown = execute(SHARED[1], None)["shown"]
+    names = [difference.name for difference in read_ledger().differences]
+    assert all(any(f">{escape(name)}<" in text for text in shown.values()) for name in names)
+    one = execute(SHARED[1], None, part="MMGCN")["shown"]
+    assert "ids and preferences" in one["mmgcn"] and one["lattice"] == one["data-evidence"] == ""
+    with pytest.raises(ConfigError, match="did you mean 'MMGCN'"):
+        execute(SHARED[1], None, part="MMGC")

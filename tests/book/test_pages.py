@@ -28,10 +28,13 @@ REMOTE = re.compile(r"^(https?:)?//")
 # --- sources
 
 
-def test_the_table_of_contents_names_every_notebook_once_per_track() -> None:
+def test_the_table_of_contents_names_every_notebook_once_per_track_or_once() -> None:
     files = toc_files(ROOT)
     assert len(files) == len(set(files))
     assert {page.target for page in pages(ROOT)} == {page.target for page in declared_pages(ROOT)}
+    shared = [page for page in pages(ROOT) if page.track is None]
+    assert {page.source.stem for page in shared} == {"06_audit", "07_public_code"}
+    assert all(page.values == {} and page.target.parent.name == "shared" for page in shared)
 
 
 def test_every_chapter_is_in_the_table_of_contents() -> None:

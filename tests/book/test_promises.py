@@ -8,22 +8,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from lmmrec_core.study.end_to_end import trained_encoder_of
 
+from lmmrec_core.audit.quadruples import quadruples
 from lmmrec_core.book.runner import read_notebook
 from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.encoders.fine_tuning.holdout import ENOUGH, LEAST_SHARE, MOST_SHARE
 from lmmrec_core.flow import Table
-from lmmrec_core.metrics.audit import impossible
 from lmmrec_core.metrics.ranking import ndcg, recall
 from lmmrec_core.names import GRIDS, TRACKS
-from lmmrec_core.questions import MODALITY_SPECIFIC, QUESTIONS, trained
+from lmmrec_core.questions import ALPHA, MARGIN, MODALITY_SPECIFIC, QUESTIONS, trained
 from lmmrec_core.report.end_to_end import end_to_end_listing
 from lmmrec_core.report.figures import forest, printed_and_measured
 from lmmrec_core.report.published import read_results
 from lmmrec_core.report.receipt import listing
+from lmmrec_core.report.tables import table2
+from lmmrec_core.results.provenance import ALLOW, COMPUTES
 from lmmrec_core.study import Study
 from lmmrec_core.study.comparisons import comparisons, planned_pairs
 from lmmrec_core.study.track import is_multimodal, read_track
 from lmmrec_core.study.weights.recipes import end_to_end_settings
+from lmmrec_core.training.joint.updates import EPS, MIN_UPDATES
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -60,13 +65,7 @@ def test_tables_1_and_5_differ_in_encoder_and_paradigm() -> None:
 
 
 def test_several_systems_print_what_no_ranking_can_have() -> None:
-    frame = pd.concat([read_results(3), read_results(4)])
-    systems = {
-        (model, variant)
-        for (_, model, variant), rows in frame.groupby(["dataset", "model", "variant"])
-        if impossible(dict(zip(rows["metric"], rows["value"], strict=True)), rounding=0.00005)
-    }
-    assert len(systems) > 3
+    assert quadruples(read_results(3), read_results(4))["impossible"].sum() > 3
 
 
 def test_lattice_trained_end_to_end_is_nearly_the_same_with_both_encoders() -> None:
@@ -97,12 +96,40 @@ def test_families_have_the_sizes_that_the_chapter_states() -> None:
 
 
 def test_comparisons_hold_what_the_chapter_says_they_hold() -> None:
-    assert {"effect", "n", "wins", "losses", "family", "ci_low", "ci_high", "p_holm"} <= set(
-        comparisons("rq1", [], ["baby"]).columns
-    )
-    for path in QUESTION_PAGES:  # the difference with its interval, the relative change, the adjusted p-value
+    held = set(comparisons("rq1", [], ["baby"]).columns)
+    assert {"relative", "relative_low", "relative_high", "p_holm", "mde", "mde_holm", "share_gained", "family"} <= held
+    for path in QUESTION_PAGES:  # the difference with its interval, effect, share of users and detectable change, p
         code = cells(path, "code")
-        assert all(f"{name}(" in code for name in ("forest", "change_table", "judged_listing")), path
+        shown = ("forest", "change_table", "compared_listing", "judged_listing")
+        assert all(f"{name}(" in code for name in shown), path
+
+
+def test_margin_and_level_are_those_that_the_chapter_states() -> None:
+    text = chapter("significance")
+    assert f"{MARGIN:.0%}".replace("%", " % of the reference's mean") in text.replace("\n", " ")
+    outcomes = {row[0] for row in table_under(text, "outcome")}
+    assert outcomes == {"equivalent", "different", "cannot tell"} and f"p < {ALPHA}" in text
+
+
+def test_the_page_of_rq3_reads_the_baselines_pairs_from_the_family_of_the_motivation() -> None:
+    code = cells(next(path for path in QUESTION_PAGES if "rq3" in path.name), "code")
+    assert 'study.comparisons("motivation"' in code and "planted_verdict(tested," in code
+
+
+# --- data
+
+
+def test_sessions_and_persons_are_counted_apart() -> None:
+    study = Study.open("movielens")
+    counted = study.statistics().loc["sparse"]
+    shown = table2(study.statistics()).values
+    assert shown.loc["Users", "ML-sparse"] == counted["users"] and shown.loc["Items", "ML-sparse"] == counted["items"]
+    assert shown.loc["Persons behind the users", "ML-sparse"] == counted["persons"] < counted["users"]
+    assert f"{counted['users']:,.0f} users, behind whom are {counted['persons']:,.0f} persons" in chapter(
+        "data"
+    ).replace("\n", " ")
+    result = next(iter(Study.open("movielens", seeds=[1]).results("motivation")))
+    assert result.case["dataset"] == "sparse" and result.per_user["group"].nunique() == counted["persons"]
 
 
 # --- reading
@@ -117,11 +144,35 @@ def test_every_page_ends_with_its_verdict_and_says_why_something_was_not_run() -
 
 def test_the_receipt_and_the_run_record_lead_from_a_number_to_its_run() -> None:
     study = Study.open("movielens", seeds=[1])
-    shown = listing(study.receipt())
-    assert {"key", "split", "settings", "commit"} <= set(shown.columns) and len(shown)
+    shown = listing(study.receipt()).set_index("key")
+    promised = {"catalogue", "split", "features", "weights", "settings", "commit"}
+    assert promised <= set(shown.columns) and len(shown)
     folder = next((ROOT / "results" / "movielens" / "sparse").glob("vbpr-baseline-VT-s1-*"))
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    assert record["data"]["catalogue"] and record["features"]["digest"] and (folder / "per_user.parquet").is_file()
+    row = shown.loc[record["key"]]
+    full = (record["data"]["catalogue"], record["data"]["split"], record["features"]["digest"])
+    assert [row[name] for name in ("catalogue", "split", "features")] == [found[:8] for found in full]
+    assert all(len(found) == 64 for found in full) and (folder / "per_user.parquet").is_file()
+
+
+def test_the_receipt_lists_every_distinct_source_of_its_runs() -> None:
+    study = Study.open("movielens")
+    sources, receipt = study.sources(), study.receipt()
+    assert "study.sources()" in cells(NOTEBOOKS[-1], "code")
+    assert sources["from"].map(bool).all()
+    for what in ("catalogue", "split"):
+        listed = sources[sources["what"] == what]["digest"].str[:8]
+        assert sorted(listed) == sorted(set(receipt[what]))
+    weights = {found for row in receipt["weights"] if row != "none" for found in row.split(", ")}
+    assert weights == set(sources[sources["what"] == "weights"]["digest"].str[:8])
+    features = sources[sources["what"] == "features"]["digest"].str[:8]
+    assert set(features) <= set(receipt["features"])
+
+
+def test_a_cell_of_uncommitted_code_is_what_the_chapter_says() -> None:
+    assert "`lmmrec_core/`, `pyproject.toml`, `requirements.txt`" in chapter("results")
+    assert COMPUTES == ("lmmrec_core", "pyproject.toml", "requirements.txt")
+    assert f"{ALLOW}=1 make book" in chapter("results")
 
 
 def compared(low: float, high: float) -> pd.DataFrame:
@@ -197,9 +248,28 @@ def test_every_track_takes_the_exact_policy() -> None:
                 assert end_to_end_settings(track, name).policy == "window"
 
 
+def test_the_rules_of_training_are_those_of_the_code() -> None:
+    text = " ".join(chapter("training").split())
+    assert "a tenth of the items, or 200 if that is more, but at most a quarter" in text
+    assert (LEAST_SHARE, ENOUGH, MOST_SHARE) == (0.1, 200, 0.25)
+    assert "updated at least twice before the state that was kept" in text and MIN_UPDATES == 2
+    assert r"$\varepsilon = 10^{-5}$" in text and EPS == 1e-5
+    assert any(read_track(name).warm_start for name in TRACKS) and callable(trained_encoder_of)
+
+
 def test_pages_of_rq2_list_what_end_to_end_training_did() -> None:
     columns = set(end_to_end_listing([]).columns)
-    assert {"reading", "what trains", "gradient", "encoder updates", "picture rows", "text rows"} <= columns
+    told = {
+        "reading",
+        "what trains",
+        "gradient",
+        "not trained",
+        "encoder updates",
+        "mean step",
+        "picture rows",
+        "text rows",
+    }
+    assert told <= columns
     assert "end_to_end_listing(" in cells(next(path for path in NOTEBOOKS if "rq2" in path.stem), "code")
 
 

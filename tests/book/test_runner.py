@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -12,6 +13,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lmmrec_core.book.crossrefs import labels_of, prefix_labels
+from lmmrec_core.book.execution import execute_page
 from lmmrec_core.book.pages import inputs_of, package_digest, pages, stored_inputs, unfit
 from lmmrec_core.book.runner import checked, faults, parameters_of, publish, read_notebook, run_notebook, tidy
 from lmmrec_core.cli import main
@@ -244,6 +246,41 @@ def test_a_page_is_out_of_date_when_any_of_its_inputs_changes(project: Path) -> 
     assert all(changed[track] != after[track] for track in TRACKS)
     nbformat.write(notebook("print(1)"), project / "notebooks" / "01_one.ipynb")
     assert digests(project)["paper"] != changed["paper"]
+
+
+def test_a_notebook_without_a_track_is_one_page_that_no_run_touches(project: Path) -> None:
+    nbformat.write(notebook(parameters="k: int = 20  # depth"), project / "notebooks" / "02_once.ipynb")
+    (once,) = pages(project, ["shared"])
+    assert (once.track, once.values, str(once)) == (None, {}, "shared/02_once")
+    assert once.target == project / "book" / "_generated" / "shared" / "02_once.ipynb"
+    assert [page.source.stem for page in pages(project)] == [*["01_one"] * len(TRACKS), "02_once"]
+    package = package_digest(project)
+    before = inputs_of(once, project, package)
+    (project / "results" / "controls" / "set" / "bpr-0123" / "run.json").write_text('{"a": 1}')
+    assert inputs_of(once, project, package) == before
+    assert inputs_of(once, project, "another package") != before
+
+
+def test_labels_of_a_page_of_no_track_stay_as_they_are(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "(here)=\n# Title\n\nSee {ref}`here` and [](#there).\n\n(there)=\n## Below"
+    for name, parameters in (("01_one", PARAMETERS), ("02_once", "k: int = 20  # depth")):
+        made = notebook(parameters=parameters)
+        made.cells[0].source = text
+        nbformat.write(made, project / "notebooks" / f"{name}.ipynb")
+    found = {}
+
+    def keep(source: Path, target: Path, values: dict, *, scratch: Path, finish: Callable) -> None:
+        executed = read_notebook(source)
+        finish(executed)
+        found[source.stem] = (executed.cells[0].source, values, executed.metadata["lmmrec"]["track"])
+
+    monkeypatch.setattr("lmmrec_core.book.execution.run_notebook", keep)
+    execute_page(project, "controls", "01_one")
+    execute_page(project, "shared", "02_once")
+    assert found["02_once"] == (text, {}, None)
+    assert "(controls-here)=" in found["01_one"][0] and "{ref}`controls-here`" in found["01_one"][0]
+    with pytest.raises(ConfigError, match="unknown notebook '01_one'"):
+        execute_page(project, "shared", "01_one")
 
 
 @pytest.mark.parametrize("name", ["set/features/clip-PT-01234567.json", "encoders/clip-PT-01234567.json"])

@@ -8,6 +8,7 @@ from PIL import Image
 
 from lmmrec_core.cli import main
 from lmmrec_core.recommenders import RECOMMENDERS
+from lmmrec_core.study import Study
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +110,12 @@ def test_catalogue_goes_to_mmrec_and_back(catalogue, tmp_path, capsys):
     assert there["metrics"] == here["metrics"]
     assert main(["export-mmrec", str(catalogue), str(tmp_path / "out")]) == 1
     assert "nothing is overwritten" in capsys.readouterr().err
+
+
+def test_reproduce_counts_the_results_of_uncommitted_code(capsys, monkeypatch):
+    monkeypatch.setattr(Study, "uncommitted", lambda study: "**2 results are of uncommitted code**: commit it.")
+    assert main(["reproduce", "--dry-run"]) == 0
+    assert capsys.readouterr().err == "2 results are of uncommitted code: commit it.\n"
 
 
 def test_reproduce_says_what_it_would_do_and_refuses_what_it_cannot(capsys):

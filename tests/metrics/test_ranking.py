@@ -6,9 +6,9 @@ import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmmrec_core.audit.relations import slope_limits
 from lmmrec_core.errors import ResultError
 from lmmrec_core.metrics import METRICS
-from lmmrec_core.metrics.audit import SLOPE_CEILING, SLOPE_FLOOR
 from lmmrec_core.metrics.ranking import average_precision, ndcg, ndcg_of_retrieved, precision, recall
 from tests.oracles import ORACLES
 
@@ -112,11 +112,12 @@ def test_ndcg_grows_with_recall(ranks: set[int], missed: int) -> None:
     """With at most ten held-out items NDCG grows at least 1/log2(21) as much as Recall from 10 to 20."""
     hits = np.isin(np.arange(1, 21), list(ranks))[None]
     n = np.array([min(10, len(ranks) + missed)])
+    floor, ceiling = slope_limits(10, 20)
     late_recall = recall(hits, n, 20) - recall(hits, n, 10)
     late_ndcg = ndcg(hits, n, 20) - ndcg(hits, n, 10)
-    assert late_ndcg[0] >= SLOPE_FLOOR * late_recall[0] - 1e-12
+    assert late_ndcg[0] >= floor * late_recall[0] - 1e-12
     if n[0] == 1:
-        assert late_ndcg[0] <= SLOPE_CEILING * late_recall[0] + 1e-12
+        assert late_ndcg[0] <= ceiling * late_recall[0] + 1e-12
 
 
 def test_a_perfect_list_gives_exactly_one() -> None:

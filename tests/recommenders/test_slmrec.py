@@ -13,6 +13,7 @@ from tests.recommenders.plain_channels import (
     assert_same,
     clean,
     encode,
+    fuse,
     inputs,
     nce,
     only,
@@ -63,13 +64,33 @@ def plain_fac(slmrec, data, batch, cosine=False):
     return total
 
 
+def layers_of(slmrec, data, items):
+    """Every layer of [P_u; items], layer 0 first."""
+    found = [torch.cat([slmrec.user, items])]
+    for _ in range(slmrec.settings.n_layers):
+        found.append(clean(data) @ found[-1])
+    return found
+
+
+def plain_vectors_of_views(slmrec, data, blanked):
+    """z_u, z_i of the two views of FM, layers appended as by the authors: crosswise after the 0th."""
+    averages: list[list[torch.Tensor]] = [[], []]
+    for at, items in enumerate(inputs(slmrec)):
+        own = [layers_of(slmrec, data, torch.zeros_like(items) if at == place else items) for place in blanked]
+        for view in (0, 1):
+            stacked = [own[view][0], *own[1 - view][1:]]
+            averages[view].append(sum(stacked) / len(stacked))
+    views = []
+    for channels in averages:
+        users, items = zip(*(rows.split([data.n_users, data.n_items]) for rows in channels), strict=True)
+        views.append((fuse(slmrec, slmrec.read_user, list(users)), fuse(slmrec, slmrec.read_item, list(items))))
+    return views
+
+
 def plain_views(slmrec, data, batch, blanked=(None, None)):
     """FM: two views, each without the item rows of one channel; without blanks the clean vectors twice."""
-    rows = []
-    for place in blanked:
-        given = [torch.zeros_like(x) if at == place else x for at, x in enumerate(inputs(slmrec))]
-        z_user, z_item = vectors(slmrec, clean(data), given)
-        rows.append((unit(z_user[batch.user]), unit(z_item[batch.positive])))
+    views = plain_vectors_of_views(slmrec, data, blanked)
+    rows = [(unit(z_user[batch.user]), unit(z_item[batch.positive])) for z_user, z_item in views]
     temperature = slmrec.settings.ssl_temp
     return sum(nce(first, second, temperature) for first, second in zip(*rows, strict=True))
 
@@ -182,6 +203,36 @@ def test_feature_masking_blanks_another_channel_in_either_view(modalities):
             )
         seen.update(fits)
     assert len(seen) == len(choices)
+
+
+def test_masking_takes_the_other_views_layers_as_the_authors_code_does():
+    """Per channel and item with one user each: own layer 0, then the other view's propagated row, by hand."""
+    data = random_data(1)
+    slmrec = model(data, ssl_task="FM", n_layers=2)
+    channels = slmrec.channels()
+    given = [[torch.zeros_like(x) if at == place else x for at, x in enumerate(channels)] for place in (0, 1)]
+    straight = [slmrec.fused(slmrec.graph, *slmrec.both_read(inputs)) for inputs in given]
+    crossed = slmrec._crosswise(given, straight)
+    for ours, plain in zip(crossed, plain_vectors_of_views(slmrec, data, (0, 1)), strict=True):
+        for side in (0, 1):
+            torch.testing.assert_close(ours[side], plain[side], rtol=1e-5, atol=1e-6)
+    assert torch.equal(crossed[0][0], straight[1][0])  # users share layer 0
+    for at in (0, 1):
+        assert not torch.allclose(crossed[0][1], straight[at][1], atol=1e-3)
+
+
+def test_masking_with_dropout_has_the_crossed_views_as_its_mean():
+    data = random_data(1)
+    slmrec, draws = model(data, ssl_task="FD+FM", n_layers=2), stream()
+    channels = slmrec.channels()
+    given = [[torch.zeros_like(x) if at == place else x for at, x in enumerate(channels)] for place in (1, 2)]
+    with torch.no_grad():
+        drawn = [slmrec._crosswise(given, [slmrec._noisy(inputs, 0.3, draws) for inputs in given]) for _ in range(400)]
+    for view, plain in enumerate(plain_vectors_of_views(slmrec, data, (1, 2))):
+        for side in (0, 1):
+            values = torch.stack([pair[view][side] for pair in drawn])
+            error = values.std(0) / len(drawn) ** 0.5
+            assert ((values.mean(0) - plain[side]).abs() <= 5 * error + 1e-6).all()
 
 
 def test_feature_dropout_without_dropout_contrasts_the_clean_vectors():

@@ -13,9 +13,12 @@ MakeResult = Callable[..., Result]
 
 @pytest.fixture
 def make_result() -> MakeResult:
-    """A result whose mean of every metric is ``value`` (two users, ``value`` ± 0.01)."""
+    """A result whose mean of every metric is ``value`` (two users, ``value`` ± 0.01).
 
-    def make(value: float = 0.1, **case: object) -> Result:
+    ``trained``: whether its end-to-end training counts; None if it is no end-to-end run.
+    """
+
+    def make(value: float = 0.1, trained: bool | None = None, **case: object) -> Result:
         full = {
             "track": "controls",
             "dataset": "complementary",
@@ -36,8 +39,11 @@ def make_result() -> MakeResult:
             "key": f"{value}",
             "case": full,
             "training": {"best_epoch": 3, "epochs": 3, "history": history, "stopped": "end"},
+            "data": {"split": "s"},
             "cost": {"seconds": 2.0, "peak_memory_bytes": 1},
         }
+        if trained is not None:
+            record["training"]["features"] = {"reading": "e2", "trained": trained}
         return Result(full, per_user, {"coverage@20": 0.5}, record)
 
     return make
@@ -54,9 +60,24 @@ def comparison(**fields: object) -> dict[str, object]:
         "mean_b": 0.1,
         "difference": 0.02,
         "relative": 0.2,
+        "relative_low": 0.1,
+        "relative_high": 0.3,
         "ci_low": 0.01,
         "ci_high": 0.03,
+        "se": 0.005,
+        "df": 12.0,
         "p": 0.001,
         "p_holm": 0.01,
+        "effect": 0.1,
+        "n": 1000,
+        "persons": 800,
+        "seeds": 3,
+        "share_gained": 0.6,
+        "mde": 0.15,
+        "mde_holm": 0.2,
+        "equivalence_p": 0.99,
+        "testable": True,
+        "family": "15 planned pairs of rq1 on complementary, ndcg@20",
+        "family_size": 15,
         **fields,
     }

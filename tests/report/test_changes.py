@@ -1,8 +1,10 @@
 import math
 
+import numpy as np
 import pytest
 
 from lmmrec_core.errors import ConfigError
+from lmmrec_core.flow import Results
 from lmmrec_core.questions import MODALITY_SPECIFIC, Pair, Variant, single, trained
 from lmmrec_core.report.changes import change_table, claimed_changes, printed_change, printed_summary
 from tests.report.conftest import MakeResult
@@ -38,19 +40,21 @@ def test_claims_hold_only_what_the_paper_prints() -> None:
     assert other == pytest.approx((451 / 440 + 361 / 346 + 393 / 371) / 3 - 1)
 
 
-def test_measured_change_uses_shared_seeds_only(make_result: MakeResult) -> None:
+def test_a_measured_change_is_from_one_cell_of_the_tables_to_another(make_result: MakeResult) -> None:
     results = [
         make_result(0.10, seed=1),
         make_result(0.20, seed=2),
         make_result(0.12, seed=1, encoder="clip", paradigm="PT"),
         make_result(0.22, seed=2, encoder="clip", paradigm="PT"),
-        make_result(0.90, seed=3, encoder="clip", paradigm="PT"),  # no baseline run of seed 3
+        make_result(0.90, seed=3, encoder="clip", paradigm="PT"),  # no baseline of seed 3: a cell has its own seeds
     ]
     table = change_table("rq1", results, ["complementary"], ["vbpr"])
     row = ("VBPR", "VBPR: CLIP-PT / baseline")
-    assert table.values.loc[row, ("Measured", "Complementary")] == pytest.approx(0.34 / 0.30 - 1)
+    assert table.values.loc[row, ("Measured", "Complementary")] == pytest.approx((1.24 / 3) / 0.15 - 1)
     assert table.spread is not None
-    assert table.spread.loc[row, ("Measured", "Complementary")] == pytest.approx(0.1 / 2**0.5)  # +20, +10 %
+    relative = (np.std([0.12, 0.22, 0.90], ddof=1) / (1.24 / 3)) ** 2 + (np.std([0.1, 0.2], ddof=1) / 0.15) ** 2
+    spread = table.spread.loc[row, ("Measured", "Complementary")]
+    assert spread == pytest.approx((1.24 / 3) / 0.15 * relative**0.5)  # as of a ratio of independent means
     assert table.origin.loc[("VBPR", "VBPR: VLMo-PT / baseline"), ("Measured", "Complementary")] == "not run"
 
 
@@ -71,3 +75,10 @@ def test_zero_baseline_has_no_relative_change(make_result: MakeResult) -> None:
 def test_unknown_question() -> None:
     with pytest.raises(ConfigError, match="research question 'rq9'"):
         printed_summary("rq9")
+
+
+def test_changes_of_withheld_results_say_so(make_result: MakeResult) -> None:
+    both = [make_result(0.2), make_result(0.1, modalities="V")]
+    table = change_table("motivation", Results(both[:1], both[1:]), ["complementary"], ["vbpr"])
+    measured = table.origin["Measured"].iloc[:, 0]
+    assert measured.tolist() == ["uncommitted", "not run"]

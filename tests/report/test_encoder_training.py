@@ -12,6 +12,7 @@ from lmmrec_core.report import figures
 from lmmrec_core.report.encoder_training import (
     NO_CURVES,
     OBJECTIVES,
+    ONLY_WITHHELD,
     loss_curves,
     retrieval_listing,
     training_listing,
@@ -27,6 +28,15 @@ def line(record: dict[str, Any]) -> dict[str, Any]:
     listing = training_listing([record])
     assert len(listing) == 1
     return dict(listing.iloc[0])
+
+
+def test_of_a_record_of_uncommitted_code_no_number_is_shown() -> None:
+    withheld = {**tuned(), "withheld": True}
+    assert set(line(withheld).values()) == {"ML-sparse, CLIP-FT", "uncommitted"}
+    listing = retrieval_listing([withheld])
+    assert set(listing[["R@1", "R@10", "R@50", "median rank"]].to_numpy().ravel()) == {"uncommitted"}
+    assert [text.get_text() for text in loss_curves([withheld]).axes[0].texts] == [ONLY_WITHHELD]
+    assert len(loss_curves([withheld, tuned(encoder="vlmo")]).axes) == 2
 
 
 def test_a_tuned_encoder_on_one_line() -> None:

@@ -48,8 +48,19 @@ def test_means_over_the_seeds_of_one_case(ete) -> None:
     runs = [ete(notes(updates=u, change=c), seed=s) for s, u, c in ((1, 8, 0.1), (2, 24, 0.3))]
     assert only(end_to_end_listing(runs)) == {
         "runs of": "Complementary, VBPR CLIP-ETE", "reading": "E2", "what trains": "the whole encoder",
-        "gradient": "exact", "seeds": 2, "encoder updates": "16", "picture rows": "0.2", "text rows": "0.4",
+        "gradient": "exact", "seeds": 2, "not trained": 0, "encoder updates": "16", "mean step": ABSENT,
+        "picture rows": "0.2", "text rows": "0.4",
     }  # fmt: skip
+
+
+def test_updates_up_to_the_kept_state_and_runs_that_were_not_trained(ete) -> None:
+    runs = []
+    for seed, kept, steps in ((1, 1, [1.0]), (2, 8, [1.0, 0.5, 0.3]), (3, 6, [0.9])):
+        more = {"updates_before_kept": kept, "trained": kept >= 2, "update_record": {"mean_step": steps}}
+        runs.append(ete({**notes(updates=30), **more}, seed=seed))
+    found = only(end_to_end_listing(runs))
+    assert (found["seeds"], found["not trained"], found["encoder updates"]) == (3, 1, "5")
+    assert found["mean step"] == "0.80"  # of 1, 0.5, 0.9
 
 
 def test_the_part_that_trains_is_named(ete) -> None:

@@ -1,5 +1,5 @@
 from lmmrec_core.questions import Variant
-from lmmrec_core.report.labels import case_label, dataset_name, metric_name, model_name
+from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name, model_name
 
 
 def test_display_names() -> None:
@@ -9,5 +9,12 @@ def test_display_names() -> None:
 
 
 def test_a_case_without_content_is_its_recommender() -> None:
-    assert case_label("vbpr", Variant("clip", "ETE", "V")) == "VBPR CLIP-ETE (V)"
-    assert case_label("lightgcn", Variant()) == "LightGCN"
+    assert PAPER_LABELS.case("vbpr", Variant("clip", "ETE", "V")) == "VBPR CLIP-ETE (V)"
+    assert PAPER_LABELS.case("lightgcn", Variant()) == "LightGCN"
+
+
+def test_a_track_gives_its_encoders_their_own_names() -> None:
+    labels = Labels({"clip": "CLIP-small", "baseline": "baseline"})
+    assert labels.case("vbpr", Variant("clip", "FT", "V")) == "VBPR CLIP-small-FT (V)"
+    assert labels.variant(Variant("vlmo", "PT", "V&T")) == "vlmo-PT"  # no title: the key, never the paper's name
+    assert labels.features("clip", "ETE+vbpr") == "CLIP-small-ETE with VBPR"

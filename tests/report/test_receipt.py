@@ -37,5 +37,8 @@ def test_absent_counts_each_reason() -> None:
 def test_verdict_names_mixed_commits_and_uncommitted_code() -> None:
     assert receipt_verdict(runs()) == "**3 runs, made by one commit with PyTorch 2.**"
     mixed = receipt_verdict(runs(commit=["abc", "abc+", "def"], torch=["2", "3", "2"]))
-    assert "3 commits with 2 versions" in mixed and "abc+" in mixed
+    assert "3 commits with 2 versions" in mixed and "The code of abc+ was changed after the commit." in mixed
+    assert "2 were made outside a git checkout" in receipt_verdict(runs(commit=["None", "abc", "None"]))
+    refused = receipt_verdict(runs(**{"in tables": ["yes", "no", "yes"], "key": ["1", "2", "3"]}))
+    assert "1 of them stand in no table: 2." in refused
     assert "Nothing" in receipt_verdict(pd.DataFrame())

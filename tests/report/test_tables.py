@@ -10,6 +10,8 @@ from lmmrec_core.errors import ConfigError, ResultError
 from lmmrec_core.flow import Table
 from lmmrec_core.questions import MODALITY_SPECIFIC, Pair, single
 from lmmrec_core.report import tables
+from lmmrec_core.report.changes import change_table
+from lmmrec_core.report.html import results_table
 from lmmrec_core.report.published import read_results
 from tests.report.conftest import MakeResult, comparison
 
@@ -29,6 +31,35 @@ def test_mean_and_sample_deviation_over_seeds(make_result: MakeResult) -> None:
     assert table.spread.loc[cell] == pytest.approx(0.1)  # sample deviation, n − 1
     assert table.origin.loc[cell] == "measured"
     assert "seeds 0, 1, 2" in table.caption
+
+
+def test_runs_whose_encoder_was_not_trained_enter_no_mean(make_result: MakeResult) -> None:
+    case = {"encoder": "clip", "paradigm": "ETE"}
+    some = [make_result(0.1 * seed, trained=seed != 3, seed=seed, **case) for seed in (1, 2, 3)]
+    none = [make_result(0.9, trained=False, seed=seed, dataset="null", **case) for seed in (1, 2)]
+    table = tables.table4([*some, *none], ["complementary", "null"], ["vbpr"], ["ndcg@20"])
+    assert table.marks is not None
+    found = [
+        (frame.xs("VBPR CLIP-ETE", level="label").iloc[0].tolist())
+        for frame in (table.values, table.origin, table.marks)
+    ]
+    assert found[0][0] == pytest.approx(0.15) and math.isnan(found[0][1])
+    assert found[1:] == [["measured", "not trained"], ["2 of 3", "0 of 2"]]
+    assert "*not trained* and left out" in table.caption and "over seeds 1, 2" in table.caption
+    shown = results_table(table).to_html()
+    assert '<sup class="stars">2 of 3</sup>' in shown and shown.count(">not trained<") == 1 and "0.9" not in shown
+    clean = tables.table4([run for run in some if run.trained], DATASET, ["vbpr"], ["ndcg@20"])
+    assert "not trained" not in clean.caption and clean.marks is None
+
+
+def test_changes_leave_out_what_was_not_trained(make_result: MakeResult) -> None:
+    ends = [make_result(0.3, trained=seed != 2, seed=seed, encoder="clip", paradigm="ETE") for seed in (1, 2)]
+    base = [make_result(0.1 * seed, seed=seed) for seed in (1, 2)]
+    nobody = [make_result(0.3, trained=False, encoder="vlmo", paradigm="ETE")]
+    table = change_table("rq2", [*ends, *base, *nobody], ["complementary"], ["vbpr"])
+    values, origin = (frame["Measured", "Complementary"].droplevel("group") for frame in (table.values, table.origin))
+    assert values["VBPR: CLIP-ETE / baseline"] == pytest.approx(0.3 / 0.15 - 1)
+    assert origin["VBPR: VLMo-ETE / baseline"] == "not trained" and math.isnan(values["VBPR: VLMo-ETE / baseline"])
 
 
 @pytest.mark.parametrize("name", list(TABLES))
@@ -89,7 +120,8 @@ def test_ablation_separates_modalities_and_controls(make_result: MakeResult) -> 
         make_result(0.2, modalities="T", control="zero"),
     ]
     values = tables.ablation(results, DATASET, ["vbpr"]).values
-    expected = [[0.5, 0.3, math.nan, math.nan], [0.4, *[math.nan] * 3], [math.nan, math.nan, math.nan, 0.2]]
+    absent = math.nan  # columns: real, shuffled, V shuffled, T shuffled, noise, zero, projected
+    expected = [[0.5, 0.3, *[absent] * 5], [0.4, *[absent] * 6], [*[absent] * 5, 0.2, absent]]
     np.testing.assert_allclose(values.to_numpy(), expected)
 
 
@@ -112,6 +144,14 @@ def test_arrows_tell_the_sign_from_either_side() -> None:
     marks = tables.table1([], DATASET, ["vbpr", "lattice"], comparisons=tests).marks
     assert marks is not None
     assert marks.iloc[:, 0].tolist() == ["", "↓", "↑", "", "", ""]  # 0.05 is not below 0.05
+
+
+def test_the_size_of_the_family_stands_under_a_table_with_arrows() -> None:
+    tests = pd.DataFrame([comparison(family_size=15)])
+    caption = tables.table1([], DATASET, ["vbpr"], comparisons=tests).caption
+    assert "Holm's correction for the 15 planned pairs" in caption
+    assert "Arrows" not in tables.table1([], DATASET, ["vbpr"]).caption
+    assert "Arrows" not in tables.table1([], DATASET, ["vbpr"], comparisons=tests.iloc[:0]).caption
 
 
 def test_two_settings_of_one_case_are_not_averaged(make_result: MakeResult) -> None:
@@ -154,6 +194,14 @@ def test_statistics_table_keeps_counts_whole() -> None:
     assert table.origin.loc["Users"].tolist() == ["measured", "not run"]
     assert table.origin.loc["Items"].tolist() == ["not run", "not run"]
     assert tables.dropped(statistics).to_dict("records") == [{"count": "dropped items", "A": 3, "B": ""}]
+
+
+def test_persons_have_a_line_where_users_are_sessions() -> None:
+    statistics = pd.DataFrame({"users": [30, 20], "persons": [10, None]}, index=["sparse", "dense"])
+    values = tables.table2(statistics).values
+    assert list(values.index[:3]) == ["Users", "Persons behind the users", "Items"]
+    assert values.loc["Persons behind the users"].tolist() == [10, 20]  # where it is not said, each user is a person
+    assert "Persons behind the users" not in tables.table2(statistics[["users"]]).values.index
 
 
 def test_statistics_of_a_track_that_was_never_read() -> None:

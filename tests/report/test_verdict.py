@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from lmmrec_core.names import PAPER_MODELS
-from lmmrec_core.questions import MODALITY_SPECIFIC, QUESTIONS, Pair, single, trained
+from lmmrec_core.questions import MODALITY_SPECIFIC, PICTURES_AND_NOISE, QUESTIONS, Pair, single, trained
 from lmmrec_core.report.changes import claimed_changes
-from lmmrec_core.report.planted import PLANTED_TRAINING, agrees, planted_listing, planted_verdict
+from lmmrec_core.report.planted import PLANTED_TRAINING, answer, planted_listing, planted_verdict
 from lmmrec_core.report.published import DATASETS
 from lmmrec_core.report.statistics import data_verdict, density_check
 from lmmrec_core.report.verdict import judge, judge_all, judged_listing, overall, verdict
@@ -100,43 +100,53 @@ def test_judged_rows_carry_their_numbers() -> None:
 @pytest.mark.parametrize(
     ("expected", "fields", "found"),
     [
-        ("gain", {}, True),
-        ("gain", {"p_holm": 0.05}, False),
-        ("gain", {"ci_low": -0.001}, False),
-        ("gain", {"difference": -0.02, "ci_low": -0.03, "ci_high": -0.01}, False),
-        ("none", {}, False),
-        ("none", {"p_holm": 0.3}, True),
-        ("none", {"ci_low": 0.001, "ci_high": 0.004}, True),  # certain, but below 5 % of 0.1
-        ("none", {"ci_low": 0.001, "ci_high": 0.006}, False),
+        ("gain", {}, "found"),
+        ("gain", {"p_holm": 0.05}, "not found"),
+        ("gain", {"difference": -0.02}, "not found"),
+        ("none", {}, "not found"),
+        ("none", {"p": 0.06}, "cannot tell"),  # no difference seen, but none excluded
+        ("none", {"p": 0.6, "equivalence_p": 0.04}, "found"),
+        ("none", {"equivalence_p": 0.04}, "found"),  # certain, but too small to matter
+        ("none", {"p": 0.04, "p_holm": 0.9}, "not found"),  # the adjusted p does not excuse it
+        ("none", {"p": 1.0, "equivalence_p": 1.0, "testable": False}, "cannot tell"),
     ],
 )
-def test_rule_of_a_planted_answer(expected: str, fields: dict[str, float], found: bool) -> None:
-    assert agrees(expected, comparison(**fields)) is found  # type: ignore[arg-type]
+def test_rule_of_a_planted_answer(expected: str, fields: dict[str, float], found: str) -> None:
+    assert answer(expected, comparison(**fields)) == found  # type: ignore[arg-type]
 
 
 def _planted() -> list[dict[str, object]]:
     pictures = single(MODALITY_SPECIFIC, "V")
     return [
         comparison(dataset="complementary"),
-        comparison(dataset="complementary", pair=pictures),
+        comparison(dataset="complementary", pair=PICTURES_AND_NOISE),
         comparison(dataset="redundant"),
-        comparison(dataset="redundant", pair=pictures, p_holm=0.6),
-        comparison(dataset="null", p_holm=0.9),
+        comparison(dataset="redundant", pair=pictures, equivalence_p=0.01),
+        comparison(dataset="null", equivalence_p=0.01),
     ]
 
 
 def test_planted_answers_are_found() -> None:
     found = planted_verdict(pd.DataFrame(_planted()), KINDS)
     assert found.status == "found"
-    assert found.counts == {"found": 3, "not found": 0, "not run": 0}
+    assert found.counts == {"found": 3, "not found": 0, "cannot tell": 0, "not run": 0}
     assert planted_listing(pd.DataFrame(_planted()))["answer"].tolist() == ["found"] * 5
 
 
 def test_an_effect_on_the_null_is_not_found() -> None:
-    rows = [*_planted()[:-1], comparison(dataset="null", p_holm=0.001)]
+    rows = [*_planted()[:-1], comparison(dataset="null", p=0.001)]
     found = planted_verdict(pd.DataFrame(rows), KINDS)
     assert found.status == "not found"
     assert "Null: not found, 0 of 1 comparisons agree" in found.sentence
+
+
+def test_a_null_that_few_users_leave_open_is_not_a_null_that_was_found() -> None:
+    rows = [*_planted()[:-1], comparison(dataset="null", p=0.4)]
+    found = planted_verdict(pd.DataFrame(rows), KINDS)
+    assert found.status == "cannot tell"
+    assert "Null: cannot tell, 0 of 1 comparisons agree, 1 cannot tell" in found.sentence
+    listed = planted_listing(pd.DataFrame(rows))
+    assert listed["answer"].tolist()[-1] == "cannot tell" and listed["p"].tolist()[-1] == 0.99
 
 
 def test_a_control_that_was_not_run_is_not_found_either() -> None:
@@ -152,13 +162,13 @@ def test_planted_answers_of_training_are_asked_of_the_model_they_were_planted_fo
     rows = [
         step("vbpr", "ETE", "FT"),
         step("lattice", "ETE", "FT", p_holm=0.9),  # nothing was planted for it
-        step("vbpr", "FT", "PT", dataset="null", p_holm=0.9),
-        step("lattice", "ETE", "FT", dataset="null", p_holm=0.001),
+        step("vbpr", "FT", "PT", dataset="null", equivalence_p=0.01),
+        step("lattice", "ETE", "FT", dataset="null"),
     ]
     listed = planted_listing(pd.DataFrame(rows), expectations=PLANTED_TRAINING)
     assert sorted(listed["answer"]) == ["found", "found", "not found"]
     found = planted_verdict(pd.DataFrame(rows), KINDS, expectations=PLANTED_TRAINING)
-    assert found.counts == {"found": 1, "not found": 1, "not run": 0}
+    assert found.counts == {"found": 1, "not found": 1, "cannot tell": 0, "not run": 0}
 
 
 def test_other_tracks_have_no_planted_answer() -> None:

@@ -176,7 +176,7 @@ def test_folders_abandoned_a_day_ago_are_removed_and_fresh_ones_kept(tmp_path: P
 def test_importing_results_metrics_and_significance_needs_no_torch(root: Path) -> None:
     code = """
 import sys
-import lmmrec_core.metrics.evaluate, lmmrec_core.metrics.audit, lmmrec_core.significance.families
+import lmmrec_core.metrics.evaluate, lmmrec_core.metrics.overlap, lmmrec_core.significance.families
 import lmmrec_core.significance, lmmrec_core.results.store, lmmrec_core.results.pooling, lmmrec_core.results.provenance
 assert "torch" not in sys.modules, "torch was imported"
 """

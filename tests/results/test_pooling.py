@@ -1,10 +1,13 @@
 """Seeds averaged per user, nothing mixed that must not be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from lmmrec_core.errors import ResultError
+from lmmrec_core.flow import Result
 from lmmrec_core.results.pooling import check_mix, per_seed, pooled_per_user
 from tests.results.samples import per_user, result
 
@@ -21,6 +24,19 @@ def test_seeds_are_averaged_user_by_user_whatever_their_order() -> None:
     assert pooled.to_dict() == {4: 0.5, 7: 0.75, 9: 0.25}
     assert pooled.name == "recall@20" and groups is None
     assert list(per_seed([result(seed=2), result(seed=1)], "recall@20")) == [1, 2]
+
+
+def test_runs_whose_encoder_was_not_trained_are_left_out() -> None:
+    def run(seed: int, value: float, trained: bool) -> Result:
+        made = result(users([value, value]), seed=seed, paradigm="ETE")
+        return replace(made, record={**made.record, "training": {"features": {"trained": trained}}})
+
+    runs = [run(1, 0.9, False), run(2, 0.2, True), run(3, 0.4, True)]
+    assert [found.trained for found in runs] == [False, True, True] and result().trained
+    assert list(per_seed(runs, "recall@20")) == [2, 3]
+    assert pooled_per_user(runs, "recall@20")[0].tolist() == pytest.approx([0.3, 0.3])
+    with pytest.raises(ResultError, match=r"vbpr baseline ETE .* second update of its encoder"):
+        per_seed(runs[:1], "recall@20")
 
 
 def test_persons_come_along() -> None:

@@ -43,13 +43,25 @@ def test_commit_and_dirty_flag(tmp_path: Path) -> None:
     assert module._commit(tmp_path) == (None, None)
     git(tmp_path, "init")
     assert module._commit(tmp_path) == (None, None)  # no commit yet
-    (tmp_path / "a").write_text("1")
-    git(tmp_path, "add", "a")
+    for name in ("lmmrec_core/a.py", "pyproject.toml", "notebooks/01.ipynb", "results/run.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("1")
+    (tmp_path / ".gitignore").write_text("__pycache__/\n")
+    git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-m", "first")
     (tmp_path / "untracked").write_text("new results do not make the code dirty")
+    (tmp_path / "notebooks" / "01.ipynb").write_text("neither do pages")
+    (tmp_path / "results" / "run.json").write_text("nor results made again")
+    (tmp_path / "lmmrec_core" / "__pycache__").mkdir()
+    (tmp_path / "lmmrec_core" / "__pycache__" / "a.pyc").write_text("nor what is ignored")
     assert module._commit(tmp_path) == (git(tmp_path, "rev-parse", "HEAD"), False)
-    (tmp_path / "a").write_text("2")
-    assert module._commit(tmp_path)[1] is True
+    for name in ("lmmrec_core/a.py", "pyproject.toml", "lmmrec_core/new.py", "requirements.txt"):
+        file = tmp_path / name
+        before = file.read_text() if file.is_file() else None
+        file.write_text("2")
+        assert module._commit(tmp_path)[1] is True, name
+        file.unlink() if before is None else file.write_text(before)
+    assert module._commit(tmp_path)[1] is False
     inside = tmp_path / "site-packages"
     inside.mkdir()
     assert module._commit(inside) == (None, None)  # somebody else's repository

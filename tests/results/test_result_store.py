@@ -45,6 +45,14 @@ def test_a_stored_run_is_never_overwritten(tmp_path: Path) -> None:
     assert {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in path.iterdir()} == before
 
 
+def test_a_run_is_replaced_where_that_is_asked(tmp_path: Path) -> None:
+    path, store = save(tmp_path), ResultStore(tmp_path)
+    other = per_user(seed=9)
+    assert store.save("controls", "null", "vbpr-s1", key_of(CASE), record(), other, replace=True) == path
+    pd.testing.assert_frame_equal(store.load(path).per_user, other, check_exact=True)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
 def test_a_damaged_run_is_not_taken_for_a_stored_one(tmp_path: Path) -> None:
     path = save(tmp_path)
     (path / "per_user.parquet").unlink()

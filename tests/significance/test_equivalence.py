@@ -1,55 +1,49 @@
 """Two one-sided tests against statsmodels, and what they say about controls."""
 
 import numpy as np
-import pandas as pd
 import pytest
+from scipy import stats
 from statsmodels.stats.weightstats import ttost_paired
 
 from lmmrec_core.errors import ResultError
-from lmmrec_core.significance.equivalence import equivalence
-from lmmrec_core.significance.paired import compare_users
+from lmmrec_core.significance.comparison import compare
+from lmmrec_core.significance.equivalence import equivalence_p
+from tests.significance.crossing import by_seed, drawn
 
 
 @pytest.mark.parametrize("margin", [0.01, 0.05, 0.2])
 @pytest.mark.parametrize("shift", [-0.04, 0.0, 0.1])
 def test_agrees_with_statsmodels(margin: float, shift: float) -> None:
     rng = np.random.default_rng(0)
-    b = pd.Series(rng.random(80))
+    b = rng.random(80)
     a = b + rng.normal(shift, 0.1, 80)
-    ours, (theirs, _, _) = equivalence(a, b, margin), ttost_paired(a.to_numpy(), b.to_numpy(), -margin, margin)
-    assert ours.p == pytest.approx(theirs, rel=1e-9)
-    assert ours.equivalent == (theirs < 0.05) == (-margin < ours.low and ours.high < margin)
+    theirs, _, _ = ttost_paired(a, b, -margin, margin)
+    error = (a - b).std(ddof=1) / np.sqrt(80)
+    assert equivalence_p((a - b).mean(), error, 79, margin) == pytest.approx(theirs, rel=1e-9)
+
+
+def test_it_holds_when_the_interval_of_level_90_is_within_the_margin() -> None:
+    for difference in np.linspace(-0.1, 0.1, 21):
+        reach = stats.t.isf(0.05, 7.3) * 0.02
+        inside = difference - reach > -0.06 and difference + reach < 0.06
+        assert (equivalence_p(difference, 0.02, 7.3, 0.06) < 0.05) == inside
 
 
 def test_no_significance_is_not_equivalence() -> None:
-    """Ten users show neither a difference nor the absence of one."""
+    """Few users and seeds show neither a difference nor the absence of one."""
     rng = np.random.default_rng(3)
-    b = pd.Series(rng.random(10))
-    a = b + rng.normal(0, 0.3, 10)
-    assert compare_users(a, b).p > 0.05 and not equivalence(a, b, margin=0.02).equivalent
-    many = pd.Series(rng.random(20_000))
-    assert equivalence(many + rng.normal(0, 0.3, 20_000), many, margin=0.02).equivalent
+    few = compare(by_seed(drawn(10, 2, rng)), by_seed(drawn(10, 2, rng)))
+    assert few.p > 0.05 and equivalence_p(few.difference, few.se, few.df, 0.05) > 0.05
+    many = compare(by_seed(drawn(20_000, 5, rng, seed_sd=0.01)), by_seed(drawn(20_000, 5, rng, seed_sd=0.01)))
+    assert equivalence_p(many.difference, many.se, many.df, 0.05) < 0.05
 
 
-def test_systems_without_spread_are_decided_by_the_margin() -> None:
-    b = pd.Series([0.1, 0.4, 0.7])
-    same, far = equivalence(b, b.copy(), 0.01), equivalence(b + 0.1, b, 0.01)
-    assert (same.equivalent, same.p) == (True, 0.0)
-    assert (far.equivalent, far.p) == (False, 1.0)
-
-
-def test_persons_are_the_units_where_given() -> None:
-    rng = np.random.default_rng(5)
-    a, b = pd.Series(np.repeat(rng.random(15), 4)), pd.Series(np.repeat(rng.random(15), 4))
-    person = pd.Series(np.repeat(np.arange(15), 4))
-    assert equivalence(a, b, 0.1, groups=person).n == 15
-    assert equivalence(a, b, 0.3, groups=person).p > equivalence(a, b, 0.3).p
+def test_without_an_error_the_margin_decides_and_without_an_end_nothing_is_shown() -> None:
+    assert (equivalence_p(0.0, 0.0, 9, 0.01), equivalence_p(0.1, 0.0, 9, 0.01)) == (0.0, 1.0)
+    assert equivalence_p(0.0, np.inf, 0.0, 0.01) == 1.0
 
 
 def test_a_margin_must_be_stated() -> None:
-    a = pd.Series([0.1, 0.2])
     for margin in (0.0, -1.0, float("nan")):
         with pytest.raises(ResultError, match="must be a positive number"):
-            equivalence(a, a, margin)
-    with pytest.raises(ResultError, match="alpha"):
-        equivalence(a, a, 0.1, alpha=0.7)
+            equivalence_p(0.0, 0.1, 9, margin)

@@ -11,6 +11,7 @@ from statsmodels.stats.multitest import multipletests
 
 from lmmrec_core.errors import ResultError
 from lmmrec_core.significance.families import Family, Planned, compare_family, holm
+from tests.significance.crossing import by_seed
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,6 +37,7 @@ def test_properties(p_values: list[float]) -> None:
     slow = np.array([min(1, max((len(p) - j) * order[j] for j in range(len(p)) if order[j] <= one)) for one in p])
     np.testing.assert_allclose(adjusted, slow, rtol=1e-12)
     assert (adjusted >= p - 1e-15).all() and (adjusted <= 1).all()
+    np.testing.assert_allclose(adjusted, multipletests(p, method="holm")[1], rtol=1e-12)
     bonferroni = multipletests(p, method="bonferroni")[1]
     assert (adjusted <= bonferroni + 1e-12).all()  # Holm is never weaker
 
@@ -48,12 +50,12 @@ def test_values_that_are_no_p_values_are_refused() -> None:
 
 def systems() -> dict[str, dict[int, pd.Series]]:
     rng = np.random.default_rng(0)
-    base = rng.random(100)
+    base = rng.random((100, 3))
     return {
-        "base": {1: pd.Series(base)},
-        "better": {1: pd.Series(base + rng.normal(0.2, 0.1, 100))},
-        "worse": {1: pd.Series(base + rng.normal(-0.2, 0.1, 100))},
-        "same": {1: pd.Series(base.copy())},
+        "base": by_seed(base),
+        "better": by_seed(base + rng.normal(0.2, 0.1, (100, 3))),
+        "worse": by_seed(base + rng.normal(-0.2, 0.1, (100, 3))),
+        "same": by_seed(base),
     }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.flow import Result
-from lmmrec_core.names import LMM_ENCODERS, PAPER_MODELS, PARADIGMS
+from lmmrec_core.names import CONTROLS, LMM_ENCODERS, PAPER_MODELS, PARADIGMS, SHUFFLED_ALONE
 
 SIDE = ("model", "encoder", "paradigm", "modalities", "control")
 N_USERS = 60
@@ -19,12 +19,13 @@ def made_results(metric: str = "ndcg@20", seeds: tuple[int, ...] = (1, 2)) -> li
 
 
 def sides() -> list[Side]:
-    found: list[Side] = [("lightgcn", "none", "none", "none", "none")]
+    found: list[Side] = [(model, "none", "none", "none", "none") for model in ("bpr", "lightgcn")]
     for model in PAPER_MODELS:
         found += [(model, "baseline", "none", modalities, "none") for modalities in ("V&T", "V", "T")]
-        found += [(model, "baseline", "none", "V&T", control) for control in ("shuffled", "noise", "zero")]
+        found += [(model, "baseline", "none", "V&T", control) for control in CONTROLS]
         found += [(model, encoder, paradigm, "V&T", "none") for encoder in LMM_ENCODERS for paradigm in PARADIGMS]
         found += [(model, "clip", "ETE", modalities, "none") for modalities in ("V", "T")]
+        found += [(model, "clip", "ETE", "V&T", control) for control in SHUFFLED_ALONE]
     found.remove(("mmgcn", "vlmo", "FT", "V&T", "none"))
     return found
 

@@ -3,7 +3,7 @@ import pytest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import PAPER_MODELS, TRACKS
 from lmmrec_core.questions import parse_question
-from lmmrec_core.study.cases import Case, all_cases
+from lmmrec_core.study.cases import Case, all_cases, reason_not_run
 from lmmrec_core.study.track import read_track
 
 GRID = all_cases(read_track("paper"), [1])
@@ -57,6 +57,47 @@ def test_question_one_needs_no_ablation_and_question_two_no_control():
 def test_every_case_answers_something_or_extends_the_ablation():
     for case in GRID:
         assert case.questions(), case
+
+
+def test_every_encoder_has_its_controls_of_equal_size():
+    """All six where features are fixed; the shuffled ones where an encoder is trained with the recommender."""
+    found = {}
+    for case in GRID:
+        if case.model == "vbpr" and case.dataset == "baby" and case.control != "none":
+            assert case.modalities == "V&T"
+            found.setdefault((case.encoder, case.paradigm), set()).add(case.control)
+    shuffled = {"shuffled", "shuffled-V", "shuffled-T"}
+    everything = shuffled | {"noise", "zero", "projected"}
+    assert found == {("baseline", "none"): everything} | {
+        (encoder, paradigm): everything if paradigm == "PT" else shuffled
+        for encoder in ("clip", "vlmo")
+        for paradigm in ("PT", "FT", "ETE")
+    }
+
+
+def test_what_a_track_leaves_out_stays_in_the_grid_with_its_reason():
+    track = read_track("paper")
+    values = track.model_dump() | {
+        "seeds": (5, 6, 7),
+        "left_out": [
+            {"models": ["mmgcn"], "datasets": ["baby"], "why": "too slow"},
+            {"models": ["vbpr"], "encoders": ["clip"], "paradigms": ["FT"], "seeds": 2, "why": "two seeds do"},
+        ],
+    }
+    thin = type(track).build(values, "a test")
+    cases = all_cases(thin, thin.seeds)
+    assert cases == all_cases(track, (5, 6, 7))
+    reasons = {case: reason_not_run(case, thin) for case in cases}
+    out = {case: reason for case, reason in reasons.items() if reason}
+    assert {case for case in out if case.model == "mmgcn"} == {
+        case for case in cases if case.model == "mmgcn" and case.dataset == "baby"
+    }
+    assert {case.seed for case in out if case.model == "vbpr"} == {7}
+    assert set(out.values()) == {"left out by track paper: too slow", "left out by track paper: two seeds do"}
+    other = Case(
+        track="paper", dataset="sports", model="vbpr", encoder="clip", paradigm="FT", modalities="V&T", seed=99
+    )
+    assert reason_not_run(other, thin) is None  # a seed that was asked for by hand
 
 
 @pytest.mark.parametrize("seeds", [[], [1, 1]])

@@ -21,6 +21,40 @@ def test_settings_go_to_the_class_that_has_them(workspace):
     assert training.epochs == 3
 
 
+def test_what_is_asked_in_epochs_takes_the_place_of_steps(workspace):
+    declared = {**workspace.track.training, "epochs": None, "patience": None}
+    track = workspace.track.model_copy(
+        update={"training": {k: v for k, v in declared.items() if v is not None} | {"steps": 900, "patience_steps": 90}}
+    )
+    _, plain = resolve(replace(workspace, track=track), "bpr")
+    assert (plain.steps, plain.epochs, plain.patience_steps, plain.patience) == (900, None, 90, None)
+    _, asked = resolve(replace(workspace, track=track), "bpr", {"epochs": 3})
+    assert (asked.steps, asked.epochs, asked.patience_steps) == (None, 3, 90)
+
+
+def test_rows_are_of_unit_length_unless_asked_otherwise(workspace):
+    for model, asked, expected in [("vbpr", {}, True), ("lattice", {"normalise_features": False}, False)]:
+        assert resolve(workspace, model, asked)[0].normalise_features is expected
+    raw = replace(workspace, track=workspace.track.model_copy(update={"normalise_features": False}))
+    assert resolve(raw, "vbpr")[0].normalise_features is False
+    assert not hasattr(resolve(workspace, "bpr")[0], "normalise_features")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"modalities": "V", "control": "shuffled-T"}, "moves one modality of two; use modalities 'V&T'"),
+        (
+            {"paradigm": "ETE", "encoder": "clip", "modalities": "V&T", "control": "noise"},
+            "control of the shuffled kind",
+        ),
+    ],
+)
+def test_a_control_that_cannot_be_is_refused(workspace, fields, message):
+    with pytest.raises(ConfigError, match=message):
+        plan(case_of("vbpr", **{"encoder": "baseline", **fields}), workspace)
+
+
 def test_misspelt_setting_names_the_nearest_of_model_and_training(workspace):
     with pytest.raises(ConfigError, match="unknown setting 'learning_rat'; did you mean 'learning_rate'"):
         resolve(workspace, "bpr", {"learning_rat": 1})

@@ -105,7 +105,17 @@ def test_the_best_epochs_weights_are_left_in_the_model():
 def test_evaluation_interval_counts_evaluations_and_the_last_epoch_is_evaluated():
     done = run(bpr(), scripted([0.1, 0.2, 0.3]), epochs=5, evaluate_every=2)
     assert [epoch.valid for epoch in done.history] == [None, 0.1, None, 0.2, 0.3]
-    assert done.stopped == "epochs"
+    assert done.stopped == "cap"
+
+
+def test_steps_and_epochs_of_the_same_length_give_the_same_training():
+    """50 rows in batches of 16 are 4 steps an epoch."""
+    scores = [0.1, 0.4, 0.2, 0.3, 0.3, 0.9]
+    in_steps = run(bpr(), scripted(scores), epochs=None, steps=40, evaluate_steps=9, patience_steps=13)
+    in_epochs = run(bpr(), scripted(scores), epochs=10, evaluate_every=2, patience=1)
+    assert [epoch.valid for epoch in in_steps.history] == [epoch.valid for epoch in in_epochs.history]
+    assert (in_steps.best_epoch, in_steps.best_step, in_steps.steps_per_epoch) == (4, 16, 4)
+    assert in_steps.stopped == in_epochs.stopped == "patience" and len(in_steps.history) == 8
 
 
 def test_fp32_is_not_rounded_on_a_gpu_while_training():

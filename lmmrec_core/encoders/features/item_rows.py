@@ -5,7 +5,7 @@ makes of them, which is computed once per encoder.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -18,7 +18,7 @@ from lmmrec_core.encoders.pictures.pixel_store import PixelStore
 from lmmrec_core.encoders.pictures.reading import read_picture
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
-from lmmrec_core.flow import Catalogue, Features, Modality
+from lmmrec_core.flow import Catalogue, Features, IntArray, Modality
 from lmmrec_core.roles import CutEncoder, Encoder, TrainableEncoder
 
 _CHUNK = 32  # items preprocessed, or passed through the frozen part, at a time
@@ -32,14 +32,25 @@ class ItemContent:
     tokens: Mapping[str, Tensor] | None  # [item, length]
     present: Mapping[Modality, Tensor]  # bool [item]
     frozen: dict[tuple[str, str, Modality], dict[str, Tensor]] = field(default_factory=dict)
+    order: Mapping[Modality, Tensor] = field(default_factory=dict)  # int64 [item]: whose content each item has
+
+    def moved(self, orders: Mapping[Modality, IntArray]) -> "ItemContent":
+        """The same with the content of other items: item i has that of item ``orders[modality][i]``."""
+        order = {modality: torch.from_numpy(np.array(places)) for modality, places in orders.items()}
+        present = {**self.present, **{m: self.present[m][places] for m, places in order.items()}}
+        return replace(self, present=present, frozen={}, order=order)
+
+    def place(self, modality: Modality, items: Tensor) -> Tensor:
+        """The items whose content the given ones have."""
+        return self.order[modality][items.cpu()] if modality in self.order else items.cpu()
 
     def inputs(self, modality: Modality, items: Tensor, device: torch.device) -> Tensor | dict[str, Tensor]:
         """What an encoder takes for these items; columns that are padding for all of them are cut off."""
         if modality == "visual":
             assert self.pixels is not None
-            return self.pixels.rows(items.cpu()).to(device)
+            return self.pixels.rows(self.place(modality, items)).to(device)
         assert self.tokens is not None
-        tokens = {name: value[items] for name, value in self.tokens.items()}
+        tokens = {name: value[self.place(modality, items)] for name, value in self.tokens.items()}
         mask = tokens.get("attention_mask")
         if mask is not None:
             length = max(1, int(mask.bool().any(dim=0).nonzero().max()) + 1)
@@ -154,4 +165,5 @@ class CatalogueRows:
         if modality == "visual":
             return self.content.inputs(modality, items, device)
         assert self.content.tokens is not None
+        items = self.content.place(modality, items)
         return {name: value[items].to(device) for name, value in self.content.tokens.items()}

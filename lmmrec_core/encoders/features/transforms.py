@@ -4,15 +4,15 @@ The stored features have none of them: whoever uses features applies them. Each 
 ``card["transforms"]`` and changes the digest.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lmmrec_core.encoders.features.content import make_features
 from lmmrec_core.errors import FeatureError, unknown
-from lmmrec_core.flow import MODALITIES, BoolArray, Features, Float32Array, FloatArray, Modality
-from lmmrec_core.names import CONTROLS
+from lmmrec_core.flow import MODALITIES, BoolArray, Features, Float32Array, FloatArray, IntArray, Modality
+from lmmrec_core.names import CONTROLS, SHUFFLED_ALONE
 from lmmrec_core.seeds import numpy_stream
 
 
@@ -33,12 +33,16 @@ def apply_control(
 ) -> Features:
     """Destroy what the features say about items and keep what they are as numbers; ``modalities``: by default all.
 
-    ``shuffled``: rows move to other items by one permutation, the same for all given modalities. The set of vectors
-    stays, and the pairing of picture and text; the link to items is lost. (Give one modality alone to break the
-    pairing too.) ``noise``: Gaussian rows with each column's mean and standard deviation. ``zero``: zeros; their
-    cosines are undefined, and whoever takes cosines must count them as 0.
+    Sizes stay, so a recommender has as many weights as with the content itself. ``shuffled``: rows move to other items
+    by one permutation, the same for all given modalities. The set of vectors stays, and the pairing of picture and
+    text; the link to items is lost. ``shuffled-V`` and ``shuffled-T`` move the rows of one modality and leave the
+    other, which breaks the pairing too. ``noise``: Gaussian rows with each column's mean and standard deviation.
+    ``zero``: zeros; their cosines are undefined, and whoever takes cosines must count them as 0. ``projected``: each
+    modality times a Gaussian matrix [dim, dim] with variance 1/dim, which keeps what the rows say up to distortion
+    (Johnson and Lindenstrauss) and loses the coordinates that the encoder gave it.
 
-    Raises ConfigError for an unknown control or modality.
+    Raises ConfigError for an unknown control or modality, FeatureError for ``shuffled-V`` or ``shuffled-T`` without
+    that modality.
     """
     if control not in ("none", *CONTROLS):
         raise unknown("control", control, ("none", *CONTROLS))
@@ -47,12 +51,20 @@ def apply_control(
         return features
     present = dict(features.present)
     change: Callable[[Modality, Float32Array], Float32Array]
-    if control == "shuffled":
-        order = numpy_stream(seed, "control").permutation(len(next(iter(features.matrices.values()))))
-        present.update({modality: features.present[modality][order] for modality in wanted})
+    if control.startswith("shuffled"):
+        orders = shuffled_order(control, seed, len(next(iter(features.matrices.values()))), wanted)
+        wanted = list(orders)
+        present.update({modality: features.present[modality][order] for modality, order in orders.items()})
 
         def change(modality: Modality, matrix: Float32Array) -> Float32Array:
-            return matrix[order]
+            return matrix[orders[modality]]
+
+    elif control == "projected":
+
+        def change(modality: Modality, matrix: Float32Array) -> Float32Array:
+            dim = matrix.shape[1]
+            projection = numpy_stream(seed, f"projection/{modality}").standard_normal((dim, dim)) / np.sqrt(dim)
+            return (matrix.astype(np.float64) @ projection).astype(np.float32)
 
     elif control == "noise":
 
@@ -68,6 +80,18 @@ def apply_control(
 
     note = {"transform": "control", "control": control, "seed": seed, "modalities": wanted}
     return _changed(features, wanted, change, note, present)
+
+
+def shuffled_order(control: str, seed: int, n_items: int, modalities: Sequence[Modality]) -> dict[Modality, IntArray]:
+    """Modality → whose content each item gets [item], for the modalities that a control of the shuffled kind moves.
+
+    Raises FeatureError if the one modality to move is not among ``modalities``.
+    """
+    moved = [SHUFFLED_ALONE[control]] if control in SHUFFLED_ALONE else list(modalities)
+    if missing := [modality for modality in moved if modality not in modalities]:
+        raise FeatureError(f"control {control!r} moves the {missing[0]} rows, which are not in use; use V&T")
+    order = numpy_stream(seed, "control").permutation(n_items)
+    return dict.fromkeys(moved, order)
 
 
 def rotate(features: Features, modality: Modality, seed: int) -> Features:

@@ -9,6 +9,16 @@ from lmmrec_core.errors import DataError
 from lmmrec_core.flow import BoolArray, IntArray
 
 SHARE = 0.05
+LEAST_SHARE, MOST_SHARE, ENOUGH = 0.1, 0.25, 200  # of :func:`ample_share`
+
+
+def ample_share(n_items: int) -> float:
+    """The share to hold out where a small catalogue is tuned on: a tenth, or what gives 200 pairs, at most a quarter.
+
+    The standard error of a Recall@10 of one half over 200 queries is 0.035; over the 48 that a twentieth of a
+    thousand pairs gives it is 0.07.
+    """
+    return min(MOST_SHARE, max(LEAST_SHARE, ENOUGH / max(1, n_items)))
 
 
 def held_out_pairs(

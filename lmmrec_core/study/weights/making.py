@@ -1,8 +1,8 @@
 """Weights of a track's encoders: made once from their recipe, kept in the cache, described beside the results.
 
 Two kinds are made here. One encoder of both modalities has PT weights, which all data sets share, and FT weights of
-each data set. An encoder of one modality may be trained from scratch, on items outside every catalogue. All others come
-with their weights.
+each data set and seed. An encoder of one modality may be trained from scratch, on items outside every catalogue. All
+others come with their weights.
 """
 
 import json
@@ -28,6 +28,7 @@ from lmmrec_core.encoders.light.training import read_outside
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Modality
+from lmmrec_core.results.provenance import code_state, code_state_now, provenance
 from lmmrec_core.roles import AlignsPairs, Encoder, FitsPixels, LearnsLevels, LearnsWords
 from lmmrec_core.seeds import one_thread
 from lmmrec_core.study.datasets import Dataset
@@ -123,29 +124,33 @@ def _member(member: MemberSettings | str, modality: Modality) -> Encoder:
     return made
 
 
-def trained_encoder(workspace: Workspace, name: str, paradigm: str, dataset: Dataset) -> Any:
+def trained_encoder(workspace: Workspace, name: str, paradigm: str, dataset: Dataset, seed: int | None = None) -> Any:
     """An encoder of both modalities with the weights that a paradigm starts its recommender from: FT's own, else PT's.
 
     A new object every time; its weights come from the cache if they were made before. Training that is interrupted
-    continues at the next call. How the weights came to be is written below ``results``.
+    continues at the next call. How the weights came to be is written below ``results``. ``seed``, that of the run,
+    is needed for FT.
 
     Raises ConfigError for an entry that cannot be built, FeatureError for weights or pictures that cannot be used or
     items that are in a catalogue, TrainingError for a training that fails.
     """
-    recipe = recipe_of(workspace, name, paradigm, dataset)
+    recipe = recipe_of(workspace, name, paradigm, dataset, seed)
     if recipe.paradigm == "PT" and recipe.entry.pretrain is None:
         return _new(recipe.entry, workspace.data)
     path = workspace.encoders / f"{recipe.entry.encoder}-{recipe.paradigm}-{recipe.key}.safetensors"
     cls = ENCODERS[recipe.entry.encoder]
     if not path.is_file():
+        started = code_state_now()
         job = _Job(workspace, name, recipe, dataset, path)
         with one_thread() if isinstance(cls, LearnsWords) else nullcontext():
             encoder, record = _pretrained(job) if recipe.paradigm == "PT" else _fine_tuned(job)
-        record = {**record, "recipe": recipe.key, "weights": state_digest(encoder.module)}
+        record |= {"recipe": recipe.key, "weights": state_digest(encoder.module)}
+        record["provenance"] = provenance(job.workspace.device, started)
         write_file(_note_of(path), json.dumps(record), FeatureError)
         encoder.save(path)
         path.with_suffix(".pt").unlink(missing_ok=True)
-    _publish(workspace, path, name, recipe.paradigm, None if recipe.paradigm == "PT" else dataset.name)
+    place = (None, None) if recipe.paradigm == "PT" else (dataset.name, seed)
+    _publish(workspace, path, name, recipe.paradigm, *place)
     return cls.load(path)
 
 
@@ -160,20 +165,25 @@ class _Job:
     path: Path
 
 
-def _publish(workspace: Workspace, path: Path, name: str, paradigm: str, dataset: str | None) -> None:
+def _publish(workspace: Workspace, path: Path, name: str, paradigm: str, dataset: str | None, seed: int | None) -> None:
     """Write the record beside the results of this working copy, from the note kept with the weights."""
     if not _note_of(path).is_file():
         return
     record = json.loads(_note_of(path).read_text(encoding="utf-8"))
-    weights = record.pop("weights")
-    mine = (dataset, name, paradigm)
+    weights, made = record.pop("weights"), record.pop("provenance", None)
+    if made is None:  # a note of an older version, which does not say which code made the weights
+        made = {**provenance(), "commit": None, "dirty": None}
+    made["time"] = provenance()["time"]  # of the record: the newest counts, so weights in use again are written again
+    mine = (dataset, name, paradigm, seed)
     stored = [
         r
         for r in read_encoder_records(workspace.track, workspace.results)
-        if (r["dataset"], r["encoder"], r["stage"]) == mine
+        if (r["dataset"], r["encoder"], r["stage"], r.get("seed")) == mine
     ]
-    if not stored or stored[0]["weights"] != weights:  # the newest counts, so weights in use again are written again
-        write_encoder_record(workspace.results, workspace.track.name, dataset, name, paradigm, weights, record)
+    redone = bool(stored) and code_state(stored[0]["provenance"]) == "uncommitted" != code_state(made)
+    if not stored or stored[0]["weights"] != weights or redone:
+        track_name = workspace.track.name
+        write_encoder_record(workspace.results, track_name, dataset, name, paradigm, weights, record, seed, made)
 
 
 def _note_of(path: Path) -> Path:
@@ -217,10 +227,11 @@ def _fine_tuned(job: _Job) -> tuple[Any, dict[str, Any]]:
     """PT's weights tuned on the pictures and texts of the catalogue."""
     encoder = trained_encoder(job.workspace, job.name, "PT", job.dataset)
     parent = state_digest(encoder.module)
-    settings = _settings(job.recipe.entry.fine_tune, job, "fine_tune")
+    values = job.recipe.values
+    settings = _settings({**job.recipe.entry.fine_tune, "seed": values["fine_tune"]["seed"]}, job, "fine_tune")
     pairs = collect_pairs(
         job.dataset.catalogue, encoder, items=settings.items, split=job.dataset.split, unreadable="missing",
-        progress=job.workspace.progress,
+        share=values["held_out"], progress=job.workspace.progress,
     )  # fmt: skip
     return encoder, {**_tuned(encoder, pairs, settings, job, "ft"), "parent": parent}
 

@@ -1,7 +1,7 @@
 """The multi-modal encoders of a track: what its file says about them, and the weights made from that, kept by recipe.
 
 PT: published weights, or weights that we pre-train on items outside every catalogue. FT: those tuned on the pictures
-and texts of one catalogue. ETE starts from PT and is trained with a recommender (``study/run.py``).
+and texts of one catalogue, once for each seed. ETE starts from PT and is trained with a recommender (``study/run.py``).
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from lmmrec_core.config import Settings
 from lmmrec_core.data.controls import GENERATOR_VERSION
 from lmmrec_core.digests import digest, file_sha256
 from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.encoders.fine_tuning.holdout import ample_share
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Modality
@@ -115,6 +116,8 @@ def read_entry(track: TrackSettings, name: str) -> MultimodalSettings:
     if entry.pretrain is not None:
         FineTuneSettings.build(entry.pretrain.tune, f"{where}, pretrain, tune")
     FineTuneSettings.build(entry.fine_tune, f"{where}, fine_tune")
+    if "seed" in entry.fine_tune:
+        raise ConfigError(f"{where}, fine_tune: the seed is that of the run; leave it out")
     EndToEndSettings.build(entry.end_to_end, f"{where}, end_to_end")
     return entry
 
@@ -140,10 +143,11 @@ class Recipe:
         return digest(self.values)
 
 
-def recipe_of(workspace: Workspace, name: str, paradigm: str, dataset: Dataset) -> Recipe:
+def recipe_of(workspace: Workspace, name: str, paradigm: str, dataset: Dataset, seed: int | None = None) -> Recipe:
     """The recipe of an encoder's weights before a recommender is trained: for ETE that of PT.
 
-    Only FT depends on the data set. Nothing is trained, and nothing is read but files of weights.
+    Only FT depends on the data set and on ``seed``, that of the run: so its cells vary over seeds as the others do.
+    Nothing is trained, and nothing is read but files of weights. Raises ConfigError for FT without a seed.
     """
     entry = read_entry(workspace.track, name)
     values: dict[str, Any] = {
@@ -158,9 +162,12 @@ def recipe_of(workspace: Workspace, name: str, paradigm: str, dataset: Dataset) 
         values["pretrain"] = {**entry.pretrain.model_dump(mode="json"), **own}
     if paradigm != "FT":
         return Recipe(entry, "PT", values)
-    declared = FineTuneSettings.build(entry.fine_tune, f"encoders, {name}, fine_tune")
+    if seed is None:
+        raise ConfigError(f"encoder {name!r}, FT: its weights are those of a run's seed; give one")
+    declared = FineTuneSettings.build({**entry.fine_tune, "seed": seed}, f"encoders, {name}, fine_tune")
     settings = declared.model_dump(mode="json", exclude={"device", "checkpoint_seconds", "micro_batch"})
-    return Recipe(entry, "FT", {**values, "fine_tune": settings, "catalogue": dataset.identity})
+    share = ample_share(dataset.catalogue.n_items)
+    return Recipe(entry, "FT", {**values, "fine_tune": settings, "held_out": share, "catalogue": dataset.identity})
 
 
 def resolved_settings(entry: MultimodalSettings, data: Path | None) -> dict[str, Any]:

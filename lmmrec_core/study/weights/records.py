@@ -1,7 +1,7 @@
 """How the weights of an encoder came to be: one small file beside the results for each set of weights.
 
-``results/<track>/<dataset>/encoders/<encoder>-<paradigm>-<weights8>.json``; without the data set for weights that all
-of them share. No run's folder can have this name, so the result store does not see them.
+``results/<track>/<dataset>/encoders/<encoder>-<paradigm>[-s<seed>]-<weights8>.json``; without the data set for weights
+that all of them share. No run's folder can have this name, so the result store does not see them.
 """
 
 import re
@@ -20,7 +20,7 @@ _FOLDER = "encoders"
 IDENTITY = ("dataset", "encoder", "stage", "weights")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _WEIGHTS = re.compile(r"[0-9a-f]{8,}")
-_FILE = re.compile(r".+-[A-Z]+-[0-9a-f]{8}\.json")
+_FILE = re.compile(r".+-[A-Z]+(-s\d+)?-[0-9a-f]{8}\.json")
 
 
 def write_encoder_record(
@@ -31,12 +31,14 @@ def write_encoder_record(
     paradigm: str,
     weights: str,
     record: Mapping[str, Any],
+    seed: int | None = None,
+    made: Mapping[str, Any] | None = None,
 ) -> Path:
     """Keep how ``weights`` (the digest of a module's state) were made; returns the file, which replaces an older one.
 
-    ``dataset`` None: the weights serve every data set of the track. ``record``: how they were made, for instance
-    ``tuning`` (``FineTuning.plain()``) or ``alignment`` (the closed form of clip-small), with ``parent`` for
-    weights that others were tuned from. Time and versions are added.
+    ``dataset`` None: the weights serve every data set of the track; ``seed`` None: every seed. ``record``: how they
+    were made, for instance ``tuning`` (``FineTuning.plain()``) or ``alignment`` (the closed form of clip-small), with
+    ``parent`` for weights that others were tuned from. ``made``: the provenance of the weights, by default that of now.
 
     Raises ConfigError for a name that cannot be a file's, an unknown paradigm or what is no digest, ResultError for a
     record that JSON cannot hold, that has a name of :data:`IDENTITY`, or that cannot be written.
@@ -48,22 +50,25 @@ def write_encoder_record(
         raise unknown("paradigm", paradigm, PARADIGMS, f"record of encoder {encoder!r}")
     if not _WEIGHTS.fullmatch(weights):
         raise ConfigError(f"encoder {encoder!r}: weights {weights!r} is no digest; pass that of the module's state")
-    taken = [name for name in (*IDENTITY, "provenance", "digest") if name in record]
+    taken = [name for name in (*IDENTITY, "seed", "provenance", "digest") if name in record]
     if taken:
         raise ResultError(f"record of encoder {encoder!r} has {', '.join(taken)}, which are set here; leave them out")
-    identity = {"dataset": dataset, "encoder": encoder, "stage": paradigm, "weights": weights}
-    path = _folder(results, track_name, dataset) / f"{encoder}-{paradigm}-{weights[:8]}.json"
-    write_sealed(path, plain_values({**identity, **record, "provenance": provenance()}))
+    identity: dict[str, Any] = {"dataset": dataset, "encoder": encoder, "stage": paradigm, "weights": weights}
+    named = f"{encoder}-{paradigm}"
+    if seed is not None:
+        identity, named = {**identity, "seed": seed}, f"{named}-s{seed}"
+    path = _folder(results, track_name, dataset) / f"{named}-{weights[:8]}.json"
+    write_sealed(path, plain_values({**identity, **record, "provenance": made or provenance()}))
     return path
 
 
 def read_encoder_records(track: TrackSettings, results: Path) -> list[dict[str, Any]]:
-    """The newest record of each data set, encoder and paradigm of a track.
+    """The newest record of each data set, encoder, paradigm and seed of a track.
 
-    Those of shared weights come first, then the data sets, each with its encoders in the order of the track file and
-    its paradigms in the order of training. Raises ResultError for a damaged file, with the cure.
+    Those of shared weights come first, then the data sets, each with its encoders in the order of the track file, its
+    paradigms in the order of training, and its seeds. Raises ResultError for a damaged file, with the cure.
     """
-    newest: dict[tuple[str | None, str, str], dict[str, Any]] = {}
+    newest: dict[tuple[str | None, str, str, int], dict[str, Any]] = {}
     for dataset in (None, *track.datasets):
         for path in sorted(_folder(results, track.name, dataset).glob("[!.]*.json")):
             if not _FILE.fullmatch(path.name):
@@ -71,15 +76,15 @@ def read_encoder_records(track: TrackSettings, results: Path) -> list[dict[str, 
             record = read_sealed(path)
             if record.get("dataset") != dataset:
                 raise ResultError(f"{path}: damaged (it is of data set {record.get('dataset')!r}); {CURE}")
-            key = (dataset, str(record["encoder"]), str(record["stage"]))
+            key = (dataset, str(record["encoder"]), str(record["stage"]), int(record.get("seed", -1)))
             if key not in newest or record["provenance"]["time"] >= newest[key]["provenance"]["time"]:
                 newest[key] = record
     datasets, encoders = [None, *track.datasets], list(track.encoders)
 
-    def place(key: tuple[str | None, str, str]) -> tuple[int, int, str, int]:
-        dataset, encoder, paradigm = key
+    def place(key: tuple[str | None, str, str, int]) -> tuple[int, int, str, int, int]:
+        dataset, encoder, paradigm, seed = key
         known = encoders.index(encoder) if encoder in encoders else len(encoders)
-        return datasets.index(dataset), known, encoder, PARADIGMS.index(paradigm)
+        return datasets.index(dataset), known, encoder, PARADIGMS.index(paradigm), seed
 
     return [newest[key] for key in sorted(newest, key=place)]
 

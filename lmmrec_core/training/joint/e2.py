@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lmmrec_core.checkpoints import State
 from lmmrec_core.errors import ConfigError, TrainingError
@@ -17,13 +17,13 @@ from lmmrec_core.training.joint.chunks import (
     Chunk,
     ChunkedEncoder,
     chunked,
-    decay_groups,
     flat_gradient,
     relative_change,
     trained_part,
 )
 from lmmrec_core.training.joint.hooks import FeatureTraining, TrainingStep, content_of, refuse_own_tables
 from lmmrec_core.training.joint.settings import EndToEndSettings
+from lmmrec_core.training.joint.updates import MIN_UPDATES, EncoderUpdates
 
 
 class Window(FeatureTraining):
@@ -32,8 +32,9 @@ class Window(FeatureTraining):
     Window of n steps: F is filled chunk by chunk without gradient and put into the model as leaves; the n losses
     leave ``G = mean of dL_t/dF`` in the leaves; chunks with a row of G are encoded again with gradient and sent
     ``<Z, G>``. That is exactly d/dtheta of the mean loss of the window, the recommender's own moves held fixed, for
-    the memory of one chunk and two feature matrices. The last window of an epoch may be shorter; with
-    ``epochs_per_update`` a window spans epochs, and features and their gradient stay between them.
+    the memory of one chunk and two feature matrices. The mean is over the steps that read the features: one an epoch
+    if they enter once. The last window of an epoch may be shorter; with ``epochs_per_update`` a window spans epochs,
+    and features and their gradient stay between them.
 
     The encoder is in evaluation mode unless ``stochastic``; evaluation always sees evaluation-mode features. A model
     that says ``reads_batch_items_only`` has only those items encoded, one that says ``features_enter_once_per_epoch``
@@ -42,8 +43,9 @@ class Window(FeatureTraining):
 
     def __init__(self, encoder: ItemEncoder, settings: EndToEndSettings) -> None:
         self.source, self.settings = encoder, settings
-        self.epoch, self.length, self.draws, self.updates = 0, 1, 0, 0
-        self.steps = 0  # taken in the current window
+        self.epoch, self.length, self.draws = 0, 1, 0
+        self.reads = 0  # steps of the current window that read the features
+        self.kept: int | None = None  # updates before the state that was kept
         self.filled: list[Chunk] = []  # of the current window
         self.measured: list[tuple[int, float, float]] = []  # epoch, cosine, relative error
         self.exact: Tensor | None = None
@@ -68,8 +70,8 @@ class Window(FeatureTraining):
             self.source, self.kept_bytes = cut, cut.size
         self.encoder = ChunkedEncoder(self.source, self.leaves, self.settings.precision)
         self.trained = trained_part(self.source, self.settings.part)
-        self.optimiser = torch.optim.AdamW(
-            decay_groups(self.trained, self.settings.encoder_weight_decay), lr=self.settings.encoder_learning_rate
+        self.optimiser = EncoderUpdates(
+            self.trained, self.settings.encoder_learning_rate, self.settings.encoder_weight_decay
         )
         self.encoder.check(self.settings.chunk, self.settings.stochastic)
         self.all = torch.ones(n_items, dtype=torch.bool)
@@ -99,16 +101,16 @@ class Window(FeatureTraining):
             self.exact = self._exact_now(step)
 
     def after_step(self, step: TrainingStep) -> None:
-        self.steps += 1
+        self.reads += step.index == 0 or not self.once
         last = step.index + 1 == step.n_batches
         if self.epoch % self.settings.epochs_per_update or not (last or step.index % self.length + 1 == self.length):
             return
         started = time.perf_counter()
-        self._update(self._gradients(self.steps), step)
+        self._update(self._gradients(self.reads), step)
         self.seconds += time.perf_counter() - started
         if self.update_seconds is None:
             self._guard(-(-step.n_batches // self.length) / self.settings.epochs_per_update)
-        self.update_seconds, self.seconds, self.steps = self.seconds, 0.0, 0
+        self.update_seconds, self.seconds, self.reads = self.seconds, 0.0, 0
 
     def end_epoch(self, evaluated: bool) -> None:
         if evaluated:
@@ -117,38 +119,41 @@ class Window(FeatureTraining):
             self._close()  # rows of evaluation mode are not those of training
         self.filled = []
 
+    def ready(self) -> bool:
+        return self.optimiser.done >= MIN_UPDATES
+
     def weights(self) -> dict[str, Tensor]:
-        """Trained parameters (the others never move) and feature rows."""
-        kept: dict[str, Tensor] = {f"encoder.{name}": value.detach() for name, value in self.trained.items()}
-        return kept | {f"features.{modality}": leaf.detach() for modality, leaf in self.leaves.items()}
+        """Trained parameters (the others never move), feature rows, and the number of updates so far."""
+        return self._moving() | {"updates": torch.tensor(self.optimiser.done)}
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         self._put(weights)
+        self.kept = int(weights["updates"])
         self.source.module.eval()
         self.model.features.update({modality: leaf.detach() for modality, leaf in self.leaves.items()})
 
     def state(self) -> State:
         return {
-            "weights": self.weights(),
-            "optimiser": self.optimiser.state_dict(),
+            "weights": self._moving(),
+            "optimiser": self.optimiser.state(),
             "valid": self.valid,
-            "window": (self.steps, self.touched, {m: leaf.grad for m, leaf in self.leaves.items()}),
+            "window": (self.reads, self.touched, {m: leaf.grad for m, leaf in self.leaves.items()}),
             "sampler": self.sampler.get_state(),
-            "counts": (self.draws, self.updates, self.encoder.encoded),
+            "counts": (self.draws, self.encoder.encoded),
             "measured": self.measured,
         }
 
     def restore(self, state: State) -> None:
         self._put(state["weights"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimiser.restore(state["optimiser"])
         self.valid = state["valid"].clone()
-        self.steps, touched, gradients = state["window"]
+        self.reads, touched, gradients = state["window"]
         self.touched = touched.clone()
         for modality, leaf in self.leaves.items():  # a state is read back onto the CPU
             gradient = gradients[modality]
             leaf.grad = None if gradient is None else gradient.to(leaf.device, copy=True)
         self.sampler.set_state(state["sampler"])
-        self.draws, self.updates, self.encoder.encoded = state["counts"]
+        self.draws, self.encoder.encoded = state["counts"]
         self.measured = [tuple(entry) for entry in state["measured"]]
 
     def notes(self) -> dict[str, object]:
@@ -159,7 +164,10 @@ class Window(FeatureTraining):
             "settings": settings.model_dump(mode="json"),
             "trained_parameters": sum(parameter.numel() for parameter in self.trained.values()),
             "steps_per_update": self.length * self.settings.epochs_per_update,
-            "updates": self.updates,
+            "updates": self.optimiser.done,
+            "updates_before_kept": self.kept,
+            "trained": (self.kept or 0) >= MIN_UPDATES,
+            "update_record": self.optimiser.record,
             "items_encoded": self.encoder.encoded,
             "boundary_bytes": self.kept_bytes,
             "start_difference": self.differs,  # of the encoder's rows from the features the model was built with
@@ -188,8 +196,8 @@ class Window(FeatureTraining):
         """No row of the leaves is current any more."""
         self.valid, self.touched, self.filled = ~self.all, ~self.all, []
 
-    def _gradients(self, length: int) -> dict[Modality, Tensor]:
-        """G: the mean over the window of the losses' gradients to the features [item, dim]."""
+    def _gradients(self, reads: int) -> dict[Modality, Tensor]:
+        """G: the mean of the losses' gradients to the features [item, dim], over the steps that read them."""
         gradients: dict[Modality, Tensor] = {}
         for modality, leaf in self.leaves.items():
             if leaf.grad is None:
@@ -197,7 +205,7 @@ class Window(FeatureTraining):
                     f"no gradient reached the {modality} features in epoch {self.epoch}: the recommender does not read "
                     "them inside its loss, so the encoder would not be trained"
                 )
-            gradients[modality], leaf.grad = leaf.grad.div_(length), None
+            gradients[modality], leaf.grad = leaf.grad.div_(reads), None
         return gradients
 
     def _update(self, gradients: dict[Modality, Tensor], step: TrainingStep) -> None:
@@ -211,18 +219,10 @@ class Window(FeatureTraining):
             if self.exact is not None:
                 self.measured.append((self.epoch, *policies.agreement(self.exact, flat)))
         self.exact = None
-        parameters = [parameter for parameter in self.trained.values() if parameter.grad is not None]
-        if not self.updates:
-            self._prove(gradients, parameters)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip or float("inf"))
-        if not bool(torch.isfinite(norm)):
-            raise TrainingError(
-                f"the encoder's gradient has norm {float(norm)} in epoch {self.epoch}; lower encoder_learning_rate "
-                f"(now {self.settings.encoder_learning_rate:g}) or the recommender's learning_rate"
-            )
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        self.updates += 1
+        if not self.optimiser.done:
+            self._prove(gradients)
+        size = float(policies.row_norms(gradients).norm())
+        self.optimiser.step(self.epoch, (self.epoch - 1) * step.n_batches + step.index + 1, size)
         self._close()
 
     def _chunks_of(self, gradients: dict[Modality, Tensor]) -> list[Chunk]:
@@ -250,7 +250,7 @@ class Window(FeatureTraining):
 
     def _into_weights(self, gradients: dict[Modality, Tensor], chunks: list[Chunk], flat: bool = True) -> Tensor:
         """Set the weights' gradients; with ``flat`` also return them as one vector."""
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         for chunk in chunks:
             self.encoder.backward(chunk, gradients)
         return flat_gradient(self.trained.values()) if flat else torch.empty(0)
@@ -272,14 +272,14 @@ class Window(FeatureTraining):
         n_windows = -(-step.n_batches // self.length)
         return policies.chosen_window(step.index // self.length, n_windows, self.settings.measure_batches)
 
-    def _prove(self, gradients: Mapping[Modality, Tensor], parameters: list[nn.Parameter]) -> None:
+    def _prove(self, gradients: Mapping[Modality, Tensor]) -> None:
         """The first window shows that the loss depends on the features, and they on the trained part."""
         if not bool(policies.row_norms(gradients).any()):
             raise TrainingError(
                 "the gradient of the loss to the features is zero in the whole first window, so the encoder would not "
                 "be trained; is the weight of the recommender's content term zero?"
             )
-        if not parameters:
+        if all(parameter.grad is None for parameter in self.trained.values()):
             raise TrainingError(f"no gradient reached part {self.settings.part!r} of the encoder: choose another part")
 
     def _guard(self, updates: float) -> None:
@@ -291,7 +291,10 @@ class Window(FeatureTraining):
                 "or 'top-K', or a GPU"
             )
 
+    def _moving(self) -> dict[str, Tensor]:
+        kept: dict[str, Tensor] = {f"encoder.{name}": value.detach() for name, value in self.trained.items()}
+        return kept | {f"features.{modality}": leaf.detach() for modality, leaf in self.leaves.items()}
+
     def _put(self, weights: Mapping[str, Tensor]) -> None:
-        with torch.no_grad():
-            for name, tensor in self.weights().items():
-                tensor.copy_(weights[name])
+        for name, tensor in self._moving().items():
+            tensor.copy_(weights[name])

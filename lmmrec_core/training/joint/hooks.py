@@ -48,6 +48,10 @@ class FeatureTraining:
     def end_epoch(self, evaluated: bool) -> None:
         """All batches are done; with ``evaluated`` the features must be those of the current weights afterwards."""
 
+    def ready(self) -> bool:
+        """Whether an evaluation may already become the best: not before what is trained has moved."""
+        return True
+
     def weights(self) -> dict[str, Tensor]:
         """What belongs to the best epoch beside the recommender's own weights: live tensors, which the loop copies."""
         return {}

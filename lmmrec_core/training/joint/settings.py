@@ -7,10 +7,10 @@ from pydantic import Field, model_validator
 from lmmrec_core.config import Settings
 from lmmrec_core.names import Precision
 
-_ENCODER = {"encoder_learning_rate", "encoder_weight_decay", "clip", "max_epoch_minutes"}
+_ENCODER = {"encoder_learning_rate", "encoder_weight_decay", "max_epoch_minutes"}
 _WINDOW = {"updates_per_epoch", "epochs_per_update", "policy", "kept_rows", "measure_batches"}
 _GRADIENT = {"part", "boundary", *_WINDOW, *_ENCODER}
-_IGNORED = {"e0": _GRADIENT, "e1": {*_GRADIENT, "chunk", "stochastic", "precision"}}
+_IGNORED = {"e0": {*_GRADIENT, "start"}, "e1": {*_GRADIENT, "chunk", "stochastic", "precision"}}
 
 
 class EndToEndSettings(Settings):
@@ -20,11 +20,12 @@ class EndToEndSettings(Settings):
     "every_step" is one per batch. A model that reads features once an epoch (LATTICE) gets one in any case. If an
     update costs minutes, ``updates_per_epoch=1`` with ``epochs_per_update`` makes windows of whole epochs. ``policy``
     other than "window" changes the gradient and says so in the notes; ``benchmarks/policies.json`` shows by how much.
-    ``arm`` is for e0: the letter of the algorithm, or the release's side effects. Settings that a reading ignores are
-    refused.
+    ``start`` "warm": the recommender is first trained on the features of PT, until it stops. ``arm`` is for e0: the
+    letter of the algorithm, or the release's side effects. Settings that a reading ignores are refused.
     """
 
     reading: Literal["e2", "e0", "e1", "e3"] = "e2"
+    start: Literal["scratch", "warm"] = "scratch"  # of the recommender; the paper's Algorithm 1 starts both together
     arm: Literal["letter", "released"] = "letter"
     part: str = Field(default="all", pattern=r"^(all|heads|lora|top-[1-9]\d*)$")
     updates_per_epoch: int | Literal["every_step"] = 8
@@ -36,7 +37,6 @@ class EndToEndSettings(Settings):
     stochastic: bool = False  # dropout and drop path on while training; draws are repeated for the gradient
     encoder_learning_rate: float = Field(default=1e-5, gt=0)
     encoder_weight_decay: float = Field(default=0.0, ge=0)  # decoupled; vectors, positions and scales are exempt
-    clip: float | None = Field(default=1.0, gt=0)  # global norm of the encoder's gradient
     boundary: Literal["encode", "keep", "keep-bf16"] = "encode"  # keep what enters a "heads" or "top-K" part, once
     precision: Precision = "fp32"  # of the encoder's forward; features and gradients stay fp32
     max_epoch_minutes: float | None = Field(default=None, gt=0)  # stop when the first update forecasts more

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmmrec_core.encoders.fine_tuning.holdout import held_out_pairs
+from lmmrec_core.encoders.fine_tuning.holdout import ample_share, held_out_pairs
 from lmmrec_core.encoders.fine_tuning.pairs import collect_pairs
 from lmmrec_core.errors import ConfigError, DataError, FeatureError
 from lmmrec_core.flow import Catalogue, Interactions, Split
@@ -86,6 +86,12 @@ def test_the_share_is_near_five_per_cent_by_default():
     ids = [f"B{number:09d}" for number in range(20_000)]
     held = held_out_pairs(ids, np.arange(20_000), np.arange(20_000))
     assert abs(held.mean() - 0.05) < 3 * np.sqrt(0.05 * 0.95 / 20_000)
+
+
+def test_a_small_catalogue_holds_out_more():
+    """A quarter of 400 items, 200 of 1,000, a tenth of 10,000."""
+    found = {n: ample_share(n) * n for n in (60, 400, 1_000, 1_682, 10_000)}
+    assert found == pytest.approx({60: 15, 400: 100, 1_000: 200, 1_682: 200, 10_000: 1_000})
 
 
 @given(seed=st.integers(0, 9999), kinds=st.integers(5, 200))

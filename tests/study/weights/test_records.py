@@ -14,7 +14,8 @@ from lmmrec_core.study.workspace import Workspace
 from tests.results.samples import save
 from tests.study.conftest import tiny_track
 
-TRACK = tiny_track(datasets={name: tiny_track().datasets["complementary"].model_dump() for name in ("one", "two")})
+DATASETS = {name: tiny_track().datasets["complementary"].model_dump() for name in ("one", "two")}
+TRACK = tiny_track(datasets=DATASETS, warm_start=None)
 RECORD = {"tuning": {"steps": 3, "history": [{"number": 1, "loss": 0.5}]}, "parent": "0" * 64, "note": "a test"}
 A, B = "a1" * 32, "b2" * 32
 
@@ -30,8 +31,8 @@ def write(results, monkeypatch):
     seconds = iter(range(10, 60))
     monkeypatch.setattr(encoder_records, "provenance", lambda: {"time": f"2026-01-01T00:00:{next(seconds)}"})
 
-    def call(dataset="one", encoder="clip", stage="FT", weights=A, record=RECORD):
-        return write_encoder_record(results, TRACK.name, dataset, encoder, stage, weights, record)
+    def call(dataset="one", encoder="clip", stage="FT", weights=A, record=RECORD, seed=None):
+        return write_encoder_record(results, TRACK.name, dataset, encoder, stage, weights, record, seed)
 
     return call
 
@@ -75,6 +76,14 @@ def test_the_newest_of_each_counts(results, write):
     write(weights=B, record={"note": "again"})  # in the place of the first
     assert [(record["weights"], record.get("note")) for record in read(results)] == [(B, "again"), (A, "a test")]
     assert len(list((results / "controls" / "one" / "encoders").iterdir())) == 2
+
+
+def test_seeds_are_records_of_their_own_even_of_equal_weights(results, write):
+    """An epoch 0 that is kept leaves the same weights for all seeds."""
+    paths = [write(seed=seed) for seed in (10, 2)]
+    assert [path.name for path in paths] == ["clip-FT-s10-a1a1a1a1.json", "clip-FT-s2-a1a1a1a1.json"]
+    write(weights=B, seed=2)
+    assert [(record["seed"], record["weights"]) for record in read(results)] == [(2, B), (10, A)]
 
 
 def test_nothing_written_gives_nothing_and_other_files_are_left_alone(results, write):

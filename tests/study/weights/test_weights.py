@@ -3,16 +3,22 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lmmrec_core.encoders.features.store import FeatureStore
+from lmmrec_core.encoders.pictures.reading import read_picture
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.names import TRACKS
+from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.diagnostics import read_diagnostics
 from lmmrec_core.study.features import load_features
-from lmmrec_core.study.run import plan, run_case
+from lmmrec_core.study.inputs import prepare_cases
+from lmmrec_core.study.joint.attach import trained_encoder_of
+from lmmrec_core.study.run import features_of, plan, run_case
 from lmmrec_core.study.track import declared_digest, read_track
 from lmmrec_core.study.weights.making import trained_encoder
 from lmmrec_core.study.weights.pretraining_items import outside_items
@@ -61,24 +67,39 @@ def test_the_declared_digest_counts_the_stages_a_case_goes_through(track):
 
 
 def test_recipes_differ_where_weights_do(track, dataset, workspace):
-    def key(paradigm, changes=None, catalogue="a"):
+    def key(paradigm, changes=None, catalogue="a", seed=1):
         mine = replace(workspace, track=changed(track, **(changes or {})))
-        return recipe_of(mine, "clip", paradigm, replace(dataset, fingerprint=catalogue)).key
+        return recipe_of(mine, "clip", paradigm, replace(dataset, fingerprint=catalogue), seed).key
 
-    assert key("PT") == key("ETE") == key("PT", {"fine_tune": {"epochs": 9}}) == key("PT", catalogue="b")
-    assert key("FT") not in (key("PT"), key("FT", {"fine_tune": {"epochs": 9}}), key("FT", catalogue="b"))
+    assert (
+        key("PT")
+        == key("ETE")
+        == key("PT", {"fine_tune": {"epochs": 9}})
+        == key("PT", catalogue="b")
+        == key("PT", seed=2)
+    )
+    assert key("FT") not in (
+        key("PT"),
+        key("FT", seed=2),
+        key("FT", {"fine_tune": {"epochs": 9}}),
+        key("FT", catalogue="b"),
+    )
     entry = dict(track.encoders["clip"]["pretrain"])
     assert key("PT", {"pretrain": {**entry, "seed": 8}}) != key("PT")
     # how training is carried out is no part of what comes out
     device = {**track.encoders["clip"]["fine_tune"], "checkpoint_seconds": 1}
     assert key("FT", {"fine_tune": device}) == key("FT")
+    with pytest.raises(ConfigError, match=r"'clip', FT: .* of a run's seed"):
+        key("FT", seed=None)
+    with pytest.raises(ConfigError, match="fine_tune: the seed is that of the run"):
+        key("FT", {"fine_tune": {"seed": 3}})
 
 
 @pytest.mark.parametrize("encoder", ["clip", "vlmo"])
 def test_weights_are_made_once_and_told_of(encoder, dataset, workspace):
     first = trained_encoder(workspace, encoder, "PT", dataset)
     again = trained_encoder(workspace, encoder, "ETE", dataset)
-    tuned = trained_encoder(workspace, encoder, "FT", dataset)
+    tuned = trained_encoder(workspace, encoder, "FT", dataset, 1)
     assert again is not first and (again.stage, tuned.stage) == ("pt", "ft")
     for name, value in first.module.state_dict().items():
         assert torch.equal(value, again.module.state_dict()[name])
@@ -87,10 +108,28 @@ def test_weights_are_made_once_and_told_of(encoder, dataset, workspace):
     assert records[1]["parent"] == records[0]["weights"]
     assert records[0]["levels"]["accuracy"].keys() >= {"visual_hue", "textual_mood"}
     assert all(0 <= share <= 1 for share in records[0]["levels"]["accuracy"].values())
-    card = load_features(workspace, dataset, encoder, "FT").card
+    assert records[1]["seed"] == records[1]["tuning"]["settings"]["seed"] == 1
+    card = load_features(workspace, dataset, encoder, "FT", 1).card
     specs = card["spec"]["encoders"]
     assert specs["visual"]["weights"] == specs["textual"]["weights"]
     assert specs["visual"]["weights"]["stage"] == "ft"
+
+
+def test_fine_tuning_is_another_for_each_seed_and_pre_training_is_not(dataset, workspace):
+    """The features that the runs of two seeds read, and the record of each; a quarter of the few pairs is held out."""
+    runs = [case_of(paradigm=paradigm, seed=seed) for paradigm in ("PT", "FT") for seed in (1, 2)]
+    read = [features_of(case, workspace).digest for case in runs]
+    assert read[0] == read[1] and len(set(read)) == 3
+    plans = [plan(case, workspace) for case in runs]
+    assert len({todo.key for todo in plans}) == 4
+    tuned = [r for r in read_encoder_records(workspace.track, workspace.results) if r["stage"] == "FT"]
+    assert [r["seed"] for r in tuned] == [1, 2] and tuned[0]["weights"] != tuned[1]["weights"]
+    for record in tuned:
+        counts, asked = record["tuning"]["pairs"], record["tuning"]["after"]["held_out"]["queries"]
+        assert asked == counts["held_out"] > counts["pairs"] * 0.15
+    prepare_cases(runs, workspace)  # diagnoses the features of the first seed alone
+    found = read_diagnostics(workspace.track, workspace.results)
+    assert set(zip(found["paradigm"], found["digest"], strict=True)) == {("PT", read[0]), ("FT", read[2])}
 
 
 @pytest.mark.parametrize("model", ["vbpr", "mmgcn", "mmgcl", "slmrec", "lattice"])
@@ -105,6 +144,49 @@ def test_end_to_end_reaches_the_encoder_under_every_recommender(model, encoder, 
     assert all(change > 0 for change in notes["feature_change"].values())
     assert max(notes["start_difference"].values()) < 1e-4  # it starts from the stored features of PT
     assert load_features(workspace, dataset, encoder, "PT").digest == before.digest
+
+
+@pytest.mark.parametrize(("encoder", "reading"), [("clip", "e3"), ("clip", "lora"), ("vlmo", "e3")])
+def test_the_trained_encoder_encodes_new_items(encoder, reading, dataset, workspace):
+    """Rows of a catalogue's items are those the recommender was kept with; those of a new picture and text come out."""
+    more = {"end_to_end.part": "lora", "end_to_end.boundary": "encode"} if reading == "lora" else {}
+    result = run_case(plan(case_of("vbpr", encoder, "ETE"), workspace, more), workspace)
+    trained = trained_encoder_of(workspace, result)
+    started = trained_encoder(workspace, encoder, "ETE", dataset)
+    assert trained.stage == "ete" and trained.note["ete"]["run"] == result.record["key"]
+    rows = {}
+    for made in (trained, started):
+        items = [0, 3, 7]
+        pictures = [read_picture(dataset.catalogue.images[i], "x") for i in items]
+        texts = [dataset.catalogue.texts[i] for i in items]
+        with torch.no_grad():
+            rows[made.stage] = {
+                "visual": made.image_vectors(made.preprocess_images(pictures)),
+                "textual": made.text_vectors(made.preprocess_texts(texts)),
+            }
+    spec = {
+        "stage": "ete", "run": result.record["key"], "recommender": "vbpr", "seed": 1, "encoder": encoder,
+        "parent": load_features(workspace, dataset, encoder, "PT").digest,
+    }  # fmt: skip
+    kept = FeatureStore(workspace.features).load(result.record["features"]["trained"]["key"], spec)
+    for modality, found in rows["ete"].items():
+        np.testing.assert_allclose(found.numpy(), kept.matrices[modality][items], rtol=1e-4, atol=1e-5)
+        assert float((found - rows["pt"][modality]).abs().max()) > 1e-4
+    new = Image.new("RGB", (80, 50), (200, 30, 90))
+    with torch.no_grad():
+        picture = trained.image_vectors(trained.preprocess_images([new]))
+        text = trained.text_vectors(trained.preprocess_texts(["a lamp that nobody has seen"]))
+    assert picture.shape == text.shape and torch.isfinite(picture).all() and torch.isfinite(text).all()
+
+
+def test_a_run_without_a_trained_encoder_or_without_its_file_is_refused(workspace):
+    with pytest.raises(ConfigError, match="trained no encoder"):
+        trained_encoder_of(workspace, run_case(plan(case_of("vbpr", "clip", "PT"), workspace), workspace))
+    result = run_case(plan(case_of("vbpr", "clip", "ETE", seed=77), workspace), workspace)
+    (path,) = workspace.encoders.glob(f"clip-tiny-ETE-{result.record['key']}.safetensors")
+    path.unlink()
+    with pytest.raises(FeatureError, match="not in the cache; run the case again"):
+        trained_encoder_of(workspace, result)
 
 
 def test_the_readings_can_be_chosen_and_are_other_runs(dataset, workspace):
@@ -147,9 +229,22 @@ def test_the_features_of_the_best_epoch_are_kept_and_diagnosed(dataset, workspac
     assert found == {(f"ETE+{model}", kept[model, workspace.track.seeds[0]]) for model in ("vbpr", "lattice")}
 
 
-def test_own_copies_of_features_give_way_to_the_encoder(workspace):
-    assert plan(case_of("lattice", paradigm="PT"), workspace).model.trainable_features
-    assert not plan(case_of("lattice", paradigm="ETE"), workspace).model.trainable_features
+@pytest.mark.parametrize("name", TRACKS)
+def test_one_model_stands_under_all_paradigms(name):
+    """Whatever has copies of the features by default has none in a track of the study."""
+    track = read_track(name)
+    with_copies = [m for m, member in RECOMMENDERS.items() if "trainable_features" in member.Settings.model_fields]
+    assert set(with_copies) == {"lattice", "freedom", "bm3"}
+    assert all(track.models[model]["trainable_features"] is False for model in with_copies)
+
+
+def test_a_model_that_would_not_see_the_encoder_is_refused(workspace):
+    own = {"trainable_features": True}
+    models = [plan(case_of("lattice", paradigm=paradigm), workspace).model for paradigm in ("PT", "FT", "ETE")]
+    assert models[0] == models[1] == models[2] and not models[0].trainable_features
+    assert plan(case_of("lattice", paradigm="PT"), workspace, own).model.trainable_features
+    with pytest.raises(ConfigError, match=r"'lattice' trains copies .* trainable_features=false"):
+        plan(case_of("lattice", paradigm="ETE"), workspace, own)
 
 
 def test_items_of_a_catalogue_are_refused_for_pre_training(track, workspace, tmp_path):
@@ -189,6 +284,6 @@ def test_a_file_of_weights_is_known_by_its_content(track, dataset, workspace, tm
 
 
 def test_the_record_is_plain(dataset, workspace):
-    trained_encoder(workspace, "vlmo", "FT", dataset)
+    trained_encoder(workspace, "vlmo", "FT", dataset, 1)
     for record in read_encoder_records(workspace.track, workspace.results):
         assert json.loads(json.dumps(record)) == record

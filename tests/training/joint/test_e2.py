@@ -132,7 +132,10 @@ def test_encoding_only_what_the_batches_touch_equals_encoding_everything(name, n
     for found, wanted in zip(few.gradients, everything.gradients, strict=True):
         assert error(found, wanted) < 1e-4
     for modality, rows in expected.items():
-        assert error(features[modality], rows) < 1e-5
+        found = features[modality]
+        if name == "freedom":  # its loss is blind to an offset of all rows: the heads' biases move on rounding errors
+            found, rows = found - found.mean(0), rows - rows.mean(0)
+        assert error(found, rows) < 1e-5
 
 
 def test_what_a_model_declares_about_features_is_true():
@@ -199,13 +202,6 @@ def test_a_window_may_span_epochs(name):
     assert error(window.gradients[0], expected) < 1e-5
 
 
-def test_the_gradient_is_clipped_by_its_global_norm():
-    unclipped = windowed(build("vbpr", DATA), ToyEncoder(ITEMS), batches_of(DATA, 1)).gradients[0]
-    limit = float(unclipped.norm()) / 3
-    clipped = windowed(build("vbpr", DATA), ToyEncoder(ITEMS), batches_of(DATA, 1), clip=limit).gradients[0]
-    torch.testing.assert_close(clipped, unclipped / 3, rtol=1e-4, atol=0)
-
-
 def test_lower_precision_changes_the_rows_but_not_the_type_of_the_features():
     model = build("vbpr", DATA)
     window = windowed(model, ToyEncoder(ITEMS), batches_of(DATA, 1), precision="bf16")
@@ -260,7 +256,7 @@ def test_settings_that_contradict_each_other_are_refused():
         ({"reading": "e1", "epochs_per_update": 2}, "does not use epochs_per_update"),
     ]:
         with pytest.raises(ConfigError, match=text):
-            settings(**({"clip": 1.0} | values))
+            settings(**values)
 
 
 def test_a_gradient_is_restored_on_the_device_of_its_features():

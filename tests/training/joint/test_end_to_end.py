@@ -41,7 +41,7 @@ def trained(name, values, encoder=None, **more):
     encoder = encoder or ToyEncoder(ITEMS)
     before = {key: value.clone() for key, value in encoder.module.state_dict().items()}
     model = build(name, DATA)
-    done = fit(model, end_to_end(settings(**{"clip": 1.0, **values}), encoder), **more)
+    done = fit(model, end_to_end(settings(**values), encoder), **more)
     return model, encoder, before, done
 
 
@@ -71,7 +71,7 @@ def test_an_encoder_is_trained_with_a_module_that_is_not_of_our_base_class():
     before = {key: value.clone() for key, value in encoder.module.state_dict().items()}
     model = PygContent(DATA, PygContent.Settings(embedding_dim=4), torch.Generator().manual_seed(0))
     assert isinstance(model, ContentRecommender)
-    done = fit(model, end_to_end(settings(**E2, clip=1.0), encoder))
+    done = fit(model, end_to_end(settings(**E2), encoder))
     assert moved(encoder, before) == before.keys() and done.notes["updates"] == 6
     for modality, rows in encoder.features().items():
         torch.testing.assert_close(model.features[modality], rows, rtol=1e-5, atol=1e-6)
@@ -95,7 +95,7 @@ def test_e1_moves_the_features_and_not_the_encoder(name):
 def test_under_e1_items_without_a_training_row_stay_and_nothing_decays():
     data = data_of(ToyEncoder(ITEMS), ITEMS, edges=60)
     model = build("vbpr", data)
-    fit(model, end_to_end(settings(reading="e1", clip=1.0), None), data, weight_decay=0.1)
+    fit(model, end_to_end(settings(reading="e1"), None), data, weight_decay=0.1)
     cold = torch.ones(ITEMS, dtype=torch.bool)
     cold[data.item] = False
     assert cold.any()
@@ -107,7 +107,7 @@ def test_under_e1_items_without_a_training_row_stay_and_nothing_decays():
 def test_e1_equals_the_release_where_the_release_trains_its_own_copy():
     """LATTICE with free features against LATTICE with its own trainable tables."""
     free, own = build("lattice", DATA), build("lattice", DATA, trainable_features=True)
-    fit(free, end_to_end(settings(reading="e1", clip=1.0), None))
+    fit(free, end_to_end(settings(reading="e1"), None))
     fit(own, None)
     for modality, rows in own.tables.items():
         torch.testing.assert_close(free.features[modality], rows.detach(), rtol=1e-5, atol=1e-6)
@@ -152,10 +152,10 @@ def test_only_free_features_do_without_an_encoder():
 def test_models_without_features_or_with_their_own_are_refused():
     for values in (E2, {"reading": "e1"}, {"reading": "e0"}):
         with pytest.raises(ConfigError, match="no item features"):
-            fit(build("bpr", DATA), end_to_end(settings(**{"clip": 1.0, **values}), ToyEncoder(ITEMS)))
+            fit(build("bpr", DATA), end_to_end(settings(**values), ToyEncoder(ITEMS)))
         with pytest.raises(ConfigError, match="trainable_features=false"):
             model = build("bm3", DATA, trainable_features=True)
-            fit(model, end_to_end(settings(**{"clip": 1.0, **values}), ToyEncoder(ITEMS)))
+            fit(model, end_to_end(settings(**values), ToyEncoder(ITEMS)))
 
 
 def test_evaluation_sees_features_of_the_current_weights_and_the_best_epoch_is_left_whole():
@@ -177,6 +177,27 @@ def test_evaluation_sees_features_of_the_current_weights_and_the_best_epoch_is_l
     assert not torch.equal(weights["heads.visual.weight"], seen[3][0]["heads.visual.weight"])
     torch.testing.assert_close(model.features["visual"], rows["visual"])
     torch.testing.assert_close(model.scorer()(torch.arange(5)), scores)
+
+
+@pytest.mark.parametrize(("name", "epochs_per_update", "expected"), [("lattice", 1, 2), ("vbpr", 1, 1), ("vbpr", 2, 4)])
+def test_no_state_before_the_second_update_is_kept(name, epochs_per_update, expected):
+    """The score falls from the first epoch on; patience starts with the first evaluation that counts."""
+    falling = iter(range(99, 0, -1))
+    values = {**E2, "updates_per_epoch": 1 if epochs_per_update > 1 else 2, "epochs_per_update": epochs_per_update}
+    model, features = build(name, DATA), end_to_end(settings(**values), ToyEncoder(ITEMS))
+    chosen = TrainingSettings(epochs=9, patience=1, batch_size=32)
+    done = train(
+        model, DATA, split_for(DATA), chosen, seed=2, validate=lambda scorer: next(falling) / 100, progress=False,
+        features=features,
+    )  # fmt: skip
+    assert (done.best_epoch, len(done.history), done.stopped) == (expected, expected + 2, "patience")
+    assert done.notes["updates_before_kept"] == 2 and done.notes["trained"]
+
+
+def test_a_training_that_ends_before_the_second_update_says_so():
+    model, _, _, done = trained("lattice", E2, epochs=1)
+    assert done.best_epoch == 1 and not done.notes["trained"] and done.notes["updates_before_kept"] == 1
+    assert torch.isfinite(model.features["visual"]).all()
 
 
 class Stop(Exception):
@@ -213,7 +234,7 @@ def test_resumed_equals_uninterrupted(tmp_path, name, values, stop):
             return score(scorer)
 
         seconds = 0 if stop == "crash" else 3600
-        features = end_to_end(settings(**{"clip": 1.0, **values}), encoder)
+        features = end_to_end(settings(**values), encoder)
         done = fit(
             model, features, epochs=6, path=path, validate=validate, evaluate_every=2, checkpoint_seconds=seconds
         )
@@ -276,7 +297,7 @@ def test_e2_brings_a_planted_visual_signal_into_the_features_and_e0_does_not(nam
         values = {"reading": "e0"} if reading == "e0" else {**E2, "updates_per_epoch": 8, "encoder_learning_rate": 0.02}
         model = build(name, data, embedding_dim=8, **more)
         last = iter(np.linspace(0.1, 0.9, 8))
-        features = end_to_end(settings(**{"clip": 1.0, **values}), encoder)
+        features = end_to_end(settings(**values), encoder)
         fit(model, features, data, epochs=8, validate=lambda scorer, last=last: next(last))
         found[reading] = probe(model.features["visual"], inputs[:, 0])
     assert found["e0"] == pytest.approx(probe(start, inputs[:, 0]), abs=1e-6) and found["e0"] < 0.2

@@ -96,15 +96,17 @@ class Captured(Window):
         self.feature_gradients: list[dict[str, Tensor]] = []
         move = self.optimiser.step
 
-        def step():
+        def step(*place):
             self.gradients.append(flat(self.trained.values()))
-            if not self.frozen:
-                move()
+            if self.frozen:
+                self.optimiser.done += 1
+            else:
+                move(*place)
 
         self.optimiser.step = step
 
-    def _gradients(self, length):
-        found = super()._gradients(length)
+    def _gradients(self, reads):
+        found = super()._gradients(reads)
         self.feature_gradients.append({m: gradient.clone() for m, gradient in found.items()})
         return found
 
@@ -120,7 +122,7 @@ def flat(parameters) -> Tensor:
 
 
 def settings(**values) -> EndToEndSettings:
-    return EndToEndSettings.build({"clip": None, **values})
+    return EndToEndSettings.build(values)
 
 
 def windowed(model, encoder, batches, kind=Captured, learning_rate=0.01, epochs=1, **values):
@@ -142,7 +144,10 @@ def windowed(model, encoder, batches, kind=Captured, learning_rate=0.01, epochs=
 
 
 def whole_graph(model, encoder, batches, learning_rate=0.01, epochs=1) -> Tensor:
-    """The slow, obvious gradient: every loss of the window through the encoder of all items, averaged."""
+    """The slow, obvious gradient: every loss of the window through the encoder of all items.
+
+    Averaged over the steps that read the features: one an epoch if they enter once.
+    """
     encoder.module.eval().zero_grad(set_to_none=True)
     optimiser, generator = Optimiser(model, learning_rate, 0.0), torch.Generator().manual_seed(9)
     everything = torch.arange(model.n_items)
@@ -153,7 +158,7 @@ def whole_graph(model, encoder, batches, learning_rate=0.01, epochs=1) -> Tensor
             rows = encoder.rows(everything)
             model.features.update({m: rows[m] for m in model.features})
             optimiser.step(model.loss(batch, generator))
-    return flat(encoder.module.parameters()) / (epochs * len(batches))
+    return flat(encoder.module.parameters()) / (epochs * (1 if model.features_enter_once_per_epoch else len(batches)))
 
 
 def error(found: Tensor, expected: Tensor) -> float:

@@ -1,0 +1,188 @@
+"""The crossed test: users and seeds are both a sample, and a difference must hold for others of either.
+
+Model of a value of system A for user u (of person p) in the run of seed s:
+
+.. math:: x^A_{us} = \\mu^A + U^A_u + S^A_s + E^A_{us}
+
+with users paired between the systems and correlated within a person, and seeds drawn for each system by itself. The
+variance of the difference of means is the persons' part plus the seeds' part, less what both contain (the variance of
+E over users and seeds): the two-way sum of Cameron, Gelbach & Miller (2011) with the mean squares of the balanced
+crossed design, which are unbiased at three seeds. Its degrees of freedom are Satterthwaite's (1946). Psycholinguistics
+knows the test as quasi-F (Clark 1973) for subjects and items.
+
+With several splits, the split takes the place of the seed: its users' values are other held-out items of the same
+persons, both systems share it, and seeds are nested in it, so the spread over splits contains theirs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from lmmrec_core.flow import FloatArray
+from lmmrec_core.significance.seed_noise import SeedNoise, mean_squares, person_sums
+from lmmrec_core.significance.units import Crossed
+
+Noises = tuple[SeedNoise | None, SeedNoise | None]  # of a's and of b's model
+_ROUNDING = 1e-13
+
+
+@dataclass(frozen=True, eq=False)
+class MeansVariance:
+    """Covariance of the means of a and b [2, 2], and the mean squares [2, 2] it is made of, with their df."""
+
+    total: FloatArray
+    parts: tuple[tuple[FloatArray, float], ...]
+
+    def of(self, weights: Sequence[float]) -> tuple[float, float]:
+        """Variance of ``weights[0] · mean_a + weights[1] · mean_b``, and its Satterthwaite degrees of freedom."""
+        w = np.asarray(weights, dtype=np.float64)
+        variance = float(w @ self.total @ w)
+        squares = [(float(w @ square @ w), df) for square, df in self.parts]
+        spread = sum(square**2 / df for square, df in squares)
+        fewest = min((df for square, df in squares if square > 0), default=self.parts[0][1])
+        # what is subtracted could push them below those of any part
+        return variance, max(variance**2 / spread, fewest) if spread > 0 else fewest
+
+
+@dataclass(frozen=True)
+class DifferenceOfMeans:
+    """A difference of means with its standard error and degrees of freedom: all that test and intervals need.
+
+    ``testable`` is False if a side has one seed and nothing tells how seeds vary: the error is infinite, p is 1.
+    """
+
+    difference: float
+    se: float
+    df: float
+    testable: bool = True
+
+    @property
+    def t(self) -> float:
+        if self.se == 0:
+            return 0.0 if self.difference == 0 else float(np.copysign(np.inf, self.difference))
+        return self.difference / self.se
+
+    @property
+    def p(self) -> float:
+        """Two-sided."""
+        return float(2 * stats.t.sf(abs(self.t), self.df)) if self.testable else 1.0
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Excludes zero exactly when p is below 1 − level."""
+        if not self.testable:
+            return -np.inf, np.inf
+        reach = float(stats.t.isf((1 - level) / 2, self.df)) * self.se
+        return self.difference - reach, self.difference + reach
+
+
+def persons_part(pair: Crossed) -> FloatArray:
+    """Covariance [2, 2] of the means over persons, seeds held fixed: the sandwich clustered by person."""
+    sums = np.zeros((pair.persons, 2))
+    for split in _by_split(pair):
+        sums += split
+    return sums.T @ sums * pair.persons / (pair.persons - 1)
+
+
+def means_variance(pair: Crossed, noise: Noises = (None, None)) -> MeansVariance | None:
+    """Variance of the two means over persons and replicates; None where one seed says nothing of others.
+
+    ``noise``: of a's and of b's model (:func:`~lmmrec_core.significance.seed_noise.seed_noise`), to moderate the
+    variance over seeds; None keeps a cell's own. With several splits it is not used.
+    """
+    persons = persons_part(pair)
+    parts = [(persons, pair.persons - 1.0)]
+    if len(pair.a) > 1:
+        replicates, shared = _splits_part(pair)
+        parts.append((replicates, len(pair.a) - 1.0))
+        return MeansVariance(persons + _non_negative(replicates - shared), tuple(parts))
+    added = np.zeros((2, 2))
+    for side, (values, mean) in enumerate(((pair.a[0], pair.mean_a), (pair.b[0], pair.mean_b))):
+        square, twice, df = _seeds_part(values, mean, pair, noise[side])
+        if df == 0:
+            return None
+        part = np.zeros((2, 2))
+        part[side, side] = square
+        parts.append((part, df))
+        added[side, side] = max(square - twice, 0.0)
+    return MeansVariance(persons + added, tuple(parts))
+
+
+def difference_estimate(pair: Crossed, variance: MeansVariance | None) -> DifferenceOfMeans:
+    """a − b with the error that its variance gives; a difference without any spread has none."""
+    difference = pair.mean_a - pair.mean_b
+    if abs(difference) <= _ROUNDING * pair.scale:
+        difference = 0.0
+    if variance is None:
+        return DifferenceOfMeans(difference, np.inf, 0.0, testable=False)
+    square, df = variance.of((1.0, -1.0))
+    se = float(np.sqrt(max(square, 0.0)))
+    return DifferenceOfMeans(difference, 0.0 if se <= _ROUNDING * pair.scale else se, df)
+
+
+def relative_interval(
+    pair: Crossed, variance: MeansVariance | None, df: float, level: float = 0.95
+) -> tuple[float, float] | None:
+    """Interval of mean_a / mean_b − 1 by Fieller (1954): the ratios that the test of a difference does not reject.
+
+    It holds zero exactly when the interval of the difference does. None if the reference's mean cannot be told from
+    zero: then no ratio is excluded.
+    """
+    if variance is None or pair.mean_b == 0:
+        return None
+    (aa, ab), (_, bb) = variance.total
+    square = float(stats.t.isf((1 - level) / 2, df)) ** 2
+    lead = pair.mean_b**2 - square * bb
+    if lead <= 0:
+        return None
+    middle = pair.mean_a * pair.mean_b - square * ab
+    root = np.sqrt(max(0.0, middle**2 - lead * (pair.mean_a**2 - square * aa)))
+    return float((middle - root) / lead - 1), float((middle + root) / lead - 1)
+
+
+def users_only(pair: Crossed) -> DifferenceOfMeans:
+    """The test that takes seeds as fixed: a paired t test over persons' means, as the paper and most others do.
+
+    For reference only: its false alarms are on the calibration page. With one user per person it is the paired t test.
+    """
+    difference = pair.mean_a - pair.mean_b
+    square = float(np.array([1.0, -1.0]) @ persons_part(pair) @ np.array([1.0, -1.0]))
+    return DifferenceOfMeans(difference, float(np.sqrt(max(square, 0.0))), pair.persons - 1.0)
+
+
+def _seeds_part(values: FloatArray, mean: float, pair: Crossed, noise: SeedNoise | None) -> tuple[float, float, float]:
+    """Variance of one side's mean due to seeds, the part that persons hold as well, and its degrees of freedom."""
+    square, twice = mean_squares(values, pair.person[0], pair.persons)
+    seeds = values.shape[1]
+    if noise is None or mean == 0:
+        return square, twice, seeds - 1.0
+    per_run = mean**2 / seeds  # from a squared coefficient of variation of one run to the variance of the mean
+    moved, df = noise.moderated(square / per_run if seeds > 1 else 0.0, seeds - 1.0)
+    return moved * per_run, twice if seeds > 1 else noise.residual * per_run, df
+
+
+def _by_split(pair: Crossed) -> list[FloatArray]:
+    """Per split: what each person adds to the deviation of the two means [person, side]."""
+    found = []
+    for a, b, person in zip(pair.a, pair.b, pair.person, strict=True):
+        values = np.column_stack([a.mean(axis=1), b.mean(axis=1)])
+        sums = person_sums(person, values - values.mean(axis=0), pair.persons)
+        found.append(sums / (len(a) * len(pair.a)))
+    return found
+
+
+def _splits_part(pair: Crossed) -> tuple[FloatArray, FloatArray]:
+    """Covariance [2, 2] of the means due to splits (and the seeds in them), and the part that persons hold as well."""
+    splits = len(pair.a)
+    means = np.array([[a.mean(), b.mean()] for a, b in zip(pair.a, pair.b, strict=True)])
+    sums = np.stack(_by_split(pair))
+    rest = sums - sums.mean(axis=0)
+    correction = splits / (splits - 1) * pair.persons / (pair.persons - 1)
+    return np.cov(means.T, ddof=1) / splits, np.einsum("kpi,kpj->ij", rest, rest) * correction
+
+
+def _non_negative(matrix: FloatArray) -> FloatArray:
+    """The nearest matrix without a negative variance: an estimate below zero counts as zero."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)

@@ -1,0 +1,128 @@
+"""Paradigm ETE: joins an encoder to the training of a recommender, and keeps the encoder and features that come out."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.encoders.features.content import make_features
+from lmmrec_core.encoders.features.item_rows import CatalogueRows, ItemContent, item_content
+from lmmrec_core.encoders.features.store import FeatureStore
+from lmmrec_core.encoders.features.transforms import shuffled_order
+from lmmrec_core.encoders.lora import add_lora, merge_lora
+from lmmrec_core.encoders.weights import state_digest
+from lmmrec_core.errors import ConfigError, FeatureError
+from lmmrec_core.flow import Features, Result
+from lmmrec_core.roles import ContentRecommender, Recommender
+from lmmrec_core.study.cases import Case
+from lmmrec_core.study.datasets import Dataset
+from lmmrec_core.study.diagnostics import diagnostics_of
+from lmmrec_core.study.features import load_features
+from lmmrec_core.study.weights.making import trained_encoder
+from lmmrec_core.study.weights.recipes import read_entry
+from lmmrec_core.study.workspace import Workspace
+from lmmrec_core.training.joint.end_to_end import end_to_end
+from lmmrec_core.training.joint.hooks import FeatureTraining
+from lmmrec_core.training.joint.settings import EndToEndSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Attached:
+    """What the training loop needs to train features, and the encoder whose weights move; None if none does."""
+
+    features: FeatureTraining
+    encoder: Any = None
+
+
+def attach_encoder(workspace: Workspace, case: Case, settings: EndToEndSettings, features: Features | None) -> Attached:
+    """The case's encoder, to be trained with the recommender from the weights of PT.
+
+    ``features`` are those of PT that the recommender is built from. Raises ConfigError for a case without content, or
+    settings that do not fit the encoder.
+    """
+    if features is None:
+        raise ConfigError(f"model {case.model!r} reads no content, so there is no encoder to train; use paradigm none")
+    if settings.reading == "e1":
+        return Attached(end_to_end(settings, None))
+    dataset = workspace.dataset(case.dataset)
+    encoder = trained_encoder(workspace.quiet(), case.encoder, "ETE", dataset)
+    content = _content(workspace, dataset, case.encoder)
+    if case.control != "none":
+        used = list(features.matrices)
+        content = content.moved(shuffled_order(case.control, case.seed, dataset.catalogue.n_items, used))
+    if settings.part == "lora":
+        add_lora(encoder.module, seed=case.seed)
+    features_of_items = end_to_end(settings, CatalogueRows(encoder, content, features))
+    return Attached(features_of_items, None if settings.reading == "e0" else encoder)
+
+
+@lru_cache(maxsize=4)  # a worker does many cases of one data set and encoder
+def _content(workspace: Workspace, dataset: Dataset, name: str) -> ItemContent:
+    """Pictures and texts as the encoder reads them."""
+    quiet = workspace.quiet()
+    encoder = trained_encoder(quiet, name, "ETE", dataset)
+    return item_content(encoder, dataset.catalogue, load_features(quiet, dataset, name, "ETE"), progress=False)
+
+
+def keep_trained(
+    workspace: Workspace, run: str, case: Case, model: Recommender, start: Features, encoder: Any
+) -> dict[str, str]:
+    """Store the features of a trained recommender's kept state, and the encoder that computes them, in the cache.
+
+    Returns the features' ``key`` in the store and ``digest``; and where an encoder was trained its ``encoder`` (the
+    name of its kind) and ``weights`` (their digest), by which :func:`trained_encoder_of` finds it.
+
+    ``run``: key of the run, part of theirs: under ETE every recommender and seed ends with features of its own.
+    ``start``: those it began with. With both modalities as they are, the track's first seed is diagnosed too, as
+    paradigm ``ETE+<recommender>``. Raises FeatureError if they cannot be written.
+    """
+    assert isinstance(model, ContentRecommender)  # attach_encoder trained it as one
+    spec = {
+        "stage": "ete", "run": run, "recommender": case.model, "seed": case.seed, "encoder": case.encoder,
+        "parent": start.digest,
+    }  # fmt: skip
+    matrices = {modality: model.features[modality].detach().cpu().numpy() for modality in start.matrices}
+    features = make_features(matrices, dict(start.present), {**start.card, "trained": spec})
+    store = FeatureStore(workspace.features)
+    key = store.key(spec)
+    store.save(key, features, spec)
+    plain = case.modalities == "V&T" and case.control == "none" and case.paradigm == "ETE"
+    if plain and case.seed == workspace.track.seeds[0] and features.digest != start.digest:
+        dataset = workspace.dataset(case.dataset)
+        diagnostics_of(workspace, dataset, features, case.encoder, paradigm=f"ETE+{case.model}")
+    return {"key": key, "digest": features.digest} | _keep_encoder(workspace, run, case, encoder, spec)
+
+
+def _keep_encoder(workspace: Workspace, run: str, case: Case, encoder: Any, spec: dict[str, Any]) -> dict[str, str]:
+    if not hasattr(encoder, "save"):  # none was trained, or one of another package that cannot be kept
+        return {}
+    merge_lora(encoder.module)
+    encoder.stage, encoder.note = "ete", {**encoder.note, "ete": spec}
+    name = read_entry(workspace.track, case.encoder).encoder
+    encoder.save(_weights_file(workspace, name, run))
+    return {"encoder": name, "weights": state_digest(encoder.module)}
+
+
+def _weights_file(workspace: Workspace, name: str, run: str) -> Path:
+    return workspace.encoders / f"{name}-ETE-{run}.safetensors"
+
+
+def trained_encoder_of(workspace: Workspace, result: Result) -> Any:
+    """The encoder that an end-to-end run ended with, in evaluation mode, so that new pictures and texts can be encoded.
+
+    Its rows of a catalogue item are those that the run's recommender was kept with. It lies in the cache of the
+    machine that trained it. Raises ConfigError for a run that trained no encoder, FeatureError for weights that are
+    not in this cache, or not those of the run.
+    """
+    kept = (result.record.get("features") or {}).get("trained") or {}
+    key = str(result.record.get("key"))
+    if "weights" not in kept:
+        raise ConfigError(f"run {key} trained no encoder; choose one of paradigm ETE, reading e2 or e3")
+    path = _weights_file(workspace, kept["encoder"], key)
+    if not path.is_file():
+        raise FeatureError(f"{path}: not in the cache; run the case again on this machine (delete its result first)")
+    encoder = ENCODERS[kept["encoder"]].load(path)
+    if state_digest(encoder.module) != kept["weights"]:
+        raise FeatureError(f"{path}: not the weights of run {key}; delete the file and the result, and run it again")
+    return encoder

@@ -1,0 +1,115 @@
+"""What stands behind the results of a track: one row per run, and one for each thing that runs were made from.
+
+Digests of files, weights and features are SHA-256; eight digits of them are shown in a row of a run, sixteen where the
+digest is what the row is about.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from lmmrec_core.digests import digest
+from lmmrec_core.names import MEMBER_TITLES
+from lmmrec_core.questions import Variant
+from lmmrec_core.report.labels import Labels
+from lmmrec_core.results.provenance import code_state
+from lmmrec_core.results.store import CASE, Record
+from lmmrec_core.study.track import DatasetSettings, TrackSettings
+
+_SHORT, _LONG = 8, 16
+SOURCE_COLUMNS = ("what", "of", "digest", "from", "made by", "runs")
+
+
+def receipt_rows(counted: Iterable[Record], withheld: Iterable[Record]) -> pd.DataFrame:
+    """One row per stored run: case, scores, cost, the digests of all that it was made from, and the code.
+
+    ``code``: committed, uncommitted or unknown; ``in tables``: whether tables use the run. ``features`` are those that
+    the recommender was given, and under ETE also those that it ended with; ``weights`` those of the encoder(s).
+    """
+    return pd.DataFrame([_row(r, "yes") for r in counted] + [_row(r, "no") for r in withheld])
+
+
+def _row(record: Record, used: str) -> dict[str, Any]:
+    data, made = record.data, record.data["provenance"]
+    return {
+        **{name: record.case[name] for name in CASE if name != "track"},
+        "recall@20": data["metrics"]["test"]["recall@20"],
+        "ndcg@20": data["metrics"]["test"]["ndcg@20"],
+        "epochs": (data.get("training") or {}).get("epochs", 0),
+        "seconds": data["cost"]["seconds"],
+        "peak MiB": data["cost"]["peak_memory_bytes"] / 2**20,
+        "settings": digest(data["settings"], _SHORT),
+        "catalogue": data["data"]["catalogue"][:_SHORT],
+        "split": data["data"]["split"][:_SHORT],
+        "features": _features(data),
+        "weights": ", ".join(weights[:_SHORT] for weights in _weights(data)) or "none",
+        "commit": str(made.get("commit"))[:_SHORT] + ("+" if made.get("dirty") else ""),
+        "code": code_state(made),
+        "in tables": used,
+        "torch": made.get("versions", {}).get("torch"),
+        "key": record.key,
+    }
+
+
+def _features(data: Mapping[str, Any]) -> str:
+    entry = data["features"]
+    if entry is None:
+        return "none"
+    ends = [entry["digest"], *([entry["trained"]["digest"]] if "trained" in entry else [])]
+    return " → ".join(end[:_SHORT] for end in ends)
+
+
+def _weights(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Digest of a module's state → what its card says of the weights, for the encoders of a run."""
+    encoders = ((data["features"] or {}).get("card") or {}).get("spec", {}).get("encoders", {})
+    described = [entry["weights"] for entry in encoders.values() if isinstance(entry.get("weights"), Mapping)]
+    return {entry["state_sha256"]: entry for entry in described if "state_sha256" in entry}
+
+
+def source_rows(
+    records: Sequence[Record], made: Iterable[Mapping[str, Any]], track: TrackSettings, labels: Labels
+) -> pd.DataFrame:
+    """One row per distinct catalogue, split, features and weights of these runs; columns :data:`SOURCE_COLUMNS`.
+
+    ``made``: the records of weights that the track made (``study/weights/records.py``). ``made by`` is the state of the
+    code that made the weights; other weights came with a package or a file. Features are listed as the encoder gave
+    them: those with one modality or a control of the content are made from these.
+    """
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+
+    def note(what: str, of: str, found: str, source: str, by: str = "") -> None:
+        row = rows.setdefault(
+            (what, of, found),
+            {"what": what, "of": of, "digest": found[:_LONG], "from": source, "made by": by, "runs": 0},
+        )
+        row["runs"] += 1
+
+    states = {str(record["weights"]): code_state(record["provenance"]) for record in made}
+    for record in records:
+        data, variant = record.data, Variant.of(record.case)
+        dataset = track.dataset(record.case["dataset"])
+        note("catalogue", dataset.title, data["data"]["catalogue"], _source_of(dataset))
+        seed = "" if data["data"]["seed"] is None else f", seed {data['data']['seed']}"
+        note("split", dataset.title, data["data"]["split"], f"rule {data['data']['rule']}{seed}")
+        if data["features"] is not None and variant.whole and variant.paradigm != "ETE":
+            note(
+                "features", f"{dataset.title}, {labels.variant(variant)}", data["features"]["digest"], _made_on(record)
+            )
+        for weights, card in _weights(data).items():
+            name = MEMBER_TITLES.get(str(card.get("name")), str(card.get("name")))
+            by = states.get(weights, "given" if "file_sha256" in card else "not recorded")
+            note("weights", f"{name}-{str(card.get('stage', 'pt')).upper()}", weights, str(card.get("source")), by)
+    order = ("catalogue", "split", "features", "weights")
+    ordered = sorted(rows.values(), key=lambda row: order.index(row["what"]))
+    return pd.DataFrame(ordered, columns=list(SOURCE_COLUMNS))
+
+
+def _source_of(dataset: DatasetSettings) -> str:
+    options = ", ".join(f"{name} {value}" for name, value in dataset.options.items())
+    return f"{dataset.source}{f', {dataset.path}' if dataset.path else ''}{f' ({options})' if options else ''}"
+
+
+def _made_on(record: Record) -> str:
+    made = record.data["provenance"]
+    return f"PyTorch {made.get('versions', {}).get('torch')}, {made.get('machine', {}).get('cpu')}"

@@ -1,0 +1,78 @@
+"""The listing of settings that are not the released ones: complete, right by hand, and with a reason for each."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lmmrec_core.config import read_yaml
+from lmmrec_core.names import TRACKS
+from lmmrec_core.recommenders import RECOMMENDERS
+from lmmrec_core.study import Study
+from lmmrec_core.study.deviations import DEVIATION_COLUMNS, NO_EFFECT, RELEASED, WHY, deviations
+from lmmrec_core.study.search.grids import read_grid
+from tests.study.conftest import tiny_workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def of(tmp_path, **models):
+    """(setting, released, here) of one model as a track declares it."""
+    pace = {"epochs": 3, "patience": 1}
+    workspace = tiny_workspace(tmp_path, tmp_path, models=models, training=pace, normalise_features=False)
+    frame = deviations(workspace)
+    return sorted(tuple(row) for row in frame[["setting", "released", "here"]].itertuples(index=False))
+
+
+def test_released_settings_are_not_listed(tmp_path):
+    assert of(tmp_path, mmgcl={"ssl_temp": 0.5, "ssl_alpha": 1.0, "training": {"weight_decay": 0.0001}}) == []
+    assert of(tmp_path, lattice={"reg_weight": 0.001, "training": {"lr_decay": 0.96, "lr_decay_epochs": 50}}) == []
+    assert of(tmp_path, popularity={}, ease={"reg": 3.0}) == []
+
+
+def test_what_differs_is_listed_as_it_acts(tmp_path):
+    assert of(tmp_path, mmgcn={"stale_eval": False, "reg_weight": 7.0}) == [("stale_eval", "on", "off")]  # no effect
+    assert of(tmp_path, slmrec={"mode": "described", "ssl_temp": 0.3, "training": {"weight_decay": 0.0001}}) == [
+        ("mode", "reference", "described"), ("rank_by", "sigmoid", "score"),
+        ("ssl_temp", "0.1 or 0.2 or 0.5 or 1.0", "0.3"), ("stale_eval", "on", "off"),
+    ]  # fmt: skip
+    assert of(tmp_path, lattice={"reg_weight": 0.001}) == [("lr_decay", "0.96", "1.0")]
+    assert of(tmp_path, mmgcl={"normalise_features": True, "training": {"weight_decay": 0.0001}}) == []  # as released
+    assert of(tmp_path, vbpr={"normalise_features": True, "reg_weight": 1.0}) == [("normalise_features", "off", "on")]
+
+
+@pytest.mark.parametrize("track", TRACKS)
+def test_every_deviation_of_a_track_has_its_reason(track):
+    frame = Study.open(track).deviations()
+    assert tuple(frame.columns) == DEVIATION_COLUMNS
+    assert set(frame["setting"]) <= set(WHY)
+    assert frame["why"].map(len).min() > 10
+
+
+@pytest.mark.parametrize("track", TRACKS)
+def test_a_switch_that_a_track_file_turns_is_listed(track):
+    listed = {(row.model.lower(), row.setting) for row in Study.open(track).deviations().itertuples()}
+    released = read_grid("mmrec").models | {"mmgcl": read_grid("release").models["mmgcl"]}
+    declared = read_yaml(ROOT / "lmmrec_core" / "tracks" / f"{track}.yaml")["models"]
+    for model, settings in declared.items():
+        if model not in released:
+            continue
+        for name, value in settings.items():
+            field = RECOMMENDERS[model].Settings.model_fields.get(name)
+            grid = released[model]
+            if field is None or name in (*grid.no_effect, *NO_EFFECT.get(model, ())):
+                continue
+            usual = grid.search.get(name, (grid.fixed.get(name, RELEASED.get(name, field.default)),))
+            assert ((model, name) in listed) == (value not in usual), (model, name, value)
+
+
+def test_the_chapter_says_which_switches_every_track_turns():
+    text = (ROOT / "book" / "chapters" / "recommenders.md").read_text(encoding="utf-8")
+    assert "use the reference mode" not in re.sub(r"\s+", " ", text)
+    assert "`stale_eval: false`" in text and "`rank_by: score`" in text
+    for track in TRACKS:
+        frame = Study.open(track).deviations()
+        turned = {name: set(frame[frame["setting"] == name]["model"]) for name in ("stale_eval", "rank_by")}
+        assert turned == {"stale_eval": {"MMGCN", "MMGCL", "SLMRec"}, "rank_by": {"MMGCL", "SLMRec"}}
+    widths = {track: "embedding_dim" in set(Study.open(track).deviations()["setting"]) for track in TRACKS}
+    assert widths == {"controls": True, "movielens": False, "paper": False}
