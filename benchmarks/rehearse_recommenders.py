@@ -58,7 +58,7 @@ def timed(name: str, size: Size, device: str, rehearsal: Rehearsal) -> dict[str,
     data, split = made_up(size)
     reset_peak_memory()
     start = now(device)
-    model, training = built(name, data, device=device, epochs=rehearsal.scale.epochs, patience=1000)
+    model, training = built(name, data, device=device, epochs=rehearsal.scale.epochs, evaluate_every=1)
     construction = now(device) - start
     cuda, watch = device.startswith("cuda"), Stopwatch(device)
     memory = PeakMemory(device) if cuda else None

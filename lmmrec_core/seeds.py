@@ -51,7 +51,8 @@ def one_thread() -> Iterator[None]:
 def true_fp32() -> Iterator[None]:
     """Products and convolutions of fp32 values in fp32 on a GPU too, and the same ones each time.
 
-    torch's default lets cuDNN round the factors of a convolution to TF32, which keeps 10 bits of 23.
+    torch's default lets cuDNN round the factors of a convolution to TF32, which keeps 10 bits of 23. On an H200 that
+    put an error of 3e-4 into a convolution of ViT-B/16's first layer's size, and into its gradient.
     """
     import torch
 
