@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, TrainingError, unknown
