@@ -97,7 +97,9 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     features that have no identity yet (``weights.making.needs_shared_weights``).
     """
     track, dataset = workspace.track, workspace.dataset(case.dataset)
-    given = dict(overrides or {})
+    if case.arm not in ("none", *track.arms):
+        raise unknown("arm", case.arm, track.arms, f"track {track.name!r}")
+    given = {**(track.arms[case.arm].settings if case.arm != "none" else {}), **(overrides or {})}
     own = {key.removeprefix(_END_TO_END): given.pop(key) for key in list(given) if key.startswith(_END_TO_END)}
     joint: EndToEndSettings | None = None
     if case.paradigm in ("ETE", WARM):

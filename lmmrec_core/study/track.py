@@ -1,5 +1,6 @@
 """A track: which data sets, encoders, models, settings and seeds a reproduction uses; read from YAML."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,22 @@ class LeftOut(Settings):
         return self.seeds == 0 or case["seed"] in seeds[self.seeds :]
 
 
+class ArmSettings(Settings):
+    """Cells that are run a second time under other settings, to see what these do. A field left out fits all."""
+
+    settings: dict[str, Any] = Field(min_length=1, description="of the model, its training or end_to_end.NAME")
+    datasets: tuple[str, ...] | None = None
+    models: tuple[str, ...] | None = None
+    encoders: tuple[str, ...] | None = None
+    paradigms: tuple[str, ...] | None = None
+    why: str = Field(min_length=1, description="shown under the table of arms")
+
+    def holds(self, case: Mapping[str, Any]) -> bool:
+        """Whether a case of the grid is run under the arm too."""
+        wanted = {name: getattr(self, f"{name}s") for name in ("dataset", "model", "encoder", "paradigm")}
+        return all(names is None or case[name] in names for name, names in wanted.items())
+
+
 class WarmStartSettings(Settings):
     """Which end-to-end cells, with both modalities, are run a second time from a recommender trained under PT."""
 
@@ -109,6 +126,15 @@ class TrackSettings(Settings):
     )
     left_out: tuple[LeftOut, ...] = Field((), description="cells of the grid that are not run, and why")
     warm_start: WarmStartSettings | None = None
+    arms: dict[str, ArmSettings] = Field(default_factory=dict, description="cells under other settings, by name")
+
+    @field_validator("arms")
+    @classmethod
+    def _arm_is_named(cls, value: dict[str, ArmSettings]) -> dict[str, ArmSettings]:
+        for name in value:
+            if name == "none" or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
+                raise ValueError(f"arm {name!r} becomes part of a folder's name; use letters, digits and . _ + -")
+        return value
 
     @field_validator("warm_start")
     @classmethod
@@ -218,5 +244,6 @@ def declared_digest(track: TrackSettings, case: Mapping[str, Any]) -> str:
             "model": track.models.get(case["model"]),
             "training": track.training,
             "evaluation": track.evaluation.model_dump(),
+            **({"arm": track.arms[case["arm"]].settings} if case.get("arm", "none") in track.arms else {}),
         }
     )
