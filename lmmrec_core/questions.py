@@ -193,7 +193,9 @@ QUESTIONS: dict[str, Question] = {
             "rq2",
             "Pre-trained (PT), fine-tuned (FT) and end-to-end (ETE) encoders",
             lambda variant: (
-                _without_content(variant) or variant.whole or (variant.arm != "none" and variant.paradigm in PARADIGMS)
+                _without_content(variant)
+                or variant.whole
+                or (variant.arm != "none" and variant.paradigm not in ("none", "PT"))
             ),
             planned=_TRAINING,
             claimed=_TRAINING,

@@ -15,10 +15,10 @@ def arms_table(
     paradigms: Sequence[str],
     metrics: Sequence[str] = ("recall@20", "ndcg@20"),
     labels: Labels = PAPER_LABELS,
-) -> Table:
+) -> Table | None:
     """Per recommender and encoder under one of ``paradigms``: the row of the track's settings, then its arms.
 
-    Cells that no arm repeats have no row.
+    Cells that no arm repeats have no row; None if no arm was run.
     """
     ran = [(model, variant) for dataset, model, variant in by_case(results) if dataset in datasets]
     bases: dict[tuple[str, Variant], list[Variant]] = {}
@@ -30,5 +30,7 @@ def arms_table(
         for (model, base), arms in bases.items()
         for variant in (base, *arms)
     ]
+    if not rows:
+        return None
     caption = "Cells that were also run under other settings, named in brackets."
     return fill_measured("arms", caption, Layout(tuple(rows), metric_columns(datasets, metrics)), results)
