@@ -31,6 +31,7 @@ TRUTHS = {
 }
 DETECTABLE = (0.05, 0.10, 0.20)  # assumed where nothing was measured: the relative change found with probability 0.8
 _POWER = 0.8
+_LAST = list(TRUTHS)[-1]
 _DECIDED: tuple[Outcome, ...] = ("for", "against", "open")
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 Chances = dict[Outcome, float]
@@ -145,7 +146,7 @@ def characteristics_listing(judged: pd.DataFrame, rule: Rule | None = None, draw
         blocks.append(("all of them", run))
     if run.empty and len(judged):
         sizes = {size: judged.assign(error=error_of(size, rule.level), df=math.inf) for size in DETECTABLE}
-        blocks = [(f"not run; if {size:.0%} were detectable", claims) for size, claims in sizes.items()]
+        blocks = [(f"not run; if {100 * size:g} % were detectable", claims) for size, claims in sizes.items()]
     here = bool(judged["dataset"].isin(DATASETS).all())
     return listing_of({name: characteristics(claims, rule, draws) for name, claims in blocks}, rule, here)
 
@@ -155,11 +156,12 @@ def listing_of(blocks: Mapping[str, pd.DataFrame], rule: Rule, printed_here: boo
     words = [rule.word(kind, printed_here) for kind in OUTCOMES if kind in _DECIDED]
     heads = [("", "data"), ("", "if")]
     heads += [(part, word) for part in ("a comparison", "the claim") for word in words]
-    rows = []
+    rows: list[list[str]] = []
     for name, block in blocks.items():
         for row in block.to_dict("records"):
             chances = [row[f"{part}_{kind}"] for part in ("comparison", "claim") for kind in _DECIDED]
-            rows.append([name, row["truth"], *(_percent(chance) for chance in chances)])
+            first = "" if rows and rows[-1][1] != _LAST else name  # once per block
+            rows.append([first, row["truth"], *(_percent(chance) for chance in chances)])
     return pd.DataFrame(rows, columns=pd.MultiIndex.from_tuples(heads))
 
 
@@ -200,4 +202,6 @@ def _mean(values: FloatArray) -> float:
 def _percent(chance: float) -> str:
     if math.isnan(chance):
         return ""
-    return "< 1 %" if 0 < chance < 0.005 else f"{100 * chance:.0f} %"
+    if 0 < chance < 0.0005:
+        return "< 0.1 %"
+    return f"{100 * chance:.1f} %" if 0 < chance < 0.0995 else f"{100 * chance:.0f} %"

@@ -63,7 +63,7 @@ def questions_characteristics(
         for size in detectable:
             claims = assumed_claims(question, size, datasets, metric=metric, rule=rule)
             directed = int((claims["direction"] != 0).sum())
-            name = f"{_title(question)}, {size:.0%} detectable, {directed} with a direction"
+            name = f"{_title(question)}, {100 * size:g} % detectable, {directed} with a direction"
             found[name] = characteristics(claims, rule, draws)
     return found
 
@@ -83,7 +83,7 @@ def levels_listing(
         corrected = rule.model_copy(update={"level": 1 - (1 - rule.level) / size})
         for change in detectable:
             claims = assumed_claims(question, change, metric=metric, rule=rule)
-            row: list[object] = [f"{_title(question)}, {change:.0%} detectable"]
+            row: list[object] = [f"{_title(question)}, {100 * change:g} % detectable"]
             for one in (rule, corrected):
                 right = characteristics(claims, one, draws).iloc[0]
                 lead = one.fewest(int((claims["direction"] != 0).sum()))

