@@ -65,26 +65,27 @@ def _planned(cases: Sequence[Case], workspace: Workspace, jobs: int) -> list[Pla
     """Encoders of drawn catalogues are small: several at a time. Others need the machine, and show their own bars."""
     if jobs == 1 or not all(dataset.is_drawn for dataset in workspace.track.datasets.values()):
         return prepare_cases(cases, workspace)
-    pool = _pool(workspace, jobs)
+    pool = worker_pool(workspace, jobs)
     try:
         return prepare_cases(cases, workspace, pool)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _pool(workspace: Workspace, jobs: int) -> ProcessPoolExecutor:
+def worker_pool(workspace: Workspace, jobs: int, threads: int | None = None) -> ProcessPoolExecutor:
+    """Processes that know ``workspace`` (``inputs.worker_workspace``); ``threads`` None shares the cores among them."""
     # spawn: a forked torch hangs once it has used threads
     return ProcessPoolExecutor(
         jobs,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(workspace.quiet(), max(1, (os.cpu_count() or 1) // jobs)),
+        initargs=(workspace.quiet(), threads or max(1, (os.cpu_count() or 1) // jobs)),
     )
 
 
 def _run_parallel(todo: list[Plan], workspace: Workspace, jobs: int, before: int) -> list[tuple[Case, str]]:
     failures: list[tuple[Case, str]] = []
-    pool = _pool(workspace, jobs)
+    pool = worker_pool(workspace, jobs)
     total, name = before + len(todo), workspace.track.name
     bar = tqdm(total=total, initial=before, desc=name, unit="run", disable=not workspace.progress)
     try:
