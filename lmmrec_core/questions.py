@@ -140,7 +140,8 @@ _SINGLE_ETE = tuple(single(trained("clip", "ETE"), modality) for modality in ("V
 # V&T against V mixes what T says with the weights that T brings; against V and a T of other items it does not
 PICTURES_AND_NOISE, TEXTS_AND_NOISE = (controlled(MODALITY_SPECIFIC, name) for name in ("shuffled-T", "shuffled-V"))
 _EQUAL_SIZE_ETE = tuple(controlled(trained("clip", "ETE"), name) for name in ("shuffled-T", "shuffled-V"))
-_REFERENCES = (Pair(MODALITY_SPECIFIC, Variant(), rival=TWIN), controlled(MODALITY_SPECIFIC, "zero"))
+AGAINST_TWIN = Pair(MODALITY_SPECIFIC, Variant(), rival=TWIN)
+_REFERENCES = (AGAINST_TWIN, controlled(MODALITY_SPECIFIC, "zero"))
 _CONTROLLED = tuple(controlled(MODALITY_SPECIFIC, control) for control in ("shuffled", "noise", "projected"))
 _PRETRAINED = tuple(Pair(trained(encoder, "PT"), MODALITY_SPECIFIC) for encoder in LMM_ENCODERS)
 # one pair for each multi-modal encoder

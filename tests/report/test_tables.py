@@ -1,13 +1,14 @@
 """Which number stands in which cell, with which origin."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from lmmrec_core.errors import ConfigError, ResultError
-from lmmrec_core.flow import Table
+from lmmrec_core.flow import Result, Table
 from lmmrec_core.questions import MODALITY_SPECIFIC, Pair, single
 from lmmrec_core.report import tables
 from lmmrec_core.report.changes import change_table
@@ -44,10 +45,10 @@ def test_runs_whose_encoder_was_not_trained_enter_no_mean(make_result: MakeResul
         for frame in (table.values, table.origin, table.marks)
     ]
     assert found[0][0] == pytest.approx(0.15) and math.isnan(found[0][1])
-    assert found[1:] == [["measured", "not trained"], ["2 of 3", "0 of 2"]]
+    assert found[1:] == [["measured", "not trained"], ["~ 2 of 3", "0 of 2"]]  # 0.2 is twice 0.1
     assert "*not trained* and left out" in table.caption and "over seeds 1, 2" in table.caption
     shown = results_table(table).to_html()
-    assert '<sup class="stars">2 of 3</sup>' in shown and shown.count(">not trained<") == 1 and "0.9" not in shown
+    assert '<sup class="stars">~ 2 of 3</sup>' in shown and shown.count(">not trained<") == 1 and "0.9" not in shown
     clean = tables.table4([run for run in some if run.trained], DATASET, ["vbpr"], ["ndcg@20"])
     assert "not trained" not in clean.caption and clean.marks is None
 
@@ -117,12 +118,48 @@ def test_ablation_separates_modalities_and_controls(make_result: MakeResult) -> 
         make_result(0.5),
         make_result(0.4, modalities="V"),
         make_result(0.3, control="shuffled"),
-        make_result(0.2, modalities="T", control="zero"),
+        make_result(0.2, control="shuffled-T"),
     ]
     values = tables.ablation(results, DATASET, ["vbpr"]).values
-    absent = math.nan  # columns: real, shuffled, V shuffled, T shuffled, noise, zero, projected
-    expected = [[0.5, 0.3, *[absent] * 5], [0.4, *[absent] * 6], [*[absent] * 5, 0.2, absent]]
-    np.testing.assert_allclose(values.to_numpy(), expected)
+    assert values.index.get_level_values("label").tolist() == [
+        "VBPR V&T", "VBPR V", "VBPR T", "VBPR V&T, shuffled", "VBPR V&T, V shuffled", "VBPR V&T, T shuffled",
+        "VBPR V&T, noise", "VBPR V&T, zero", "VBPR V&T, projected",
+    ]  # fmt: skip
+    absent = math.nan
+    expected = [0.5, 0.4, absent, 0.3, absent, 0.2, *[absent] * 3]
+    np.testing.assert_allclose(values.to_numpy()[:, 0], expected)
+
+
+def test_references_are_zero_content_and_the_twin_of_each_model(make_result: MakeResult) -> None:
+    results = [
+        make_result(0.5),
+        make_result(0.4, control="zero"),
+        make_result(0.3, model="bpr", encoder="none", modalities="none"),
+        make_result(0.2, model="lightgcn", encoder="none", modalities="none"),
+    ]
+    values = tables.references(results, DATASET, ["vbpr", "lattice"], ["ndcg@20"]).values
+    assert values.index.get_level_values("label").tolist() == [
+        "VBPR baseline", "VBPR zero content", "BPR, twin of VBPR",
+        "LATTICE baseline", "LATTICE zero content", "LightGCN, twin of LATTICE",
+    ]  # fmt: skip
+    np.testing.assert_allclose(values.to_numpy()[:, 0], [0.5, 0.4, 0.3, math.nan, math.nan, 0.2])
+
+
+def test_cells_in_doubt_are_marked_and_the_caption_says_why(make_result: MakeResult) -> None:
+    def run(value: float, seed: int, stopped: str = "patience", **case: object) -> Result:
+        made = make_result(value, seed=seed, **case)
+        return replace(made, record={**made.record, "training": {"stopped": stopped}})
+
+    steady = [run(0.4, 1), run(0.5, 2)]  # 1.25 exactly
+    odd = [run(0.2, 1, modalities="V"), run(0.3, 2, modalities="V")]
+    capped = [run(0.3, 1, "cap", modalities="T"), run(0.3, 2, modalities="T")]
+    table = tables.table1([*steady, *odd, *capped], DATASET, ["vbpr"])
+    assert table.marks is not None and table.marks.iloc[:, 0].tolist() == ["", "~", "c"]
+    assert "more than 1.25 times the worst" in table.caption and "the longest training allowed" in table.caption
+    calm = tables.table1(steady, DATASET, ["vbpr"])
+    assert calm.marks is None and "~" not in calm.caption
+    both = tables.table1([run(0.2, 1, "cap"), run(0.3, 2)], DATASET, ["vbpr"])
+    assert both.marks is not None and both.marks.iloc[0, 0] == "~c"
 
 
 def test_floor_ignores_models_with_content(make_result: MakeResult) -> None:
