@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pandas.io.formats.style import Styler
+
 from lmmrec_core.flow import Result, Table
 from lmmrec_core.questions import Variant
+from lmmrec_core.report.html import Sentence, results_table
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, model_name
 from lmmrec_core.report.layout import Layout, TableRow, by_case, fill_measured, metric_columns
 
@@ -34,3 +37,11 @@ def arms_table(
         return None
     caption = "Cells that were also run under other settings, named in brackets."
     return fill_measured("arms", caption, Layout(tuple(rows), metric_columns(datasets, metrics)), results)
+
+
+def arms_or_words(
+    results: Sequence[Result], datasets: Sequence[str], paradigms: Sequence[str], labels: Labels = PAPER_LABELS
+) -> Styler | Sentence:
+    """:func:`arms_table` as a page shows it, or a sentence if no arm was run."""
+    table = arms_table(results, datasets, paradigms, labels=labels)
+    return Sentence("No cell was run under other settings.") if table is None else results_table(table)

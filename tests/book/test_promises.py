@@ -23,9 +23,11 @@ from lmmrec_core.report.published import read_results
 from lmmrec_core.report.receipt import listing
 from lmmrec_core.report.tables import table2
 from lmmrec_core.results.provenance import ALLOW, COMPUTES
+from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study import Study
 from lmmrec_core.study.comparisons import comparisons, planned_pairs
 from lmmrec_core.study.joint.attach import trained_encoder_of
+from lmmrec_core.study.receipt import receipt_rows, source_rows
 from lmmrec_core.study.run import resolve
 from lmmrec_core.study.track import is_multimodal, read_track
 from lmmrec_core.study.weights.recipes import end_to_end_settings
@@ -115,7 +117,7 @@ def test_margin_and_level_are_those_that_the_chapter_states() -> None:
 
 def test_the_page_of_rq3_reads_the_baselines_pairs_from_the_family_of_the_motivation() -> None:
     code = cells(next(path for path in QUESTION_PAGES if "rq3" in path.name), "code")
-    assert 'study.comparisons("motivation"' in code and "planted_verdict(tested," in code
+    assert 'study.comparisons("motivation"' in code and "planted_listing(tested," in code
 
 
 # --- data
@@ -130,8 +132,9 @@ def test_sessions_and_persons_are_counted_apart() -> None:
     assert f"{counted['users']:,.0f} users, behind whom are {counted['persons']:,.0f} persons" in chapter(
         "data"
     ).replace("\n", " ")
-    result = next(iter(Study.open("movielens", seeds=[1]).results("motivation")))
-    assert result.case["dataset"] == "sparse" and result.per_user["group"].nunique() == counted["persons"]
+    store = ResultStore(ROOT / "results")
+    result = store.load_record(store.find_records(track="movielens", dataset="sparse", model="vbpr", seed=1)[0])
+    assert result.per_user["group"].nunique() == counted["persons"]
 
 
 # --- reading
@@ -145,8 +148,8 @@ def test_every_page_ends_with_its_verdict_and_says_why_something_was_not_run() -
 
 
 def test_the_receipt_and_the_run_record_lead_from_a_number_to_its_run() -> None:
-    study = Study.open("movielens", seeds=[1])
-    shown = listing(study.receipt()).set_index("key")
+    records = ResultStore(ROOT / "results").find_records(track="movielens", seed=1)  # of whatever protocol
+    shown = listing(receipt_rows(records, [])).set_index("key")
     promised = {"catalogue", "split", "features", "weights", "settings", "commit"}
     assert promised <= set(shown.columns) and len(shown)
     folder = next((ROOT / "results" / "movielens" / "sparse").glob("vbpr-baseline-VT-s1-*"))
@@ -158,9 +161,10 @@ def test_the_receipt_and_the_run_record_lead_from_a_number_to_its_run() -> None:
 
 
 def test_the_receipt_lists_every_distinct_source_of_its_runs() -> None:
-    study = Study.open("movielens")
-    sources, receipt = study.sources(), study.receipt()
-    assert "study.sources()" in cells(NOTEBOOKS[-1], "code")
+    study, records = Study.open("movielens"), ResultStore(ROOT / "results").find_records(track="movielens")
+    sources = source_rows(records, study.encoder_records(), study.workspace.track, study.labels)
+    receipt = receipt_rows(records, [])
+    assert "study.sources()" in cells(next(path for path in NOTEBOOKS if "receipt" in path.name), "code")
     assert sources["from"].map(bool).all()
     for what in ("catalogue", "split"):
         listed = sources[sources["what"] == what]["digest"].str[:8]
