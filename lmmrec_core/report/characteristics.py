@@ -19,7 +19,7 @@ from lmmrec_core.questions import Pair
 from lmmrec_core.report.changes import claimed_changes
 from lmmrec_core.report.labels import dataset_name
 from lmmrec_core.report.published import DATASETS
-from lmmrec_core.report.rule import OUTCOMES, Outcome, Rule, read_rule
+from lmmrec_core.report.rule import OUTCOMES, OutcomeName, Rule, read_rule
 from lmmrec_core.seeds import numpy_stream
 
 #: The truths that are asked: in words → the share of each printed change that is true.
@@ -32,9 +32,9 @@ TRUTHS = {
 DETECTABLE = (0.05, 0.10, 0.20)  # assumed where nothing was measured: the relative change found with probability 0.8
 _POWER = 0.8
 _LAST = list(TRUTHS)[-1]
-_DECIDED: tuple[Outcome, ...] = ("for", "against", "open")
+_DECIDED: tuple[OutcomeName, ...] = ("for", "against", "open")
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
-Chances = dict[Outcome, float]
+Chances = dict[OutcomeName, float]
 
 
 def error_of(detectable: float, level: float) -> float:

@@ -18,8 +18,8 @@ from scipy import stats
 from lmmrec_core.config import Settings
 from lmmrec_core.digests import digest
 
-Outcome = Literal["for", "against", "open", "absent"]
-OUTCOMES: tuple[Outcome, ...] = ("for", "against", "open", "absent")
+OutcomeName = Literal["for", "against", "open", "absent"]
+OUTCOMES: tuple[OutcomeName, ...] = ("for", "against", "open", "absent")
 _Words = tuple[str, str, str, str]  # in the order of OUTCOMES
 
 
@@ -53,11 +53,11 @@ class Rule(Settings):
         """The chance of one comparison to be for (nothing exists) or against (the paper is right) by accident."""
         return (1 - self.level) / 2
 
-    def word(self, outcome: Outcome, printed_here: bool) -> str:
+    def word(self, outcome: OutcomeName, printed_here: bool) -> str:
         """The word for an outcome; ``printed_here``: whether the data set is the paper's."""
         return self.words["paper" if printed_here else "elsewhere"][OUTCOMES.index(outcome)]
 
-    def outcome(self, direction: int, printed: float, low: float, high: float) -> Outcome:
+    def outcome(self, direction: int, printed: float, low: float, high: float) -> OutcomeName:
         """What the interval [``low``, ``high``] of a relative change says to the ``printed`` one.
 
         ``direction``: sign of the printed change, 0 if it has none. An end that is NaN has no limit.
@@ -82,7 +82,7 @@ class Rule(Settings):
         counts = range(1, comparisons + 2)
         return next(k for k in counts if stats.binom.sf(k - 1, comparisons, self.wrong) <= self.claim_level + 1e-12)
 
-    def claim(self, favour: int, against: int, run: int, planned: int) -> Outcome:
+    def claim(self, favour: int, against: int, run: int, planned: int) -> OutcomeName:
         """What a claim's comparisons say together; ``run`` and ``planned`` count those with a printed direction."""
         if planned and run < self.least_run * planned:
             return "absent"

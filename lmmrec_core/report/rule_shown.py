@@ -17,22 +17,22 @@ from lmmrec_core.report.rule import Rule, read_rule
 
 _PRINTED = 0.10
 #: Intervals of a relative change whose printed size is +10 %, made to show the rule.
-EXAMPLES = ((0.04, 0.16), (0.02, 0.07), (0.14, 0.22), (-0.03, 0.12), (-0.02, 0.08), (-0.03, 0.03), (-0.09, -0.02))
+INTERVALS = ((0.04, 0.16), (0.02, 0.07), (0.14, 0.22), (-0.03, 0.12), (-0.02, 0.08), (-0.03, 0.03), (-0.09, -0.02))
 _LEADS = (1, 2, 4, 8, 12, 30, 60, 90)
 _COLOURS = {"for": BLUE, "against": ORANGE, "open": GREY, "absent": GREY}
 JUDGED = tuple(name for name, question in QUESTIONS.items() if question.claimed)
 
 
 def examples_figure(rule: Rule | None = None) -> Figure:
-    """One line per interval of :data:`EXAMPLES` with its word; the printed change is the dashed line."""
+    """One line per interval of :data:`INTERVALS` with its word; the printed change is the dashed line."""
     rule = rule or read_rule()
     with theme():
-        figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.4 * len(EXAMPLES)), layout="constrained")
+        figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.4 * len(INTERVALS)), layout="constrained")
         axes.axvspan(-rule.margin, rule.margin, color=GREY, alpha=0.15, linewidth=0)
         axes.axvline(0.0, color=GREY, linewidth=1)
         axes.axvline(_PRINTED, color="black", linestyle="--", linewidth=1)
         words = []
-        for y, (low, high) in enumerate(EXAMPLES):
+        for y, (low, high) in enumerate(INTERVALS):
             outcome = rule.outcome(1, _PRINTED, low, high)
             words.append(rule.word(outcome, printed_here=True))
             axes.plot([low, high], [y, y], color=_COLOURS[outcome], linewidth=3)

@@ -17,7 +17,7 @@ from lmmrec_core.questions import Pair
 from lmmrec_core.report.changes import claimed_changes
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name
 from lmmrec_core.report.published import DATASETS
-from lmmrec_core.report.rule import OUTCOMES, Outcome, Rule, read_rule
+from lmmrec_core.report.rule import OUTCOMES, OutcomeName, Rule, read_rule
 
 NO_VERDICT = "no verdict"
 ON_SYNTHETIC = "Synthetic data says nothing about the paper's claims, so none of them is judged here."
@@ -72,7 +72,7 @@ def judge_all(
 
 
 def _judged(claim: Mapping[Any, Any], test: Mapping[Any, Any] | None, rule: Rule) -> dict[Any, Any]:
-    outcome: Outcome = "absent"
+    outcome: OutcomeName = "absent"
     found, because = dict.fromkeys(_MEASURED, math.nan), ""
     direction, printed = int(claim["direction"]), float(claim["printed"])
     if test is not None:
@@ -87,7 +87,7 @@ def _judged(claim: Mapping[Any, Any], test: Mapping[Any, Any] | None, rule: Rule
     return {**claim, **found, "outcome": outcome, "word": word, "because": because}
 
 
-def _because(outcome: Outcome, claim: Mapping[Any, Any], found: Mapping[str, float], rule: Rule) -> str:
+def _because(outcome: OutcomeName, claim: Mapping[Any, Any], found: Mapping[str, float], rule: Rule) -> str:
     """In a few words, what decided: the size beside the direction, or what stayed open."""
     low, high, printed, sign = found["low"], found["high"], claim["printed"], claim["direction"]
     inside = not (printed < low or printed > high)  # an end that is NaN has no limit
@@ -144,7 +144,7 @@ def verdict(
     return Verdict(question, words[outcome], counts, sentence, rule.sentence(here), basis)
 
 
-def claim_outcome(judged: pd.DataFrame, rule: Rule) -> Outcome:
+def claim_outcome(judged: pd.DataFrame, rule: Rule) -> OutcomeName:
     """What comparisons of :func:`judge_all` say together; those without a printed direction have no part in it."""
     if (judged["outcome"] == "absent").all():
         return "absent"

@@ -23,7 +23,7 @@ from lmmrec_core.report.characteristics import (
 )
 from lmmrec_core.report.published import DATASETS
 from lmmrec_core.report.rule import Rule, read_rule
-from lmmrec_core.report.rule_shown import EXAMPLES, examples_figure, history_listing, levels_listing, rule_words
+from lmmrec_core.report.rule_shown import INTERVALS, examples_figure, history_listing, levels_listing, rule_words
 from lmmrec_core.report.verdict import judge_all
 from lmmrec_core.significance.power import minimum_detectable_effect
 from tests.report.conftest import comparison
@@ -262,7 +262,7 @@ def test_comparisons_that_cannot_be_tested_are_open() -> None:
 
 
 def test_examples_show_every_word() -> None:
-    words = [RULE.word(RULE.outcome(1, 0.10, low, high), printed_here=True) for low, high in EXAMPLES]
+    words = [RULE.word(RULE.outcome(1, 0.10, low, high), printed_here=True) for low, high in INTERVALS]
     assert words == ["supports"] * 3 + ["inconclusive"] * 2 + ["contradicts"] * 2  # as the page describes them
     assert [label.get_text() for label in examples_figure().axes[0].get_yticklabels()] == words
 
