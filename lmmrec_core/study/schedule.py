@@ -65,14 +65,15 @@ def _planned(cases: Sequence[Case], workspace: Workspace, jobs: int) -> list[Pla
     """Encoders of drawn catalogues are small: several at a time. Others need the machine, and show their own bars."""
     if jobs == 1 or not all(dataset.is_drawn for dataset in workspace.track.datasets.values()):
         return prepare_cases(cases, workspace)
-    pool = _pool(workspace, jobs)
+    pool = worker_pool(workspace, jobs)
     try:
         return prepare_cases(cases, workspace, pool)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _pool(workspace: Workspace, jobs: int) -> ProcessPoolExecutor:
+def worker_pool(workspace: Workspace, jobs: int) -> ProcessPoolExecutor:
+    """Processes that have ``workspace`` at hand (``inputs.worker_workspace``) and share the machine's cores."""
     # spawn: a forked torch hangs once it has used threads
     return ProcessPoolExecutor(
         jobs,
@@ -84,7 +85,7 @@ def _pool(workspace: Workspace, jobs: int) -> ProcessPoolExecutor:
 
 def _run_parallel(todo: list[Plan], workspace: Workspace, jobs: int, before: int) -> list[tuple[Case, str]]:
     failures: list[tuple[Case, str]] = []
-    pool = _pool(workspace, jobs)
+    pool = worker_pool(workspace, jobs)
     total, name = before + len(todo), workspace.track.name
     bar = tqdm(total=total, initial=before, desc=name, unit="run", disable=not workspace.progress)
     try:
