@@ -28,7 +28,8 @@ def search(arguments: argparse.Namespace) -> int:
     found = search_settings(
         workspace.quiet() if arguments.quiet else workspace, arguments.model, dataset,
         encoder=arguments.encoder or BASELINE, modalities=arguments.modalities, grid=arguments.grid,
-        trials=arguments.trials, seed=arguments.seed, select_on=arguments.select_on, measure_leak=arguments.measure_leak, settings=fixed,
+        trials=arguments.trials, seed=arguments.seed, select_on=arguments.select_on,
+        measure_leak=arguments.measure_leak, settings=fixed,
     )  # fmt: skip
     if arguments.json:
         print(json.dumps(dict(found.summary), indent=1))
@@ -112,8 +113,8 @@ def _search_cells(arguments: argparse.Namespace) -> int:
 
         outcome = search_cells(workspace, grid, cells, arguments.jobs)
         print(f"{outcome.computed} trainings now, {outcome.done_before} before, in {len(cells)} cells")
-        for cell, why in dict(outcome.failures).items():
-            print(f"{cell.name}: {why}", file=sys.stderr)
+        for name, why in {cell.name: why for cell, why in outcome.failures}.items():
+            print(f"{name}: {why}", file=sys.stderr)
         failed = len(outcome.failures)
     if arguments.apply:
         applied = apply_search(workspace.track, grid, workspace.results)
