@@ -45,7 +45,7 @@ def searched_words(rows: pd.DataFrame) -> str:
     edges = int((done["edge"] != "").sum())
     words = [
         f"{int(rows['trials'].sum() + rows['wider'].sum())} trainings in {rows['minutes'].sum():.0f} minutes; "
-        f"{len(done)} of {len(rows)} cells are searched in full; {edges} winners still lie at the end of a range."
+        f"{len(done)} of {len(rows)} cells are searched in full; winners at the end of a range: {edges}."
     ]
     for state, text in (("uncommitted", "were searched by uncommitted code"), ("part", "are searched in part")):
         if count := int((rows["state"] == state).sum()):

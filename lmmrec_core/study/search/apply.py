@@ -12,7 +12,7 @@ from lmmrec_core.disk import write_file
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import TRACKS
 from lmmrec_core.results.provenance import ALLOW, allows_uncommitted
-from lmmrec_core.study.search.cells import cells_of, cells_taken, named
+from lmmrec_core.study.search.cells import cells_of, cells_taken, fields_of
 from lmmrec_core.study.search.grids import Grid
 from lmmrec_core.study.search.record import CellTrials, read_trials, require_worked
 from lmmrec_core.study.searched import SEARCHED, SearchedCell
@@ -50,7 +50,7 @@ def searched_of(track: TrackSettings, grid: Grid, results: Path) -> Applied:
     used = [one for one in found if (one.cell.case.dataset, one.cell.case.model) not in left]
     cells = {one.cell.place: _searched(one) for one in used}
     for place in cells_taken(track, grid):
-        fields = named(place)
+        fields = fields_of(place)
         source = cells.get((*place[:3], "PT"))
         if source is not None:
             more = {"paradigm": fields["paradigm"], "taken_from": "PT"}
@@ -86,7 +86,7 @@ def _why_not(found: CellTrials) -> str | None:
 
 def _searched(found: CellTrials) -> SearchedCell:
     settings = require_worked(found)["settings"]
-    return SearchedCell(**named(found.cell.place), settings=settings, edge=found.edge)
+    return SearchedCell(**fields_of(found.cell.place), settings=settings, edge=found.edge)
 
 
 def trials_digest(found: Sequence[CellTrials]) -> str:

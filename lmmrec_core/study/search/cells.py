@@ -128,6 +128,6 @@ def _cell(case: Case, track: TrackSettings, grid: Grid) -> Cell:
     return Cell(case, space, own.fixed, tuple(points), identity)
 
 
-def named(place: tuple[str, ...]) -> dict[str, str]:
+def fields_of(place: tuple[str, ...]) -> dict[str, str]:
     """The fields of a cell by name."""
     return dict(zip(CELL, place, strict=True))

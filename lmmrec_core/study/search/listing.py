@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from lmmrec_core.results.store import ResultStore
-from lmmrec_core.study.search.cells import Cell, cells_of, cells_taken, named
+from lmmrec_core.study.search.cells import Cell, cells_of, cells_taken, fields_of
 from lmmrec_core.study.search.grids import Grid
 from lmmrec_core.study.search.record import CellTrials, read_trials
 from lmmrec_core.study.track import TrackSettings
@@ -28,7 +28,9 @@ def search_rows(track: TrackSettings, grid: Grid, results: Path) -> pd.DataFrame
     """
     rows = [_row(read_trials(results, cell)) for cell in cells_of(track, grid)]
     for place, why in cells_taken(track, grid).items():
-        rows.append({**named(place), "trials": 0, "wider": 0, "failed": 0, "minutes": 0.0, "state": f"as PT: {why}"})
+        rows.append(
+            {**fields_of(place), "trials": 0, "wider": 0, "failed": 0, "minutes": 0.0, "state": f"as PT: {why}"}
+        )
     frame = pd.DataFrame(rows, columns=list(SEARCH_COLUMNS))
     return frame.astype(dict.fromkeys(_MEASURED, float)).fillna({"settings": "", "edge": ""})
 
@@ -37,7 +39,7 @@ def _row(found: CellTrials) -> dict[str, Any]:
     best, spread = found.best, found.spread
     state = "uncommitted" if found.uncommitted else "searched" if found.complete else "part"
     return {
-        **named(found.cell.place), "trials": len(found.base), "wider": len(found.counted) - len(found.base),
+        **fields_of(found.cell.place), "trials": len(found.base), "wider": len(found.counted) - len(found.base),
         "failed": sum(trial["error"] is not None for trial in found.counted),
         "best": best["valid"] if best else None, "lowest": spread[0] if spread else None,
         "median": spread[1] if spread else None,
