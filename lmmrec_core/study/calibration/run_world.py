@@ -60,6 +60,7 @@ def run_world(world: DrawnWorld, workspace: Workspace) -> dict[str, Any]:
         "world": world.name,
         "kind": world.kind,
         "seed": world.seed,
+        "content": world.group.content,
         "declared": world.declared(workspace.track),
         "data": {
             "catalogue": dataset.fingerprint, "split": dataset.split.fingerprint, "features": features.digest,
