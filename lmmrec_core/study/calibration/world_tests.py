@@ -72,7 +72,7 @@ def divisions_of(known: Known, metric: str = "ndcg@20") -> pd.DataFrame:
 def _divided(one: _Measured, noise: SeedNoise | None) -> list[dict[str, Any]]:
     runs = [row for rows in one.rows.values() for row in rows]
     if len(runs) != 6 or len(one.rows) != 2:
-        raise ResultError(f"world {one.world.name}: {len(runs)} runs a model; divisions need two variants of three seeds")
+        raise ResultError(f"world {one.world.name}: {len(runs)} runs a model; divisions need two times three")
     planned, found = tuple(next(iter(one.rows.values()))), []
     for side in combinations(runs, 3):
         if runs[0] not in side:  # the other half of a division that was met already
