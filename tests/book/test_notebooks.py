@@ -242,7 +242,7 @@ def test_what_is_known_of_the_encoders_reaches_its_sections(
 
 
 def test_the_audit_shows_every_claim_and_every_impossible_system(glued: dict) -> None:
-    audit, _ = SHARED
+    audit, *_ = SHARED
     shown = execute(audit, None)["shown"]
     assert glued["verdict"].startswith("27 claims: 6 hold, 1 hold roughly")
     assert "9 of 135 printed quadruples" in shown["verdict"] and "33 of 36 cells" in shown["verdict"]

@@ -17,13 +17,11 @@ import torch
 
 from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.significance.moments import moments_of
-from lmmrec_core.study.calibration.worlds import DrawnWorld
+from lmmrec_core.study.calibration.worlds import METRICS, DrawnWorld
 from lmmrec_core.study.run import Plan, features_of, fit, plan, training_data
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.loop import Training
 from lmmrec_core.training.recommend import top_k
-
-METRICS = ("recall@20", "ndcg@20")
 
 
 @dataclass(frozen=True, eq=False)

@@ -124,7 +124,7 @@ def _range(values: pd.Series) -> dict[str, Any]:
 
 
 def _of_content(tests: pd.DataFrame) -> pd.DataFrame:
-    return tests[tests["pair"].map(lambda pair: pair == SHUFFLED).astype(bool)]
+    return tests[tests["pair"].isin([SHUFFLED])]
 
 
 def _together(listings: Iterable[tuple[str, Listing]], metric: str) -> pd.DataFrame:
