@@ -74,7 +74,8 @@ CONTROL_TITLES: dict[str, str] = {
 SHUFFLED_ALONE: dict[str, "Modality"] = {"shuffled-V": "visual", "shuffled-T": "textual"}  # one modality of two
 ID_TWINS = {"vbpr": "bpr"}  # what is left of a model without its content; of all others, LightGCN
 
-CALIBRATION_PARTS = ("null",)  # what `lmmrec calibrate` measures
+# what `lmmrec calibrate` measures, dearest first
+CALIBRATION_PARTS = ("null", "planted", "power", "coverage", "against-itself", "mde")
 GRIDS = ("study", "mmrec", "release", "paper")  # lists of settings to search: ours, then those that were published
 Synthetic = Literal["complementary", "redundant", "null"]  # the data sets with planted answers
 SYNTHETIC: tuple[Synthetic, ...] = get_args(Synthetic)

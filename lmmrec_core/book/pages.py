@@ -20,6 +20,8 @@ from lmmrec_core.results.provenance import allows_uncommitted
 _SUFFIXES = (".py", ".yaml", ".csv", ".json")  # files of the package that can change a notebook's outputs
 _DESCRIPTIONS = ("features", "encoders")  # folders beside the runs whose files pages show
 
+_OF_NO_TRACK = "calibration"  # the folder of results that pages of no track show
+
 SHARED = "shared"  # where pages of no track are
 PLACES = (*TRACKS, SHARED)
 
@@ -72,10 +74,13 @@ def package_digest(root: Path) -> str:
 
 
 def inputs_of(page: Page, root: Path, package: str) -> str:
-    """Digest of all that an executed page depends on: notebook, parameters, package, stored runs of its track."""
+    """Digest of all that an executed page depends on: notebook, parameters, package, stored results that it shows."""
     results = default_home() / "results"  # what the notebook reads
-    stored = (results / page.track).rglob("[!.]*.json") if page.track else []
-    chosen = (path for path in stored if path.name == "run.json" or path.parent.name in _DESCRIPTIONS)
+    if page.track:
+        stored = (results / page.track).rglob("[!.]*.json")
+        chosen = [path for path in stored if path.name == "run.json" or path.parent.name in _DESCRIPTIONS]
+    else:
+        chosen = [path for path in (results / _OF_NO_TRACK).glob("[!.]*") if path.is_file()]
     runs = files_digest(chosen, results)
     parts: dict[str, object] = {
         "source": file_sha256(page.source),

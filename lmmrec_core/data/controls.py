@@ -113,6 +113,13 @@ class ControlSettings(ControlSize):
 
     kind: Synthetic
     seed: int
+    content: float = Field(default=1.0, ge=0.0, le=1.0)  # share of what users care for that content shows; rest: hidden
+
+    @model_validator(mode="after")
+    def _planted(self) -> Self:
+        if self.kind == "null" and self.content < 1:
+            raise ValueError(f"content = {self.content:g}: null shows nothing that users care for; leave content out")
+        return self
 
     @property
     def size(self) -> ControlSize:
@@ -133,22 +140,30 @@ class Controls:
     @staticmethod
     def folder_name(settings: ControlSettings) -> str:
         size = settings.size.model_dump()
-        identity = {"kind": settings.kind, "seed": settings.seed, "size": size, "version": GENERATOR_VERSION}
+        identity: dict[str, object] = {
+            "kind": settings.kind,
+            "seed": settings.seed,
+            "size": size,
+            "version": GENERATOR_VERSION,
+        }
+        identity |= {"content": settings.content} if settings.content < 1 else {}
         return f"{settings.kind}-{digest(identity, 10)}"
 
     @staticmethod
     def draw(settings: ControlSettings, folder: Path) -> None:
-        write_controls(settings.kind, folder, settings.seed, settings.size)
+        write_controls(settings.kind, folder, settings.seed, settings.size, settings.content)
 
     @staticmethod
     def read(folder: Path, settings: ControlSettings, name: str | None = None) -> Catalogue:
         return read_folder(folder, FolderSettings(), name)
 
 
-def write_controls(kind: str, folder: Path, seed: int, size: ControlSize | None = None) -> None:
+def write_controls(kind: str, folder: Path, seed: int, size: ControlSize | None = None, content: float = 1.0) -> None:
     """Write interactions.csv, items.csv, images/, planted.json and planted.npz into ``folder``.
 
-    Ids start with the first letter of the kind (``C0001``). Nothing is left behind if it is interrupted.
+    ``content`` is the planted effect: the share of what users care for (variance of their utilities, without
+    popularity) that picture and text show. The rest follows the hidden latent; with 0 the content says nothing. Ids
+    start with the first letter of the kind (``C0001``). Nothing is left behind if it is interrupted.
     Raises ConfigError for an unknown kind, DataError for a folder that holds files or cannot be written.
     """
     if kind not in KINDS:
@@ -160,9 +175,13 @@ def write_controls(kind: str, folder: Path, seed: int, size: ControlSize | None 
         "redundant": ("c", "c", ("c",)),
         "null": ("a", "b", ("hidden",)),
     }[kind]
+    shares: tuple[float, ...] | None = None
+    if content < 1:
+        driving, shares = (*driving, "hidden"), (*(content / len(driving) for _ in driving), 1 - content)
     preferences = make_preferences(
         np.concatenate([_standardise(latents[name]) for name in driving], axis=1),
         (_N_FACTORS,) * len(driving), size.users, size.sharpness, size.skew, numpy_stream(seed, f"{kind}/preferences"),
+        shares,
     )  # fmt: skip
     activity = draw_activity(size.users, size.fewest, size.most, numpy_stream(seed, f"{kind}/activity"))
     user, item = draw_interactions(preferences, activity, numpy_stream(seed, f"{kind}/choices"))
@@ -174,7 +193,7 @@ def write_controls(kind: str, folder: Path, seed: int, size: ControlSize | None 
     with new_folder(folder) as partial:
         write_table(partial / "interactions.csv", ["user_id", "item_id", "timestamp"], rows)
         _write_items(partial, item_ids, latents[visual], latents[textual], seed, kind)
-        _write_answer(partial, kind, seed, size, driving, {"visual": visual, "textual": textual})
+        _write_answer(partial, kind, seed, size, driving, {"visual": visual, "textual": textual}, content)
         _write_truth(partial, preferences, latents[visual], latents[textual], user_ids, item_ids)
 
 
@@ -237,7 +256,13 @@ def _write_items(
 
 
 def _write_answer(
-    folder: Path, kind: str, seed: int, size: ControlSize, driving: tuple[str, ...], shown: dict[str, str]
+    folder: Path,
+    kind: str,
+    seed: int,
+    size: ControlSize,
+    driving: tuple[str, ...],
+    shown: dict[str, str],
+    content: float,
 ) -> None:
     def side(case: tuple[str, str]) -> dict[str, str]:
         return {"modalities": case[0], "control": case[1]}
@@ -255,7 +280,7 @@ def _write_answer(
             {"left": side(left), "relation": relation, "right": side(right)}
             for left, relation, right in _EXPECTED[kind]
         ],
-    }
+    } | ({"content": content} if content < 1 else {})
     text = json.dumps(answer, indent=2, ensure_ascii=False) + "\n"
     (folder / "planted.json").write_text(text, encoding="utf-8", newline="\n")
 

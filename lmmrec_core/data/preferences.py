@@ -34,21 +34,31 @@ class Preferences:
 
 
 def make_preferences(
-    latent: FloatArray, parts: tuple[int, ...], users: int, sharpness: float, skew: float, stream: np.random.Generator
+    latent: FloatArray,
+    parts: tuple[int, ...],
+    users: int,
+    sharpness: float,
+    skew: float,
+    stream: np.random.Generator,
+    shares: tuple[float, ...] | None = None,
 ) -> Preferences:
     """Tastes for ``users`` and the biases that give popularity its Zipf-like ``skew``.
 
-    ``parts`` are the widths of the latent's parts (their sum is dim); every user cares for all parts equally.
+    ``parts`` are the widths of the latent's parts (their sum is dim); ``shares``, of sum 1, how much every user cares
+    for each (of the variance of taste · latent), None for all equally.
     """
     pieces = []
     for width in parts:
         piece = stream.normal(size=(users, width))
         pieces.append(piece / np.linalg.norm(piece, axis=1, keepdims=True))
-    taste = np.concatenate(pieces, axis=1) / np.sqrt(len(parts))
+    if shares is None:
+        taste = np.concatenate(pieces, axis=1) / np.sqrt(len(parts))
+    else:
+        taste = np.concatenate([np.sqrt(share) * piece for share, piece in zip(shares, pieces, strict=True)], axis=1)
     n_items = len(latent)
     # the offset flattens the head, as in real catalogues of this size, and keeps the tail above five interactions
-    share = 1.0 / (stream.permutation(n_items) + 1 + n_items / 35) ** skew
-    bias = _solve_bias(sharpness * np.einsum("ud,id->ui", taste, latent), share / share.sum())
+    popular = 1.0 / (stream.permutation(n_items) + 1 + n_items / 35) ** skew
+    bias = _solve_bias(sharpness * np.einsum("ud,id->ui", taste, latent), popular / popular.sum())
     return Preferences(taste, latent, bias, sharpness)
 
 

@@ -5,6 +5,7 @@ result. Both are refused here.
 """
 
 import math
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -34,6 +35,12 @@ def quote(name: str, value: Any) -> None:
     from myst_nb import glue  # type: ignore[import-untyped]
 
     glue(name, quotable(name, value), display=False)
+
+
+def quote_all(values: Mapping[str, Any]) -> None:
+    """:func:`quote` each value under its name."""
+    for name, value in values.items():
+        quote(name, value)
 
 
 def show(name: str, table: Any, **options: Any) -> None:

@@ -53,7 +53,7 @@ def add_line(path: Path, line: Mapping[str, Any], started: CodeState) -> None:
     Raises ResultError when the disk is full or not writable, or a value is not finite.
     """
     made = provenance(started=started)
-    environment = _keep_environment(path.parent, {name: made[name] for name in ("versions", "machine")})
+    environment = keep_environment(path.parent, {name: made[name] for name in ("versions", "machine")})
     short = {name: made[name] for name in ("commit", "dirty", "time")}
     new = {**plain_values(line, "calibration"), "provenance": {**short, "environment": environment}}
     kept = [old for old in read_lines(path) if old["world"] != new["world"]]
@@ -65,7 +65,8 @@ def _write(path: Path, lines: Iterable[Line]) -> None:
     write_file(path, "".join(f"{canonical_json(line)}\n" for line in ordered))
 
 
-def _keep_environment(folder: Path, environment: Mapping[str, Any]) -> str:
+def keep_environment(folder: Path, environment: Mapping[str, Any]) -> str:
+    """Keep machine and versions in ``folder``, once; returns the short name by which lines refer to them."""
     path, key = folder / _ENVIRONMENTS, digest(environment, 8)
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if key not in known:

@@ -17,13 +17,11 @@ import torch
 
 from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.significance.moments import moments_of
-from lmmrec_core.study.calibration.worlds import DrawnWorld
+from lmmrec_core.study.calibration.worlds import WORLD_METRICS, DrawnWorld
 from lmmrec_core.study.run import Plan, features_of, fit, plan, training_data
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.loop import Training
 from lmmrec_core.training.recommend import top_k
-
-METRICS = ("recall@20", "ndcg@20")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +58,7 @@ def run_world(world: DrawnWorld, workspace: Workspace) -> dict[str, Any]:
         "world": world.name,
         "kind": world.kind,
         "seed": world.seed,
+        "content": world.group.content,
         "declared": world.declared(workspace.track),
         "data": {
             "catalogue": dataset.fingerprint, "split": dataset.split.fingerprint, "features": features.digest,
@@ -77,7 +76,7 @@ def _runs(plans: list[Plan], workspace: Workspace) -> dict[str, Any]:
     users = frames[0].index
     person = np.arange(len(users)) if "group" not in frames[0] else pd.factorize(frames[0]["group"])[0]
     persons, metrics = int(person.max()) + 1, {}
-    for metric in METRICS:
+    for metric in WORLD_METRICS:
         values = np.column_stack([frame[metric].to_numpy(dtype=np.float64) for frame in frames])
         moments = moments_of(values, person, persons)
         lower = [moments.products[row, : row + 1].tolist() for row in range(len(plans))]

@@ -4,13 +4,12 @@ A world is a controls data set of the track's own size and settings under anothe
 are used here and nowhere else: no setting of generator, models, training or tests was ever chosen on such a world.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from lmmrec_core.data.controls import GENERATOR_VERSION
 from lmmrec_core.digests import digest
-from lmmrec_core.errors import ConfigError
+from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.names import BASELINE
 from lmmrec_core.questions import (
     MODALITY_SPECIFIC,
@@ -24,44 +23,81 @@ from lmmrec_core.questions import (
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.track import DatasetSettings, TrackSettings, declared_digest
 
-#: Part → seed of its first world. A part may have as many worlds as there are seeds up to the next.
-FIRST_SEED = {"null": 5001, "planted": 6001, "power": 7001}
-_ROOM = 1000
-WORLDS = {"null": 200, "planted": 20, "power": 20}  # of each kind or strength, unless told otherwise
+WORLD_METRICS = ("recall@20", "ndcg@20")  # kept of every world
+WORLDS = {"null": 200, "planted": 20, "power": 20}  # of each group, unless told otherwise
 CPU_SECONDS = {"null": 60.0, "planted": 120.0, "power": 30.0}  # of a world, measured on one machine
 
-_CONTENT, _SHUFFLED = MODALITY_SPECIFIC, SHUFFLED.b
-_VARIANTS: Mapping[str, tuple[Variant, ...]] = {
-    "null": (_CONTENT, _SHUFFLED),
-    "complementary": (_CONTENT, _SHUFFLED, PICTURES_AND_NOISE.b, TEXTS_AND_NOISE.b),
-    "redundant": (_CONTENT, _SHUFFLED, PICTURES_ALONE.b, TEXTS_ALONE.b),
-}
 _MODELS = ("vbpr", "lattice")  # one whose loss reads content at every step, one that reads it through a graph
+_CONTENT, _SHUFFLED = MODALITY_SPECIFIC, SHUFFLED.b
+
+
+@dataclass(frozen=True)
+class Group:
+    """Worlds of one part that differ by their seed alone: ``first``, and those that follow it."""
+
+    part: str
+    kind: str
+    first: int
+    most: int
+    content: float = 1.0  # the planted effect, see ``data.controls.write_controls``
+    models: tuple[str, ...] = _MODELS
+    variants: tuple[Variant, ...] = (_CONTENT, _SHUFFLED)
+
+    @property
+    def block(self) -> int:
+        """How many worlds learn together how a model varies over seeds: as many as have about ten cells."""
+        return -(-_CELLS // len(self.variants))
+
+
+_CELLS = 10  # of a model on one data set, about as many as the study's tables have
+_EFFECTS = (0.0, 0.05, 0.1, 0.2, 0.4)  # of the power curve; the whole effect is that of the planted worlds
+GROUPS: tuple[Group, ...] = (
+    Group("null", "null", 5001, 1000),
+    Group(
+        "planted", "complementary", 6001, 500,
+        variants=(_CONTENT, _SHUFFLED, PICTURES_AND_NOISE.b, TEXTS_AND_NOISE.b),
+    ),
+    Group("planted", "redundant", 6501, 500, variants=(_CONTENT, _SHUFFLED, PICTURES_ALONE.b, TEXTS_ALONE.b)),
+    *(
+        Group("power", "complementary", 7001 + 100 * place, 100, content=effect, models=("vbpr",))
+        for place, effect in enumerate(_EFFECTS)
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class DrawnWorld:
-    """One world of a part, and what is trained on it with every seed of the track."""
+    """One world of a group, and what is trained on it with every seed of the track."""
 
-    part: str
-    kind: str
+    group: Group
     seed: int
-    models: tuple[str, ...] = _MODELS
-    variants: tuple[Variant, ...] = field(default=_VARIANTS["null"])
+
+    @property
+    def part(self) -> str:
+        return self.group.part
+
+    @property
+    def kind(self) -> str:
+        return self.group.kind
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self.group.models
 
     @property
     def name(self) -> str:
-        """Unique within the part, and sorts in the order of the worlds."""
+        """Unique within the part, and sorts in the order of the seeds."""
         return f"{self.kind}-{self.seed}"
 
     def dataset(self, track: TrackSettings) -> DatasetSettings:
         """The settings of its data set: those of the track's control of the same kind, under this seed."""
         like = track.dataset(self.kind)
-        return like.model_copy(update={"options": {**like.options, "kind": self.kind, "seed": self.seed}})
+        effect = {"content": self.group.content} if self.group.content < 1 else {}
+        return like.model_copy(update={"options": {**like.options, "kind": self.kind, "seed": self.seed, **effect}})
 
     def track(self, track: TrackSettings) -> TrackSettings:
-        """The track with this world as its data set."""
-        return track.model_copy(update={"datasets": {self.kind: self.dataset(track)}})
+        """The track with this world as its data set; settings that were searched on the track's own are left out."""
+        return track.model_copy(update={"datasets": {self.kind: self.dataset(track)}, "searched": ()})
 
     def cases(self, model: str, track: TrackSettings) -> list[Case]:
         """The runs of one model, by variant and seed."""
@@ -69,7 +105,7 @@ class DrawnWorld:
         fields = ("encoder", "paradigm", "modalities", "control")
         return [
             Case.build({**place, **{name: getattr(variant, name) for name in fields}, "seed": seed}, "calibration")
-            for variant in self.variants
+            for variant in self.group.variants
             for seed in track.seeds
         ]
 
@@ -84,15 +120,24 @@ class DrawnWorld:
         return digest({"generator": GENERATOR_VERSION, "runs": runs})
 
 
+def groups_of(part: str) -> list[Group]:
+    """The groups of a part. Raises ConfigError for a part without worlds."""
+    found = [group for group in GROUPS if group.part == part]
+    if not found:
+        raise unknown("part with worlds", part, WORLDS)
+    return found
+
+
 def worlds_of(part: str, count: int | None = None) -> list[DrawnWorld]:
-    """The worlds of a part in order; ``count`` of each kind. Raises ConfigError for a count that is out of range."""
+    """The worlds of a part, ``count`` of each group. Raises ConfigError for a count that is out of range."""
     count = WORLDS[part] if count is None else count
-    if not 1 <= count <= _ROOM // 2:
-        raise ConfigError(f"--worlds {count}: write a number from 1 to {_ROOM // 2}, for instance {WORLDS[part]}")
-    first = FIRST_SEED[part]
-    if part == "null":
-        return [DrawnWorld(part, "null", first + number) for number in range(count)]
-    raise ConfigError(f"part {part!r} has no worlds")
+    groups = groups_of(part)
+    most = min(group.most for group in groups)
+    if not 1 <= count <= most:
+        raise ConfigError(
+            f"--worlds {count}: part {part} has 1 to {most} worlds of a group; write --worlds {WORLDS[part]}"
+        )
+    return [DrawnWorld(group, group.first + number) for group in groups for number in range(count)]
 
 
 def encoder_cases(track: TrackSettings) -> list[Case]:

@@ -1,0 +1,266 @@
+"""The calibration as its page shows it: tables and figures of whatever is stored, *not run* in words for the rest."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from lmmrec_core.errors import unknown
+from lmmrec_core.home import default_home
+from lmmrec_core.names import MODEL_TITLES
+from lmmrec_core.questions import MARGIN
+from lmmrec_core.report.calibration import p_value_figure, power_figure
+from lmmrec_core.report.html import Sentence, listing_or_words
+from lmmrec_core.report.labels import dataset_name, metric_name, model_name
+from lmmrec_core.report.planted import CANNOT_TELL, FOUND, NOT_FOUND, PLANTED_CONTENT, answer
+from lmmrec_core.results.provenance import ALLOW
+from lmmrec_core.significance.rates import Rate, rate_of
+from lmmrec_core.study.calibration import summary as figures
+from lmmrec_core.study.calibration.reading import Stored, read_calibration
+from lmmrec_core.study.calibration.simulated import BOOK_TEST, SEEDS_FIXED
+from lmmrec_core.study.calibration.world_tests import divisions_of, tests_of
+from lmmrec_core.study.calibration.worlds import WORLD_METRICS, WORLDS
+
+NOT_RUN = "*Not run yet: `make calibrate`.*"
+_LOWEST, _HIGHEST, _FEWEST, _POWER = 0.03, 0.07, 200, 0.95  # the bars; pairs and worlds, at least
+_NOMINAL = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationPage:
+    """What is stored of a calibration, judged on one metric."""
+
+    stored: Stored
+    metric: str = figures.METRIC
+
+    @classmethod
+    def open(cls, metric: str = figures.METRIC, home: Path | None = None) -> "CalibrationPage":
+        """The calibration below ``home`` (default: ``home.default_home``). Raises ConfigError for an unknown metric."""
+        if metric not in WORLD_METRICS:
+            raise unknown("metric", metric, WORLD_METRICS)
+        return cls(read_calibration((home or default_home()) / "results"), metric)
+
+    def summary(self) -> str:
+        """One Markdown paragraph: how much is stored, and what does not count."""
+        parts = [f"{len(self.stored.worlds[part])} {part} worlds" for part in WORLDS]
+        pairs = len(figures.pairs_of(self.stored, self.metric))
+        simulated = 0 if self.stored.coverage is None else self.stored.coverage.rows["world"].nunique()
+        text = f"Stored: {', '.join(parts)}, {pairs} pairs of seeds, {simulated} simulated worlds."
+        if self.stored.outdated:
+            text += f" {len(self.stored.outdated)} worlds were run under other settings and do not count."
+        if self.stored.uncommitted:
+            text += (
+                f" **{len(self.stored.uncommitted)} results are of uncommitted code** and stand in no table; commit "
+                f"the code and run `make calibrate` again, or set {ALLOW}=1 to see them."
+            )
+        return text
+
+    def bars(self) -> Styler:
+        """What was asked of the tests before they were measured, and whether it holds."""
+        pairs = figures.aa_rate(self._pairs)
+        null, power = figures.rejected(self._null, "block"), figures.power_of(self._planted_content)
+        worlds = self._null["world"].nunique()
+        rows = [
+            ("A system against itself is called different in 3 to 7 % of pairs", pairs,
+             pairs and _judged(_LOWEST <= pairs.rate <= _HIGHEST, pairs.n >= _FEWEST)),
+            ("Where content says nothing, it is called useful or harmful in 5 % of tests", null,
+             null and _judged(null.low <= _NOMINAL <= null.high, worlds >= _FEWEST)),
+            ("The planted effect is found in at least 95 % of worlds", power, power and _judged(power.rate >= _POWER)),
+        ]  # fmt: skip
+        shown = [{"asked": asked, **_told(rate), "answer": said or "not run"} for asked, rate, said in rows]
+        return listing_or_words(pd.DataFrame(shown), "calibration-bars", NOT_RUN, prose=True)  # type: ignore[return-value]
+
+    def against_itself(self) -> Styler | Sentence:
+        """The A/A rates by data set and metric, of the book's test and of the one that takes seeds as fixed."""
+        rows = []
+        for metric in dict.fromkeys(name for one in self.stored.against_itself.values() for name in one.rows["metric"]):
+            pairs = figures.pairs_of(self.stored, metric)
+            for dataset, part in [("all", pairs), *pairs.groupby("dataset", sort=False)]:
+                name = "all" if dataset == "all" else dataset_name(str(dataset))
+                fixed = figures.aa_rate(part, "p_users")
+                assert fixed is not None
+                place = {"data set": name, "metric": metric_name(metric), "pairs": len(part)}
+                rows.append({**place, **_told(figures.aa_rate(part)), "users only": _percent(fixed.rate)})
+        return listing_or_words(pd.DataFrame(rows), "against-itself", NOT_RUN)
+
+    def null_figure(self) -> Figure:
+        """The p-values of the null worlds against those of a test that is right."""
+        tests = self._null
+        named = {"users and seeds (the book)": tests["p"], "users only": tests["p_users"]}
+        return p_value_figure({name: values.tolist() for name, values in named.items()})
+
+    def null_rates(self) -> Styler | Sentence:
+        """How often each rule finds a difference on the null worlds, by model and metric."""
+        rows = []
+        for metric in WORLD_METRICS:
+            tests = figures.null_tests(self.stored, metric)
+            for model, part in [*tests.groupby("model", sort=False), ("both", tests)] if len(tests) else []:
+                place = {"model": MODEL_TITLES.get(str(model), str(model)), "metric": metric_name(metric)}
+                others = {
+                    name: _percent(float((part[p] < _NOMINAL).mean()))
+                    for name, p in (("own seeds only", "p_own"), ("users only", "p_users"))
+                }
+                rows.append({**place, "tests": len(part), **_told(figures.rejected(part, "block")), **others})
+        return listing_or_words(pd.DataFrame(rows), "null-rates", NOT_RUN)
+
+    def divisions(self) -> Styler | Sentence:
+        """The rate over divisions of the six runs of a null world, by what the sides share."""
+        found = divisions_of(self.stored.worlds["null"], self.metric)
+        kinds = {
+            "content against shuffled (the book's)": found["planned"],
+            "others with every seed on both sides": found["matched"] & ~found["planned"],
+            "with a seed twice on one side": ~found["matched"],
+        }
+        rows = []
+        for name, chosen in kinds.items():
+            part = found[chosen.astype(bool)]
+            if len(part):
+                rate = rate_of((part["p"] < _NOMINAL).tolist(), part["block"].tolist())
+                rows.append({"division": name, "tests": len(part), **_told(rate)})
+        return listing_or_words(pd.DataFrame(rows), "divisions", NOT_RUN)
+
+    @cached_property
+    def curve(self) -> pd.DataFrame:
+        """Power over planted effects: model, content, worlds, rate, low, high, and the median measured change."""
+        tests = figures.power_tests(self.stored, self.metric)
+        rows = []
+        for (model, content), part in tests.groupby(["model", "content"], sort=False):
+            rate = figures.power_of(part)
+            assert rate is not None
+            place = {"model": model, "content": content, "worlds": len(part), "change": part["relative"].median()}
+            rows.append({**place, "rate": rate.rate, "low": rate.low, "high": rate.high})
+        order = ["model", "content", "worlds", "change", "rate", "low", "high"]
+        return pd.DataFrame(rows, columns=order).sort_values(["model", "content"], ascending=[False, True])
+
+    def power(self) -> Figure:
+        """The power curve."""
+        return power_figure(self.curve)
+
+    def power_listing(self) -> Styler | Sentence:
+        """The numbers of the power curve."""
+        rows = [
+            {
+                "planted": f"{row['content']:.0%}", "model": model_name(str(row["model"])), "worlds": row["worlds"],
+                "measured change": row["change"], "found": _percent(row["rate"]), "95 % interval": _between(row),
+            }
+            for row in self.curve.to_dict("records")
+        ]  # fmt: skip
+        return listing_or_words(pd.DataFrame(rows), "power", NOT_RUN, percent=("measured change",))
+
+    def planted(self) -> Styler | Sentence:
+        """The planted answers as rates over worlds, by the rule of the results' pages."""
+        tests = tests_of(self.stored.worlds["planted"], self.metric)
+        rows = []
+        for expected in PLANTED_CONTENT:
+            part = tests[(tests["kind"] == expected.dataset) & tests["pair"].isin([expected.pair])]
+            for model, own in part.groupby("model", sort=False):
+                said = [answer(expected.effect, _named(row)) for row in own.to_dict("records")]
+                rate = rate_of([one == FOUND for one in said], own["block"].tolist())
+                rows.append(
+                    {
+                        "comparison": f"{model_name(str(model))}: {expected.pair}",
+                        "data set": dataset_name(expected.dataset),
+                        "planted": {"gain": "gain", "none": f"within ±{MARGIN:.0%}"}[expected.effect],
+                        "worlds": len(said), FOUND: _percent(rate.rate), "95 % interval": _between(vars(rate)),
+                        NOT_FOUND: said.count(NOT_FOUND), CANNOT_TELL: said.count(CANNOT_TELL),
+                    }
+                )  # fmt: skip
+        return listing_or_words(pd.DataFrame(rows), "planted-rates", NOT_RUN)
+
+    def coverage(self) -> Styler | Sentence:
+        """How often 95 % intervals hold the truth, by simulated world."""
+        rows = []
+        for _, part in self._simulated.groupby("world", sort=False):
+            book, fixed = (part[part["candidate"] == name].iloc[0] for name in (BOOK_TEST, SEEDS_FIXED))
+            rows.append(
+                {
+                    "true change": _percent(book["effect"]), "spread over seeds": _percent(book["seed_cv"]),
+                    "seeds": int(book["seeds"]), "mean": f"{book['level']:g}",
+                    "users a person": f"{book['users_each']:g}",
+                    "other cells": int(book["further"]), "the book": _percent(book["covered"]),
+                    "of the change": _percent(book["covered_relative"]), "users only": _percent(fixed["covered"]),
+                }
+            )  # fmt: skip
+        return listing_or_words(pd.DataFrame(rows), "coverage", NOT_RUN)
+
+    def detectable(self) -> Styler | Sentence:
+        """The minimum detectable effect by data set and question: median and range over its pairs."""
+        rows = []
+        for dataset, questions in (figures.detectable(self.stored, self.metric) or {}).items():
+            for question, found in questions.items():
+                rows.append(
+                    {
+                        "data set": dataset_name(dataset), "question": question, "pairs": found["pairs"],
+                        "alone": _percent(found["median"]), "range": _spread(found),
+                        "with Holm": _percent(found["holm"]["median"]), "range with Holm": _spread(found["holm"]),
+                        "not testable": found["untestable"],
+                    }
+                )  # fmt: skip
+        return listing_or_words(pd.DataFrame(rows), "detectable", NOT_RUN)
+
+    def quoted(self) -> dict[str, str]:
+        """The headline figures as words, by their names in the summary."""
+        found = figures.summary_of(self.stored)
+        names = ("aa_rate", "null_rate", "power_complementary", "coverage")
+        return {name: "not run" if found[name] is None else _percent(found[name]) for name in names} | {
+            name: str(found[name]) for name in ("aa_pairs", "null_tests", "null_worlds")
+        }
+
+    def in_words(self) -> str:
+        """The headline figures as one Markdown sentence."""
+        said = self.quoted()
+        words = (
+            f"**A system against itself is called different in {said['aa_rate']} of {said['aa_pairs']} pairs; content "
+            f"that says nothing is called useful or harmful in {said['null_rate']} of {said['null_tests']} tests on "
+            f"{said['null_worlds']} worlds; the planted effect is found in {said['power_complementary']}; simulated "
+            f"intervals hold the truth in {said['coverage']}.**"
+        )
+        return words.replace("not run of 0 pairs", "*not run*").replace("not run of 0 tests on 0 worlds", "*not run*")
+
+    @cached_property
+    def _pairs(self) -> pd.DataFrame:
+        return figures.pairs_of(self.stored, self.metric)
+
+    @cached_property
+    def _null(self) -> pd.DataFrame:
+        return figures.null_tests(self.stored, self.metric)
+
+    @cached_property
+    def _planted_content(self) -> pd.DataFrame:
+        return figures.planted_tests(self.stored, self.metric)
+
+    @property
+    def _simulated(self) -> pd.DataFrame:
+        listing = self.stored.coverage
+        return pd.DataFrame(columns=["world"]) if listing is None else listing.rows
+
+
+def _judged(holds: bool, enough: bool = True) -> str:
+    return ("holds" if holds else "does not hold") + ("" if enough else ", too few yet")
+
+
+def _told(rate: Rate | None) -> dict[str, str]:
+    if rate is None:
+        return {"rate": "not run", "95 % interval": ""}
+    return {"rate": _percent(rate.rate), "95 % interval": _between(vars(rate))}
+
+
+def _percent(value: float) -> str:
+    return "" if pd.isna(value) else f"{100 * value:.1f} %"
+
+
+def _between(row: Any) -> str:
+    return f"{100 * row['low']:.1f}–{100 * row['high']:.1f} %"
+
+
+def _spread(found: Any) -> str:
+    return f"{100 * found['lowest']:.0f}–{100 * found['highest']:.0f} %"
+
+
+def _named(row: dict[Hashable, Any]) -> dict[str, Any]:
+    return {str(name): value for name, value in row.items()}

@@ -1,0 +1,47 @@
+"""Coverage where the truth is known: made users and seeds, in a stated list of worlds."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from lmmrec_core.digests import digest
+from lmmrec_core.results.provenance import code_state_now
+from lmmrec_core.significance.simulation import World, operating_characteristics
+from lmmrec_core.study.calibration.listings import up_to_date, write_listing
+
+COVERAGE = "coverage"  # the part, and the name of its file
+BOOK_TEST, SEEDS_FIXED = "crossed, moderated", "users only (seeds fixed)"
+REPETITIONS = 1000
+
+#: Every combination of effect and spread over seeds, then the other settings changed one at a time.
+SIMULATED: tuple[World, ...] = (
+    *(World(effect=effect, seed_cv=cv) for effect in (0.0, 0.1, 0.3) for cv in (0.02, 0.06, 0.12)),
+    World(effect=0.1, users_each=1.0, persons=600),
+    World(effect=0.1, level=0.3),
+    World(effect=0.1, seeds=5),
+    World(effect=0.1, further=2),
+    World(effect=0.1, unlike=0.0),
+)
+
+
+def calibrate_coverage(results: Path, progress: bool = True, repetitions: int = REPETITIONS) -> int:
+    """Simulate every world of the list and store the rates; the number of worlds. What is stored and fits stays."""
+    asked = digest([[asdict(world) for world in SIMULATED], repetitions])
+    if up_to_date(results, COVERAGE, asked):
+        return len(SIMULATED)
+    started = code_state_now()
+    with tqdm(total=len(SIMULATED), desc="simulated", unit="world", disable=not progress) as bar:
+        frames = list(_simulate(repetitions, bar))
+    write_listing(results, COVERAGE, pd.concat(frames), asked, started)
+    return len(SIMULATED)
+
+
+def _simulate(repetitions: int, bar: tqdm) -> Iterator[pd.DataFrame]:
+    for number, world in enumerate(SIMULATED):
+        rates = operating_characteristics([world], repetitions, (BOOK_TEST, SEEDS_FIXED), seed=number)
+        rates.insert(0, "world", number)
+        yield rates
+        bar.update()

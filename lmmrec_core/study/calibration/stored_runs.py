@@ -1,0 +1,99 @@
+"""What the stored runs of a track say of the tests: seeds against seeds, and what each comparison could have found."""
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+import pandas as pd
+
+from lmmrec_core.digests import digest
+from lmmrec_core.errors import ConfigError
+from lmmrec_core.flow import Result
+from lmmrec_core.names import PAPER_METRICS
+from lmmrec_core.questions import QUESTIONS, Variant
+from lmmrec_core.report.labels import Labels
+from lmmrec_core.results.pooling import per_seed, pooled_per_user
+from lmmrec_core.results.provenance import code_state_now
+from lmmrec_core.significance.against_itself import Cells, against_itself
+from lmmrec_core.significance.crossed import users_only
+from lmmrec_core.significance.units import crossed, runs_of
+from lmmrec_core.study.calibration.listings import up_to_date, write_listing
+from lmmrec_core.study.study import Study
+
+AGAINST_ITSELF, DETECTABLE = "against-itself", "mde"  # parts, and the first words of their files
+_PAIRS = [
+    "dataset", "model", "cell", "metric", "seed_a", "seed_b", "difference", "ci_low", "ci_high", "p", "p_users",
+]  # fmt: skip
+_SHOWN = ["dataset", "question", "metric", "model", "pair", "mde", "mde_holm", "n", "persons", "seeds", "family_size"]
+
+
+def calibrate_stored(part: str, study: Study) -> int:
+    """Make the listing of a part from the runs of a track; the number of its tests. 0 without runs: nothing is written.
+
+    What is stored stays if the runs are the same and its code was committed. Raises ConfigError for another part.
+    """
+    results = study.results().counted
+    if not results:
+        return 0
+    name, made_from = f"{part}-{study.track.name}", runs_digest(results)
+    before = up_to_date(study.workspace.results, name, made_from)
+    if before is not None:
+        return len(before.rows)
+    started = code_state_now()
+    if part == AGAINST_ITSELF:
+        rows = against_itself_rows(results, study.labels)
+    elif part == DETECTABLE:
+        rows = detectable_rows(study)
+    else:
+        raise ConfigError(f"part {part!r} is not made from stored runs; write {AGAINST_ITSELF} or {DETECTABLE}")
+    write_listing(study.workspace.results, name, rows, made_from, started)
+    return len(rows)
+
+
+def runs_digest(results: Iterable[Result]) -> str:
+    """Digest of which runs a listing was made from, each by the seal of its record."""
+    return digest(sorted(str(result.record["digest"]) for result in results))
+
+
+def against_itself_rows(
+    results: Sequence[Result], labels: Labels, metrics: Sequence[str] = PAPER_METRICS
+) -> pd.DataFrame:
+    """Every pair of seeds of every cell of results: one line a pair and metric.
+
+    dataset, model, cell, metric, seed_a, seed_b, difference, ci_low, ci_high, ``p`` of the crossed test with the spread
+    over seeds of the model's other cells, and ``p_users``, which takes seeds as fixed.
+    """
+    by_cell: dict[tuple[str, str], dict[str, list[Result]]] = {}
+    for result in (result for result in results if result.trained):
+        place = str(result.case["dataset"]), str(result.case["model"])
+        cell = labels.variant(Variant.of(result.case))
+        by_cell.setdefault(place, {}).setdefault(cell, []).append(result)
+    frames = []
+    for (dataset, model), cells in by_cell.items():
+        groups = pooled_per_user(next(iter(cells.values())), metrics[0])[1]
+        for metric in metrics:
+            values: Cells = {cell: per_seed(found, metric) for cell, found in cells.items()}
+            pairs = against_itself(values, groups)
+            fixed = _users_only(values, groups)
+            p_users = [fixed[row] for row in zip(pairs["cell"], pairs["seed_a"], pairs["seed_b"], strict=True)]
+            frames.append(pairs.assign(dataset=dataset, model=model, metric=metric, p_users=p_users)[_PAIRS])
+    return pd.concat(frames) if frames else pd.DataFrame(columns=_PAIRS)
+
+
+def _users_only(cells: Cells, groups: pd.Series | None) -> dict[tuple[str, int, int], float]:
+    found = {}
+    for cell, by_seed in cells.items():
+        runs = {seed: runs_of(cell, {seed: values}) for seed, values in by_seed.items()}
+        for one, other in combinations(sorted(by_seed), 2):
+            found[cell, one, other] = users_only(crossed(runs[one], runs[other], groups)).p
+    return found
+
+
+def detectable_rows(study: Study) -> pd.DataFrame:
+    """The minimum detectable effect of every planned pair that was measured: one line a pair and metric."""
+    frames = []
+    for name, question in QUESTIONS.items():
+        if question.planned:
+            tests = study.comparisons(name)
+            pairs = [" / ".join(pair.words(study.labels.encoders)) for pair in tests["pair"]]
+            frames.append(tests.assign(question=name, pair=pairs)[_SHOWN])
+    return pd.concat(frames) if frames else pd.DataFrame(columns=_SHOWN)

@@ -1,0 +1,151 @@
+"""The headline figures of a calibration, made anew from whatever is stored: ``results/calibration/summary.json``."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lmmrec_core.digests import digest
+from lmmrec_core.disk import write_file
+from lmmrec_core.questions import ALPHA, SHUFFLED
+from lmmrec_core.significance.rates import Rate, rate_of
+from lmmrec_core.study.calibration.files import FOLDER
+from lmmrec_core.study.calibration.listings import Listing
+from lmmrec_core.study.calibration.reading import Stored
+from lmmrec_core.study.calibration.simulated import BOOK_TEST
+from lmmrec_core.study.calibration.world_tests import tests_of
+
+METRIC = "ndcg@20"  # of the headline figures; metrics of one run are one observation seen several ways
+_CELL = ["track", "dataset", "model", "cell"]
+
+
+def summary_of(stored: Stored) -> dict[str, Any]:
+    """The figures as plain JSON values; None for what was not run.
+
+    ``aa_rate`` of ``aa_pairs``: pairs of seeds of one cell that the test finds different at 5 %. ``null_rate`` of
+    ``null_tests`` on ``null_worlds``: content against shuffled where content says nothing. ``power_complementary``:
+    content found better than shuffled where all of the planted effect is there. ``coverage``: simulated 95 % intervals
+    that hold the truth. Each has its 95 % interval, ``…_interval``. ``mde``: data set → question → median and range of
+    the relative change that is found with probability 0.8, ``holm`` at Holm's first step. All on NDCG@20.
+    ``computed_from``: digests of the parts, and how many worlds each has.
+    """
+    figures: dict[str, Any] = {}
+    pairs = pairs_of(stored, METRIC)
+    figures |= _rate("aa_rate", aa_rate(pairs))
+    figures["aa_pairs"] = len(pairs)
+    null = null_tests(stored, METRIC)
+    figures |= _rate("null_rate", rejected(null, "block"))
+    figures |= {"null_tests": len(null), "null_worlds": null["world"].nunique()}
+    figures |= _rate("power_complementary", power_of(planted_tests(stored, METRIC)))
+    figures |= _rate("coverage", coverage_of(stored.coverage))
+    figures["mde"] = detectable(stored, METRIC)
+    figures["computed_from"] = _sources(stored)
+    return figures
+
+
+def write_summary_of(stored: Stored, results: Path) -> dict[str, Any]:
+    """Store the summary unless the same is there, and return it. Raises ResultError when it cannot be written."""
+    summary, path = summary_of(stored), results / FOLDER / "summary.json"
+    text = json.dumps(summary, indent=1, allow_nan=False) + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_file(path, text)
+    return summary
+
+
+def pairs_of(stored: Stored, metric: str) -> pd.DataFrame:
+    """The pairs of seeds of all tracks, with the column ``track``."""
+    return _together(stored.against_itself.items(), metric)
+
+
+def aa_rate(pairs: pd.DataFrame, p: str = "p") -> Rate | None:
+    """How often a system is found different from itself; the pairs of one cell are a cluster."""
+    return None if pairs.empty else rate_of((pairs[p] < ALPHA).tolist(), [tuple(c) for c in pairs[_CELL].to_numpy()])
+
+
+def null_tests(stored: Stored, metric: str) -> pd.DataFrame:
+    """Content against shuffled on the null worlds, one row a world and model."""
+    return _of_content(tests_of(stored.worlds["null"], metric))
+
+
+def planted_tests(stored: Stored, metric: str) -> pd.DataFrame:
+    """Content against shuffled on the complementary worlds with the whole planted effect."""
+    tests = _of_content(tests_of(stored.worlds["planted"], metric))
+    return tests[tests["kind"] == "complementary"]
+
+
+def power_tests(stored: Stored, metric: str) -> pd.DataFrame:
+    """The same for every planted effect, the whole one last."""
+    part = _of_content(tests_of(stored.worlds["power"], metric))
+    frames = [frame for frame in (part, planted_tests(stored, metric)) if len(frame)]
+    return pd.concat(frames).sort_values(["content", "world"]) if frames else part
+
+
+def rejected(tests: pd.DataFrame, cluster: str, p: str = "p") -> Rate | None:
+    """How often a test finds a difference at the 5 % level, unadjusted."""
+    return None if tests.empty else rate_of((tests[p] < ALPHA).tolist(), tests[cluster].tolist())
+
+
+def power_of(tests: pd.DataFrame) -> Rate | None:
+    """How often content is found better, unadjusted."""
+    found = (tests["p"] < ALPHA) & (tests["difference"] > 0)
+    return None if tests.empty else rate_of(found.tolist(), tests["block"].tolist())
+
+
+def coverage_of(listing: Listing | None, candidate: str = BOOK_TEST) -> Rate | None:
+    """How often the simulated intervals of a candidate hold the truth, over all worlds of the list."""
+    if listing is None:
+        return None
+    outcomes: list[bool] = []
+    for row in listing.rows[listing.rows["candidate"] == candidate].to_dict("records"):
+        total = int(row["repetitions"])
+        within = round(row["covered"] * total)
+        outcomes += [True] * within + [False] * (total - within)
+    return rate_of(outcomes)
+
+
+def detectable(stored: Stored, metric: str) -> dict[str, dict[str, dict[str, Any]]] | None:
+    """Data set → question → median, least and most over its pairs of what could be found."""
+    rows = _together(stored.detectable.items(), metric)
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for (dataset, question), part in rows.groupby(["dataset", "question"], sort=False):
+        finite = part[part["mde"] < float("inf")]
+        if len(finite):
+            found.setdefault(str(dataset), {})[str(question)] = {
+                **_range(finite["mde"]), "holm": _range(finite["mde_holm"]), "pairs": len(part),
+                "untestable": len(part) - len(finite),
+            }  # fmt: skip
+    return found or None
+
+
+def _range(values: pd.Series) -> dict[str, Any]:
+    return {"median": float(values.median()), "lowest": float(values.min()), "highest": float(values.max())}
+
+
+def _of_content(tests: pd.DataFrame) -> pd.DataFrame:
+    return tests[tests["pair"].isin([SHUFFLED])]
+
+
+def _together(listings: Iterable[tuple[str, Listing]], metric: str) -> pd.DataFrame:
+    frames = [listing.rows.assign(track=track) for track, listing in listings]
+    rows = pd.concat(frames) if frames else pd.DataFrame(columns=[*_CELL, "metric", "question", "p", "mde", "mde_holm"])
+    return rows[rows["metric"] == metric]
+
+
+def _rate(name: str, rate: Rate | None) -> dict[str, float | Sequence[float] | None]:
+    if rate is None:
+        return {name: None, f"{name}_interval": None}
+    return {name: rate.rate, f"{name}_interval": [rate.low, rate.high]}
+
+
+def _sources(stored: Stored) -> dict[str, Any]:
+    """Digest and number of what each part has."""
+    found: dict[str, Any] = {
+        part: {"worlds": len(known), "digest": digest([line["digest"] for _, line in known])}
+        for part, known in stored.worlds.items()
+    }
+    for part, by_track in (("against-itself", stored.against_itself), ("mde", stored.detectable)):
+        found[part] = {track: listing.made["sha256"][:16] for track, listing in by_track.items()}
+    found["coverage"] = None if stored.coverage is None else stored.coverage.made["sha256"][:16]
+    return found
