@@ -38,7 +38,7 @@ def examples_figure(rule: Rule | None = None) -> Figure:
             axes.plot([low, high], [y, y], color=_COLOURS[outcome], linewidth=3)
             axes.plot((low + high) / 2, y, "o", color=_COLOURS[outcome], markersize=7)
         axes.set_yticks(range(len(words)), words)
-        axes.set(ylim=(len(words) - 0.5, -0.5), xlabel="relative change (dashed: printed, grey: no change of note)")
+        axes.set(ylim=(len(words) - 0.5, -0.5), xlabel="relative change\n(dashed: as printed; grey: no change of note)")
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         return closed(figure)
 

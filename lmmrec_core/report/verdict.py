@@ -129,7 +129,10 @@ def verdict(
         sentence += f" For {undirected} of them the paper prints no direction."
     directed = int((run["direction"] != 0).sum())
     if directed:
-        sentence += f" With {directed} that were run and have one, chance allows a lead of {rule.fewest(directed) - 1}."
+        sentence += (
+            f" Comparisons that were run and have a printed direction: {directed}; chance seldom gives a lead of "
+            f"{rule.fewest(directed)}."
+        )
     foreign = [dataset_name(name) for name in dict.fromkeys(judged["dataset"]) if name not in DATASETS]
     if foreign and len(run):
         sentence += (
@@ -166,8 +169,8 @@ def evidence(run: pd.DataFrame) -> str:
     detectable = asked["mde"].median()
     could = f"{100 * detectable:.0f} %" if math.isfinite(detectable) else "nothing"
     return (
-        f"median change {_signed(change)} ({interval}), {_range(asked['n'])} users ({_range(asked['persons'])} "
-        f"persons), {_range(asked['seeds'])} seeds, detectable {could}"
+        f"median change in the printed direction {_signed(change)} ({interval}), {_range(asked['n'])} users "
+        f"({_range(asked['persons'])} persons), {_range(asked['seeds'])} seeds, detectable {could}"
     )
 
 

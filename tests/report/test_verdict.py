@@ -82,8 +82,13 @@ def test_the_sentence_states_counts_lead_and_evidence() -> None:
     assert found.markdown().startswith("**Verdict: not run.**") and found.brief == "not run"
     assert read_rule().digest in found.markdown() and "95 % interval" in found.markdown()
     whole = verdict("rq1", _measured(1.0, 0.005), DATASETS)
-    assert "chance allows a lead of 3" in whole.sentence  # four of 29
-    for part in ("1,000 users (800 persons), 3 seeds", "detectable 15 %", "median change +", "for, 0 against, of 29"):
+    assert "direction: 29; chance seldom gives a lead of 4." in whole.sentence
+    for part in (
+        "1,000 users (800 persons), 3 seeds",
+        "detectable 15 %",
+        "median change in the printed direction +",
+        "for, 0 against, of 29",
+    ):
         assert part in whole.brief, part
 
 
