@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help reproduce book test check lab clean distclean
+.PHONY: help reproduce calibrate book test check lab clean distclean
 
 TRACK ?= controls
 RQ    ?=
@@ -31,6 +31,9 @@ reproduce: $(READY) ## set up, run what is missing of TRACK, build the book
 book: $(READY) ## build the book from stored results; trains nothing
 	$(BIN)/lmmrec book all --jobs "$(JOBS)"
 	$(BIN)/lmmrec book build
+
+calibrate: $(READY) ## measure how often the tests are right (hours); goes on where it stopped
+	$(BIN)/lmmrec calibrate --jobs "$(JOBS)"
 
 test: $(READY) ## all tests
 	$(BIN)/python -m pytest -n 2 -rs tests

@@ -74,6 +74,7 @@ CONTROL_TITLES: dict[str, str] = {
 SHUFFLED_ALONE: dict[str, "Modality"] = {"shuffled-V": "visual", "shuffled-T": "textual"}  # one modality of two
 ID_TWINS = {"vbpr": "bpr"}  # what is left of a model without its content; of all others, LightGCN
 
+CALIBRATION_PARTS = ("null",)  # what `lmmrec calibrate` measures
 GRIDS = ("study", "mmrec", "release", "paper")  # lists of settings to search: ours, then those that were published
 HELD_OUT = ("one", "few", "any")  # test items of a user, as a check of printed numbers may assume
 SPLIT_RULES: tuple[SplitRule, ...] = get_args(SplitRule)  # how interactions are divided; see data/splitting.py

@@ -15,6 +15,7 @@ from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.metrics import METRICS
 from lmmrec_core.names import (
     BASELINE,
+    CALIBRATION_PARTS,
     CONTROLS,
     FLOOR_MODELS,
     GRIDS,
@@ -39,6 +40,7 @@ examples, from the first look to your own data:
   lmmrec run --data my-catalogue --model lattice --set k=5 --set learning_rate=0.0005 --json
   lmmrec search --dataset complementary --model vbpr  search its settings on the validation part
   lmmrec search --cells --track controls --dry-run    what a search of every cell would cost
+  lmmrec calibrate --dry-run                          how often are the tests right? (hours)
   lmmrec check-table their-table.csv                  can the numbers of another paper come from one ranking?
   lmmrec import-mmrec downloads/baby my-catalogue     use a data set in the MMRec layout
   lmmrec export-mmrec my-catalogue to-mmrec           and give yours to that toolbox
@@ -59,7 +61,18 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"lmmrec {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_data, _features, _run, _reproduce, _search, _check_table, _book, _import_mmrec, _export_mmrec):
+    for add in (
+        _data,
+        _features,
+        _run,
+        _reproduce,
+        _search,
+        _calibrate,
+        _check_table,
+        _book,
+        _import_mmrec,
+        _export_mmrec,
+    ):
         add(commands)
     return top
 
@@ -187,6 +200,24 @@ def _search(commands: _Commands) -> None:
     sub.add_argument("--quiet", action="store_true", help="no progress bar")
     _add_reading(sub)
     sub.set_defaults(action="lmmrec_core.cli.search:search")
+
+
+def _calibrate(commands: _Commands) -> None:
+    sub = commands.add_parser(
+        "calibrate",
+        help="measure how often the study's tests are right, where the truth is known",
+        description="Trains on fresh synthetic worlds whose truth is known, holds stored runs against themselves, and "
+        "writes what the tests said to results/calibration/. It can be interrupted at any time and goes on where it "
+        "stopped. summary.json is made anew from whatever is there.",
+    )
+    sub.add_argument(
+        "--parts", nargs="*", choices=CALIBRATION_PARTS, default=[], metavar="PART",
+        help=f"{_listed(CALIBRATION_PARTS)} (default: all)",
+    )  # fmt: skip
+    sub.add_argument("--worlds", type=int, help="worlds of each kind (default: as the book's calibration page says)")
+    sub.add_argument("--jobs", type=int, default=2, help="processes at a time, one thread each (default: 2)")
+    sub.add_argument("--dry-run", action="store_true", help="only say what would run, and about how long it takes")
+    sub.set_defaults(action="lmmrec_core.cli.calibrate:calibrate")
 
 
 CHECK_TABLE_FORM = """\

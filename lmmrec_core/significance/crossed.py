@@ -16,6 +16,7 @@ persons, both systems share it, and seeds are nested in it, so the spread over s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy import stats
@@ -97,19 +98,54 @@ def means_variance(pair: Crossed, noise: Noises = (None, None)) -> MeansVariance
         replicates, shared = _splits_part(pair)
         parts.append((replicates, len(pair.a) - 1.0))
         return MeansVariance(persons + _non_negative(replicates - shared), tuple(parts))
+    sides = [
+        Side(mean, values.shape[1], *mean_squares(values, pair.person[0], pair.persons))
+        for values, mean in ((pair.a[0], pair.mean_a), (pair.b[0], pair.mean_b))
+    ]
+    return variance_of(persons, pair.persons, sides, noise)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One system on one split: its mean, its seeds, and what :func:`~.seed_noise.mean_squares` says of them."""
+
+    mean: float
+    seeds: int
+    square: float
+    twice: float
+
+
+def variance_of(
+    persons_variance: FloatArray, persons: int, sides: Sequence[Side], noise: Noises = (None, None)
+) -> MeansVariance | None:
+    """As :func:`means_variance`, for one split, from the persons' part [2, 2] and the seeds' of each side."""
+    parts = [(persons_variance, persons - 1.0)]
     added = np.zeros((2, 2))
-    for side, (values, mean) in enumerate(((pair.a[0], pair.mean_a), (pair.b[0], pair.mean_b))):
-        square, twice, df = _seeds_part(values, mean, pair, noise[side])
+    for number, side in enumerate(sides):
+        square, twice, df = _moderated(side, noise[number])
         if df == 0:
             return None
         part = np.zeros((2, 2))
-        part[side, side] = square
+        part[number, number] = square
         parts.append((part, df))
-        added[side, side] = max(square - twice, 0.0)
-    return MeansVariance(persons + added, tuple(parts))
+        added[number, number] = max(square - twice, 0.0)
+    return MeansVariance(persons_variance + added, tuple(parts))
 
 
-def difference_estimate(pair: Crossed, variance: MeansVariance | None) -> DifferenceOfMeans:
+class TwoMeans(Protocol):
+    """What a difference is taken of; what is below 1e-13 of ``scale`` is rounding."""
+
+    @property
+    def mean_a(self) -> float: ...
+
+    @property
+    def mean_b(self) -> float: ...
+
+    @property
+    def scale(self) -> float: ...
+
+
+def difference_estimate(pair: TwoMeans, variance: MeansVariance | None) -> DifferenceOfMeans:
     """a − b with the error that its variance gives; a difference without any spread has none."""
     difference = pair.mean_a - pair.mean_b
     if abs(difference) <= _ROUNDING * pair.scale:
@@ -122,7 +158,7 @@ def difference_estimate(pair: Crossed, variance: MeansVariance | None) -> Differ
 
 
 def relative_interval(
-    pair: Crossed, variance: MeansVariance | None, df: float, level: float = 0.95
+    pair: TwoMeans, variance: MeansVariance | None, df: float, level: float = 0.95
 ) -> tuple[float, float] | None:
     """Interval of mean_a / mean_b − 1 by Fieller (1954): the ratios that the test of a difference does not reject.
 
@@ -151,15 +187,13 @@ def users_only(pair: Crossed) -> DifferenceOfMeans:
     return DifferenceOfMeans(difference, float(np.sqrt(max(square, 0.0))), pair.persons - 1.0)
 
 
-def _seeds_part(values: FloatArray, mean: float, pair: Crossed, noise: SeedNoise | None) -> tuple[float, float, float]:
+def _moderated(side: Side, noise: SeedNoise | None) -> tuple[float, float, float]:
     """Variance of one side's mean due to seeds, the part that persons hold as well, and its degrees of freedom."""
-    square, twice = mean_squares(values, pair.person[0], pair.persons)
-    seeds = values.shape[1]
-    if noise is None or mean == 0:
-        return square, twice, seeds - 1.0
-    per_run = mean**2 / seeds  # from a squared coefficient of variation of one run to the variance of the mean
-    moved, df = noise.moderated(square / per_run if seeds > 1 else 0.0, seeds - 1.0)
-    return moved * per_run, twice if seeds > 1 else noise.residual * per_run, df
+    if noise is None or side.mean == 0:
+        return side.square, side.twice, side.seeds - 1.0
+    per_run = side.mean**2 / side.seeds  # from a squared coefficient of variation of one run to the mean's variance
+    moved, df = noise.moderated(side.square / per_run if side.seeds > 1 else 0.0, side.seeds - 1.0)
+    return moved * per_run, side.twice if side.seeds > 1 else noise.residual * per_run, df
 
 
 def _by_split(pair: Crossed) -> list[FloatArray]:

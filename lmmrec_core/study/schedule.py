@@ -72,14 +72,14 @@ def _planned(cases: Sequence[Case], workspace: Workspace, jobs: int) -> list[Pla
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def worker_pool(workspace: Workspace, jobs: int) -> ProcessPoolExecutor:
-    """Processes that have ``workspace`` at hand (``inputs.worker_workspace``) and share the machine's cores."""
+def worker_pool(workspace: Workspace, jobs: int, threads: int | None = None) -> ProcessPoolExecutor:
+    """Processes that know ``workspace`` (``inputs.worker_workspace``); ``threads`` None shares the cores among them."""
     # spawn: a forked torch hangs once it has used threads
     return ProcessPoolExecutor(
         jobs,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(workspace.quiet(), max(1, (os.cpu_count() or 1) // jobs)),
+        initargs=(workspace.quiet(), threads or max(1, (os.cpu_count() or 1) // jobs)),
     )
 
 

@@ -1,0 +1,77 @@
+"""What a calibration leaves: a file per part with one JSON line a world, kept in git, and who made which line.
+
+A line carries a digest of itself and a short provenance (commit, whether the code differed from it, time); machine and
+versions stand once for many lines, in ``environments.json``. A file is written anew with each world, whole or not at
+all, so a kill at any moment loses only the worlds under way.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lmmrec_core.digests import canonical_json, digest
+from lmmrec_core.disk import write_file
+from lmmrec_core.errors import ResultError
+from lmmrec_core.results.plain import plain_values
+from lmmrec_core.results.provenance import CodeState, provenance
+
+FOLDER = "calibration"
+_ENVIRONMENTS = "environments.json"
+Line = dict[str, Any]
+
+
+def part_path(results: Path, part: str) -> Path:
+    """The file of a part with worlds."""
+    return results / FOLDER / f"{part}.jsonl"
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The lines of a part in the order of the file; none if it does not exist.
+
+    Raises ResultError naming a damaged line and the cure.
+    """
+    if not path.is_file():
+        return []
+    lines = []
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            line = json.loads(text)
+        except ValueError:
+            line = None
+        if not isinstance(line, dict) or line.get("digest") != _seal(line):
+            raise ResultError(
+                f"{path}, line {number}: damaged; remove the line and run `lmmrec calibrate` again, or restore it"
+            )
+        lines.append(line)
+    return lines
+
+
+def add_line(path: Path, line: Mapping[str, Any], started: CodeState) -> None:
+    """Add a world's line, in the place of an older one of the same world. ``started``: the code when work began.
+
+    Raises ResultError when the disk is full or not writable, or a value is not finite.
+    """
+    made = provenance(started=started)
+    environment = _keep_environment(path.parent, {name: made[name] for name in ("versions", "machine")})
+    short = {name: made[name] for name in ("commit", "dirty", "time")}
+    new = {**plain_values(line, "calibration"), "provenance": {**short, "environment": environment}}
+    kept = [old for old in read_lines(path) if old["world"] != new["world"]]
+    _write(path, [*kept, {**new, "digest": _seal(new)}])
+
+
+def _write(path: Path, lines: Iterable[Line]) -> None:
+    ordered = sorted(lines, key=lambda line: str(line["world"]))
+    write_file(path, "".join(f"{canonical_json(line)}\n" for line in ordered))
+
+
+def _keep_environment(folder: Path, environment: Mapping[str, Any]) -> str:
+    path, key = folder / _ENVIRONMENTS, digest(environment, 8)
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if key not in known:
+        write_file(path, json.dumps({**known, key: dict(environment)}, indent=1, ensure_ascii=False) + "\n")
+    return key
+
+
+def _seal(line: Mapping[str, Any]) -> str:
+    return digest({name: value for name, value in line.items() if name != "digest"})
