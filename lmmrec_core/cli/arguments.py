@@ -39,8 +39,8 @@ examples, from the first look to your own data:
   lmmrec run --data my-catalogue --model vbpr         one run on your own catalogue
   lmmrec run --data my-catalogue --model lattice --set k=5 --set learning_rate=0.0005 --json
   lmmrec search --dataset complementary --model vbpr  search its settings on the validation part
-  lmmrec calibrate --dry-run                          how often are the tests right? (hours)
   lmmrec search --cells --track controls --dry-run    what a search of every cell would cost
+  lmmrec calibrate --dry-run                          how often are the tests right? (hours)
   lmmrec check-table their-table.csv                  can the numbers of another paper come from one ranking?
   lmmrec import-mmrec downloads/baby my-catalogue     use a data set in the MMRec layout
   lmmrec export-mmrec my-catalogue to-mmrec           and give yours to that toolbox

@@ -2,7 +2,7 @@
 
 from lmmrec_core.report.marks import AT_CAP, DISAGREE, DISAGREEMENT
 from lmmrec_core.report.rule import read_rule
-from tests.book.test_promises import QUESTION_PAGES, ROOT, cells, chapter, table_under
+from tests.book.source import QUESTION_PAGES, ROOT, cells, chapter, table_under
 
 
 def test_the_chapter_on_claims_gives_the_words_of_the_rule() -> None:

@@ -1,6 +1,6 @@
 """What was searched, as tables: one row per cell; and what a search would cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pandas as pd
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.search.cells import Cell, cells_of, cells_taken, fields_of
 from lmmrec_core.study.search.grids import Grid
-from lmmrec_core.study.search.record import CellTrials, read_trials
+from lmmrec_core.study.search.record import CellTrials, read_trials, stored_records
 from lmmrec_core.study.track import TrackSettings
 
 SEARCH_COLUMNS = (
@@ -56,9 +56,9 @@ def _word(value: object) -> str:
 def estimate(cells: Sequence[Cell], results: Path) -> pd.DataFrame:
     """What is left to train: one row per cell, with ``trainings`` left of its budget and the ``minutes`` they take.
 
-    A training takes what the stored trials of the cell took on average, else the stored runs of its data set, model and
-    paradigm, else those of its model anywhere in the track; NaN if there are none. Points beyond an edge are not
-    foreseen: at most one for each setting.
+    A training takes what the stored trials of the cell took on average, else the trials (older settings included) and
+    runs of its data set, model and paradigm, else those of its model anywhere in the track; NaN if there are none.
+    Points beyond an edge are not foreseen: at most one for each setting.
     """
     known = _seconds_of_runs(cells, results)
     rows = []
@@ -76,9 +76,16 @@ def estimate(cells: Sequence[Cell], results: Path) -> pd.DataFrame:
 
 def _seconds_of_runs(cells: Sequence[Cell], results: Path) -> dict[tuple[str, ...], float]:
     times: dict[tuple[str, ...], list[float]] = {}
+
+    def note(case: Mapping[str, Any], seconds: float) -> None:
+        dataset, model, paradigm = (str(case[name]) for name in ("dataset", "model", "paradigm"))
+        for key in ((dataset, model, paradigm), (dataset, model), (model,)):
+            times.setdefault(key, []).append(seconds)
+
     for track in dict.fromkeys(cell.case.track for cell in cells):
         for record in ResultStore(results).find_records(track=track, on_damage="warn"):
-            case = {name: str(record.case[name]) for name in ("dataset", "model", "paradigm")}
-            for key in (tuple(case.values()), (case["dataset"], case["model"]), (case["model"],)):
-                times.setdefault(key, []).append(float(record.data["cost"]["seconds"]))
+            note(record.case, float(record.data["cost"]["seconds"]))
+        for stored in stored_records(results, track):
+            for trial in stored["trials"]:
+                note(stored["case"], float(trial["seconds"]))
     return {key: sum(values) / len(values) for key, values in times.items()}

@@ -122,6 +122,11 @@ def record_path(results: Path, cell: Cell) -> Path:
     return results / cell.case.track / SEARCH_FOLDER / f"cell-{'-'.join(parts)}.json"
 
 
+def stored_records(results: Path, track: str) -> list[dict[str, Any]]:
+    """All files of trials of a track, those of older settings too. Raises ResultError for a damaged one."""
+    return [read_sealed(path) for path in sorted((results / track / SEARCH_FOLDER).glob("cell-*.json"))]
+
+
 def read_trials(results: Path, cell: Cell, committed: bool = False) -> CellTrials:
     """The stored trials of a cell that are of today's track file and grid; none if there is no file.
 
