@@ -23,7 +23,7 @@ from lmmrec_core.significance.rates import Rate, rate_of
 from lmmrec_core.study.calibration import summary as figures
 from lmmrec_core.study.calibration.reading import Stored, read_calibration
 from lmmrec_core.study.calibration.simulated import BOOK_TEST, SEEDS_FIXED
-from lmmrec_core.study.calibration.world_tests import divisions_of, tests_of
+from lmmrec_core.study.calibration.world_tests import divisions_of, worlds_tested
 from lmmrec_core.study.calibration.worlds import METRICS, WORLDS
 
 NOT_RUN = "*Not run yet: `make calibrate`.*"
@@ -154,7 +154,7 @@ class CalibrationPage:
 
     def planted(self) -> Styler | Sentence:
         """The planted answers as rates over worlds, by the rule of the results' pages."""
-        tests = tests_of(self.stored.worlds["planted"], self.metric)
+        tests = worlds_tested(self.stored.worlds["planted"], self.metric)
         rows = []
         for expected in PLANTED_CONTENT:
             part = tests[(tests["kind"] == expected.dataset) & tests["pair"].isin([expected.pair])]
@@ -214,15 +214,12 @@ class CalibrationPage:
     def in_words(self) -> str:
         """The headline figures as one Markdown sentence."""
         said = self.quoted()
+        itself = f"{said['aa_rate']} of {said['aa_pairs']} pairs" if int(said["aa_pairs"]) else "not run"
+        null = f"{said['null_rate']} of {said['null_tests']} tests on {said['null_worlds']} worlds"
         return (
-            (
-                f"**A system against itself is called different in {said['aa_rate']} of {said['aa_pairs']} pairs; content "
-                f"that says nothing is called useful or harmful in {said['null_rate']} of {said['null_tests']} tests on "
-                f"{said['null_worlds']} worlds; the planted effect is found in {said['power_complementary']}; simulated "
-                f"intervals hold the truth in {said['coverage']}.**"
-            )
-            .replace("not run of 0 pairs", "*not run*")
-            .replace("not run of 0 tests on 0 worlds", "*not run*")
+            f"**A system against itself is called different: {itself}. Content that says nothing is called useful or "
+            f"harmful: {null if int(said['null_tests']) else 'not run'}. The planted effect is found: "
+            f"{said['power_complementary']}. Simulated intervals hold the truth: {said['coverage']}.**"
         )
 
     @cached_property
