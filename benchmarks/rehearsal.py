@@ -24,6 +24,7 @@ import torch
 from rehearse import FULL, SMOKE, Rehearsal
 
 from lmmrec_core.results.provenance import provenance
+from lmmrec_core.seeds import true_fp32
 
 PARTS = {
     "recommenders": "rehearse_recommenders",
@@ -44,8 +45,8 @@ def machine(device: str, commit: str | None) -> dict[str, Any]:
         return {**provenance(device), "threads": torch.get_num_threads()}
     found = torch.cuda.get_device_properties(device)
     record = provenance(f"cuda: {found.name}")
-    if record["commit"] is None and commit:  # a copy without its repository
-        record["commit"] = commit
+    if commit:  # of what was copied here; a repository around the copy may be at another one
+        record |= {"commit": commit, "dirty": None}
     return record | {
         "threads": torch.get_num_threads(),
         "gpu": {
@@ -53,7 +54,7 @@ def machine(device: str, commit: str | None) -> dict[str, Any]:
             "memory_bytes": found.total_memory,
             "compute_capability": f"{found.major}.{found.minor}",
             "cuda": torch.version.cuda,
-            "tf32": torch.backends.cuda.matmul.allow_tf32,
+            "tf32": torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32,
         },
     }
 
@@ -63,7 +64,7 @@ def main(given: argparse.Namespace) -> None:
     kept: dict[str, Any] = {}
     if given.only and given.json.is_file():
         kept = json.loads(given.json.read_text(encoding="utf-8"))
-        kept["earlier"] = [*kept.get("earlier", []), {"only": given.only, "before": kept["machine"]["time"]}]
+        kept["earlier"] = [*kept.get("earlier", []), {"only": given.only, "before": kept["machine"]}]
     rehearsal = Rehearsal(given.json, given.minutes, scale, given.device, kept, given.longest)
     rehearsal.record["machine"] = machine(given.device, given.commit)
     rehearsal.record["sizes"] = asdict(scale)
@@ -93,10 +94,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--longest", type=float, default=float("inf"), help="seconds that one measurement may take")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), help="parts to run again; the others stay on file")
     parser.add_argument("--smoke", action="store_true", help="toy size")
-    parser.add_argument("--commit", help="for the record, where the code is a copy without its repository")
+    parser.add_argument("--commit", help="for the record, where the code is a copy")
     parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main(arguments())
+    with true_fp32():
+        main(arguments())

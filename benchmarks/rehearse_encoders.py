@@ -133,7 +133,13 @@ def trained(rehearsal: Rehearsal, name: str, options: Options) -> dict[str, Any]
     fixed = {} if name == "vbpr" else {"trainable_features": False}
     batch_size = -(-len(user) // STEPS)
     model, training = built(
-        name, TrainingData(n, n, user, item, features), device=options.device, epochs=2, batch_size=batch_size, **fixed
+        name,
+        TrainingData(n, n, user, item, features),
+        device=options.device,
+        epochs=2,
+        evaluate_every=1,
+        batch_size=batch_size,
+        **fixed,
     )
     memory = PeakMemory(options.device)
     window = Window(

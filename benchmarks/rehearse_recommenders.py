@@ -58,7 +58,7 @@ def timed(name: str, size: Size, device: str, rehearsal: Rehearsal) -> dict[str,
     data, split = made_up(size)
     reset_peak_memory()
     start = now(device)
-    model, training = built(name, data, device=device, epochs=rehearsal.scale.epochs, patience=1000)
+    model, training = built(name, data, device=device, epochs=rehearsal.scale.epochs, evaluate_every=1)
     construction = now(device) - start
     cuda, watch = device.startswith("cuda"), Stopwatch(device)
     memory = PeakMemory(device) if cuda else None
@@ -116,15 +116,17 @@ def first_steps(name: str, size: Size, device: str) -> tuple[list[float], Tensor
     data, _ = made_up(size)
     model, training = built(name, data, **UNDRAWN.get(name, {}))
     model.to(device).train()
-    optimiser, stream = Optimiser(model, training.learning_rate, training.weight_decay), torch_stream(1, "batches")
+    optimiser = Optimiser(model, training.learning_rate, training.weight_decay)
+    # apart: a model takes more draws from its stream where it draws on the CPU
+    stream, drawn = torch_stream(1, "batches"), torch_stream(1, "model")
     negatives = NegativeSampler(data.user, data.item, data.n_items) if model.needs_negatives else None
-    model.begin_epoch(1, stream)
+    model.begin_epoch(1, drawn)
     losses = []
     for step in range(STEPS):
         rows = torch.randint(len(data.user), (BATCH // 8,), generator=stream)
         user, item = data.user[rows], data.item[rows]
         negative = None if negatives is None else negatives.sample(user, stream).to(device)
-        loss = model.loss(Batch(user.to(device), item.to(device), negative, step == 0), stream)
+        loss = model.loss(Batch(user.to(device), item.to(device), negative, step == 0), drawn)
         optimiser.step(loss)
         losses.append(loss.item())
     optimiser.settle()

@@ -77,7 +77,7 @@ def weights_of(
         return float(evaluations)  # the last epoch is the best, so that its weights are compared
 
     model, training = built(
-        name, data, device=device, epochs=EPOCHS, checkpoint_seconds=0, batch_size=100, patience=1000, **changes
+        name, data, device=device, epochs=EPOCHS, evaluate_every=1, checkpoint_seconds=0, batch_size=100, **changes
     )
     try:
         train(

@@ -4,6 +4,7 @@ Blocks are taken from the Markdown itself, so a new one is tested by being there
 or many minutes is not run as it stands: ``OTHERWISE`` says what is done instead, and why.
 """
 
+import os
 import re
 import shlex
 import shutil
@@ -125,9 +126,10 @@ def test_every_command_is_of_a_kind_that_is_tested() -> None:
 
 @pytest.mark.parametrize("command", of_kind("make"))
 def test_a_make_target_exists_and_calls_what_is_understood(command: str, tmp_path: Path) -> None:
+    variables, words = words_of(command)
     done = subprocess.run(
-        [*shlex.split(command), "--dry-run", f"VENV={tmp_path / 'none'}"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        [*words, "--dry-run", f"VENV={tmp_path / 'none'}"],
+        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, **variables},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for line in done.stdout.splitlines():

@@ -117,3 +117,28 @@ def test_a_failure_is_recorded_and_the_rest_goes_on(module: Any, tmp_path: Path)
     assert found["slow"] == {"failed": "TimeoutError: stopped after 0.1 s"}
     assert found["third"] == {"failed": f"TimeoutError: {rehearse.OUT_OF_TIME}"}
     assert found["fourth"] == {"failed": rehearse.OUT_OF_TIME}
+
+
+def test_the_chapter_on_training_says_what_was_measured(root: Path) -> None:
+    record = json.loads((root / "benchmarks" / "rehearsal.json").read_text(encoding="utf-8"))
+    text = (root / "book" / "chapters" / "training.md").read_text(encoding="utf-8")
+    parts, names = record["parts"], {"CLIP ViT-B/16": "clip-b16", "VLMo Base Plus": "vlmo-base-plus"}
+    assert not [name for entries in parts.values() for name, entry in entries.items() if "failed" in entry]
+    assert record["machine"]["gpu"]["name"] in text and not record["machine"]["gpu"]["tf32"]
+    lines = text[text.index("| encoder | precision |") :].partition("\n\n")[0].splitlines()[2:]
+    per_item = {}
+    for line in lines:
+        title, precision, seconds, memory = (cell.strip() for cell in line.strip("| ").split("|"))
+        entry = parts["update"][f"{names[title]}, {precision}, chunk 256"]
+        per_item[title, precision] = entry["update_seconds_per_item"]
+        assert seconds == f"{entry['extrapolated']['baby']['update_seconds']:.2g} s"
+        assert memory == f"{entry['peak_bytes'] / 2**30:.0f} GiB"
+        assert entry["rest_grows"] < 1.025 and entry["items_grow"] == 4
+    assert len(per_item) == 4
+    slower = {kind: per_item["VLMo Base Plus", kind] / per_item["CLIP ViT-B/16", kind] for kind in ("fp32", "bf16")}
+    assert slower == {"fp32": pytest.approx(1.21, abs=0.005), "bf16": pytest.approx(2, abs=0.05)}
+    epochs = [entry["epoch_seconds"] for entry in parts["recommenders"].values()]
+    assert round(min(epochs), 1) == 0.1 and round(max(epochs), 1) == 0.5
+    assert all(entry["interrupted"] and entry["resumes_bit_for_bit"] for entry in parts["resume"].values())
+    for entry in parts["equality"].values():
+        assert max(value for name, value in entry.items() if "difference" in name) < 3e-6

@@ -24,6 +24,7 @@ from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, BoolArray, Catalogue, Features, Float32Array, IntArray, Modality
 from lmmrec_core.names import PRECISIONS, Precision
 from lmmrec_core.roles import Encoder
+from lmmrec_core.seeds import true_fp32
 
 _LIBRARIES = ("torch", "timm", "transformers", "tokenizers", "open_clip_torch", "pillow", "numpy", "safetensors")
 
@@ -245,14 +246,11 @@ def _evaluation(encoder: Encoder, device: str | torch.device) -> Iterator[None]:
     training = [part for part in module.modules() if part.training]
     first = next(module.parameters(), None)
     home = torch.device("cpu") if first is None else first.device
-    matmul = torch.backends.cuda.matmul.allow_tf32
     try:
         module.to(device).eval()
-        torch.backends.cuda.matmul.allow_tf32 = False
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        with true_fp32():
             yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = matmul
         module.to(home)
         for part in training:
             part.training = True

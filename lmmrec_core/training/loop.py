@@ -16,7 +16,7 @@ from lmmrec_core.config import Settings
 from lmmrec_core.errors import TrainingError
 from lmmrec_core.flow import Epoch, Split
 from lmmrec_core.roles import Batch, Recommender, Scorer, TrainableRecommender, TrainingData, lacking
-from lmmrec_core.seeds import derive, torch_stream
+from lmmrec_core.seeds import derive, torch_stream, true_fp32
 from lmmrec_core.training.joint.hooks import FeatureTraining, TrainingStep
 from lmmrec_core.training.optimiser import Optimiser
 from lmmrec_core.training.pace import Pace, pace_of
@@ -127,7 +127,7 @@ def train(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     model.to(settings.device)
-    with torch.random.fork_rng(devices=[]):  # layers that draw from the global generator stay reproducible
+    with true_fp32(), torch.random.fork_rng(devices=[]):  # layers that draw from the global generator stay reproducible
         torch.manual_seed(derive(seed, "global"))
         features = features or FeatureTraining()
         features.start(model, seed)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from lmmrec_core.study.end_to_end import trained_encoder_of
 
 from lmmrec_core.audit.quadruples import quadruples
 from lmmrec_core.book.runner import read_notebook
@@ -16,7 +15,7 @@ from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.fine_tuning.holdout import ENOUGH, LEAST_SHARE, MOST_SHARE
 from lmmrec_core.flow import Table
 from lmmrec_core.metrics.ranking import ndcg, recall
-from lmmrec_core.names import GRIDS, TRACKS
+from lmmrec_core.names import CONTROL_TITLES, GRIDS, ID_TWINS, PAPER_MODELS, TRACKS
 from lmmrec_core.questions import ALPHA, MARGIN, MODALITY_SPECIFIC, QUESTIONS, trained
 from lmmrec_core.report.end_to_end import end_to_end_listing
 from lmmrec_core.report.figures import forest, printed_and_measured
@@ -26,8 +25,11 @@ from lmmrec_core.report.tables import table2
 from lmmrec_core.results.provenance import ALLOW, COMPUTES
 from lmmrec_core.study import Study
 from lmmrec_core.study.comparisons import comparisons, planned_pairs
+from lmmrec_core.study.joint.attach import trained_encoder_of
+from lmmrec_core.study.run import resolve
 from lmmrec_core.study.track import is_multimodal, read_track
 from lmmrec_core.study.weights.recipes import end_to_end_settings
+from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.updates import EPS, MIN_UPDATES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -246,6 +248,33 @@ def test_every_track_takes_the_exact_policy() -> None:
         for name, entry in track.encoders.items():
             if is_multimodal(entry):
                 assert end_to_end_settings(track, name).policy == "window"
+
+
+@pytest.mark.parametrize("name", [*TRACKS, "user"])
+def test_every_track_trains_at_the_pace_that_the_chapter_states(name: str) -> None:
+    text = chapter("training")
+    assert all(words in text for words in ("Every 60 optimiser steps", "for 1,200 steps", "about 10,000 steps"))
+    track = read_track(name)
+    pace = {"steps": 10_000, "evaluate_steps": 60, "patience_steps": 1_200}
+    for training in (track.training, *(model.get("training", {}) for model in track.models.values())):
+        assert not {"epochs", "evaluate_every", "patience"} & set(training)
+        assert pace == {**pace, **{key: training[key] for key in pace if key in training}}
+    assert {key: track.training[key] for key in pace} == pace
+
+
+@pytest.mark.parametrize("name", TRACKS)
+def test_every_track_reads_unit_rows_and_trains_no_copies_of_them(name: str) -> None:
+    workspace = Workspace.open(name)
+    for model in workspace.track.models:
+        settings, _ = resolve(workspace, model)
+        assert getattr(settings, "normalise_features", True) and not getattr(settings, "trainable_features", False)
+
+
+def test_controls_and_twins_are_those_of_the_chapters() -> None:
+    assert [row[0] for row in table_under(chapter("encoders"), "control")] == list(CONTROL_TITLES.values())
+    assert "is BPR for VBPR and LightGCN for the others" in chapter("recommenders").replace("\n", " ")
+    assert {ID_TWINS.get(model, "lightgcn") for model in PAPER_MODELS if model != "vbpr"} == {"lightgcn"}
+    assert ID_TWINS["vbpr"] == "bpr"
 
 
 def test_the_rules_of_training_are_those_of_the_code() -> None:

@@ -118,6 +118,23 @@ def test_steps_and_epochs_of_the_same_length_give_the_same_training():
     assert in_steps.stopped == in_epochs.stopped == "patience" and len(in_steps.history) == 8
 
 
+def test_fp32_is_not_rounded_on_a_gpu_while_training():
+    cudnn, matmul, seen = torch.backends.cudnn, torch.backends.cuda.matmul, []
+
+    def validate(scorer):
+        seen.append((cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic, matmul.allow_tf32))
+        return 0.1
+
+    before = cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic, matmul.allow_tf32
+    matmul.allow_tf32 = True
+    try:
+        run(bpr(), validate, epochs=1)
+        after = cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic, matmul.allow_tf32
+    finally:
+        matmul.allow_tf32 = before[-1]
+    assert seen == [(False, False, True, False)] and after == (*before[:3], True)
+
+
 def test_learning_rate_falls_continuously():
     probe = Probe()
     run(probe, epochs=3, batch_size=50, learning_rate=0.1, lr_decay=0.5, lr_decay_epochs=2)

@@ -13,7 +13,7 @@ from lmmrec_core.encoders.fine_tuning.schedule import trainable
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.roles import TrainableEncoder
-from lmmrec_core.seeds import derive
+from lmmrec_core.seeds import derive, true_fp32
 
 
 def check(encoder: TrainableEncoder, pairs: TrainingPairs, settings: FineTuneSettings) -> None:
@@ -55,7 +55,7 @@ def prepared(encoder: TrainableEncoder, settings: FineTuneSettings) -> Iterator[
     with ExitStack() as stack:
         cuda = [device] if device.type == "cuda" else []
         stack.enter_context(torch.random.fork_rng(devices=cuda))
-        stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
+        stack.enter_context(true_fp32())
         try:
             torch.manual_seed(derive(settings.seed, "tune/global"))  # dropout draws from the global generators
             for name, parameter in module.named_parameters():

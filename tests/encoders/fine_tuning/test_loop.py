@@ -35,6 +35,21 @@ def test_held_out_retrieval_rises_far_above_chance():
     assert tuning.weights == state_digest(encoder.module)
 
 
+def test_fp32_is_not_rounded_on_a_gpu_while_tuning(monkeypatch):
+    seen, step = set(), loop._Loop._step
+
+    def watching(self, *given):
+        seen.add((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+        return step(self, *given)
+
+    monkeypatch.setattr(loop._Loop, "_step", watching)
+    before = torch.backends.cudnn.allow_tf32
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=True):
+        run(epochs=1)
+        assert torch.backends.cudnn.allow_tf32
+    assert seen == {(False, False)} and torch.backends.cudnn.allow_tf32 == before
+
+
 @pytest.mark.parametrize("objectives", [("itc",), ("itm",), ("mlm",), ("itc", "mlm"), ALL])
 def test_every_objective_falls(objectives):
     _, tuning = run(objectives=objectives, epochs=8)
