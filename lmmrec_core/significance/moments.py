@@ -22,7 +22,7 @@ from lmmrec_core.significance.crossed import (
 )
 from lmmrec_core.significance.seed_noise import CellNoise, person_sums
 
-Rows = Sequence[int]  # which runs make up a system
+RunRows = Sequence[int]  # which runs make up a system
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Moments:
     users: int
     persons: int
 
-    def cell_noise(self, rows: Rows) -> CellNoise | None:
+    def cell_noise(self, rows: RunRows) -> CellNoise | None:
         """As :func:`~lmmrec_core.significance.seed_noise.cell_noise` of these runs."""
         side = self._side(rows)
         if side.seeds < 2 or side.mean == 0:
@@ -42,7 +42,7 @@ class Moments:
         per_run = side.mean**2 / side.seeds
         return CellNoise(side.square / per_run, side.twice / per_run, side.seeds - 1.0)
 
-    def between(self, a: Rows, b: Rows, noise: Noises = (None, None)) -> "MomentsTest":
+    def between(self, a: RunRows, b: RunRows, noise: Noises = (None, None)) -> "MomentsTest":
         """The crossed test of runs ``a`` against runs ``b``, the reference."""
         weights = np.zeros((len(self.means), 2))
         weights[list(a), 0], weights[list(b), 1] = 1 / len(a), 1 / len(b)
@@ -51,7 +51,7 @@ class Moments:
         variance = variance_of(persons, self.persons, sides, noise)
         return MomentsTest(sides[0].mean, sides[1].mean, persons, self.persons, variance)
 
-    def _side(self, rows: Rows) -> Side:
+    def _side(self, rows: RunRows) -> Side:
         chosen = list(rows)
         means, seeds = self.means[chosen], len(chosen)
         if seeds < 2:

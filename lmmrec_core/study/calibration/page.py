@@ -24,9 +24,9 @@ from lmmrec_core.study.calibration import summary as figures
 from lmmrec_core.study.calibration.reading import Stored, read_calibration
 from lmmrec_core.study.calibration.simulated import BOOK_TEST, SEEDS_FIXED
 from lmmrec_core.study.calibration.world_tests import divisions_of, worlds_tested
-from lmmrec_core.study.calibration.worlds import METRICS, WORLDS
+from lmmrec_core.study.calibration.worlds import KEPT_METRICS, WORLDS
 
-NOT_RUN = "*Not run yet: `make calibrate`.*"
+_NOT_RUN = "*Not run yet: `make calibrate`.*"
 _LOWEST, _HIGHEST, _FEWEST, _POWER = 0.03, 0.07, 200, 0.95  # the bars; pairs and worlds, at least
 _NOMINAL = 0.05
 
@@ -41,8 +41,8 @@ class CalibrationPage:
     @classmethod
     def open(cls, metric: str = figures.METRIC, home: Path | None = None) -> "CalibrationPage":
         """The calibration below ``home`` (default: ``home.default_home``). Raises ConfigError for an unknown metric."""
-        if metric not in METRICS:
-            raise unknown("metric", metric, METRICS)
+        if metric not in KEPT_METRICS:
+            raise unknown("metric", metric, KEPT_METRICS)
         return cls(read_calibration((home or default_home()) / "results"), metric)
 
     def summary(self) -> str:
@@ -73,7 +73,7 @@ class CalibrationPage:
             ("The planted effect is found in at least 95 % of worlds", power, power and _judged(power.rate >= _POWER)),
         ]  # fmt: skip
         shown = [{"asked": asked, **_told(rate), "answer": said or "not run"} for asked, rate, said in rows]
-        return listing_or_words(pd.DataFrame(shown), "calibration-bars", NOT_RUN, prose=True)  # type: ignore[return-value]
+        return listing_or_words(pd.DataFrame(shown), "calibration-bars", _NOT_RUN, prose=True)  # type: ignore[return-value]
 
     def against_itself(self) -> Styler | Sentence:
         """The A/A rates by data set and metric, of the book's test and of the one that takes seeds as fixed."""
@@ -86,7 +86,7 @@ class CalibrationPage:
                 assert fixed is not None
                 place = {"data set": name, "metric": metric_name(metric), "pairs": len(part)}
                 rows.append({**place, **_told(figures.aa_rate(part)), "users only": _percent(fixed.rate)})
-        return listing_or_words(pd.DataFrame(rows), "against-itself", NOT_RUN)
+        return listing_or_words(pd.DataFrame(rows), "against-itself", _NOT_RUN)
 
     def null_figure(self) -> Figure:
         """The p-values of the null worlds against those of a test that is right."""
@@ -97,7 +97,7 @@ class CalibrationPage:
     def null_rates(self) -> Styler | Sentence:
         """How often each rule finds a difference on the null worlds, by model and metric."""
         rows = []
-        for metric in METRICS:
+        for metric in KEPT_METRICS:
             tests = figures.null_tests(self.stored, metric)
             for model, part in [*tests.groupby("model", sort=False), ("both", tests)] if len(tests) else []:
                 place = {"model": MODEL_TITLES.get(str(model), str(model)), "metric": metric_name(metric)}
@@ -106,7 +106,7 @@ class CalibrationPage:
                     for name, p in (("own seeds only", "p_own"), ("users only", "p_users"))
                 }
                 rows.append({**place, "tests": len(part), **_told(figures.rejected(part, "block")), **others})
-        return listing_or_words(pd.DataFrame(rows), "null-rates", NOT_RUN)
+        return listing_or_words(pd.DataFrame(rows), "null-rates", _NOT_RUN)
 
     def divisions(self) -> Styler | Sentence:
         """The rate over divisions of the six runs of a null world, by what the sides share."""
@@ -122,7 +122,7 @@ class CalibrationPage:
             if len(part):
                 rate = rate_of((part["p"] < _NOMINAL).tolist(), part["block"].tolist())
                 rows.append({"division": name, "tests": len(part), **_told(rate)})
-        return listing_or_words(pd.DataFrame(rows), "divisions", NOT_RUN)
+        return listing_or_words(pd.DataFrame(rows), "divisions", _NOT_RUN)
 
     @cached_property
     def curve(self) -> pd.DataFrame:
@@ -150,7 +150,7 @@ class CalibrationPage:
             }
             for row in self.curve.to_dict("records")
         ]  # fmt: skip
-        return listing_or_words(pd.DataFrame(rows), "power", NOT_RUN, percent=("measured change",))
+        return listing_or_words(pd.DataFrame(rows), "power", _NOT_RUN, percent=("measured change",))
 
     def planted(self) -> Styler | Sentence:
         """The planted answers as rates over worlds, by the rule of the results' pages."""
@@ -170,7 +170,7 @@ class CalibrationPage:
                         NOT_FOUND: said.count(NOT_FOUND), CANNOT_TELL: said.count(CANNOT_TELL),
                     }
                 )  # fmt: skip
-        return listing_or_words(pd.DataFrame(rows), "planted-rates", NOT_RUN)
+        return listing_or_words(pd.DataFrame(rows), "planted-rates", _NOT_RUN)
 
     def coverage(self) -> Styler | Sentence:
         """How often 95 % intervals hold the truth, by simulated world."""
@@ -186,7 +186,7 @@ class CalibrationPage:
                     "of the change": _percent(book["covered_relative"]), "users only": _percent(fixed["covered"]),
                 }
             )  # fmt: skip
-        return listing_or_words(pd.DataFrame(rows), "coverage", NOT_RUN)
+        return listing_or_words(pd.DataFrame(rows), "coverage", _NOT_RUN)
 
     def detectable(self) -> Styler | Sentence:
         """The minimum detectable effect by data set and question: median and range over its pairs."""
@@ -201,7 +201,7 @@ class CalibrationPage:
                         "not testable": found["untestable"],
                     }
                 )  # fmt: skip
-        return listing_or_words(pd.DataFrame(rows), "detectable", NOT_RUN)
+        return listing_or_words(pd.DataFrame(rows), "detectable", _NOT_RUN)
 
     def quoted(self) -> dict[str, str]:
         """The headline figures as words, by their names in the summary."""

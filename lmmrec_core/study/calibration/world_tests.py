@@ -19,7 +19,7 @@ from lmmrec_core.questions import ALPHA, MARGIN, QUESTIONS, Pair, Variant
 from lmmrec_core.significance.crossed import Noises
 from lmmrec_core.significance.equivalence import equivalence_p
 from lmmrec_core.significance.families import holm
-from lmmrec_core.significance.moments import Moments, MomentsTest, Rows
+from lmmrec_core.significance.moments import Moments, MomentsTest, RunRows
 from lmmrec_core.significance.power import minimum_detectable_effect
 from lmmrec_core.significance.seed_noise import SeedNoise, seed_noise
 from lmmrec_core.study.calibration.files import Line
@@ -40,7 +40,7 @@ class _Measured:
 
     world: DrawnWorld
     moments: Moments
-    rows: Mapping[Variant, Rows]  # a variant's runs
+    rows: Mapping[Variant, RunRows]  # a variant's runs
 
 
 def worlds_tested(known: Known, metric: str = "ndcg@20") -> pd.DataFrame:
@@ -156,7 +156,7 @@ def _place(one: _Measured, model: str, block: Known) -> dict[str, Any]:
     return {**named, "world": one.world.seed, "block": block[0][0].seed, "model": model}
 
 
-def _tested(moments: Moments, a: Rows, b: Rows, noise: Noises) -> dict[str, Any]:
+def _tested(moments: Moments, a: RunRows, b: RunRows, noise: Noises) -> dict[str, Any]:
     test: MomentsTest = moments.between(a, b, noise)
     found, own = test.crossed, moments.between(a, b).crossed
     low, high = found.interval()

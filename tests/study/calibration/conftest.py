@@ -11,7 +11,7 @@ from lmmrec_core.results import provenance as states
 from lmmrec_core.results.provenance import ALLOW, code_state_now
 from lmmrec_core.significance.moments import moments_of
 from lmmrec_core.study.calibration.files import add_line, part_path
-from lmmrec_core.study.calibration.worlds import METRICS, DrawnWorld
+from lmmrec_core.study.calibration.worlds import KEPT_METRICS, DrawnWorld
 from lmmrec_core.study.track import TrackSettings, read_track
 from lmmrec_core.study.workspace import Workspace
 from tests.study.conftest import tiny_workspace
@@ -36,7 +36,7 @@ def made_line(world: DrawnWorld, track: TrackSettings, gain: float = 0.0, level:
             {"modalities": c.modalities, "control": c.control, "seed": c.seed, "best_step": 60, "steps": 120,
              "stopped": "patience", "key": "0" * 16} for c in cases
         ]  # fmt: skip
-        models[model] = {"users": USERS, "persons": USERS, "runs": runs, "metrics": dict.fromkeys(METRICS, kept)}
+        models[model] = {"users": USERS, "persons": USERS, "runs": runs, "metrics": dict.fromkeys(KEPT_METRICS, kept)}
     return {
         "world": world.name, "kind": world.kind, "seed": world.seed, "declared": world.declared(track),
         "models": models, "cpu_seconds": 1.0,
