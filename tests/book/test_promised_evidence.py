@@ -9,9 +9,7 @@ import pytest
 from lmmrec_core.flow import Table
 from lmmrec_core.questions import ALPHA, MARGIN, QUESTIONS
 from lmmrec_core.report.figures import forest, printed_and_measured
-from lmmrec_core.report.marks import AT_CAP, DISAGREE, DISAGREEMENT
 from lmmrec_core.report.receipt import listing
-from lmmrec_core.report.rule import read_rule
 from lmmrec_core.report.tables import table2
 from lmmrec_core.results.provenance import ALLOW, COMPUTES
 from lmmrec_core.results.store import ResultStore

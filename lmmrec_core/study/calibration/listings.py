@@ -38,7 +38,7 @@ def read_listing(results: Path, name: str) -> Listing | None:
     content, made = path.read_bytes(), _made(results).get(name)
     if made is None or made["sha256"] != bytes_sha256(content):
         raise ResultError(f"{path}: damaged (its content does not match {_PROVENANCE}); {CURE}")
-    frame = pd.read_csv(StringIO(content.decode()), keep_default_na=False, na_values=[""], float_precision="round_trip")
+    frame = pd.read_csv(StringIO(content.decode()), keep_default_na=False, na_values=[""])
     return Listing(frame, made)
 
 

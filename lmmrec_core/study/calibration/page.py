@@ -23,8 +23,8 @@ from lmmrec_core.significance.rates import Rate, rate_of
 from lmmrec_core.study.calibration import summary as figures
 from lmmrec_core.study.calibration.reading import Stored, read_calibration
 from lmmrec_core.study.calibration.simulated import BOOK_TEST, SEEDS_FIXED
-from lmmrec_core.study.calibration.world_tests import divisions_of, tests_of
-from lmmrec_core.study.calibration.worlds import WORLD_METRICS, WORLDS
+from lmmrec_core.study.calibration.world_tests import divisions_of, worlds_tested
+from lmmrec_core.study.calibration.worlds import KEPT_METRICS, WORLDS
 
 _NOT_RUN = "*Not run yet: `make calibrate`.*"
 _LOWEST, _HIGHEST, _FEWEST, _POWER = 0.03, 0.07, 200, 0.95  # the bars; pairs and worlds, at least
@@ -41,8 +41,8 @@ class CalibrationPage:
     @classmethod
     def open(cls, metric: str = figures.METRIC, home: Path | None = None) -> "CalibrationPage":
         """The calibration below ``home`` (default: ``home.default_home``). Raises ConfigError for an unknown metric."""
-        if metric not in WORLD_METRICS:
-            raise unknown("metric", metric, WORLD_METRICS)
+        if metric not in KEPT_METRICS:
+            raise unknown("metric", metric, KEPT_METRICS)
         return cls(read_calibration((home or default_home()) / "results"), metric)
 
     def summary(self) -> str:
@@ -97,7 +97,7 @@ class CalibrationPage:
     def null_rates(self) -> Styler | Sentence:
         """How often each rule finds a difference on the null worlds, by model and metric."""
         rows = []
-        for metric in WORLD_METRICS:
+        for metric in KEPT_METRICS:
             tests = figures.null_tests(self.stored, metric)
             for model, part in [*tests.groupby("model", sort=False), ("both", tests)] if len(tests) else []:
                 place = {"model": MODEL_TITLES.get(str(model), str(model)), "metric": metric_name(metric)}
@@ -154,7 +154,7 @@ class CalibrationPage:
 
     def planted(self) -> Styler | Sentence:
         """The planted answers as rates over worlds, by the rule of the results' pages."""
-        tests = tests_of(self.stored.worlds["planted"], self.metric)
+        tests = worlds_tested(self.stored.worlds["planted"], self.metric)
         rows = []
         for expected in PLANTED_CONTENT:
             part = tests[(tests["kind"] == expected.dataset) & tests["pair"].isin([expected.pair])]
@@ -214,13 +214,13 @@ class CalibrationPage:
     def in_words(self) -> str:
         """The headline figures as one Markdown sentence."""
         said = self.quoted()
-        words = (
-            f"**A system against itself is called different in {said['aa_rate']} of {said['aa_pairs']} pairs; content "
-            f"that says nothing is called useful or harmful in {said['null_rate']} of {said['null_tests']} tests on "
-            f"{said['null_worlds']} worlds; the planted effect is found in {said['power_complementary']}; simulated "
-            f"intervals hold the truth in {said['coverage']}.**"
+        itself = f"{said['aa_rate']} of {said['aa_pairs']} pairs" if int(said["aa_pairs"]) else "not run"
+        null = f"{said['null_rate']} of {said['null_tests']} tests on {said['null_worlds']} worlds"
+        return (
+            f"**A system against itself is called different: {itself}. Content that says nothing is called useful or "
+            f"harmful: {null if int(said['null_tests']) else 'not run'}. The planted effect is found: "
+            f"{said['power_complementary']}. Simulated intervals hold the truth: {said['coverage']}.**"
         )
-        return words.replace("not run of 0 pairs", "*not run*").replace("not run of 0 tests on 0 worlds", "*not run*")
 
     @cached_property
     def _pairs(self) -> pd.DataFrame:

@@ -17,7 +17,7 @@ import torch
 
 from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.significance.moments import moments_of
-from lmmrec_core.study.calibration.worlds import WORLD_METRICS, DrawnWorld
+from lmmrec_core.study.calibration.worlds import KEPT_METRICS, DrawnWorld
 from lmmrec_core.study.run import Plan, features_of, fit, plan, training_data
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.loop import Training
@@ -76,7 +76,7 @@ def _runs(plans: list[Plan], workspace: Workspace) -> dict[str, Any]:
     users = frames[0].index
     person = np.arange(len(users)) if "group" not in frames[0] else pd.factorize(frames[0]["group"])[0]
     persons, metrics = int(person.max()) + 1, {}
-    for metric in WORLD_METRICS:
+    for metric in KEPT_METRICS:
         values = np.column_stack([frame[metric].to_numpy(dtype=np.float64) for frame in frames])
         moments = moments_of(values, person, persons)
         lower = [moments.products[row, : row + 1].tolist() for row in range(len(plans))]

@@ -15,7 +15,7 @@ from lmmrec_core.study.calibration.files import FOLDER
 from lmmrec_core.study.calibration.listings import Listing
 from lmmrec_core.study.calibration.reading import Stored
 from lmmrec_core.study.calibration.simulated import BOOK_TEST
-from lmmrec_core.study.calibration.world_tests import tests_of
+from lmmrec_core.study.calibration.world_tests import worlds_tested
 
 METRIC = "ndcg@20"  # of the headline figures; metrics of one run are one observation seen several ways
 _CELL = ["track", "dataset", "model", "cell"]
@@ -66,18 +66,18 @@ def aa_rate(pairs: pd.DataFrame, p: str = "p") -> Rate | None:
 
 def null_tests(stored: Stored, metric: str) -> pd.DataFrame:
     """Content against shuffled on the null worlds, one row a world and model."""
-    return _of_content(tests_of(stored.worlds["null"], metric))
+    return _of_content(worlds_tested(stored.worlds["null"], metric))
 
 
 def planted_tests(stored: Stored, metric: str) -> pd.DataFrame:
     """Content against shuffled on the complementary worlds with the whole planted effect."""
-    tests = _of_content(tests_of(stored.worlds["planted"], metric))
+    tests = _of_content(worlds_tested(stored.worlds["planted"], metric))
     return tests[tests["kind"] == "complementary"]
 
 
 def power_tests(stored: Stored, metric: str) -> pd.DataFrame:
     """The same for every planted effect, the whole one last."""
-    part = _of_content(tests_of(stored.worlds["power"], metric))
+    part = _of_content(worlds_tested(stored.worlds["power"], metric))
     frames = [frame for frame in (part, planted_tests(stored, metric)) if len(frame)]
     return pd.concat(frames).sort_values(["content", "world"]) if frames else part
 

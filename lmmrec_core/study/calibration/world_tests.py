@@ -43,7 +43,7 @@ class _Measured:
     rows: Mapping[Variant, RunRows]  # a variant's runs
 
 
-def tests_of(known: Known, metric: str = "ndcg@20") -> pd.DataFrame:
+def worlds_tested(known: Known, metric: str = "ndcg@20") -> pd.DataFrame:
     """Every planned pair with both sides in its world, for each model: one row a test.
 
     Columns as in :func:`~lmmrec_core.study.comparisons.comparisons`, and part, kind, ``content`` (the planted effect),

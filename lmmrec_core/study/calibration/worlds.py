@@ -23,7 +23,7 @@ from lmmrec_core.questions import (
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.track import DatasetSettings, TrackSettings, declared_digest
 
-WORLD_METRICS = ("recall@20", "ndcg@20")  # kept of every world
+KEPT_METRICS = ("recall@20", "ndcg@20")  # kept of every world
 WORLDS = {"null": 200, "planted": 20, "power": 20}  # of each group, unless told otherwise
 CPU_SECONDS = {"null": 60.0, "planted": 120.0, "power": 30.0}  # of a world, measured on one machine
 

@@ -1,0 +1,165 @@
+"""The headline figures from made parts, counted by hand; what does not count is left out and named."""
+
+import json
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from lmmrec_core.errors import ConfigError, ResultError
+from lmmrec_core.names import CALIBRATION_PARTS
+from lmmrec_core.results.provenance import ALLOW
+from lmmrec_core.study.calibration import summary as figures
+from lmmrec_core.study.calibration.files import add_line, part_path, read_lines
+from lmmrec_core.study.calibration.listings import read_listing, up_to_date, write_listing
+from lmmrec_core.study.calibration.page import CalibrationPage
+from lmmrec_core.study.calibration.reading import read_calibration
+from lmmrec_core.study.calibration.summary import summary_of, write_summary_of
+from lmmrec_core.study.calibration.worlds import GROUPS, worlds_of
+from tests.study.calibration.conftest import made_line
+
+KEYS = {
+    "aa_rate", "aa_rate_interval", "aa_pairs", "null_rate", "null_rate_interval", "null_tests", "null_worlds",
+    "power_complementary", "power_complementary_interval", "coverage", "coverage_interval", "mde", "computed_from",
+}  # fmt: skip
+
+
+def pairs(p_values: list[float]) -> pd.DataFrame:
+    """Pairs of seeds, three to a cell."""
+    return pd.DataFrame(
+        [
+            {"dataset": "null", "model": "vbpr", "cell": f"cell {n // 3}", "metric": "ndcg@20", "seed_a": 1,
+             "seed_b": 2, "difference": 0.0, "ci_low": -1.0, "ci_high": 1.0, "p": p, "p_users": p / 10}
+            for n, p in enumerate(p_values)
+        ]
+    )  # fmt: skip
+
+
+def detectable() -> pd.DataFrame:
+    """What could be found: three pairs of one question, and one of another that is not testable."""
+    rows = [("rq3", 0.1, 0.2), ("rq3", 0.3, 0.4), ("rq3", 0.2, 0.6), ("rq1", float("inf"), float("inf"))]
+    frame = pd.DataFrame(rows, columns=["question", "mde", "mde_holm"])
+    return frame.assign(
+        dataset="null", metric="ndcg@20", model="vbpr", pair="x", n=9, persons=9, seeds=3, family_size=5
+    )
+
+
+def test_without_anything_stored_every_figure_is_none(tmp_path) -> None:
+    found = summary_of(read_calibration(tmp_path))
+    assert found.keys() == KEYS
+    counts = {"aa_pairs", "null_tests", "null_worlds", "computed_from"}
+    assert all(found[name] is None for name in KEYS - counts)
+    assert [found[name] for name in ("aa_pairs", "null_tests", "null_worlds")] == [0, 0, 0]
+
+
+def test_rates_are_counted_by_hand(store, monkeypatch) -> None:
+    """Of twelve pairs of seeds one is below 0.05; of 20 tests on ten null worlds those that the tests say."""
+    results = store(*worlds_of("null", 10))
+    store(*worlds_of("planted", 3), gain=0.3)
+    write_listing(results, "against-itself-controls", pairs([0.04, *[0.5] * 11]), "runs", "committed")
+    write_listing(results, "mde-controls", detectable(), "runs", "committed")
+    stored = read_calibration(results)
+    found = write_summary_of(stored, results)
+    assert found["aa_rate"] == pytest.approx(1 / 12) and found["aa_pairs"] == 12
+    assert (found["null_tests"], found["null_worlds"]) == (20, 10)
+    tests = figures.null_tests(stored, "ndcg@20")
+    assert found["null_rate"] == (tests["p"] < 0.05).sum() / 20
+    low, high = found["null_rate_interval"]
+    assert 0 <= low <= found["null_rate"] <= high <= 1
+    assert found["power_complementary"] == 1.0 and found["power_complementary_interval"][1] == 1.0
+    mde = found["mde"]["null"]
+    assert mde["rq3"]["median"] == 0.2 and (mde["rq3"]["lowest"], mde["rq3"]["highest"]) == (0.1, 0.3)
+    assert mde["rq3"]["holm"]["median"] == 0.4 and mde["rq3"]["pairs"] == 3
+    assert "rq1" not in mde  # its only pair is not testable
+    assert found["computed_from"]["null"]["worlds"] == 10
+    assert json.loads((results / "calibration" / "summary.json").read_text()) == found
+
+
+def test_coverage_is_that_of_the_books_test_over_all_worlds(tmp_path, code) -> None:
+    rows = pd.DataFrame(
+        {"world": [0, 0, 1, 1], "candidate": ["crossed, moderated", "users only (seeds fixed)"] * 2,
+         "covered": [0.9, 0.1, 1.0, 0.2], "repetitions": [100, 100, 300, 300]}
+    )  # fmt: skip
+    write_listing(tmp_path, "coverage", rows, "x", "committed")
+    found = summary_of(read_calibration(tmp_path))
+    assert found["coverage"] == pytest.approx(390 / 400)
+    exact = stats.binomtest(390, 400).proportion_ci(method="exact")
+    assert found["coverage_interval"] == pytest.approx([exact.low, exact.high])
+
+
+def test_lines_of_uncommitted_code_or_other_settings_do_not_count(store, code, controls, monkeypatch) -> None:
+    results = store(*worlds_of("null", 3))
+    code(True)
+    write_listing(results, "against-itself-controls", pairs([0.5] * 3), "runs", "committed")
+    store(worlds_of("null", 4)[-1])
+    stored = read_calibration(results)
+    assert len(stored.worlds["null"]) == 3 and stored.uncommitted == ("null null-5004", "against-itself controls")
+    assert summary_of(stored)["aa_rate"] is None
+    assert "2 results are of uncommitted code" in CalibrationPage(stored).summary()
+    monkeypatch.setenv(ALLOW, "1")
+    assert len(read_calibration(results).worlds["null"]) == 4
+    other = controls.model_copy(update={"training": {**controls.training, "learning_rate": 0.5}})
+    stored = read_calibration(results, other)
+    assert stored.worlds["null"] == () and len(stored.outdated) == 4
+    assert "4 worlds were run under other settings" in CalibrationPage(stored).summary()
+
+
+def test_a_world_has_one_line_and_machines_are_told_once(store, controls) -> None:
+    results = store(*worlds_of("null", 2))
+    store(worlds_of("null", 1)[0])
+    path = part_path(results, "null")
+    lines = read_lines(path)
+    assert [line["world"] for line in lines] == ["null-5001", "null-5002"]
+    assert len(json.loads((path.parent / "environments.json").read_text())) == 1
+    assert {line["provenance"]["environment"] for line in lines} == set(
+        json.loads((path.parent / "environments.json").read_text())
+    )
+    assert {line["provenance"]["commit"] for line in lines} == {"c0ffee00" * 5}
+
+
+def test_a_changed_line_and_a_changed_listing_are_noticed(store) -> None:
+    results = store(*worlds_of("null", 1))
+    path = part_path(results, "null")
+    path.write_text(path.read_text().replace('"users":40', '"users":41'))
+    with pytest.raises(ResultError, match=r"null\.jsonl, line 1: damaged; remove the line"):
+        read_calibration(results)
+    write_listing(results, "coverage", pairs([0.5]), "x", "committed")
+    (results / "calibration" / "coverage.csv").write_text("other\n")
+    with pytest.raises(ResultError, match=r"coverage\.csv: damaged"):
+        read_listing(results, "coverage")
+    assert up_to_date(results, "coverage", "x") is None  # made again, whole
+
+
+def test_a_listing_is_made_again_for_other_inputs_and_for_code_that_is_committed_now(tmp_path, code) -> None:
+    code(True)
+    write_listing(tmp_path, "coverage", pairs([0.5]), "x", "committed")
+    assert up_to_date(tmp_path, "coverage", "x") is not None and up_to_date(tmp_path, "coverage", "y") is None
+    code(False)
+    assert up_to_date(tmp_path, "coverage", "x") is None
+    write_listing(tmp_path, "coverage", pairs([0.5]), "x", "committed")
+    found = up_to_date(tmp_path, "coverage", "x")
+    assert found is not None and found.rows["p"].tolist() == [0.5]
+    # begun before the commit: made by code that nobody else has
+    write_listing(tmp_path, "coverage", pairs([0.5]), "x", "uncommitted")
+    assert up_to_date(tmp_path, "coverage", "x") is None
+
+
+def test_a_value_that_is_no_number_is_not_kept(tmp_path, controls, code) -> None:
+    world = worlds_of("null", 1)[0]
+    line = made_line(world, controls)
+    with pytest.raises(ResultError, match="not a finite number"):
+        add_line(part_path(tmp_path, "null"), {**line, "cpu_seconds": float("nan")}, "committed")
+    assert not part_path(tmp_path, "null").exists()
+
+
+def test_worlds_are_fresh_and_never_shared_between_groups(controls) -> None:
+    used = {settings.options["seed"] for settings in controls.datasets.values()}
+    seeds = [range(group.first, group.first + group.most) for group in GROUPS]
+    assert all(min(one) > max(used) and min(one) >= 5001 for one in seeds)
+    for number, one in enumerate(seeds):
+        assert all(set(one).isdisjoint(other) for other in seeds[number + 1 :])
+    assert {group.part for group in GROUPS} <= set(CALIBRATION_PARTS)
+    with pytest.raises(ConfigError, match="1 to 100 worlds"):
+        worlds_of("power", 101)
+    names = [world.name for part in ("null", "planted", "power") for world in worlds_of(part, 3)]
+    assert len(set(names)) == len(names)

@@ -1,0 +1,82 @@
+"""The tests on stored worlds are the book's: the same numbers as from per-user values, in the stated blocks."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lmmrec_core.questions import ALPHA, PICTURES_AND_NOISE, SHUFFLED, TEXTS_AND_NOISE
+from lmmrec_core.significance.comparison import compare
+from lmmrec_core.significance.families import holm
+from lmmrec_core.significance.moments import moments_of
+from lmmrec_core.significance.seed_noise import noise_of, seed_noise
+from lmmrec_core.study.calibration.world_tests import divisions_of, worlds_tested
+from lmmrec_core.study.calibration.worlds import worlds_of
+from lmmrec_core.study.comparisons import planned_pairs
+from tests.study.calibration.conftest import made_line
+
+
+def known(controls, part, count, gain=0.0):
+    return [(world, made_line(world, controls, gain)) for world in worlds_of(part, count)]
+
+
+def test_the_test_is_the_books_with_the_spread_over_seeds_of_the_block(controls) -> None:
+    """Two null worlds, their per-user values at hand: content against shuffled must come out as ``compare`` says."""
+    generator = np.random.default_rng(5)
+    lines, values = [], {}
+    for world in worlds_of("null", 2):
+        line = made_line(world, controls)
+        runs = generator.random((40, 6)) + generator.random((40, 1))
+        values[world.seed] = [{s: pd.Series(runs[:, 3 * side + s]) for s in range(3)} for side in range(2)]
+        moments = moments_of(runs, np.arange(40), 40)
+        kept = {"means": moments.means.tolist(), "products": [moments.products[i, : i + 1].tolist() for i in range(6)]}
+        line["models"] = {"vbpr": {**line["models"]["vbpr"], "metrics": {"ndcg@20": kept}}}
+        lines.append((world, line))
+    noise = seed_noise(noise_of(cell) for sides in values.values() for cell in sides)
+    assert noise is not None  # four cells of the block know together what two would not
+    found = worlds_tested(lines)
+    assert found["pair"].tolist() == [SHUFFLED, SHUFFLED] and found["block"].tolist() == [5001, 5001]
+    for row in found.to_dict("records"):
+        content, shuffled = values[row["world"]]
+        expected = compare(content, shuffled, noise=(noise, noise))
+        for name in ("p", "se", "df", "difference", "ci_low", "ci_high", "relative", "relative_low", "mean_a"):
+            assert row[name] == pytest.approx(getattr(expected, name), rel=1e-9), name
+        assert row["p_own"] == pytest.approx(compare(content, shuffled).p, rel=1e-9)
+
+
+def test_blocks_are_neighbours_with_ten_cells_and_do_not_depend_on_what_is_done(controls) -> None:
+    found = worlds_tested(known(controls, "null", 12))
+    assert found.drop_duplicates("world").set_index("world")["block"].to_dict() == {
+        5001 + n: 5001 + 5 * (n // 5) for n in range(12)
+    }
+    planted = worlds_tested(known(controls, "planted", 4))
+    assert set(planted[planted["kind"] == "redundant"]["block"]) == {6501, 6504}  # four cells a world, three worlds
+    first, whole = worlds_tested(known(controls, "null", 5)), worlds_tested(known(controls, "null", 7))
+    assert first["p"].tolist() == whole[whole["world"] < 5006]["p"].tolist()
+
+
+def test_planted_worlds_are_tested_for_all_that_is_planted_and_adjusted_in_its_family(controls) -> None:
+    found = worlds_tested(known(controls, "planted", 1, gain=0.02))
+    here = found[found["world"] == 6001]
+    assert {pair for pair in here["pair"]} == {SHUFFLED, PICTURES_AND_NOISE, TEXTS_AND_NOISE}
+    family = here[here["question"] == "motivation"]
+    size = len(planned_pairs("motivation"))
+    expected = holm([*family["p"], *[1.0] * (size - len(family))])[: len(family)]
+    assert family["p_holm"].tolist() == pytest.approx(expected.tolist())
+    assert (family["p_holm"] > family["p"]).all() and size > len(family)
+
+
+def test_a_large_gain_is_found_and_none_is_not(controls) -> None:
+    gain, nothing = worlds_tested(known(controls, "power", 2, gain=0.2)), worlds_tested(known(controls, "null", 5))
+    assert (gain["p"] < ALPHA).all() and (gain["difference"] > 0).all()
+    assert (nothing["p"] < ALPHA).mean() < 0.5
+
+
+def test_six_runs_are_divided_in_ten_ways_once_as_planned(controls) -> None:
+    found = divisions_of(known(controls, "null", 5))
+    assert len(found) == 5 * 2 * 10
+    each = found.groupby(["world", "model"])
+    assert (each["planned"].sum() == 1).all()
+    assert (each["matched"].sum() == 4).all()  # one of each seed's two runs on a side: 2 × 2 × 2, halved
+    planned = found[found["planned"]].set_index(["world", "model"])["p"]
+    book = worlds_tested(known(controls, "null", 5)).set_index(["world", "model"])["p"]
+    assert planned.to_dict() == pytest.approx(book.to_dict())
