@@ -7,10 +7,13 @@ epochs since the last checkpoint of the cases under way; the next call continues
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 
 from tqdm import tqdm
 
@@ -19,6 +22,8 @@ from lmmrec_core.study.cases import Case
 from lmmrec_core.study.inputs import prepare_cases, set_workspace, worker_workspace
 from lmmrec_core.study.run import Plan, folder_of, is_done, run_case
 from lmmrec_core.study.workspace import Workspace
+
+_GRACE = 60.0  # seconds that a worker without a parent has to save its state
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,17 @@ def _start_worker(workspace: Workspace, threads: int) -> None:
     torch.set_num_threads(threads)
     set_workspace(workspace)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would train on for nobody: it saves its state and ends."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)  # noted at the end of the epoch, which is saved
+        time.sleep(_GRACE)
+        os._exit(1)
 
 
 def _work(todo: Plan) -> str:

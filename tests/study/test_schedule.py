@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 
+import psutil
 import pytest
 
 from lmmrec_core.errors import ConfigError
@@ -97,6 +98,21 @@ def _child(workspace: Workspace, root, epochs: int) -> subprocess.Popen:
         [sys.executable, str(script), str(workspace.results), str(workspace.cache), str(epochs)],
         env=environment, cwd=root, stdout=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_parent_is_killed(tmp_path, root):
+    workspace = tiny_workspace(tmp_path / "results", tmp_path / "cache")
+    child = _child(workspace, root, 10**6)
+    deadline = time.monotonic() + 120
+    while not list(workspace.checkpoints.glob("[!.]*.pt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = psutil.Process(child.pid).children(recursive=True)
+    assert workers
+    child.kill()
+    child.wait()
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert not alive and list(workspace.checkpoints.glob("[!.]*.pt"))
 
 
 @pytest.mark.slow
