@@ -23,7 +23,9 @@ from lmmrec_core.report.published import read_results
 from lmmrec_core.report.receipt import listing
 from lmmrec_core.report.tables import table2
 from lmmrec_core.results.provenance import ALLOW, COMPUTES
+from lmmrec_core.significance.power import POWER
 from lmmrec_core.study import Study
+from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS
 from lmmrec_core.study.comparisons import comparisons, planned_pairs
 from lmmrec_core.study.joint.attach import trained_encoder_of
 from lmmrec_core.study.run import resolve
@@ -160,7 +162,7 @@ def test_the_receipt_and_the_run_record_lead_from_a_number_to_its_run() -> None:
 def test_the_receipt_lists_every_distinct_source_of_its_runs() -> None:
     study = Study.open("movielens")
     sources, receipt = study.sources(), study.receipt()
-    assert "study.sources()" in cells(NOTEBOOKS[-1], "code")
+    assert "study.sources()" in cells(next(path for path in NOTEBOOKS if "receipt" in path.stem), "code")
     assert sources["from"].map(bool).all()
     for what in ("catalogue", "split"):
         listed = sources[sources["what"] == what]["digest"].str[:8]
@@ -314,3 +316,19 @@ def test_lists_of_names_are_complete() -> None:
     assert re.findall(r"`(\w+)`", " ".join(grids)) == list(GRIDS)
     readme = table_under((ROOT / "README.md").read_text(encoding="utf-8"), "`TRACK=`")
     assert re.findall(r"`(\w+)`", " ".join(row[0] for row in readme)) == list(TRACKS)
+
+
+def test_the_calibration_is_what_its_page_says() -> None:
+    text = " ".join(cells(next(path for path in NOTEBOOKS if "calibration" in path.stem), "markdown").split())
+    assert "their seeds, from 5001 on, are used nowhere else" in text
+    used = {int(dataset.options["seed"]) for dataset in read_track("controls").datasets.values()}
+    assert min(group.first for group in GROUPS) == 5001 > max(used)
+    assert "VBPR and LATTICE are trained three times with the content and three times with the content shuffled" in text
+    (null,) = (group for group in GROUPS if group.part == "null")
+    assert null.models == ("vbpr", "lattice") and len(null.variants) == 2 and len(read_track("controls").seeds) == 3
+    assert "five worlds in a row learn it together" in text and null.block == 5
+    assert "four times in five" in text and POWER == 0.8
+    whole = [group for group in GROUPS if group.kind == "complementary" and group.content == 1]
+    assert [group.part for group in whole] == ["planted"]
+    assert min(group.content for group in GROUPS if group.part == "power") == 0
+    assert WORLDS["null"] >= 200 and min(WORLDS.values()) >= 20
