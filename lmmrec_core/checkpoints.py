@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from lmmrec_core.disk import whole_file
 from lmmrec_core.errors import TrainingError

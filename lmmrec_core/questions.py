@@ -27,22 +27,27 @@ MARGIN = 0.05  # a difference within this share of the reference's mean is calle
 
 @dataclass(frozen=True, order=True)
 class Variant:
-    """What distinguishes a case among those of one recommender. All "none": a recommender without content."""
+    """What distinguishes a case among those of one recommender. All "none": a recommender without content.
+
+    ``arm`` names other settings of the track than those that all cells share, for instance raw feature rows.
+    """
 
     encoder: str = "none"
     paradigm: str = "none"
     modalities: str = "none"
     control: str = "none"
+    arm: str = "none"
 
     @classmethod
     def of(cls, case: Mapping[str, object]) -> "Variant":
-        """The variant of a case, given as a mapping with these four fields (others are not looked at)."""
-        return cls(*(str(case[name]) for name in ("encoder", "paradigm", "modalities", "control")))
+        """The variant of a case, given as a mapping with these fields (``arm`` may be absent; others do not matter)."""
+        names = ("encoder", "paradigm", "modalities", "control", "arm")
+        return cls(*(str(case.get(name, "none") if name == "arm" else case[name]) for name in names))
 
     @property
     def whole(self) -> bool:
-        """Both modalities, and the content as it is: the normal case, which tables do not spell out."""
-        return self.modalities == "V&T" and self.control == "none"
+        """Both modalities, content and settings as they are: the normal case, which tables do not spell out."""
+        return self.modalities == "V&T" and self.control == "none" and self.arm == "none"
 
     @property
     def label(self) -> str:
@@ -58,7 +63,7 @@ class Variant:
             return "none"
         name = titles.get(self.encoder, self.encoder) + ("" if self.paradigm == "none" else f"-{self.paradigm}")
         control = [CONTROL_TITLES[self.control]] if self.control != "none" else []
-        extra = [self.modalities] * (self.modalities != "V&T") + control
+        extra = [self.modalities] * (self.modalities != "V&T") + control + [self.arm] * (self.arm != "none")
         return f"{name} ({', '.join(extra)})" if extra else name
 
 
@@ -135,7 +140,8 @@ _SINGLE_ETE = tuple(single(trained("clip", "ETE"), modality) for modality in ("V
 # V&T against V mixes what T says with the weights that T brings; against V and a T of other items it does not
 PICTURES_AND_NOISE, TEXTS_AND_NOISE = (controlled(MODALITY_SPECIFIC, name) for name in ("shuffled-T", "shuffled-V"))
 _EQUAL_SIZE_ETE = tuple(controlled(trained("clip", "ETE"), name) for name in ("shuffled-T", "shuffled-V"))
-_REFERENCES = (Pair(MODALITY_SPECIFIC, Variant(), rival=TWIN), controlled(MODALITY_SPECIFIC, "zero"))
+AGAINST_TWIN = Pair(MODALITY_SPECIFIC, Variant(), rival=TWIN)
+_REFERENCES = (AGAINST_TWIN, controlled(MODALITY_SPECIFIC, "zero"))
 _CONTROLLED = tuple(controlled(MODALITY_SPECIFIC, control) for control in ("shuffled", "noise", "projected"))
 _PRETRAINED = tuple(Pair(trained(encoder, "PT"), MODALITY_SPECIFIC) for encoder in LMM_ENCODERS)
 # one pair for each multi-modal encoder
@@ -162,7 +168,11 @@ QUESTIONS: dict[str, Question] = {
             "Which modality helps, with the modality-specific encoders",
             lambda variant: (
                 _without_content(variant)
-                or (variant.encoder == BASELINE and variant.control in ("none", *SHUFFLED_ALONE))
+                or (
+                    variant.encoder == BASELINE
+                    and variant.control in ("none", *SHUFFLED_ALONE)
+                    and variant.arm == "none"
+                )
             ),
             planned=(*_SINGLE, PICTURES_AND_NOISE, TEXTS_AND_NOISE),
             claimed=_SINGLE,
@@ -173,7 +183,7 @@ QUESTIONS: dict[str, Question] = {
             "Pre-trained multi-modal encoders against the modality-specific ones",
             lambda variant: (
                 _without_content(variant)
-                or (variant.whole and variant.paradigm in ("none", "PT"))
+                or (replace(variant, arm="none").whole and variant.paradigm in ("none", "PT"))
                 or variant == replace(MODALITY_SPECIFIC, control="zero")
             ),
             planned=(*_REFERENCES, *_PRETRAINED),
@@ -183,7 +193,11 @@ QUESTIONS: dict[str, Question] = {
         Question(
             "rq2",
             "Pre-trained (PT), fine-tuned (FT) and end-to-end (ETE) encoders",
-            lambda variant: _without_content(variant) or variant.whole,
+            lambda variant: (
+                _without_content(variant)
+                or variant.whole
+                or (variant.arm != "none" and variant.paradigm not in ("none", "PT"))
+            ),
             planned=_TRAINING,
             claimed=_TRAINING,
             shown=_AGAINST_BASELINE,
@@ -191,7 +205,10 @@ QUESTIONS: dict[str, Question] = {
         Question(
             "rq3",
             "What each modality contributes",
-            lambda variant: not variant.whole or variant.encoder == BASELINE or variant.paradigm == "ETE",
+            lambda variant: (
+                variant.arm == "none"
+                and (not variant.whole or variant.encoder == BASELINE or variant.paradigm == "ETE")
+            ),
             planned=(*_CONTROLLED, *_SINGLE_ETE, *_EQUAL_SIZE_ETE),
             claimed=_SINGLE_ETE,
             shown=_SINGLE_ETE,

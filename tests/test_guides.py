@@ -83,7 +83,9 @@ def settings_checked(arguments: list[str]) -> None:
 #: Start of an ``lmmrec`` command → what is done instead of running it, and why.
 OTHERWISE: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "reproduce": (dry_run, "a track takes minutes to days, and the real data"),
-    "search --dataset": (settings_checked, "twenty trainings; tests/cli runs searches on a small catalogue"),
+    "search --cells": (dry_run, "hours of training"),
+    "search --apply": (dry_run, "needs the trials of those hours, and writes into the package"),
+    "search --dataset": (settings_checked, "eight trainings; tests/cli runs searches on a small catalogue"),
     "search --track movielens": (settings_checked, "real data, and a whole published grid"),
     "features": (settings_checked, "pre-trains an encoder first, for minutes"),
     "run --data my_shop --model vbpr --encoder": (settings_checked, "a file of weights that only the reader has"),

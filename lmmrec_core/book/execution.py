@@ -1,11 +1,10 @@
-"""The book's notebooks executed: those whose inputs changed, each in a process of its own."""
+"""The book's notebooks executed: those whose inputs changed, several at a time."""
 
-import subprocess
-import sys
-import threading
+import multiprocessing
+import signal
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -13,7 +12,7 @@ from nbformat import NotebookNode
 from lmmrec_core.book.crossrefs import labels_of, prefix_labels
 from lmmrec_core.book.pages import PLACES, Page, inputs_of, package_digest, pages, stored_inputs
 from lmmrec_core.book.runner import read_notebook, run_notebook
-from lmmrec_core.errors import ResultError, unknown
+from lmmrec_core.errors import LmmrecError, ResultError, unknown
 
 
 def execute_page(root: Path, place: str, name: str) -> None:
@@ -37,7 +36,7 @@ def execute_page(root: Path, place: str, name: str) -> None:
 
 
 def execute_all(root: Path, *, places: Sequence[str] = PLACES, jobs: int = 2, force: bool = False) -> list[Page]:
-    """Execute the pages whose inputs changed, ``jobs`` at a time, each in a process of its own.
+    """Execute the pages whose inputs changed, in ``jobs`` processes; each page has a kernel of its own.
 
     Returns the executed pages. Raises ResultError naming every page that failed; the others are kept.
     """
@@ -46,49 +45,45 @@ def execute_all(root: Path, *, places: Sequence[str] = PLACES, jobs: int = 2, fo
     todo = [page for page, inputs in wanted.items() if force or stored_inputs(page.target) != inputs]
     if len(todo) < len(wanted):
         print(f"{len(wanted) - len(todo)} of {len(wanted)} notebooks are up to date", flush=True)
-    pool = _Processes(root)
-    with ThreadPoolExecutor(max_workers=max(1, jobs)) as workers:
-        try:
-            failures = list(workers.map(pool.run, todo))
-        except BaseException:
-            workers.shutdown(wait=False, cancel_futures=True)
-            pool.stop()
-            raise
-    failed = [message for message in failures if message]
+    if not todo:
+        return []
+    failed = []
+    # a process executes one page after the other: importing papermill takes as long as a short page
+    pool = ProcessPoolExecutor(min(max(1, jobs), len(todo)), multiprocessing.get_context("spawn"), _interruptible)
+    try:
+        under_way = {pool.submit(_execute, root, page): page for page in todo}
+        for done in as_completed(under_way):
+            page, (seconds, failure) = under_way[done], _outcome(done)
+            print(f"{page}: {'FAILED' if failure else 'done'} in {seconds:.0f} s", flush=True)
+            failed += [failure] if failure else []
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    pool.shutdown()
     if failed:
         raise ResultError("\n".join([*failed, f"{len(failed)} of {len(todo)} notebooks failed; the book is not built"]))
     return todo
 
 
-class _Processes:
-    """The notebooks under way, so that an interrupt can end them all."""
+def _execute(root: Path, page: Page) -> tuple[float, str]:
+    """(seconds, what failed), in a process of the pool."""
+    start, failure = time.monotonic(), ""
+    try:
+        execute_page(root, page.place, page.source.stem)
+    except LmmrecError as error:
+        failure = str(error)
+    return time.monotonic() - start, failure
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.running: set[subprocess.Popen[str]] = set()
-        self.stopped = threading.Event()
 
-    def run(self, page: Page) -> str:
-        """What a failed notebook printed; empty if it went well."""
-        if self.stopped.is_set():
-            return ""
-        start = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lmmrec_core.cli", "book", "page", page.place, page.source.stem],
-            cwd=self.root,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.running.add(process)
-        output, _ = process.communicate()
-        self.running.discard(process)
-        state = "done" if process.returncode == 0 else "FAILED"
-        if not self.stopped.is_set():
-            print(f"{page}: {state} in {time.monotonic() - start:.0f} s", flush=True)
-        return "" if process.returncode == 0 else output.strip() or f"{page}: ended with status {process.returncode}"
+def _outcome(done: "Future[tuple[float, str]]") -> tuple[float, str]:
+    try:
+        return done.result()
+    except Exception as error:  # of one page, or a process that was killed; the other pages are kept
+        return 0.0, f"ended with {type(error).__name__}: {error}"
 
-    def stop(self) -> None:
-        self.stopped.set()
-        for process in list(self.running):
-            process.terminate()
+
+def _interruptible() -> None:
+    """A terminated process ends its kernel too."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -39,6 +39,7 @@ examples, from the first look to your own data:
   lmmrec run --data my-catalogue --model vbpr         one run on your own catalogue
   lmmrec run --data my-catalogue --model lattice --set k=5 --set learning_rate=0.0005 --json
   lmmrec search --dataset complementary --model vbpr  search its settings on the validation part
+  lmmrec search --cells --track controls --dry-run    what a search of every cell would cost
   lmmrec calibrate --dry-run                          how often are the tests right? (hours)
   lmmrec check-table their-table.csv                  can the numbers of another paper come from one ranking?
   lmmrec import-mmrec downloads/baby my-catalogue     use a data set in the MMRec layout
@@ -168,16 +169,26 @@ def _search(commands: _Commands) -> None:
         description="Trains a model at points of a grid and names the one with the best validation Recall@20. Every "
         "model of the grid `study` gets the same number of trainings; the other grids are published ones. Trials are "
         "not results: nothing of them enters a table. It can be interrupted at any time and goes on where it stopped; "
-        "a point is never trained twice. The summary goes to results/TRACK/search/.",
+        "a point is never trained twice. The summary goes to results/TRACK/search/. With --cells: the same for every "
+        "data set, model, encoder and paradigm of a track, or those that are named (several with commas), on a split "
+        "and with a seed that no reported run uses; --apply writes what was found beside the track.",
     )
     _add_track(sub)
     sub.add_argument("--dataset", default="", help="which data set of the track")
     _add_catalogue(sub)
-    sub.add_argument("--model", required=True, help="a model of the grid, for instance vbpr")
-    sub.add_argument("--encoder", default=BASELINE, help=f"an entry of the track's `encoders` (default: {BASELINE})")
+    sub.add_argument("--model", default="", help="a model of the grid, for instance vbpr")
+    sub.add_argument("--encoder", default="", help=f"an entry of the track's `encoders` (default: {BASELINE})")
+    cells = sub.add_argument_group("every cell of a track")
+    cells.add_argument("--cells", action="store_true", help="search all cells of the track, or those that are named")
+    cells.add_argument("--paradigm", default="", help=f"only cells of these: {_listed(PARADIGMS)}, none")
+    cells.add_argument("--jobs", type=int, default=2, help="processes at a time (default: 2)")
+    cells.add_argument("--dry-run", action="store_true", help="only say how many trainings are left, and their minutes")
+    cells.add_argument(
+        "--apply", action="store_true", help="write the stored winners beside the track; alone: only that"
+    )
     _add_modalities(sub)
     sub.add_argument("--grid", default="study", help=f"{_listed(GRIDS)} (default: study)")
-    sub.add_argument("--trials", type=int, help="trainings (default: the grid's: 20 for study, else every point)")
+    sub.add_argument("--trials", type=int, help="trainings (default: the grid's: 8 for study, else every point)")
     sub.add_argument("--seed", type=int, default=0, help="seed of all trials (default: 0, which no track uses)")
     sub.add_argument("--epochs", type=int, help="at most so many epochs a training (default: the track's or grid's)")
     _add_set(sub, "a setting that is kept fixed, not searched")

@@ -2,15 +2,23 @@
 
 import argparse
 import json
+import sys
 
 from lmmrec_core.cli import commands
 from lmmrec_core.config import parse_assignments
 from lmmrec_core.errors import ConfigError
+from lmmrec_core.names import BASELINE
 from lmmrec_core.study.workspace import Workspace
 
 
 def search(arguments: argparse.Namespace) -> int:
     """``lmmrec search``: search, then print the points and the choice."""
+    if arguments.cells or arguments.dry_run or arguments.apply:
+        return _search_cells(arguments)
+    if not arguments.model:
+        raise ConfigError("--model is missing; write for instance --model vbpr, or --cells for all cells of the track")
+    if arguments.paradigm:
+        raise ConfigError("--paradigm chooses among the cells of a track; add --cells")
     from lmmrec_core.study.search.search import search_settings
 
     workspace, dataset = _place(arguments)
@@ -18,9 +26,10 @@ def search(arguments: argparse.Namespace) -> int:
     if arguments.epochs is not None:
         fixed["epochs"] = arguments.epochs
     found = search_settings(
-        workspace.quiet() if arguments.quiet else workspace, arguments.model, dataset, encoder=arguments.encoder,
-        modalities=arguments.modalities, grid=arguments.grid, trials=arguments.trials, seed=arguments.seed,
-        select_on=arguments.select_on, measure_leak=arguments.measure_leak, settings=fixed,
+        workspace.quiet() if arguments.quiet else workspace, arguments.model, dataset,
+        encoder=arguments.encoder or BASELINE, modalities=arguments.modalities, grid=arguments.grid,
+        trials=arguments.trials, seed=arguments.seed, select_on=arguments.select_on,
+        measure_leak=arguments.measure_leak, settings=fixed,
     )  # fmt: skip
     if arguments.json:
         print(json.dumps(dict(found.summary), indent=1))
@@ -58,3 +67,59 @@ def _place(arguments: argparse.Namespace) -> tuple[Workspace, str]:
             f"--dataset is missing; write one of {', '.join(workspace.track.datasets)}, or --catalogue FOLDER for yours"
         )
     return workspace, str(arguments.dataset)
+
+
+_SINGLE: dict[str, object] = {
+    "catalogue": None,
+    "trials": None,
+    "epochs": None,
+    "set": [],
+    "measure_leak": False,
+    "select_on": "valid",
+}
+
+
+def _search_cells(arguments: argparse.Namespace) -> int:
+    """``lmmrec search --cells``, ``--dry-run`` and ``--apply``: the cells of a track."""
+    from lmmrec_core.study.search.apply import apply_search
+    from lmmrec_core.study.search.cells import cells_of, select
+    from lmmrec_core.study.search.grids import read_grid
+    from lmmrec_core.study.search.listing import estimate
+
+    for name, usual in _SINGLE.items():
+        if getattr(arguments, name) != usual:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} is for the search of one model; all cells are searched alike"
+            )
+    workspace = Workspace.open(arguments.track, arguments.data)
+    workspace = workspace.quiet() if arguments.quiet else workspace
+    grid = read_grid(arguments.grid)
+    fields = ("dataset", "model", "encoder", "paradigm")
+    wanted = {name: [word for word in getattr(arguments, name).split(",") if word] for name in fields}
+    cells = select(cells_of(workspace.track, grid), **wanted)
+    if arguments.dry_run:
+        left = estimate(cells, workspace.results)
+        print(left.to_string(index=False, float_format="{:.1f}".format, na_rep="unknown"))
+        known, unknown_ones = left["minutes"].sum(), int(left["minutes"].isna().sum())
+        more = f", and {unknown_ones} cells whose time is not known" if unknown_ones else ""
+        print(
+            f"\n{left['trainings'].sum()} trainings left in {len(cells)} cells of {grid.trials} each; "
+            f"about {known:.0f} minutes of one process{more}; a point more for each setting that ends at an edge"
+        )
+        return 0
+    failed = 0
+    if arguments.cells:
+        from lmmrec_core.study.search.whole import search_cells
+
+        outcome = search_cells(workspace, grid, cells, arguments.jobs)
+        print(f"{outcome.computed} trainings now, {outcome.done_before} before, in {len(cells)} cells")
+        for name, why in {cell.name: why for cell, why in outcome.failures}.items():
+            print(f"{name}: {why}", file=sys.stderr)
+        failed = len(outcome.failures)
+    if arguments.apply:
+        applied = apply_search(workspace.track, grid, workspace.results)
+        edges = sum(bool(cell.edge) for cell in applied.cells)
+        print(f"{len(applied.cells)} cells have searched settings now, {edges} of them at the edge of their range")
+        for (dataset, model), why in applied.left.items():
+            print(f"{dataset}, {model}: stays as the track says, {why}")
+    return 1 if failed else 0

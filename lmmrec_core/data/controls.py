@@ -16,7 +16,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -37,11 +37,11 @@ from lmmrec_core.data.writing import new_folder, write_table
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Catalogue, FloatArray, IntArray
+from lmmrec_core.names import SYNTHETIC, Synthetic
 from lmmrec_core.seeds import numpy_stream
 
 GENERATOR_VERSION = 2  # raise it with any change that alters a byte
-_Kind = Literal["complementary", "redundant", "null"]
-KINDS: tuple[_Kind, ...] = get_args(_Kind)
+KINDS = SYNTHETIC
 _N_FACTORS = len(VISUAL_FACTORS)
 _ENOUGH_PER_ITEM = 8  # interactions, at least: more than the five that every item must get, so that users have a choice
 SHARED_OUTSIDE = 2  # of the outside items' four factors, picture and text tell the first two alike
@@ -111,7 +111,7 @@ class ControlSize(Settings):
 class ControlSettings(ControlSize):
     """One control: what a track file says of it. Equal settings give the same folder, byte for byte."""
 
-    kind: _Kind
+    kind: Synthetic
     seed: int
     content: float = Field(default=1.0, ge=0.0, le=1.0)  # share of what users care for that content shows; rest: hidden
 

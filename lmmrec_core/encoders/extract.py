@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL.Image import Image
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from lmmrec_core.digests import digest
 from lmmrec_core.encoders.features.content import check_matrix, make_features

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.flow import Result, Table
-from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
+from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS, SYNTHETIC
 from lmmrec_core.questions import Pair, question_of
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name, model_name
 from lmmrec_core.report.layout import by_case, run_mean, trained_runs, withheld_cells
@@ -32,18 +32,38 @@ def expected_change(dataset: str, model: str, pair: Pair, metric: str) -> float:
     return float(np.mean([printed_change(known, model, pair, metric) for known in DATASETS]))
 
 
-def claimed_changes(question: str, datasets: Iterable[str], models: Iterable[str], metric: str) -> pd.DataFrame:
-    """The claimed pairs of a question for which the paper prints both cells.
+def printed_direction(dataset: str, model: str, pair: Pair, metric: str, rounding: float) -> int:
+    """The sign of the printed change on ``dataset``, of all three on a data set that is not the paper's.
 
-    Columns: dataset, model, metric, pair, printed (relative change, see :func:`expected_change`).
+    0, no direction, where the two figures are no further apart than ``rounding``, or where the three signs differ.
+    """
+    signs = set()
+    for known in [dataset] if dataset in DATASETS else DATASETS:
+        a, b = (printed_value(known, name, variant, metric) for name, variant in pair.sides(model))
+        if a is None or b is None or abs(a - b) < rounding + 1e-9:
+            signs.add(0)
+        else:
+            signs.add(1 if a > b else -1)
+    return signs.pop() if len(signs) == 1 else 0
+
+
+def claimed_changes(
+    question: str, datasets: Iterable[str], models: Iterable[str], metric: str, rounding: float
+) -> pd.DataFrame:
+    """The claimed pairs of a question for which the paper prints both cells; none on synthetic data.
+
+    Columns: dataset, model, metric, pair, printed (relative change, see :func:`expected_change`), direction (its sign,
+    see :func:`printed_direction`).
     """
     rows = [
-        (dataset, model, metric, pair, expected_change(dataset, model, pair, metric))
+        (dataset, model, metric, pair, expected_change(dataset, model, pair, metric),
+         printed_direction(dataset, model, pair, metric, rounding))
         for dataset in datasets
+        if dataset not in SYNTHETIC
         for model in models
         for pair in question_of(question).claimed
-    ]
-    frame = pd.DataFrame(rows, columns=["dataset", "model", "metric", "pair", "printed"])
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["dataset", "model", "metric", "pair", "printed", "direction"])
     return frame.dropna(subset="printed").reset_index(drop=True)
 
 

@@ -7,7 +7,7 @@ is a number.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from lmmrec_core.flow import Result, Results, Table
 from lmmrec_core.names import MODEL_TITLES
 from lmmrec_core.questions import ALPHA, Pair, Variant
 from lmmrec_core.report.labels import Labels, dataset_name, metric_name
+from lmmrec_core.report.marks import doubts, doubts_note
 
 _UNTRAINED = (
     "Runs whose kept state precedes the second update of their encoder are *not trained* and left out; "
@@ -38,12 +39,11 @@ class TableRow:
 
 @dataclass(frozen=True)
 class TableColumn:
-    """One column under a two-level heading; ``control``, if given, overrides that of the row."""
+    """One column under a two-level heading."""
 
     dataset: str
     metric: str
     heading: str
-    control: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ def fill_measured(
 ) -> Table:
     """Mean over seeds in each cell, sample standard deviation over seeds if there are several.
 
-    Runs that do not count as trained enter no mean: the cell says how many seeds are left, or that none is.
+    Runs that do not count as trained enter no mean: the cell says how many seeds are left, or that none is. Cells in
+    doubt are marked (:mod:`lmmrec_core.report.marks`).
 
     ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`, and the size of
     their family in the caption. Cells that have runs of uncommitted code alone say so; where such runs were allowed to
@@ -140,11 +141,10 @@ def fill_measured(
         if row.model not in known:
             raise unknown("model", row.model, known, name)
     values, spread, origin = layout.empty(math.nan), layout.empty(math.nan), layout.empty("not run")
-    shown, left_out, uncommitted = [], layout.empty(""), 0
+    shown, left_out, doubtful, uncommitted = [], layout.empty(""), layout.empty(""), 0
     for i, row in enumerate(layout.rows):
         for j, column in enumerate(layout.columns):
-            variant = row.variant if column.control is None else replace(row.variant, control=column.control)
-            cell = (column.dataset, row.model, variant)
+            cell = (column.dataset, row.model, row.variant)
             found = grouped.get(cell, {})
             runs = trained_runs(found)
             left_out.iat[i, j] = f"{len(runs)} of {len(found)}" if len(runs) < len(found) else ""
@@ -155,13 +155,17 @@ def fill_measured(
             values.iat[i, j] = float(np.mean(numbers))
             spread.iat[i, j] = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else math.nan
             origin.iat[i, j] = "measured"
+            doubtful.iat[i, j] = doubts(numbers, runs.values())
             shown.append(frozenset(runs))
             uncommitted += any(is_uncommitted(run) for run in runs.values())
-    marks = None if comparisons is None else significance_marks(layout, comparisons)
+    added = [frame for frame in (doubtful, left_out) if frame.astype(bool).to_numpy().any()]
     if left_out.astype(bool).to_numpy().any():
-        marks = left_out if marks is None else (marks + " " + left_out).map(str.strip)
         caption = f"{caption} {_UNTRAINED}"
+    marks = None if comparisons is None else significance_marks(layout, comparisons)
+    for frame in added:
+        marks = frame if marks is None else (marks + " " + frame).map(str.strip)
     caption = f"{caption} {seeds_note(shown)}{arrows_note(comparisons)}{_allowed_note(uncommitted, len(shown))}"
+    caption += doubts_note(doubtful.to_numpy().ravel())
     return Table(name, caption, values, origin, marks, spread)
 
 
@@ -198,9 +202,8 @@ def significance_marks(layout: Layout, comparisons: pd.DataFrame, alpha: float =
     for i, row in enumerate(layout.rows):
         above = [other for other in layout.rows[:i] if (other.group, other.model) == (row.group, row.model)]
         for j, column in enumerate(layout.columns):
-            if column.control is None:
-                place = (column.dataset, row.model, column.metric)
-                marks.iat[i, j] = _arrow(place, row.variant, above, tests, alpha)
+            place = (column.dataset, row.model, column.metric)
+            marks.iat[i, j] = _arrow(place, row.variant, above, tests, alpha)
     return marks
 
 

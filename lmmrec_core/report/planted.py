@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from lmmrec_core.names import PAPER_MODELS, SYNTHETIC
 from lmmrec_core.questions import (
     ALPHA,
     END_TO_END,
@@ -22,9 +23,10 @@ from lmmrec_core.questions import (
     TEXTS_ALONE,
     TEXTS_AND_NOISE,
     Pair,
+    question_of,
 )
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name
-from lmmrec_core.report.verdict import Verdict, plain_number
+from lmmrec_core.report.verdict import NO_VERDICT, ON_SYNTHETIC, Verdict, plain_number, verdict
 
 FOUND, NOT_FOUND, CANNOT_TELL, NOT_RUN = "found", "not found", "cannot tell", "not run"
 _WEAKEST = (NOT_FOUND, CANNOT_TELL, NOT_RUN, FOUND)  # what a verdict over several takes
@@ -63,6 +65,27 @@ PLANTED_TRAINING = (
     *(Expectation("null", pair, "none") for pair in (*FINE_TUNED, *END_TO_END)),
     *(Expectation("complementary", pair, "gain", ("vbpr",)) for pair in END_TO_END),
 )
+#: Question → what the page about it can find. That of RQ3 reads the pairs of the motivation too.
+PLANTED = {
+    "motivation": tuple(e for e in PLANTED_CONTENT if e.pair in question_of("motivation").planned),
+    "rq2": PLANTED_TRAINING,
+    "rq3": PLANTED_CONTENT,
+}
+
+
+def conclude(
+    question: str,
+    comparisons: pd.DataFrame,
+    datasets: Sequence[str],
+    models: Sequence[str] = PAPER_MODELS,
+    metric: str = "ndcg@20",
+) -> Verdict:
+    """How a page ends: with the verdict on the paper's claims, on synthetic data with the planted answers instead."""
+    if any(dataset not in SYNTHETIC for dataset in datasets):
+        return verdict(question, comparisons, datasets, models, metric)
+    if question in PLANTED:
+        return planted_verdict(comparisons, datasets, metric, PLANTED[question])
+    return Verdict(question, NO_VERDICT, {}, f"{ON_SYNTHETIC} No answer to this question was planted in it either.", "")
 
 
 def answer(expected: Literal["gain", "none"], test: Mapping[str, Any]) -> str:
@@ -114,16 +137,18 @@ def planted_verdict(
     expectations = [expected for expected in expectations if expected.dataset in datasets]
     if not expectations:
         return Verdict("planted", "not applicable", {}, "No answer is planted in the data sets of this track.", _RULE)
-    clauses, states = [], []
+    clauses, states, told = [], [], list[str]()
     for dataset in dict.fromkeys(expected.dataset for expected in expectations):
         mine = [expected for expected in expectations if expected.dataset == dataset]
         answers = [answer(e.effect, test) for e in mine for test in _tests(comparisons, e, metric)]
+        told += answers
         states.append(next((name for name in _WEAKEST if name in answers), NOT_RUN))
         clauses.append(f"{dataset_name(dataset)}: {states[-1]}{_told(answers)}")
     counts = {name: states.count(name) for name in (FOUND, NOT_FOUND, CANNOT_TELL, NOT_RUN)}
     status = next(name for name in _WEAKEST if counts[name])
     sentence = f"Planted answers on {metric_name(metric)}. {'; '.join(clauses)}."
-    return Verdict("planted", status, counts, sentence, _RULE)
+    basis = f"planted: {_told(told).removeprefix(', ')}" if told else ""
+    return Verdict("planted", status, counts, sentence, _RULE, basis)
 
 
 def _told(answers: Sequence[str]) -> str:

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from lmmrec_core.report.labels import PAPER_LABELS, Labels, model_name
+from lmmrec_core.report.labels import PAPER_LABELS, Labels, metric_name, model_name
+from lmmrec_core.report.marks import DISAGREEMENT, MOST_AT_CAP, seeds_disagree
 
 _DECIMALS = {"recall@20": 4, "ndcg@20": 4, "seconds": 1, "peak MiB": 0}
 
@@ -31,6 +32,34 @@ def absent(not_run: pd.DataFrame) -> pd.DataFrame:
     """How many cases of the grid have no result, for each reason; most frequent first."""
     counts = not_run.groupby("reason", sort=False).size().sort_values(ascending=False, kind="stable")
     return pd.DataFrame({"reason": counts.index.astype(str), "cases": counts.to_numpy()})
+
+
+_CELL = ["dataset", "model", "encoder", "paradigm", "modalities", "control"]
+
+
+def training_note(receipt: pd.DataFrame, metric: str = "ndcg@20") -> str:
+    """Markdown: the share of trained runs that ended at the cap, and the cells whose seeds disagree; "" without runs.
+
+    ``receipt``: ``Study.receipt``. Runs that stand in no table are left out.
+    """
+    counted = receipt[receipt["in tables"] == "yes"] if len(receipt) else receipt
+    if counted.empty:
+        return ""
+    trained = counted[counted["stopped"].isin(["patience", "cap"])]
+    told = []
+    if len(trained):
+        capped = int((trained["stopped"] == "cap").sum())
+        share = capped / len(trained)
+        state = "as it should be" if share <= MOST_AT_CAP else "**too many**"
+        told.append(
+            f"{capped} of {len(trained)} trained runs ({100 * share:.1f} %) ended at the longest training allowed; at "
+            f"most {MOST_AT_CAP:.0%} should: {state}."
+        )
+    cells = counted.groupby(_CELL, sort=False)[metric].agg(list)
+    odd = int(cells.map(seeds_disagree).sum())
+    told.append(f"In {odd} of {len(cells)} cells the best seed's {metric_name(metric)} is more than "
+                f"{DISAGREEMENT:g} times the worst's.")  # fmt: skip
+    return " ".join(told)
 
 
 def weights_note(sources: pd.DataFrame) -> str:

@@ -7,13 +7,14 @@ import pandas as pd
 
 from lmmrec_core.report.labels import dataset_name
 from lmmrec_core.report.published import DATASETS, printed_count
-from lmmrec_core.report.verdict import Verdict
+from lmmrec_core.report.verdict import NO_VERDICT, Verdict
 
 _QUANTITIES = {"users": "Users", "items": "Items", "interactions": "Interactions"}
 _CLOSE = 0.01
+_ORDER = ("not run", "different", "close", "as printed")
 _RULE = (
-    "A count is *reproduced* when it is the printed one, in the *same direction* (close) when it is within "
-    f"{_CLOSE:.0%} of it, and *not reproduced* otherwise."
+    f"A count is *as printed* when it is the printed one, *close* when it is within {_CLOSE:.0%} of it, and "
+    "*different* otherwise. The track takes the word of its worst count."
 )
 
 
@@ -28,11 +29,13 @@ def density_check() -> pd.DataFrame:
 
 
 def data_verdict(statistics: pd.DataFrame, datasets: Sequence[str] = DATASETS) -> Verdict:
-    """Users, items and interactions of the paper's data sets: printed against counted.
+    """Users, items and interactions of the paper's data sets: printed against counted; *no verdict* on others.
 
     ``statistics``: one row per data set (the index holds its name) with users, items and interactions.
     """
     counts_of = statistics.reindex(columns=list(_QUANTITIES)).stack().to_dict()
+    if not set(statistics.index) & set(datasets):
+        return Verdict("data", NO_VERDICT, {}, "None of the paper's data sets is on this track.", _RULE)
     statuses, told = [], []
     for dataset in datasets:
         for column, quantity in _QUANTITIES.items():
@@ -42,12 +45,10 @@ def data_verdict(statistics: pd.DataFrame, datasets: Sequence[str] = DATASETS) -
                 continue
             printed = printed_count(quantity, dataset)
             off = counted / printed - 1.0
-            close = "same direction" if abs(off) <= _CLOSE else "not reproduced"
-            statuses.append("reproduced" if off == 0 else close)
+            close = "close" if abs(off) <= _CLOSE else "different"
+            statuses.append("as printed" if off == 0 else close)
             told.append(f"{dataset_name(dataset)} {column} {counted:,.0f} ({printed:,.0f} printed)")
-    counts = {name: statuses.count(name) for name in ("reproduced", "same direction", "not reproduced", "not run")}
-    order = ("not run", "not reproduced", "same direction", "reproduced")
-    status = next(name for name in order if counts[name])
-    nothing = "None of the paper's data sets has been read on this track."
-    sentence = f"Counted here: {'; '.join(told)}." if told else nothing
+    counts = {name: statuses.count(name) for name in reversed(_ORDER)}
+    status = next(name for name in _ORDER if counts[name])
+    sentence = f"Counted here: {'; '.join(told)}." if told else "None of them has been read yet."
     return Verdict("data", status, counts, sentence, _RULE)

@@ -24,11 +24,11 @@ from lmmrec_core.names import (
     PARADIGMS,
     WARM,
 )
-from lmmrec_core.questions import MODALITY_SPECIFIC, Variant, question_of, trained
+from lmmrec_core.questions import AGAINST_TWIN, MODALITY_SPECIFIC, Variant, question_of, trained
 from lmmrec_core.report import published
 from lmmrec_core.report.guests import NOBODY, Guests, guests_in
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, model_name
-from lmmrec_core.report.layout import Layout, TableColumn, TableRow, fill_measured, fill_printed, metric_columns
+from lmmrec_core.report.layout import Layout, TableRow, fill_measured, fill_printed, metric_columns
 from lmmrec_core.report.published import printed_statistics, read_results
 
 _FUSING = ("mmgcl", "lattice")  # the two models of Tables 1 and 5
@@ -176,14 +176,41 @@ def ablation(
     encoder: str = BASELINE,
     paradigm: str = "none",
 ) -> Table:
-    """Every model with V&T, V and T, and with its content replaced by every control of equal size."""
-    rows = _modality_layout(datasets, models, metric, trained(encoder, paradigm), guests_in(results, datasets)).rows
-    headings: dict[str, str] = {"none": "real", **CONTROL_TITLES}
-    columns = [
-        TableColumn(dataset, metric, heading, control) for dataset in datasets for control, heading in headings.items()
-    ]
-    caption = "Modalities in use (rows) and what is fed as content (columns)."
-    return fill_measured("ablation", caption, Layout(rows, tuple(columns)), results)
+    """Every model with V&T, V and T, and with its content replaced by every control of equal size, one line each."""
+    both = trained(encoder, paradigm)
+    rows: list[TableRow] = []
+    layout = _modality_layout(datasets, models, metric, both, guests_in(results, datasets))
+    for row in layout.rows:
+        rows.append(row)
+        if row.variant.modalities == _SINGLE[-1]:  # the last of a model
+            controls = ((replace(both, control=name), title) for name, title in CONTROL_TITLES.items())
+            rows += [TableRow(row.group, f"{row.group} V&T, {title}", row.model, broken) for broken, title in controls]
+    caption = "Each model with its content as it is, with one modality removed, and with content that says nothing."
+    return fill_measured("ablation", caption, Layout(tuple(rows), layout.columns), results)
+
+
+def references(
+    results: Sequence[Result],
+    datasets: Sequence[str],
+    models: Sequence[str] = PAPER_MODELS,
+    metrics: Sequence[str] = PAPER_METRICS,
+    comparisons: pd.DataFrame | None = None,
+) -> Table:
+    """What content adds to each model: beside its baseline the same model with zero content, and its twin without any.
+
+    The twin is what is left of a model without content: BPR of VBPR, LightGCN of the others.
+    """
+    rows: list[TableRow] = []
+    for model in models:
+        name, (twin, without) = model_name(model), AGAINST_TWIN.sides(model)[1]
+        rows += [
+            TableRow(name, f"{name} baseline", model, MODALITY_SPECIFIC),
+            TableRow(name, f"{name} zero content", model, replace(MODALITY_SPECIFIC, control="zero")),
+            TableRow(name, f"{model_name(twin)}, twin of {name}", twin, without),
+        ]
+    caption = "Each model, the same model with zero content, and what is left of it without content."
+    layout = Layout(tuple(rows), metric_columns(datasets, metrics))
+    return fill_measured("references", caption, layout, results, comparisons)
 
 
 def floor(

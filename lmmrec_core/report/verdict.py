@@ -1,28 +1,29 @@
-"""Verdicts made by code: what the paper prints against what was measured.
+"""Verdicts made by code: what the paper prints against what was measured, by the rule of :mod:`report.rule`.
 
-``_RULE`` states how a comparison and a question are judged, and every verdict prints it; :func:`judge` and
-:func:`overall` apply it. A question is judged by its claimed pairs on one metric, because the four metrics of a run are
-not independent observations. The sentence states all counts, so the rule can be applied again.
+:func:`judge_all` gives every claimed comparison its word, :func:`verdict` the question. Synthetic data has no verdict
+on the paper's claims: its pages end with the answers that were planted (:mod:`report.planted`). A question is judged on
+one metric, because the four metrics of a run are not independent observations.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from lmmrec_core.names import PAPER_MODELS
-from lmmrec_core.questions import ALPHA
+from lmmrec_core.questions import Pair
 from lmmrec_core.report.changes import claimed_changes
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name
 from lmmrec_core.report.published import DATASETS
+from lmmrec_core.report.rule import OUTCOMES, OutcomeName, Rule, read_rule
 
-_STATUSES = ("reproduced", "same direction", "not reproduced", "not run")
-_RULE = (
-    f"A comparison is *reproduced* when it has the printed sign and an adjusted p below {ALPHA}, *same direction* when "
-    "only the sign agrees, *not reproduced* otherwise. A question takes the majority of the comparisons that were run, "
-    "and is *not run* when fewer than half of the planned ones were."
-)
+NO_VERDICT = "no verdict"
+ON_SYNTHETIC = "Synthetic data says nothing about the paper's claims, so none of them is judged here."
+_KEYS = ("dataset", "model", "metric", "pair")
+_MEASURED = ("measured", "low", "high", "error", "df", "n", "persons", "seeds", "mde")
+_COLUMNS = (*_KEYS, "printed", "direction", *_MEASURED, "outcome", "word", "because")
 
 
 @dataclass(frozen=True)
@@ -34,26 +35,19 @@ class Verdict:
     counts: Mapping[str, int]
     sentence: str  # Markdown, made from the counts
     rule: str
+    basis: str = ""  # what the word rests on, in a few words
 
     def markdown(self) -> str:
-        return f"**Verdict: {self.status}.** {self.sentence}\n\n*Rule.* {self.rule}"
+        rule = f"\n\n*Rule.* {self.rule}" if self.rule else ""
+        return f"**Verdict: {self.status}.** {self.sentence}{rule}"
 
     def _repr_markdown_(self) -> str:
         return self.markdown()
 
-
-def judge(printed: float, difference: float | None, p_holm: float | None, alpha: float = ALPHA) -> str:
-    """The status of one comparison; ``printed`` is the printed relative change, ``difference`` the measured one.
-
-    A printed change of exactly zero is reproduced when no significant difference is measured.
-    """
-    if difference is None or p_holm is None or math.isnan(difference) or math.isnan(p_holm):
-        return "not run"
-    if printed == 0:
-        return "not reproduced" if p_holm < alpha else "reproduced"
-    if difference * printed <= 0:
-        return "not reproduced"
-    return "reproduced" if p_holm < alpha else "same direction"
+    @property
+    def brief(self) -> str:
+        """The word with its basis, for a cell of the front page."""
+        return f"{self.status} ({self.basis})" if self.basis else self.status
 
 
 def judge_all(
@@ -62,24 +56,51 @@ def judge_all(
     datasets: Sequence[str],
     models: Sequence[str] = PAPER_MODELS,
     metric: str = "ndcg@20",
+    rule: Rule | None = None,
 ) -> pd.DataFrame:
-    """Every claimed comparison of a question with its status.
+    """Every claimed comparison of a question with its word; no rows for synthetic data sets.
 
-    Columns: dataset, model, metric, pair, printed (relative), measured (relative), p_holm, status. ``comparisons``
-    holds dataset, model, metric, pair, difference, relative, p_holm. On a data set that is not the paper's,
-    ``printed`` is the mean over its three.
+    Columns: dataset, model, metric, pair; printed (relative change; the mean of the paper's three on another data set)
+    and its direction; measured (relative) with the interval low … high, the standard error and df; n, persons, seeds,
+    mde; outcome, word, because. ``comparisons``: as ``Study.comparisons`` gives them. NaN where nothing was measured.
     """
-    frame = claimed_changes(question, datasets, models, metric)
-    keys = ["dataset", "model", "metric", "pair"]
-    wanted = [*keys, "difference", "relative", "p_holm"]
-    tests = comparisons[wanted] if len(comparisons) else pd.DataFrame(columns=wanted)
-    found = {tuple(row[:4]): row[4:] for row in tests.itertuples(index=False, name=None)}
-    measured = [found.get(key, (None, None, None)) for key in frame[keys].itertuples(index=False, name=None)]
-    frame["measured"] = [plain_number(row[1]) for row in measured]
-    frame["p_holm"] = [plain_number(row[2]) for row in measured]
-    pairs = zip(frame["printed"], measured, strict=True)
-    frame["status"] = [judge(printed, row[0], row[2]) for printed, row in pairs]
-    return frame
+    rule = rule or read_rule()
+    claimed = claimed_changes(question, datasets, models, metric, rule.rounding)
+    tests = {tuple(test[key] for key in _KEYS): test for test in comparisons.to_dict("records")}
+    rows = [_judged(claim, tests.get(tuple(claim[key] for key in _KEYS)), rule) for claim in claimed.to_dict("records")]
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _judged(claim: Mapping[Any, Any], test: Mapping[Any, Any] | None, rule: Rule) -> dict[Any, Any]:
+    outcome: OutcomeName = "absent"
+    found, because = dict.fromkeys(_MEASURED, math.nan), ""
+    direction, printed = int(claim["direction"]), float(claim["printed"])
+    if test is not None:
+        reference = abs(float(test["mean_b"]))
+        named = ("relative", "relative_low", "relative_high")
+        found = {name: plain_number(test[key]) for name, key in zip(_MEASURED, named, strict=False)}
+        found["error"] = float(test["se"]) / reference if reference else math.inf
+        found |= {name: float(test[name]) for name in ("df", "n", "persons", "seeds", "mde")}
+        outcome = rule.outcome(direction, printed, found["low"], found["high"])
+        because = _because(outcome, claim, found, rule)
+    word = rule.word(outcome, claim["dataset"] in DATASETS)
+    return {**claim, **found, "outcome": outcome, "word": word, "because": because}
+
+
+def _because(outcome: OutcomeName, claim: Mapping[Any, Any], found: Mapping[str, float], rule: Rule) -> str:
+    """In a few words, what decided: the size beside the direction, or what stayed open."""
+    low, high, printed, sign = found["low"], found["high"], claim["printed"], claim["direction"]
+    inside = not (printed < low or printed > high)  # an end that is NaN has no limit
+    if outcome == "for":
+        size = "smaller" if sign * found["measured"] < sign * printed else "larger"
+        return "in direction and size" if inside else f"in direction, size differs: {size}"
+    if outcome == "against":
+        return "the other direction" if sign * low < 0 and sign * high < 0 else "no change of note"
+    if sign == 0:
+        return "printed alike" if claim["dataset"] in DATASETS else "printed signs differ, or alike"
+    if math.isnan(low) or math.isnan(high):
+        return "interval without end"
+    return "zero and the printed change possible" if inside else "zero possible, the printed change not"
 
 
 def verdict(
@@ -88,59 +109,127 @@ def verdict(
     datasets: Sequence[str],
     models: Sequence[str] = PAPER_MODELS,
     metric: str = "ndcg@20",
+    rule: Rule | None = None,
 ) -> Verdict:
-    """The verdict on a question ("motivation", "rq1", "rq2", "rq3")."""
-    judged = judge_all(question, comparisons, datasets, models, metric)
-    counts = {status: int((judged["status"] == status).sum()) for status in _STATUSES}
-    status = overall(counts)
-    foreign = [dataset_name(name) for name in datasets if name not in DATASETS]
+    """The verdict on a question ("motivation", "rq1", "rq2", "rq3"); *no verdict* if all ``datasets`` are synthetic."""
+    rule = rule or read_rule()
+    judged = judge_all(question, comparisons, datasets, models, metric, rule)
+    if judged.empty:
+        return Verdict(question, NO_VERDICT, {}, ON_SYNTHETIC, "")
+    here = bool(judged["dataset"].isin(DATASETS).all())
+    outcome, run = claim_outcome(judged, rule), judged[judged["outcome"] != "absent"]
+    words = {kind: rule.word(kind, here) for kind in OUTCOMES}
+    counts = {words[kind]: int((judged["outcome"] == kind).sum()) for kind in OUTCOMES}
+    undirected = int((judged["direction"] == 0).sum())
     sentence = (
-        f"Of {len(judged)} planned comparisons on {metric_name(metric)}: {counts['reproduced']} reproduced, "
-        f"{counts['same direction']} in the same direction only, {counts['not reproduced']} not reproduced, "
-        f"{counts['not run']} not run."
+        f"Of {len(judged)} comparisons on {metric_name(metric)}: "
+        f"{', '.join(f'{number} *{word}*' for word, number in counts.items())}."
     )
-    if foreign and status != "not run":
+    if undirected:
+        sentence += f" For {undirected} of them the paper prints no direction."
+    directed = int((run["direction"] != 0).sum())
+    if directed:
+        sentence += (
+            f" Comparisons that were run and have a printed direction: {directed}; chance seldom gives a lead of "
+            f"{rule.fewest(directed)}."
+        )
+    foreign = [dataset_name(name) for name in dict.fromkeys(judged["dataset"]) if name not in DATASETS]
+    if foreign and len(run):
         sentence += (
             f" {_and(foreign)} {'are' if len(foreign) > 1 else 'is'} not in the paper: "
-            "the printed sign is that of the mean change over its three data sets."
+            "the printed change is the mean over its three data sets."
         )
-    return Verdict(question, status, counts, sentence, _RULE)
+    basis = ""
+    if outcome != "absent":
+        basis = evidence(run)
+        sentence += f" What stands behind it: {basis}."
+        basis = f"{counts[words['for']]} for, {counts[words['against']]} against, of {directed}; {basis}"
+    return Verdict(question, words[outcome], counts, sentence, rule.sentence(here), basis)
 
 
-def overall(counts: Mapping[str, int]) -> str:
-    """The status of a question from its counts, one entry per status.
+def claim_outcome(judged: pd.DataFrame, rule: Rule) -> OutcomeName:
+    """What comparisons of :func:`judge_all` say together; those without a printed direction have no part in it."""
+    if (judged["outcome"] == "absent").all():
+        return "absent"
+    asked = judged[judged["direction"] != 0]
+    counts = {kind: int((asked["outcome"] == kind).sum()) for kind in OUTCOMES}
+    return rule.claim(counts["for"], counts["against"], len(asked) - counts["absent"], len(asked))
 
-    For *same direction*, the comparisons with the printed sign count, significant or not.
+
+def evidence(run: pd.DataFrame) -> str:
+    """What the words of these comparisons rest on: median change with its interval, users, persons, seeds, what could
+    have been found. Changes count as positive in the printed direction; those without one are left out.
     """
-    total = sum(counts.values())
-    run = total - counts["not run"]
-    if run == 0 or 2 * run < total:
-        return "not run"
-    if 2 * counts["reproduced"] > run:
-        return "reproduced"
-    if 2 * (counts["reproduced"] + counts["same direction"]) > run:
-        return "same direction"
-    return "not reproduced"
+    asked = run[run["direction"] != 0] if (run["direction"] != 0).any() else run
+    flipped = asked["direction"] < 0
+    change = asked["measured"].where(~flipped, -asked["measured"]).median()
+    low = asked["low"].where(~flipped, -asked["high"]).median()
+    high = asked["high"].where(~flipped, -asked["low"]).median()
+    interval = "no interval" if math.isnan(low) or math.isnan(high) else f"{_signed(low)} to {_signed(high)}"
+    detectable = asked["mde"].median()
+    could = f"{100 * detectable:.0f} %" if math.isfinite(detectable) else "nothing"
+    return (
+        f"median change in the printed direction {_signed(change)} ({interval}), {_range(asked['n'])} users "
+        f"({_range(asked['persons'])} persons), {_range(asked['seeds'])} seeds, detectable {could}"
+    )
 
 
 def judged_listing(judged: pd.DataFrame, labels: Labels = PAPER_LABELS) -> pd.DataFrame:
-    """:func:`judge_all` for readers: a label per comparison, then data set, printed, measured, adjusted p, verdict."""
-    words = [labels.printed_and_measured(row["model"], row["pair"]) for row in judged.to_dict("records")]
+    """:func:`judge_all` for readers, one line per comparison: label and data set, then the word beside its evidence."""
+    shown = judged.to_dict("records")
+    counts = {"users": "n", "persons": "persons", "seeds": "seeds"}
     return pd.DataFrame(
         {
-            "comparison": words,
-            "data set": [dataset_name(name) for name in judged["dataset"]],
+            "comparison": [labels.printed_and_measured(row["model"], row["pair"]) for row in shown],
+            "data set": [dataset_name(row["dataset"]) for row in shown],
             "printed": judged["printed"].tolist(),
             "measured": judged["measured"].tolist(),
-            "adjusted p": judged["p_holm"].tolist(),
-            "verdict": judged["status"].tolist(),
+            "from": judged["low"].tolist(),
+            "to": judged["high"].tolist(),
+            "verdict": judged["word"].tolist(),
+            "because": judged["because"].tolist(),
+            "detectable": [row["mde"] if math.isfinite(row["mde"]) else math.nan for row in shown],
+            **{title: [_count(row[key]) for row in shown] for title, key in counts.items()},
         }
     )
+
+
+#: Columns of :func:`judged_listing` that hold fractions.
+JUDGED_FRACTIONS = ("printed", "measured", "from", "to", "detectable")
+
+
+def claims_listing(judged: pd.DataFrame, labels: Labels = PAPER_LABELS, rule: Rule | None = None) -> pd.DataFrame:
+    """One line per claimed pair, over models and data sets, with the count behind its word; last the whole question."""
+    rule = rule or read_rule()
+    pairs: list[Pair] = list(dict.fromkeys(judged["pair"]))
+    parts = [(" / ".join(pair.words(labels.encoders)), judged[judged["pair"] == pair]) for pair in pairs]
+    rows = []
+    for name, part in [*parts, ("all of them", judged)] if len(parts) > 1 else parts:
+        here = bool(part["dataset"].isin(DATASETS).all())
+        asked = part[(part["direction"] != 0) & (part["outcome"] != "absent")]
+        row: dict[str, object] = {"claim": name, "comparisons": len(part), "with a direction": len(asked)}
+        row |= {rule.word(kind, here): int((asked["outcome"] == kind).sum()) for kind in ("for", "against")}
+        row["lead needed"] = rule.fewest(len(asked)) if len(asked) else ""
+        rows.append(row | {"verdict": rule.word(claim_outcome(part, rule), here)})
+    return pd.DataFrame(rows)
 
 
 def plain_number(value: float | None) -> float:
     """None (a relative change of zero) as NaN."""
     return math.nan if value is None else float(value)
+
+
+def _count(value: float) -> object:
+    return "" if math.isnan(value) else int(value)
+
+
+def _range(values: pd.Series) -> str:
+    low, high = int(values.min()), int(values.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _signed(share: float) -> str:
+    return "undefined" if math.isnan(share) else f"{100 * share:+.1f} %".replace("-", "−")
 
 
 def _and(words: Iterable[str]) -> str:

@@ -39,7 +39,7 @@ def per_seed(results: Sequence[Result], metric: str) -> dict[int, pd.Series]:
         )
     first, by_seed = counted[0], {}
     for result in counted:
-        if any(result.case[name] != first.case[name] for name in CASE if name != "seed"):
+        if any(result.case.get(name) != first.case.get(name) for name in CASE if name != "seed"):
             raise ResultError(f"{_name(result)} and {_name(first)} are different cases; average seeds of one case only")
         seed = int(result.case["seed"])
         if seed in by_seed:
@@ -83,4 +83,5 @@ def _key(result: Result) -> str:
 
 
 def _name(result: Result) -> str:
-    return " ".join(str(result.case[name]) for name in CASE if result.case[name] != "none")
+    shown = [result.case.get(name, "none") for name in CASE]
+    return " ".join(str(value) for value in shown if value != "none")

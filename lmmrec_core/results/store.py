@@ -28,7 +28,8 @@ from lmmrec_core.results.plain import key_of, plain_values
 __all__ = ["CASE", "Record", "ResultStore", "key_of"]
 
 _SCHEMA = 1
-CASE = ("track", "dataset", "model", "encoder", "paradigm", "modalities", "control", "seed")
+CASE = ("track", "dataset", "model", "encoder", "paradigm", "modalities", "control", "arm", "seed")
+_LATER = {"arm": "none"}  # fields that older records do not have
 SECTIONS = ("case", "settings", "training", "metrics", "overall", "data", "features", "cost", "provenance")
 RECORD, PER_USER, TOP_ITEMS = "run.json", "per_user.parquet", "top50.parquet"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -48,8 +49,7 @@ class Record:
 
     @property
     def case(self) -> Mapping[str, Any]:
-        case: Mapping[str, Any] = self.data["case"]
-        return case
+        return {**_LATER, **self.data["case"]}
 
     @property
     def created(self) -> str:
@@ -197,7 +197,7 @@ def _read_record(path: Path, state: tuple[int, int, int]) -> Record:
 def _complete(record: Mapping[str, Any], track: str, dataset: str, key: str) -> dict[str, Any]:
     """The record in plain values, with schema and key first. Raises ResultError for what is missing."""
     missing = [name for name in SECTIONS if name not in record]
-    missing += [f"case.{name}" for name in CASE if "case" in record and name not in record["case"]]
+    missing += [f"case.{name}" for name in CASE if "case" in record and name not in {**_LATER, **record["case"]}]
     if "data" in record and not (record["data"] or {}).get("split"):
         missing.append("data.split (the fingerprint of the split)")
     if missing:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from lmmrec_core.errors import ResultError
 
@@ -48,8 +49,5 @@ def rate_of(outcomes: Sequence[bool], clusters: Sequence[Hashable] | None = None
         design = max(1.0, clustered / binomial) if binomial > 0 else n / groups
         correction = (stats.t.isf((1 - level) / 2, n - 1) / stats.t.isf((1 - level) / 2, groups - 1)) ** 2
         effective = n / design * float(correction)
-    found = rate * effective
-    tail = (1 - level) / 2
-    low = 0.0 if found == 0 else float(stats.beta.ppf(tail, found, effective - found + 1))
-    high = 1.0 if rate == 1 else float(stats.beta.isf(tail, found + 1, effective - found))
-    return Rate(rate, low, high, n, groups)
+    low, high = proportion_confint(rate * effective, effective, alpha=1 - level, method="beta")
+    return Rate(rate, float(low), float(high), n, groups)

@@ -38,6 +38,7 @@ class Case(Settings):
     paradigm: Literal["none", Paradigm, WarmStart] = "none"
     modalities: Literal["none", "V&T", "V", "T"] = "none"
     control: Literal["none", Control] = "none"
+    arm: str = "none"
     seed: int = 1
 
     @property
@@ -49,6 +50,8 @@ class Case(Settings):
             parts += [self.modalities.replace("&", "")]
         if self.control != "none":
             parts.append(self.control)
+        if self.arm != "none":
+            parts.append(self.arm)
         return "-".join([*parts, f"s{self.seed}"])
 
     def questions(self) -> frozenset[str]:
@@ -64,8 +67,9 @@ def all_cases(track: TrackSettings, seeds: Sequence[int]) -> tuple[Case, ...]:
     baseline's encoders with both modalities, with each alone and with every control. The paper's models and those of
     other packages run under the track's other encoders too, under all their paradigms. Under the paradigms of
     ``track.ablate`` modalities are removed and content is shuffled; the other controls replace features, so they need
-    fixed ones (PT). Where ``track.warm_start`` says so, end-to-end training starts warm as well. Cells that the track
-    leaves out are here too, see :func:`reason_not_run`.
+    fixed ones (PT). Where ``track.warm_start`` says so, end-to-end training starts warm as well, and cells of
+    ``track.arms`` are run a second time under other settings. Cells that the track leaves out are here too, see
+    :func:`reason_not_run`.
 
     Raises ConfigError for seeds that are not distinct.
     """
@@ -117,6 +121,9 @@ def _cases_with_content(cell: Mapping[str, Any], track: TrackSettings) -> list[C
                     cells += [{**cell_of, "modalities": "V&T", "control": control} for control in controls]
             if track.starts_warm(cell["dataset"], cell["model"], encoder):
                 cells.append({"encoder": encoder, "paradigm": WARM, "modalities": "V&T"})
+    whole = [more for more in cells if more["modalities"] == "V&T" and "control" not in more]
+    for name, arm in track.arms.items():
+        cells += [{**more, "arm": name} for more in whole if arm.holds({"paradigm": "none", **cell, **more})]
     return [Case.build({**cell, **more}, "grid") for more in cells]
 
 
@@ -129,6 +136,8 @@ def reason_not_run(case: Case, track: TrackSettings) -> str | None:
     left_out = next((rule for rule in track.left_out if rule.holds(case.model_dump(), track.seeds)), None)
     if left_out is not None:
         return f"left out by track {track.name}: {left_out.why}"
+    if case.arm not in ("none", *track.arms):
+        return f"track {track.name} declares no arm {case.arm}"
     if case.encoder == "none":
         return None
     if case.encoder not in track.encoders:

@@ -53,6 +53,7 @@ WHY = {
     "lr_decay": "the track keeps the learning rate constant",
     "mode": "the method as its publication describes it",
 }
+SEARCHED_WHY = "searched for each data set, encoder and paradigm with an equal budget"
 DEVIATION_COLUMNS = ("model", "setting", "released", "here", "why")
 
 
@@ -85,15 +86,30 @@ def _of_model(workspace: Workspace, model: str, grid: ModelGrid) -> Iterator[tup
     except ValueError as error:
         raise ConfigError(f"model {model!r}: its settings have no defaults to compare with ({error})") from None
     own = [name for name in cls.model_fields if name not in (*_FOLLOWS_TRAINING, *NO_EFFECT.get(model, ()))]
+    found = _searched_values(workspace, model)
     values = [(name, _value(settings, name), RELEASED.get(name, _value(default, name))) for name in own]
     values += [(name, getattr(training, name), type(training).model_fields[name].default) for name in _TRAINING]
     for name, here, usual in values:
         if name in grid.no_effect or (name == "lr_decay_epochs" and training.lr_decay == 1.0):
             continue
         released = grid.search.get(name, (grid.fixed.get(name, usual),))
+        if name in found:
+            if set(found[name]) - set(released):
+                shown = " or ".join(_word(name, value) for value in released)
+                yield name, shown, " or ".join(_word(name, value) for value in found[name]), SEARCHED_WHY
+            continue
         if here not in released:
             shown = " or ".join(_word(name, value) for value in released)
             yield name, shown, _word(name, here), WHY.get(name, "set by the track")
+
+
+def _searched_values(workspace: Workspace, model: str) -> dict[str, list[Any]]:
+    """Setting → its values in the cells of a model, in order, where a search chose it for any of them."""
+    cells = [cell for cell in workspace.track.searched if cell.model == model]
+    return {
+        name: sorted({cell.settings[name] for cell in cells if name in cell.settings})
+        for name in dict.fromkeys(name for cell in cells for name in cell.settings)
+    }
 
 
 def _value(settings: Settings, name: str) -> Any:

@@ -34,12 +34,12 @@ def prepare_cases(cases: Sequence[Case], workspace: Workspace, pool: Executor | 
     prepare_weights(cases, workspace, pool)
     plans = [plan(case, workspace) for case in cases]
     waiting = [todo.case for todo in plans if _needs_features(todo, workspace)]
-    _make_all("features", dict.fromkeys(map(_features_step, waiting)), _make_features, workspace, pool)
+    make_all("features", dict.fromkeys(map(features_step, waiting)), _make_features, workspace, pool)
     return plans
 
 
-def _features_step(case: Case) -> Step:
-    """ETE starts from the features of PT; those of FT are another for each seed."""
+def features_step(case: Case) -> Step:
+    """The features that a case reads. ETE starts from those of PT; those of FT are another for each seed."""
     paradigm = "PT" if case.paradigm in ("ETE", WARM) else case.paradigm
     return (case.dataset, case.encoder, paradigm, *([str(case.seed)] if paradigm == "FT" else []))
 
@@ -60,7 +60,7 @@ def prepare_weights(cases: Sequence[Case], workspace: Workspace, pool: Executor 
             needed = needs_shared_weights(workspace, case.encoder)
         if needed:
             steps[case.encoder] = (case.dataset, case.encoder)
-    _make_all("weights", steps.values(), _make_weights, workspace, pool)
+    make_all("weights", steps.values(), _make_weights, workspace, pool)
 
 
 def _make_weights(workspace: Workspace, step: Step) -> None:
@@ -85,7 +85,8 @@ def _needs_features(todo: Plan, workspace: Workspace) -> bool:
         return False
 
 
-def _make_all(what: str, wanted: Iterable[Step], make: Make, workspace: Workspace, pool: Executor | None) -> None:
+def make_all(what: str, wanted: Iterable[Step], make: Make, workspace: Workspace, pool: Executor | None) -> None:
+    """Carry out steps, with ``pool`` several at a time. Raises what ``make`` does; steps done until then stay."""
     steps = list(wanted)
     if pool is None:  # one after another, each with bars of its own
         for step in steps:

@@ -24,6 +24,7 @@ SOURCE_COLUMNS = ("what", "of", "digest", "from", "made by", "runs")
 def receipt_rows(counted: Iterable[Record], withheld: Iterable[Record]) -> pd.DataFrame:
     """One row per stored run: case, scores, cost, the digests of all that it was made from, and the code.
 
+    ``best step``: optimiser step of the kept state; ``stopped``: patience, cap, or why else; empty if not recorded.
     ``code``: committed, uncommitted or unknown; ``in tables``: whether tables use the run. ``features`` are those that
     the recommender was given, and under ETE also those that it ended with; ``weights`` those of the encoder(s).
     """
@@ -32,11 +33,15 @@ def receipt_rows(counted: Iterable[Record], withheld: Iterable[Record]) -> pd.Da
 
 def _row(record: Record, used: str) -> dict[str, Any]:
     data, made = record.data, record.data["provenance"]
+    training = data.get("training") or {}
     return {
         **{name: record.case[name] for name in CASE if name != "track"},
         "recall@20": data["metrics"]["test"]["recall@20"],
         "ndcg@20": data["metrics"]["test"]["ndcg@20"],
-        "epochs": (data.get("training") or {}).get("epochs", 0),
+        "epochs": training.get("epochs", 0),
+        "best step": training.get("best_step", ""),
+        "steps": training.get("steps", ""),
+        "stopped": training.get("stopped", ""),
         "seconds": data["cost"]["seconds"],
         "peak MiB": data["cost"]["peak_memory_bytes"] / 2**20,
         "settings": digest(data["settings"], _SHORT),

@@ -25,6 +25,7 @@ from lmmrec_core.study.cases import Case
 from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.joint.attach import attach_encoder, keep_trained
 from lmmrec_core.study.joint.warm_start import end_of_first_phase, train_warm
+from lmmrec_core.study.searched import searched_settings
 from lmmrec_core.study.track import EvaluationSettings, declared_digest
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.workspace import Workspace
@@ -51,9 +52,10 @@ class Plan:
 
 
 def resolve(
-    workspace: Workspace, model: str, overrides: Mapping[str, Any] | None = None
+    workspace: Workspace, model: str, overrides: Mapping[str, Any] | None = None, case: Case | None = None
 ) -> tuple[Settings, TrainingSettings]:
-    """Settings of a model and its training: class defaults, then the track file, then ``overrides``.
+    """Settings of a model and its training: class defaults, the track file, what a search found for the cell of
+    ``case`` (if given), then ``overrides``.
 
     An override goes to whichever of the two classes has that name. Raises ConfigError for a model or
     a setting nobody has, with the nearest name.
@@ -65,7 +67,8 @@ def resolve(
         declared.setdefault("normalise_features", track.normalise_features)
     trained = {"device": workspace.device, **track.training}
     trained = _with_training(trained, declared.pop("training", {}))
-    for key, value in (overrides or {}).items():
+    searched = searched_settings(track.searched, case.model_dump()) if case else {}
+    for key, value in {**searched, **(overrides or {})}.items():
         if key in model_class.model_fields and key not in TrainingSettings.model_fields:
             declared[key] = value
         elif key in TrainingSettings.model_fields:
@@ -97,7 +100,9 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     features that have no identity yet (``weights.making.needs_shared_weights``).
     """
     track, dataset = workspace.track, workspace.dataset(case.dataset)
-    given = dict(overrides or {})
+    if case.arm not in ("none", *track.arms):
+        raise unknown("arm", case.arm, track.arms, f"track {track.name!r}")
+    given = {**(track.arms[case.arm].settings if case.arm != "none" else {}), **(overrides or {})}
     own = {key.removeprefix(_END_TO_END): given.pop(key) for key in list(given) if key.startswith(_END_TO_END)}
     joint: EndToEndSettings | None = None
     if case.paradigm in ("ETE", WARM):
@@ -106,7 +111,7 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
             raise ConfigError(f"paradigm {WARM} starts warm; leave {_END_TO_END}start out, or use paradigm ETE")
     elif own:
         raise ConfigError(f"setting {_END_TO_END}{next(iter(own))} needs paradigm ETE")
-    model, training = resolve(workspace, case.model, given)
+    model, training = resolve(workspace, case.model, given, case)
     if joint is not None and getattr(model, "trainable_features", False) and joint.arm != "released":
         raise ConfigError(
             f"model {case.model!r} trains copies of the features and would not see those of the encoder; set "

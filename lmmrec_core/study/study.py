@@ -209,6 +209,13 @@ class Study:
 
         return deviations(self.workspace)
 
+    def searched(self, grid: str = "study") -> pd.DataFrame:
+        """What was searched for the track's cells, one row each, see ``search/listing.py``."""
+        from lmmrec_core.study.search.grids import read_grid
+        from lmmrec_core.study.search.listing import search_rows
+
+        return search_rows(self.track, read_grid(grid), self.workspace.results)
+
     def uncommitted(self) -> str:
         """One Markdown sentence on results of uncommitted code, with the cure; "" if there are none."""
         counted, withheld = self._sorted_records(None)

@@ -1,8 +1,9 @@
 """A track: which data sets, encoders, models, settings and seeds a reproduction uses; read from YAML."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -12,6 +13,7 @@ from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.names import ENCODER_TITLES, MEMBER_TITLES, PARADIGMS, TRACKS, WARM, MissingRule, SplitRule
 from lmmrec_core.source import DrawnSource
+from lmmrec_core.study.searched import SearchedCell, read_searched, searched_settings, without_declared
 
 _FOLDER = Path(__file__).resolve().parents[1] / "tracks"
 # settings of an encoder's entry → the paradigms that use them
@@ -77,12 +79,43 @@ class LeftOut(Settings):
         return self.seeds == 0 or case["seed"] in seeds[self.seeds :]
 
 
+class ArmSettings(Settings):
+    """Cells that are run a second time under other settings, to see what these do. A field left out fits all."""
+
+    settings: dict[str, Any] = Field(min_length=1, description="of the model, its training or end_to_end.NAME")
+    datasets: tuple[str, ...] | None = None
+    models: tuple[str, ...] | None = None
+    encoders: tuple[str, ...] | None = None
+    paradigms: tuple[str, ...] | None = None
+    why: str = Field(min_length=1, description="shown under the table of arms")
+
+    def holds(self, case: Mapping[str, Any]) -> bool:
+        """Whether a case of the grid is run under the arm too."""
+        wanted = {name: getattr(self, f"{name}s") for name in ("dataset", "model", "encoder", "paradigm")}
+        return all(names is None or case[name] in names for name, names in wanted.items())
+
+
 class WarmStartSettings(Settings):
     """Which end-to-end cells, with both modalities, are run a second time from a recommender trained under PT."""
 
     datasets: tuple[str, ...]
     models: tuple[str, ...]
     encoders: tuple[str, ...]
+
+
+class NotSearched(Settings):
+    """Cells that are not searched but set as those of their model and encoder under PT. A field left out fits all."""
+
+    datasets: tuple[str, ...] | None = None
+    models: tuple[str, ...] | None = None
+    encoders: tuple[str, ...] | None = None
+    paradigms: tuple[Literal["FT", "ETE"], ...] = ("FT", "ETE")
+    why: str = Field(min_length=1, description="shown where the searched settings are listed")
+
+    def holds(self, case: Mapping[str, Any]) -> bool:
+        """Whether the rule is about a case."""
+        wanted = (("dataset", self.datasets), ("model", self.models), ("encoder", self.encoders))
+        return case["paradigm"] in self.paradigms and all(n is None or case[name] in n for name, n in wanted)
 
 
 class TrackSettings(Settings):
@@ -109,6 +142,17 @@ class TrackSettings(Settings):
     )
     left_out: tuple[LeftOut, ...] = Field((), description="cells of the grid that are not run, and why")
     warm_start: WarmStartSettings | None = None
+    arms: dict[str, ArmSettings] = Field(default_factory=dict, description="cells under other settings, by name")
+    searched: tuple[SearchedCell, ...] = Field((), description="settings that a search found, by cell")
+    not_searched: tuple[NotSearched, ...] = Field((), description="cells too dear to search, and why")
+
+    @field_validator("arms")
+    @classmethod
+    def _arm_is_named(cls, value: dict[str, ArmSettings]) -> dict[str, ArmSettings]:
+        for name in value:
+            if name == "none" or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
+                raise ValueError(f"arm {name!r} becomes part of a folder's name; use letters, digits and . _ + -")
+        return value
 
     @field_validator("warm_start")
     @classmethod
@@ -170,7 +214,8 @@ def read_track(name: str) -> TrackSettings:
 
     A file may start from another track by ``extends: NAME``: what it says under ``datasets``, ``encoders``, ``models``,
     ``training`` and ``evaluation`` is added entry by entry, anything else replaces. Without a ``name`` of its own it
-    keeps the other's, so cases that both have share their results.
+    keeps the other's, so cases that both have share their results. Searched settings are inherited where the file
+    says nothing itself (``searched.without_declared``); ``searched: []`` leaves them all out.
 
     Raises ConfigError naming the file and the setting, or the nearest track.
     """
@@ -179,6 +224,8 @@ def read_track(name: str) -> TrackSettings:
     if not own and not path.is_file():
         raise ConfigError(f"{unknown('track', name, TRACKS)}; or give the name of a .yaml file")
     values = read_yaml(path)
+    if not own and "searched" not in values:
+        values["searched"] = read_searched(name)
     if own and "extends" in values:
         values = _extended(read_track(str(values.pop("extends"))), values, path)
     track = TrackSettings.build(values, where=path.name)
@@ -189,6 +236,7 @@ def read_track(name: str) -> TrackSettings:
 
 def _extended(base: TrackSettings, own: Mapping[str, Any], path: Path) -> dict[str, Any]:
     values: dict[str, Any] = base.model_dump()
+    values["searched"] = without_declared(base.searched, own)
     for key, value in own.items():
         if key not in values:
             raise unknown("setting", key, values, path.name)
@@ -209,6 +257,7 @@ def declared_digest(track: TrackSettings, case: Mapping[str, Any]) -> str:
     if entry is not None and is_multimodal(entry):
         unused = {name for name, paradigms in _PARADIGMS_OF.items() if case["paradigm"] not in paradigms}
         entry = {name: value for name, value in entry.items() if name not in unused}
+    searched = searched_settings(track.searched, case)
     return digest(
         {
             "dataset": dataset.model_dump(exclude={"title", "note"}) if dataset else case["dataset"],
@@ -218,5 +267,7 @@ def declared_digest(track: TrackSettings, case: Mapping[str, Any]) -> str:
             "model": track.models.get(case["model"]),
             "training": track.training,
             "evaluation": track.evaluation.model_dump(),
+            **({"arm": track.arms[case["arm"]].settings} if case.get("arm", "none") in track.arms else {}),
+            **({"searched": searched} if searched else {}),
         }
     )

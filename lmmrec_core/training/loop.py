@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from lmmrec_core.checkpoints import CheckpointedLoop, State
 from lmmrec_core.config import Settings

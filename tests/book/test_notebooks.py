@@ -18,6 +18,7 @@ from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Result, Table
 from lmmrec_core.names import FLOOR_MODELS, TRACKS
 from lmmrec_core.report.html import NOT_RUN
+from lmmrec_core.report.rule import read_rule
 from lmmrec_core.study import Study
 from lmmrec_core.study.calibration.files import add_line, part_path
 from lmmrec_core.study.calibration.worlds import worlds_of
@@ -28,6 +29,8 @@ from tests.study.calibration.conftest import made_line
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SHARED = [page.source for page in pages(ROOT, ["shared"])]  # of no track
+_NAMES = ("06_audit", "07_public_code", "09_verdicts")
+AUDIT, PUBLIC_CODE, VERDICTS = (ROOT / "notebooks" / f"{name}.ipynb" for name in _NAMES)
 QUESTIONS = [path for path in NOTEBOOKS if path.stem != "05_receipt" and path not in SHARED]
 LOGIC = (
     ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.Try, ast.With,
@@ -156,16 +159,22 @@ def empty_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LMMREC_HOME", str(tmp_path))
 
 
+def nothing_run(path: Path, track: str) -> str:
+    """How a page ends without runs: no verdict on the paper where the data, or the question, cannot give one."""
+    unasked = track != "paper" if path.stem == "00_data" else (track, path.stem) == ("controls", "02_rq1_pretrained")
+    return "no verdict" if unasked else "not run"
+
+
 @pytest.mark.parametrize("track", TRACKS)
 @pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
 def test_without_any_run_every_measured_cell_says_so(path: Path, track: str, glued: dict, empty_study: None) -> None:
     space = execute(path, track)
-    assert glued["verdict"] == "not run"
+    assert glued["verdict"] == nothing_run(path, track)
     tables = [value for value in space.values() if isinstance(value, Table)]
     measured = [table for table in tables if not table.name.startswith("changes")]
     assert all((table.origin == "not run").all().all() for table in measured)
     assert measured or path.stem == "00_data"
-    for html in [glued[name].to_html() for name in glued if name not in ("verdict", "planted")]:
+    for html in [glued[name].to_html() for name in glued if name != "verdict"]:
         assert "nan" not in html.lower()
         assert NOT_RUN in html or "printed" in html
 
@@ -204,14 +213,18 @@ def test_measured_numbers_reach_the_tables(
     tables = [value for value in space.values() if isinstance(value, Table)]
     means = np.array([n for t in tables for n in t.values[t.origin == "measured"].to_numpy(dtype=float).ravel()])
     means = means[~np.isnan(means)]
-    # RQ1 has runs of the baseline with V&T only, RQ2 none at all
-    expected = {"02_rq1_pretrained": {0.2}, "03_rq2_training": set()}
+    expected = {"03_rq2_training": set()}  # none of them was run
     assert set(np.round(means, 1)) == expected.get(path.stem, {0.1, 0.2})
     if path.stem == "01_motivation":
         assert "↓" in glued["table1"].to_html()  # one modality is below both, significantly
     if path.stem == "04_rq3_modalities":
-        assert glued["planted"] == "not run"  # complementary is found, the other two have no runs
-        assert "Complementary: found" in space["planted"].sentence
+        # complementary is found, the other two have no runs
+        assert glued["verdict"].startswith("not run (planted: ") and "comparisons agree" in glued["verdict"]
+        assert "Complementary: found" in space["answer"].sentence
+    assert space["judged"].empty  # no claim of the paper is judged on synthetic data
+    assert (
+        glued["verdict"] == "no verdict" if path.stem == "02_rq1_pretrained" else space["answer"].question == "planted"
+    )
 
 
 def test_what_is_known_of_the_encoders_reaches_its_sections(
@@ -246,8 +259,7 @@ def test_what_is_known_of_the_encoders_reaches_its_sections(
 
 
 def test_the_audit_shows_every_claim_and_every_impossible_system(glued: dict) -> None:
-    audit, *_ = SHARED
-    shown = execute(audit, None)["shown"]
+    shown = execute(AUDIT, None)["shown"]
     assert glued["verdict"].startswith("27 claims: 6 hold, 1 hold roughly")
     assert "9 of 135 printed quadruples" in shown["verdict"] and "33 of 36 cells" in shown["verdict"]
     assert (
@@ -261,17 +273,45 @@ def test_the_audit_shows_every_claim_and_every_impossible_system(glued: dict) ->
 
 
 def test_with_other_held_out_items_the_audit_counts_otherwise(glued: dict) -> None:
-    assert "0 of 135 printed quadruples" in execute(SHARED[0], None, held_out="any")["shown"]["verdict"]
+    assert "0 of 135 printed quadruples" in execute(AUDIT, None, held_out="any")["shown"]["verdict"]
 
 
 def test_the_ledger_shows_every_difference_or_those_of_one_part(glued: dict) -> None:
-    shown = execute(SHARED[1], None)["shown"]
+    shown = execute(PUBLIC_CODE, None)["shown"]
     names = [difference.name for difference in read_ledger().differences]
     assert all(any(f">{escape(name)}<" in text for text in shown.values()) for name in names)
-    one = execute(SHARED[1], None, part="MMGCN")["shown"]
+    one = execute(PUBLIC_CODE, None, part="MMGCN")["shown"]
     assert "ids and preferences" in one["mmgcn"] and one["lattice"] == one["data-evidence"] == ""
     with pytest.raises(ConfigError, match="did you mean 'MMGCN'"):
-        execute(SHARED[1], None, part="MMGC")
+        execute(PUBLIC_CODE, None, part="MMGC")
+
+
+@pytest.mark.parametrize(
+    ("track", "dataset", "words"),
+    [("paper", "baby", ("supports", "contradicts")), ("movielens", "sparse", ("transfers", "does not transfer"))],
+)
+def test_a_page_gives_words_with_their_evidence_on_real_data(
+    track: str, dataset: str, words: tuple[str, str], glued: dict, empty_study: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = synthetic(dataset)
+    monkeypatch.setattr(Study, "results", lambda self, question=None: runs)
+    space = execute(ROOT / "notebooks" / "01_motivation.ipynb", track, seeds=[1, 2])
+    judged = space["judged"][space["judged"]["outcome"] != "absent"]
+    assert set(judged["dataset"]) == {dataset} and set(judged["model"]) == {"lattice"}
+    assert set(judged["word"]) <= {*words, "inconclusive"}
+    shown = space["shown"]
+    assert all(text in shown["judged"] for text in ("detectable", "persons", "because"))
+    assert "the printed changes are true" in shown["characteristics"] and "lead needed" in shown["claims"]
+    assert read_rule().digest in shown["verdict"]
+
+
+def test_the_page_of_the_rule_states_it_and_what_it_would_say(glued: dict) -> None:
+    shown = execute(VERDICTS, None, draws=500)["shown"]
+    assert glued["verdict"] == read_rule().digest and read_rule().digest in shown["rule"]
+    for page in ("characteristics", "elsewhere"):
+        assert shown[page].count("nothing exists") == 12  # four questions, three sizes
+    assert "does not transfer" in shown["elsewhere"] and "contradicts" in shown["characteristics"]
+    assert "% at most" in shown["verdict"] and read_rule().history[0].digest in shown["history"]
 
 
 CALIBRATION = next(path for path in SHARED if path.stem == "08_calibration")

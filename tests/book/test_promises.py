@@ -3,55 +3,25 @@
 import json
 import re
 from math import log2
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from lmmrec_core.audit.quadruples import quadruples
-from lmmrec_core.book.runner import read_notebook
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.fine_tuning.holdout import ENOUGH, LEAST_SHARE, MOST_SHARE
-from lmmrec_core.flow import Table
 from lmmrec_core.metrics.ranking import ndcg, recall
 from lmmrec_core.names import CONTROL_TITLES, GRIDS, ID_TWINS, PAPER_MODELS, TRACKS
-from lmmrec_core.questions import ALPHA, MARGIN, MODALITY_SPECIFIC, QUESTIONS, trained
+from lmmrec_core.questions import MODALITY_SPECIFIC, trained
 from lmmrec_core.report.end_to_end import end_to_end_listing
-from lmmrec_core.report.figures import forest, printed_and_measured
 from lmmrec_core.report.published import read_results
-from lmmrec_core.report.receipt import listing
-from lmmrec_core.report.tables import table2
-from lmmrec_core.results.provenance import ALLOW, COMPUTES
-from lmmrec_core.significance.power import POWER
-from lmmrec_core.study import Study
-from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS
-from lmmrec_core.study.comparisons import comparisons, planned_pairs
 from lmmrec_core.study.joint.attach import trained_encoder_of
 from lmmrec_core.study.run import resolve
 from lmmrec_core.study.track import is_multimodal, read_track
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.updates import EPS, MIN_UPDATES
-
-ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-QUESTION_PAGES = [path for path in NOTEBOOKS if "rq" in path.stem or "motivation" in path.stem]
-
-
-def chapter(name: str) -> str:
-    return (ROOT / "book" / "chapters" / f"{name}.md").read_text(encoding="utf-8")
-
-
-def cells(path: Path, kind: str) -> str:
-    return "\n".join(cell.source for cell in read_notebook(path).cells if cell.cell_type == kind)
-
-
-def table_under(text: str, heading: str) -> list[list[str]]:
-    """The cells of the Markdown table whose header begins with ``heading``, without the header."""
-    lines = text[text.index(f"| {heading} |") :].partition("\n\n")[0].splitlines()[2:]
-    return [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
-
+from tests.book.source import NOTEBOOKS, QUESTION_PAGES, ROOT, cells, chapter, table_under
 
 # --- claims: facts about the printed tables
 
@@ -89,123 +59,6 @@ def test_lattice_trained_end_to_end_is_nearly_the_same_with_both_encoders() -> N
 def test_a_page_of_a_question_counts_the_printed_changes() -> None:
     for path in QUESTION_PAGES:
         assert "printed_summary(" in cells(path, "code") and "## As printed" in cells(path, "markdown"), path
-
-
-# --- significance
-
-
-def test_families_have_the_sizes_that_the_chapter_states() -> None:
-    stated = {row[0].lower(): int(row[2]) for row in table_under(chapter("significance"), "question")}
-    assert stated == {name: len(planned_pairs(name)) for name, question in QUESTIONS.items() if question.planned}
-
-
-def test_comparisons_hold_what_the_chapter_says_they_hold() -> None:
-    held = set(comparisons("rq1", [], ["baby"]).columns)
-    assert {"relative", "relative_low", "relative_high", "p_holm", "mde", "mde_holm", "share_gained", "family"} <= held
-    for path in QUESTION_PAGES:  # the difference with its interval, effect, share of users and detectable change, p
-        code = cells(path, "code")
-        shown = ("forest", "change_table", "compared_listing", "judged_listing")
-        assert all(f"{name}(" in code for name in shown), path
-
-
-def test_margin_and_level_are_those_that_the_chapter_states() -> None:
-    text = chapter("significance")
-    assert f"{MARGIN:.0%}".replace("%", " % of the reference's mean") in text.replace("\n", " ")
-    outcomes = {row[0] for row in table_under(text, "outcome")}
-    assert outcomes == {"equivalent", "different", "cannot tell"} and f"p < {ALPHA}" in text
-
-
-def test_the_page_of_rq3_reads_the_baselines_pairs_from_the_family_of_the_motivation() -> None:
-    code = cells(next(path for path in QUESTION_PAGES if "rq3" in path.name), "code")
-    assert 'study.comparisons("motivation"' in code and "planted_verdict(tested," in code
-
-
-# --- data
-
-
-def test_sessions_and_persons_are_counted_apart() -> None:
-    study = Study.open("movielens")
-    counted = study.statistics().loc["sparse"]
-    shown = table2(study.statistics()).values
-    assert shown.loc["Users", "ML-sparse"] == counted["users"] and shown.loc["Items", "ML-sparse"] == counted["items"]
-    assert shown.loc["Persons behind the users", "ML-sparse"] == counted["persons"] < counted["users"]
-    assert f"{counted['users']:,.0f} users, behind whom are {counted['persons']:,.0f} persons" in chapter(
-        "data"
-    ).replace("\n", " ")
-    result = next(iter(Study.open("movielens", seeds=[1]).results("motivation")))
-    assert result.case["dataset"] == "sparse" and result.per_user["group"].nunique() == counted["persons"]
-
-
-# --- reading
-
-
-def test_every_page_ends_with_its_verdict_and_says_why_something_was_not_run() -> None:
-    for path in NOTEBOOKS:
-        headings = re.findall(r"^## (.+)$", cells(path, "markdown"), flags=re.MULTILINE)
-        assert headings[-1] == "Verdict", path
-        assert ("What was not run" in headings) == (path in QUESTION_PAGES), path
-
-
-def test_the_receipt_and_the_run_record_lead_from_a_number_to_its_run() -> None:
-    study = Study.open("movielens", seeds=[1])
-    shown = listing(study.receipt()).set_index("key")
-    promised = {"catalogue", "split", "features", "weights", "settings", "commit"}
-    assert promised <= set(shown.columns) and len(shown)
-    folder = next((ROOT / "results" / "movielens" / "sparse").glob("vbpr-baseline-VT-s1-*"))
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    row = shown.loc[record["key"]]
-    full = (record["data"]["catalogue"], record["data"]["split"], record["features"]["digest"])
-    assert [row[name] for name in ("catalogue", "split", "features")] == [found[:8] for found in full]
-    assert all(len(found) == 64 for found in full) and (folder / "per_user.parquet").is_file()
-
-
-def test_the_receipt_lists_every_distinct_source_of_its_runs() -> None:
-    study = Study.open("movielens")
-    sources, receipt = study.sources(), study.receipt()
-    assert "study.sources()" in cells(next(path for path in NOTEBOOKS if "receipt" in path.stem), "code")
-    assert sources["from"].map(bool).all()
-    for what in ("catalogue", "split"):
-        listed = sources[sources["what"] == what]["digest"].str[:8]
-        assert sorted(listed) == sorted(set(receipt[what]))
-    weights = {found for row in receipt["weights"] if row != "none" for found in row.split(", ")}
-    assert weights == set(sources[sources["what"] == "weights"]["digest"].str[:8])
-    features = sources[sources["what"] == "features"]["digest"].str[:8]
-    assert set(features) <= set(receipt["features"])
-
-
-def test_a_cell_of_uncommitted_code_is_what_the_chapter_says() -> None:
-    assert "`lmmrec_core/`, `pyproject.toml`, `requirements.txt`" in chapter("results")
-    assert COMPUTES == ("lmmrec_core", "pyproject.toml", "requirements.txt")
-    assert f"{ALLOW}=1 make book" in chapter("results")
-
-
-def compared(low: float, high: float) -> pd.DataFrame:
-    pair = QUESTIONS["rq1"].planned[1]
-    row = {
-        "dataset": "baby", "model": "vbpr", "metric": "ndcg@20", "pair": pair, "difference": (low + high) / 2,
-        "ci_low": low, "ci_high": high, "p_holm": 0.01,
-    }  # fmt: skip
-    return pd.DataFrame([row])
-
-
-@pytest.mark.parametrize("side", [1, -1])
-def test_axes_of_differences_show_zero(side: int) -> None:
-    axes = forest(compared(*sorted((side * 0.5, side * 0.6)))).axes[0]
-    assert "95 % interval" in axes.get_xlabel()
-    index = pd.MultiIndex.from_tuples([("VBPR", "VBPR: a / b")], names=["group", "label"])
-    columns = pd.MultiIndex.from_tuples([("Printed", "Amazon Baby"), ("Measured", "Amazon Baby")])
-    values = pd.DataFrame([[side * 0.5, side * 0.6]], index=index, columns=columns)
-    origin = pd.DataFrame("derived", index=index, columns=columns)
-    for shown in (axes, printed_and_measured(Table("changes", "", values, origin)).axes[0]):
-        low, high = sorted(shown.get_xlim())
-        assert low <= 0 <= high
-
-
-def test_on_a_phone_the_first_column_stays() -> None:
-    style = (ROOT / "book" / "_static" / "custom.css").read_text(encoding="utf-8")
-    rule = style[style.index("table.results th.row_heading,") :].partition("}")[0]
-    assert "position: sticky" in rule and "left: 0" in rule
-    assert re.search(r"div\.cell_output \{ overflow-x: auto", style)
 
 
 # --- numbers and lists in the method chapters
@@ -316,19 +169,3 @@ def test_lists_of_names_are_complete() -> None:
     assert re.findall(r"`(\w+)`", " ".join(grids)) == list(GRIDS)
     readme = table_under((ROOT / "README.md").read_text(encoding="utf-8"), "`TRACK=`")
     assert re.findall(r"`(\w+)`", " ".join(row[0] for row in readme)) == list(TRACKS)
-
-
-def test_the_calibration_is_what_its_page_says() -> None:
-    text = " ".join(cells(next(path for path in NOTEBOOKS if "calibration" in path.stem), "markdown").split())
-    assert "their seeds, from 5001 on, are used nowhere else" in text
-    used = {int(dataset.options["seed"]) for dataset in read_track("controls").datasets.values()}
-    assert min(group.first for group in GROUPS) == 5001 > max(used)
-    assert "VBPR and LATTICE are trained three times with the content and three times with the content shuffled" in text
-    (null,) = (group for group in GROUPS if group.part == "null")
-    assert null.models == ("vbpr", "lattice") and len(null.variants) == 2 and len(read_track("controls").seeds) == 3
-    assert "five worlds in a row learn it together" in text and null.block == 5
-    assert "four times in five" in text and POWER == 0.8
-    whole = [group for group in GROUPS if group.kind == "complementary" and group.content == 1]
-    assert [group.part for group in whole] == ["planted"]
-    assert min(group.content for group in GROUPS if group.part == "power") == 0
-    assert WORLDS["null"] >= 200 and min(WORLDS.values()) >= 20

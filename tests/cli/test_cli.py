@@ -182,6 +182,18 @@ def test_search_says_when_its_seed_is_one_of_the_studys(catalogue, capsys):
     assert "note: the study uses seed 1 too" in capsys.readouterr().out
 
 
+def test_search_says_what_the_cells_of_a_track_would_cost(capsys):
+    assert (
+        main(["search", "--dry-run", "--dataset", "complementary", "--model", "vbpr", "--encoder", "baseline,clip"])
+        == 0
+    )
+    shown = capsys.readouterr().out
+    assert [line.split()[0] for line in shown.splitlines()[1:5]] == [
+        f"complementary/vbpr-{cell}" for cell in ("baseline", "clip-PT", "clip-FT", "clip-ETE")
+    ]
+    assert "32 trainings left in 4 cells of 8 each" in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -198,6 +210,13 @@ def test_search_says_when_its_seed_is_one_of_the_studys(catalogue, capsys):
         (["--model", "vbpr", "--dataset", "sparse", "--track", "movielens"], "DATA=FOLDER"),
         (["--model", "vbpr", "--dataset", "null", "--catalogue", "here"], "exclude each other"),
         (["--model", "vbpr", "--catalogue", "nowhere"], "nowhere: no such folder"),
+        (["--dataset", "null"], "--model is missing; write for instance --model vbpr, or --cells"),
+        (["--model", "vbpr", "--dataset", "null", "--paradigm", "PT"], "add --cells"),
+        (["--cells", "--trials", "3"], "--trials is for the search of one model"),
+        (["--cells", "--grid", "mmrec"], "grid 'mmrec' has no equal budget"),
+        (["--cells", "--model", "vbpr,latice"], "did you mean 'lattice'"),
+        (["--cells", "--jobs", "0"], "--jobs 0: at least one process"),
+        (["--apply"], "no model was searched in full"),
     ],
 )
 def test_search_refuses_what_means_nothing(capsys, arguments, message):

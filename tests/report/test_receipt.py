@@ -1,8 +1,9 @@
 """The receipt's listings: nothing lost, sums right, nothing invented when there is nothing."""
 
 import pandas as pd
+import pytest
 
-from lmmrec_core.report.receipt import absent, cost, listing, receipt_verdict
+from lmmrec_core.report.receipt import absent, cost, listing, receipt_verdict, training_note
 
 
 def runs(**columns: list[object]) -> pd.DataFrame:
@@ -42,3 +43,32 @@ def test_verdict_names_mixed_commits_and_uncommitted_code() -> None:
     refused = receipt_verdict(runs(**{"in tables": ["yes", "no", "yes"], "key": ["1", "2", "3"]}))
     assert "1 of them stand in no table: 2." in refused
     assert "Nothing" in receipt_verdict(pd.DataFrame())
+
+
+def trained(scores: list[float], stopped: list[str], **columns: list[object]) -> pd.DataFrame:
+    """Runs of two cells, two seeds each."""
+    same = {"encoder": "baseline", "paradigm": "none", "modalities": "V&T", "control": "none", "in tables": "yes"}
+    frame = pd.DataFrame({"dataset": ["a", "a", "b", "b"], "model": "vbpr", "ndcg@20": scores, "stopped": stopped})
+    return frame.assign(**same, **columns)
+
+
+@pytest.mark.parametrize(
+    ("scores", "stopped", "told"),
+    [
+        ([0.2, 0.2, 0.3, 0.3], ["patience"] * 4, "0 of 4 trained runs (0.0 %) ended at the longest training allowed"),
+        ([0.2, 0.2, 0.3, 0.3], ["patience"] * 3 + ["cap"], "1 of 4 trained runs (25.0 %)"),
+        ([0.2, 0.2, 0.3, 0.3], ["cap"] + [""] * 3, "1 of 1 trained runs (100.0 %)"),  # older records do not say
+        ([0.2, 0.26, 0.3, 0.3], ["patience"] * 4, "In 1 of 2 cells the best seed's NDCG@20 is more than 1.25 times"),
+        ([0.2, 0.3, 0.3, 0.2], [""] * 4, "In 2 of 2 cells"),
+    ],
+)
+def test_the_note_on_training_counts_caps_and_doubts(scores: list[float], stopped: list[str], told: str) -> None:
+    assert told in training_note(trained(scores, stopped))
+
+
+def test_the_note_on_training_holds_the_share_against_its_bar() -> None:
+    assert "as it should be" in training_note(trained([0.2] * 4, ["patience"] * 4))
+    assert "too many" in training_note(trained([0.2] * 4, ["cap", *["patience"] * 3]))
+    refused = trained([0.2] * 4, ["cap", *["patience"] * 3]).assign(**{"in tables": ["no", "yes", "yes", "yes"]})
+    assert "0 of 3 trained runs" in training_note(refused)
+    assert training_note(pd.DataFrame()) == ""

@@ -1,13 +1,14 @@
 """Which number stands in which cell, with which origin."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from lmmrec_core.errors import ConfigError, ResultError
-from lmmrec_core.flow import Table
+from lmmrec_core.flow import Result, Table
 from lmmrec_core.questions import MODALITY_SPECIFIC, Pair, single
 from lmmrec_core.report import tables
 from lmmrec_core.report.changes import change_table
@@ -35,7 +36,7 @@ def test_mean_and_sample_deviation_over_seeds(make_result: MakeResult) -> None:
 
 def test_runs_whose_encoder_was_not_trained_enter_no_mean(make_result: MakeResult) -> None:
     case = {"encoder": "clip", "paradigm": "ETE"}
-    some = [make_result(0.1 * seed, trained=seed != 3, seed=seed, **case) for seed in (1, 2, 3)]
+    some = [make_result(0.12 + 0.02 * seed, trained=seed != 3, seed=seed, **case) for seed in (1, 2, 3)]
     none = [make_result(0.9, trained=False, seed=seed, dataset="null", **case) for seed in (1, 2)]
     table = tables.table4([*some, *none], ["complementary", "null"], ["vbpr"], ["ndcg@20"])
     assert table.marks is not None
@@ -49,7 +50,8 @@ def test_runs_whose_encoder_was_not_trained_enter_no_mean(make_result: MakeResul
     shown = results_table(table).to_html()
     assert '<sup class="stars">2 of 3</sup>' in shown and shown.count(">not trained<") == 1 and "0.9" not in shown
     clean = tables.table4([run for run in some if run.trained], DATASET, ["vbpr"], ["ndcg@20"])
-    assert "not trained" not in clean.caption and clean.marks is None
+    assert "not trained" not in clean.caption and clean.marks is not None
+    assert set(clean.marks.to_numpy().ravel()) == {"", "~"}
 
 
 def test_changes_leave_out_what_was_not_trained(make_result: MakeResult) -> None:
@@ -117,12 +119,48 @@ def test_ablation_separates_modalities_and_controls(make_result: MakeResult) -> 
         make_result(0.5),
         make_result(0.4, modalities="V"),
         make_result(0.3, control="shuffled"),
-        make_result(0.2, modalities="T", control="zero"),
+        make_result(0.2, control="shuffled-T"),
     ]
     values = tables.ablation(results, DATASET, ["vbpr"]).values
-    absent = math.nan  # columns: real, shuffled, V shuffled, T shuffled, noise, zero, projected
-    expected = [[0.5, 0.3, *[absent] * 5], [0.4, *[absent] * 6], [*[absent] * 5, 0.2, absent]]
-    np.testing.assert_allclose(values.to_numpy(), expected)
+    assert values.index.get_level_values("label").tolist() == [
+        "VBPR V&T", "VBPR V", "VBPR T", "VBPR V&T, shuffled", "VBPR V&T, V shuffled", "VBPR V&T, T shuffled",
+        "VBPR V&T, noise", "VBPR V&T, zero", "VBPR V&T, projected",
+    ]  # fmt: skip
+    absent = math.nan
+    expected = [0.5, 0.4, absent, 0.3, absent, 0.2, *[absent] * 3]
+    np.testing.assert_allclose(values.to_numpy()[:, 0], expected)
+
+
+def test_references_are_zero_content_and_the_twin_of_each_model(make_result: MakeResult) -> None:
+    results = [
+        make_result(0.5),
+        make_result(0.4, control="zero"),
+        make_result(0.3, model="bpr", encoder="none", modalities="none"),
+        make_result(0.2, model="lightgcn", encoder="none", modalities="none"),
+    ]
+    values = tables.references(results, DATASET, ["vbpr", "lattice"], ["ndcg@20"]).values
+    assert values.index.get_level_values("label").tolist() == [
+        "VBPR baseline", "VBPR zero content", "BPR, twin of VBPR",
+        "LATTICE baseline", "LATTICE zero content", "LightGCN, twin of LATTICE",
+    ]  # fmt: skip
+    np.testing.assert_allclose(values.to_numpy()[:, 0], [0.5, 0.4, 0.3, math.nan, math.nan, 0.2])
+
+
+def test_cells_in_doubt_are_marked_and_the_caption_says_why(make_result: MakeResult) -> None:
+    def run(value: float, seed: int, stopped: str = "patience", **case: object) -> Result:
+        made = make_result(value, seed=seed, **case)
+        return replace(made, record={**made.record, "training": {"stopped": stopped}})
+
+    steady = [run(0.4, 1), run(0.5, 2)]  # 1.25 exactly
+    odd = [run(0.2, 1, modalities="V"), run(0.3, 2, modalities="V")]
+    capped = [run(0.3, 1, "cap", modalities="T"), run(0.3, 2, modalities="T")]
+    table = tables.table1([*steady, *odd, *capped], DATASET, ["vbpr"])
+    assert table.marks is not None and table.marks.iloc[:, 0].tolist() == ["", "~", "c"]
+    assert "more than 1.25 times the worst" in table.caption and "the longest training allowed" in table.caption
+    calm = tables.table1(steady, DATASET, ["vbpr"])
+    assert calm.marks is None and "~" not in calm.caption
+    both = tables.table1([run(0.2, 1, "cap"), run(0.3, 2)], DATASET, ["vbpr"])
+    assert both.marks is not None and both.marks.iloc[0, 0] == "~c"
 
 
 def test_floor_ignores_models_with_content(make_result: MakeResult) -> None:

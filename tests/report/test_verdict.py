@@ -1,100 +1,167 @@
-import math
-
 import pandas as pd
 import pytest
 
-from lmmrec_core.names import PAPER_MODELS
+from lmmrec_core.names import PAPER_MODELS, SYNTHETIC
 from lmmrec_core.questions import MODALITY_SPECIFIC, PICTURES_AND_NOISE, QUESTIONS, Pair, single, trained
-from lmmrec_core.report.changes import claimed_changes
-from lmmrec_core.report.planted import PLANTED_TRAINING, answer, planted_listing, planted_verdict
+from lmmrec_core.report.changes import claimed_changes, printed_direction
+from lmmrec_core.report.planted import (
+    PLANTED,
+    PLANTED_TRAINING,
+    answer,
+    conclude,
+    planted_listing,
+    planted_verdict,
+)
 from lmmrec_core.report.published import DATASETS
+from lmmrec_core.report.rule import read_rule
 from lmmrec_core.report.statistics import data_verdict, density_check
-from lmmrec_core.report.verdict import judge, judge_all, judged_listing, overall, verdict
+from lmmrec_core.report.verdict import claims_listing, judge_all, judged_listing, verdict
 from tests.report.conftest import comparison
 
 NONE = pd.DataFrame()
 PRETRAINED = Pair(trained("clip", "PT"), MODALITY_SPECIFIC)
 KINDS = ("complementary", "redundant", "null")
+CLAIMING = [name for name, question in QUESTIONS.items() if question.claimed]
 
 
-@pytest.mark.parametrize(
-    ("printed", "difference", "p", "status"),
-    [
-        (0.05, 0.01, 0.01, "reproduced"),
-        (0.05, 0.01, 0.05, "same direction"),
-        (0.05, -0.01, 0.01, "not reproduced"),
-        (0.05, 0.0, 1.0, "not reproduced"),
-        (-0.05, -0.01, 0.01, "reproduced"),
-        (-0.05, 0.01, 0.9, "not reproduced"),
-        (0.0, 0.01, 0.01, "not reproduced"),
-        (0.0, 0.01, 0.5, "reproduced"),
-        (0.05, None, None, "not run"),
-        (0.05, math.nan, 0.01, "not run"),
-    ],
-)
-def test_rule_of_one_comparison(printed: float, difference: float | None, p: float | None, status: str) -> None:
-    assert judge(printed, difference, p) == status
+def _measured(share: float, half: float, datasets: tuple[str, ...] = DATASETS, question: str = "rq1") -> pd.DataFrame:
+    """The claimed comparisons, measured as ``share`` of the printed change, with an interval of ± ``half``."""
+    frame = claimed_changes(question, datasets, PAPER_MODELS, "ndcg@20", read_rule().rounding)
+    rows = [
+        comparison(
+            dataset=row["dataset"], model=row["model"], pair=row["pair"], relative=share * row["printed"],
+            relative_low=share * row["printed"] - half, relative_high=share * row["printed"] + half,
+        )
+        for row in frame.to_dict("records")
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize(
-    ("counts", "status"),
-    [
-        ((0, 0, 0, 4), "not run"),
-        ((1, 0, 0, 2), "not run"),
-        ((2, 0, 0, 2), "reproduced"),
-        ((2, 1, 1, 0), "same direction"),
-        ((3, 0, 1, 0), "reproduced"),
-        ((1, 1, 2, 0), "not reproduced"),
-    ],
-)
-def test_rule_of_a_question(counts: tuple[int, ...], status: str) -> None:
-    names = ("reproduced", "same direction", "not reproduced", "not run")
-    assert overall(dict(zip(names, counts, strict=True))) == status
+def test_a_perfect_copy_supports_its_mirror_contradicts_and_noise_decides_nothing() -> None:
+    assert verdict("rq1", _measured(1.0, 0.005), DATASETS).status == "supports"
+    assert verdict("rq1", _measured(-1.0, 0.005), DATASETS).status == "contradicts"
+    assert verdict("rq1", _measured(1.0, 2.0), DATASETS).status == "inconclusive"
+    assert verdict("rq1", _measured(0.0, 0.0001), DATASETS).status == "contradicts"  # nothing there, and certain
 
 
-def _measured(sign: float, p: float) -> pd.DataFrame:
-    """All claimed comparisons of RQ1 on the paper's data sets, measured with ``sign`` times the printed change."""
-    frame = claimed_changes("rq1", DATASETS, PAPER_MODELS, "ndcg@20")
-    return frame.assign(difference=sign * frame["printed"], relative=sign * frame["printed"], p_holm=p)
+def test_other_data_has_words_of_its_own() -> None:
+    assert verdict("rq1", _measured(1.0, 0.005, ("sparse",)), ["sparse"]).status == "transfers"
+    found = verdict("rq1", _measured(-1.0, 0.005, ("sparse",)), ["sparse"])
+    assert found.status == "does not transfer" and "ML-sparse is not in the paper" in found.sentence
+    assert "transfers" in found.rule and "supports" not in found.rule
+    judged = judge_all("rq1", _measured(1.0, 0.005, ("sparse",)), ["sparse"])
+    # the paper's three signs differ for VBPR with VLMo and for MMGCN with either encoder
+    undirected = judged[judged["direction"] == 0]
+    assert [(row["model"], str(row["pair"])) for row in undirected.to_dict("records")] == [
+        ("vbpr", "VLMo-PT / baseline"), ("mmgcn", "VLMo-PT / baseline"), ("mmgcn", "CLIP-PT / baseline"),
+    ]  # fmt: skip
+    assert set(undirected["word"]) == {"inconclusive"}
+    assert set(undirected["because"]) == {"printed signs differ, or alike"}
 
 
-def test_a_perfect_copy_is_reproduced_and_its_mirror_is_not() -> None:
-    assert verdict("rq1", _measured(1.0, 0.001), DATASETS).status == "reproduced"
-    assert verdict("rq1", _measured(1.0, 0.4), DATASETS).status == "same direction"
-    assert verdict("rq1", _measured(-1.0, 0.001), DATASETS).status == "not reproduced"
+def test_printed_signs_differ_in_three_of_four_and_three_of_ten() -> None:
+    def without(question: str) -> int:
+        frame = claimed_changes(question, ["sparse"], PAPER_MODELS, "ndcg@20", read_rule().rounding)
+        return int((frame["direction"] == 0).sum())
+
+    assert (without("motivation"), without("rq1")) == (3, 3)
 
 
-def test_the_sentence_states_the_counts() -> None:
-    found = verdict("rq1", _measured(1.0, 0.001).head(3), DATASETS)
+def test_figures_a_last_digit_apart_have_no_direction() -> None:
+    fine_tuned = Pair(trained("clip", "FT"), trained("clip", "PT"))
+    assert printed_direction("baby", "mmgcn", fine_tuned, "ndcg@20", 0.0001) == 0
+    assert printed_direction("baby", "vbpr", PRETRAINED, "ndcg@20", 0.0001) == 1  # 0.0336 against 0.0329
+    assert printed_direction("baby", "vbpr", PRETRAINED, "ndcg@20", 0.0007) == 0
+
+
+def test_the_sentence_states_counts_lead_and_evidence() -> None:
+    found = verdict("rq1", _measured(1.0, 0.005).head(3), DATASETS)
     assert found.status == "not run"
-    assert found.counts == {"reproduced": 3, "same direction": 0, "not reproduced": 0, "not run": 27}
-    assert "Of 30 planned comparisons on NDCG@20: 3 reproduced, 0 in the same direction only" in found.sentence
-    assert found.markdown().startswith("**Verdict: not run.**")
-    assert "adjusted p below 0.05" in found.markdown()
+    assert (found.counts["supports"], found.counts["not run"]) == (3, 27)
+    assert "Of 30 comparisons on NDCG@20: 3 *supports*, 0 *contradicts*, 0 *inconclusive*, 27 *not" in found.sentence
+    assert found.markdown().startswith("**Verdict: not run.**") and found.brief == "not run"
+    assert read_rule().digest in found.markdown() and "95 % interval" in found.markdown()
+    whole = verdict("rq1", _measured(1.0, 0.005), DATASETS)
+    assert "direction: 29; chance seldom gives a lead of 4." in whole.sentence
+    for part in (
+        "1,000 users (800 persons), 3 seeds",
+        "detectable 15 %",
+        "median change in the printed direction +",
+        "for, 0 against, of 29",
+    ):
+        assert part in whole.brief, part
 
 
-@pytest.mark.parametrize("question", [name for name, question in QUESTIONS.items() if question.claimed])
+@pytest.mark.parametrize("question", CLAIMING)
 def test_nothing_measured_is_not_run(question: str) -> None:
-    found = verdict(question, NONE, ["complementary", "null"])
+    found = verdict(question, NONE, ["baby", "sparse"])
     assert found.status == "not run"
     assert "nan" not in found.markdown()
+    assert conclude(question, NONE, ["baby"]).status == "not run"
 
 
-def test_other_data_sets_are_named_in_the_sentence() -> None:
-    pairs = [single(MODALITY_SPECIFIC, modality) for modality in ("V", "T")]
-    tests = pd.DataFrame([comparison(pair=pair, model="lattice", dataset="sparse") for pair in pairs])
-    found = verdict("motivation", tests, ["sparse"], ["lattice"])
-    assert "ML-sparse is not in the paper" in found.sentence
-    assert found.status != "not run"
+@pytest.mark.parametrize("question", list(QUESTIONS))
+def test_the_controls_have_no_verdict_on_the_paper(question: str) -> None:
+    """Not even on results that would decide every claim."""
+    rows = [
+        comparison(dataset=dataset, model=model, pair=pair)
+        for dataset in SYNTHETIC
+        for model in PAPER_MODELS
+        for pair in QUESTIONS[question].planned
+    ]
+    tests = pd.DataFrame(rows)
+    judged = judge_all(question, tests, SYNTHETIC)
+    assert judged.empty and judged_listing(judged).empty and claims_listing(judged).empty
+    words = {word for words in read_rule().words.values() for word in words}
+    for found in (verdict(question, tests, SYNTHETIC), conclude(question, tests, SYNTHETIC)):
+        assert found.status not in words - {"not run"}
+        assert not words & set(found.counts) - {"not run"}
+    assert conclude(question, tests, SYNTHETIC).question == ("planted" if question in PLANTED else question)
+
+
+def test_a_mixed_track_judges_what_is_not_synthetic() -> None:
+    tests = pd.concat([_measured(1.0, 0.005, ("baby",)), pd.DataFrame([comparison(dataset="null", pair=PRETRAINED)])])
+    assert set(judge_all("rq1", tests, ["baby", "null"])["dataset"]) == {"baby"}
 
 
 def test_judged_rows_carry_their_numbers() -> None:
-    tests = pd.DataFrame([comparison(dataset="baby", pair=PRETRAINED, relative=None)])
+    tests = pd.DataFrame([comparison(dataset="baby", pair=PRETRAINED)])
     judged = judge_all("rq1", tests, ["baby"], ["vbpr"])
-    assert judged["status"].tolist() == ["not run", "reproduced"]
-    assert judged["p_holm"].tolist()[1] == 0.01
-    assert math.isnan(judged["measured"].tolist()[1])  # mean of b is zero: no relative change
-    assert judged_listing(judged)["comparison"].tolist()[1] == "VBPR: CLIP-PT / baseline"
+    assert judged["word"].tolist() == ["not run", "supports"]
+    row = judged.to_dict("records")[1]
+    assert (row["low"], row["high"], row["n"], row["persons"], row["seeds"]) == (0.1, 0.3, 1000, 800, 3)
+    assert row["error"] == pytest.approx(0.05) and row["mde"] == 0.15  # 0.005 of 0.1
+    assert row["because"] == "in direction, size differs: larger"  # printed +2.1 %
+    listed = judged_listing(judged)
+    assert listed["comparison"].tolist()[1] == "VBPR: CLIP-PT / baseline"
+    assert {"from", "to", "users", "persons", "seeds", "detectable"} <= set(listed.columns)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "because"),
+    [
+        (0.01, 0.03, "in direction and size"),
+        (0.001, 0.01, "in direction, size differs: smaller"),
+        (-0.3, -0.1, "the other direction"),
+        (-0.01, 0.01, "no change of note"),
+        (-0.01, 0.03, "zero and the printed change possible"),
+        (-0.2, 0.01, "zero possible, the printed change not"),
+        (None, None, "interval without end"),
+    ],
+)
+def test_every_word_says_why(low: float | None, high: float | None, because: str) -> None:
+    """Printed: 0.0336 / 0.0329, +2.1 %."""
+    middle = 0.0 if low is None or high is None else (low + high) / 2
+    row = comparison(dataset="baby", pair=PRETRAINED, relative=middle, relative_low=low, relative_high=high)
+    assert judge_all("rq1", pd.DataFrame([row]), ["baby"], ["vbpr"])["because"].tolist()[1] == because
+
+
+def test_claims_are_counted_pair_by_pair() -> None:
+    listed = claims_listing(judge_all("rq1", _measured(1.0, 0.005), DATASETS))
+    assert listed["claim"].tolist() == ["VLMo-PT / baseline", "CLIP-PT / baseline", "all of them"]
+    assert listed["comparisons"].tolist() == [15, 15, 30]
+    assert listed["with a direction"].tolist()[2] == 29 and listed["lead needed"].tolist()[2] == 4
+    assert set(listed["verdict"]) == {"supports"}
 
 
 @pytest.mark.parametrize(
@@ -185,10 +252,10 @@ def test_printed_density_of_baby_contradicts_its_counts() -> None:
 def test_counts_of_the_paper_against_counted_ones() -> None:
     exact = {"sports": (35598, 18287, 295366), "clothing": (39387, 22499, 271001), "baby": (19445, 7037, 160522)}
     frame = pd.DataFrame.from_dict(exact, orient="index", columns=["users", "items", "interactions"])
-    assert data_verdict(frame).status == "reproduced"
+    assert data_verdict(frame).status == "as printed"
     close = data_verdict(frame.assign(items=frame["items"] + 13))
-    assert close.status == "same direction"
+    assert close.status == "close"
     assert "Amazon Baby items 7,050 (7,037 printed)" in close.sentence
-    assert data_verdict(frame.assign(users=2 * frame["users"])).status == "not reproduced"
+    assert data_verdict(frame.assign(users=2 * frame["users"])).status == "different"
     assert data_verdict(frame.drop(index="baby")).counts["not run"] == 3
-    assert data_verdict(pd.DataFrame({"dataset": ["Null"]}, index=["null"])).status == "not run"
+    assert data_verdict(pd.DataFrame({"dataset": ["Null"]}, index=["null"])).status == "no verdict"

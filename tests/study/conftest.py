@@ -43,7 +43,7 @@ def tiny_track(**changes) -> TrackSettings:
         }
         entry["fine_tune"] |= {"epochs": 1, "batch_size": 20}
     values["training"] = {"epochs": 4, "batch_size": 512, "learning_rate": 0.01, "patience": 4}
-    values |= {"left_out": (), "warm_start": None}
+    values |= {"left_out": (), "warm_start": None, "searched": ()}
     return TrackSettings.build({**values, **changes}, "tiny track")
 
 

@@ -4,14 +4,14 @@ from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import PAPER_MODELS, TRACKS
 from lmmrec_core.questions import parse_question
 from lmmrec_core.study.cases import Case, all_cases, reason_not_run
-from lmmrec_core.study.track import read_track
+from lmmrec_core.study.track import declared_digest, read_track
 
 GRID = all_cases(read_track("paper"), [1])
 
 
 def test_grid_holds_every_printed_cell():
     """Table 3: 5 models × 3 encoders; Table 4: 5 × 2 × 3; Tables 1 and 5: 2 models × 3 modality sets; × 3 data sets."""
-    cells = {tuple(c.model_dump(exclude={"track", "seed"}).values()) for c in GRID if c.control == "none"}
+    cells = {tuple(c.model_dump(exclude={"track", "arm", "seed"}).values()) for c in GRID if c.control == "none"}
     for dataset in ("sports", "clothing", "baby"):
         for model in PAPER_MODELS:
             assert (dataset, model, "baseline", "none", "V&T", "none") in cells
@@ -121,3 +121,33 @@ def test_unknown_track_and_dataset_name_the_nearest():
         read_track("movilens")
     with pytest.raises(ConfigError, match="did you mean 'redundant'"):
         read_track("controls").dataset("redundent")
+
+
+def test_an_arm_repeats_whole_cells_under_its_settings():
+    raw = {"settings": {"normalise_features": False}, "models": ["vbpr"], "paradigms": ["none", "PT"], "why": "a test"}
+    datasets = {"baby": read_track("paper").dataset("baby").model_dump()}
+    values = read_track("paper").model_dump() | {"arms": {"raw": raw}, "datasets": datasets}
+    track = type(read_track("paper")).build(values, "a test")
+    arms = [case for case in all_cases(track, [1]) if case.arm != "none"]
+    assert [(c.model, c.encoder, c.paradigm, c.modalities, c.control) for c in arms] == [
+        ("vbpr", "baseline", "none", "V&T", "none"), ("vbpr", "clip", "PT", "V&T", "none"),
+        ("vbpr", "vlmo", "PT", "V&T", "none"),
+    ]  # fmt: skip
+    assert arms[1].slug == "vbpr-clip-PT-VT-raw-s1" and arms[1].questions() == {"rq1"}
+    assert declared_digest(track, arms[1].model_dump()) != declared_digest(
+        track, arms[1].model_copy(update={"arm": "none"}).model_dump()
+    )
+    unknown = reason_not_run(arms[1].model_copy(update={"arm": "cooked"}), track)
+    assert unknown == "track paper declares no arm cooked"
+
+
+def test_an_arm_needs_a_name_and_a_reason():
+    values = read_track("paper").model_dump()
+    for arms, text in [
+        ({"none": {"settings": {"k": 1}, "why": "x"}}, "arm 'none' becomes part"),
+        ({"a/b": {"settings": {"k": 1}, "why": "x"}}, "arm 'a/b' becomes part"),
+        ({"a": {"settings": {}, "why": "x"}}, "arms.a.settings"),
+        ({"a": {"settings": {"k": 1}}}, "arms.a.why' is missing"),
+    ]:
+        with pytest.raises(ConfigError, match=text):
+            type(read_track("paper")).build(values | {"arms": arms}, "a test")

@@ -119,7 +119,7 @@ def test_the_sign_of_a_pair_reaches_table_and_verdict() -> None:
     assert marks is not None
     assert marks.iloc[:, 0].to_dict() == {("VBPR", "VBPR"): "", ("VBPR", "VBPR VLMo"): "", ("VBPR", "VBPR CLIP"): "↑"}
     judged = judge_all("rq1", tests, ["baby"], ["vbpr"]).set_index("pair")
-    assert judged.loc[Pair(trained("clip", "PT"), MODALITY_SPECIFIC), "status"] == "reproduced"
+    assert judged.loc[Pair(trained("clip", "PT"), MODALITY_SPECIFIC), "word"] == "supports"
 
     turned = results_of({side: 0.5 - value for side, value in values.items()})
     tests = comparisons("rq1", turned, ["baby"], [METRIC])
@@ -127,7 +127,7 @@ def test_the_sign_of_a_pair_reaches_table_and_verdict() -> None:
     marks = table3(turned, ["baby"], ["vbpr"], [METRIC], tests).marks
     assert marks is not None and marks.iloc[2, 0] == "↓"
     judged = judge_all("rq1", tests, ["baby"], ["vbpr"]).set_index("pair")
-    assert judged.loc[Pair(trained("clip", "PT"), MODALITY_SPECIFIC), "status"] == "not reproduced"
+    assert judged.loc[Pair(trained("clip", "PT"), MODALITY_SPECIFIC), "word"] == "contradicts"
 
 
 def test_a_further_question_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,3 +174,15 @@ def test_an_entry_of_separate_encoders_is_checked(workspace, entry, message):
     track = workspace.track.model_copy(update={"encoders": {"own": entry}})
     with pytest.raises(ConfigError, match=message):
         plan(case_of("vbpr", encoder="own", modalities="V"), replace(workspace, track=track))
+
+
+def test_an_arm_is_another_run_with_its_own_settings(workspace):
+    arms = {"raw": {"settings": {"normalise_features": False}, "why": "a test"}}
+    track = type(workspace.track).build(workspace.track.model_dump() | {"arms": arms}, "a test")
+    here = replace(workspace, track=track)
+    case = case_of("vbpr", encoder="baseline", modalities="V&T")
+    plain, raw = (plan(case.model_copy(update={"arm": arm}), here) for arm in ("none", "raw"))
+    assert (plain.model.normalise_features, raw.model.normalise_features) == (True, False)
+    assert plain.key != raw.key and plain.declared != raw.declared
+    with pytest.raises(ConfigError, match="unknown arm 'rw'; did you mean 'raw'"):
+        plan(case.model_copy(update={"arm": "rw"}), here)

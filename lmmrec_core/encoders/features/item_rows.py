@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from lmmrec_core.encoders.pictures.pixel_store import PixelStore
 from lmmrec_core.encoders.pictures.reading import read_picture

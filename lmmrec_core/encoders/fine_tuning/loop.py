@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from lmmrec_core.checkpoints import CheckpointedLoop, State
 from lmmrec_core.digests import digest

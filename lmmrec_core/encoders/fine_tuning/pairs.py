@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from lmmrec_core.digests import digest
 from lmmrec_core.encoders.fine_tuning.holdout import SHARE, held_out_pairs

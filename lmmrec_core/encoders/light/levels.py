@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from lmmrec_core.encoders.fine_tuning.pairs import TrainingPairs
 from lmmrec_core.encoders.light.training import OutsideItems

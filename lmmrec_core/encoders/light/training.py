@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from lmmrec_core.encoders.light.networks import DIM, Standardise
 from lmmrec_core.errors import DataError, TrainingError

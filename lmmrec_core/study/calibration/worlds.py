@@ -96,8 +96,8 @@ class DrawnWorld:
         return like.model_copy(update={"options": {**like.options, "kind": self.kind, "seed": self.seed, **effect}})
 
     def track(self, track: TrackSettings) -> TrackSettings:
-        """The track with this world as its data set."""
-        return track.model_copy(update={"datasets": {self.kind: self.dataset(track)}})
+        """The track with this world as its data set; settings that were searched on the track's own are left out."""
+        return track.model_copy(update={"datasets": {self.kind: self.dataset(track)}, "searched": ()})
 
     def cases(self, model: str, track: TrackSettings) -> list[Case]:
         """The runs of one model, by variant and seed."""
@@ -113,7 +113,7 @@ class DrawnWorld:
         """Digest of everything that is declared for its runs: tells today's results from yesterday's."""
         here = self.track(track)
         runs = [
-            {**case.model_dump(exclude={"track"}), "declared": declared_digest(here, case.model_dump())}
+            {**case.model_dump(exclude={"track", "arm"}), "declared": declared_digest(here, case.model_dump())}
             for model in self.models
             for case in self.cases(model, here)
         ]

@@ -78,11 +78,14 @@ class Grid(Settings):
 
     ``trials`` is the number of trainings each model gets, None for every distinct point. ``end_to_end`` are the
     grids a release has for the end-to-end variants of its models; they are counted, the search uses ``models``.
+    ``seed`` and ``split_seed`` are those of a search over a whole track (``cells.py``).
     """
 
     name: str
     source: str
     trials: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0)
+    split_seed: int | None = Field(None, ge=0)
     fixed: dict[str, Any] = Field(default_factory=dict)
     models: dict[str, ModelGrid]
     end_to_end: dict[str, ModelGrid] = Field(default_factory=dict)

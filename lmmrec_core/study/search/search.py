@@ -10,18 +10,18 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, TrainingError, unknown
+from lmmrec_core.flow import Split
 from lmmrec_core.names import BASELINE
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.roles import TrainingData
+from lmmrec_core.roles import Recommender, TrainingData
 from lmmrec_core.study.cases import Case, modalities_at_hand
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.inputs import prepare_weights
@@ -30,6 +30,7 @@ from lmmrec_core.study.search.grids import Grid, ModelGrid, Point, check_names, 
 from lmmrec_core.study.search.summary import chosen, frame_of, leak_of, score_of, summary_path, write_summary
 from lmmrec_core.study.search.trials import Trial, open_trials, points_to_try
 from lmmrec_core.study.workspace import Workspace
+from lmmrec_core.training.loop import Training
 
 SELECT_ON = ("valid", "test")
 SEARCH_SEED = 0
@@ -224,15 +225,28 @@ def _measure(todo: Plan, search: _Search, inputs: TrainingData, checkpoint: Path
     """Train at one point: validation Recall@20 of the best epoch, and what to note; the test part only if asked."""
     split = search.dataset.split
     model, trained = fit(todo, split, inputs, checkpoint, progress=False)
+    valid, notes = score_of_training(todo, model, trained, split)
+    if trained is not None:
+        notes["trained"] = trained.seconds
+    if search.measure_test:
+        mask = search.workspace.track.evaluation.mask_valid
+        notes["test"] = recall_20(model.scorer(), split, "test", mask_valid=mask)
+    return valid, notes
+
+
+def score_of_training(
+    todo: Plan, model: Recommender, trained: Training | None, split: Split
+) -> tuple[float, dict[str, Any]]:
+    """Validation Recall@20 of the best epoch, and how the training went. Raises TrainingError if it is no number."""
     notes: dict[str, Any] = {}
     valid: float | None = None
     if trained is not None:
-        notes = {"best_epoch": trained.best_epoch, "epochs": len(trained.history), "trained": trained.seconds}
+        notes = {
+            "best_epoch": trained.best_epoch, "best_step": trained.best_step, "epochs": len(trained.history),
+            "stopped": trained.stopped,
+        }  # fmt: skip
         valid = next((epoch.valid for epoch in trained.history if epoch.number == trained.best_epoch), None)
-    score = partial(recall_20, model.scorer(), split)
-    if search.measure_test:
-        notes["test"] = score("test", mask_valid=search.workspace.track.evaluation.mask_valid)
-    valid = score("valid") if valid is None else valid
+    valid = recall_20(model.scorer(), split, "valid") if valid is None else valid
     if not math.isfinite(valid):
         raise TrainingError(f"{todo.case.model}: the validation score is {valid}; check that the split has users there")
     return valid, notes

@@ -17,7 +17,7 @@ from lmmrec_core.study.cases import Case
 from lmmrec_core.study.search.trials import Trial
 
 _SCHEMA = 1
-_FOLDER = "search"
+SEARCH_FOLDER = "search"
 
 
 def score_of(trial: Trial, part: str) -> float:
@@ -63,7 +63,7 @@ def summary_path(results: Path, case: Case, grid: str, measured_test: bool) -> P
     parts = [case.dataset, case.slug.removesuffix(f"-s{case.seed}")]
     parts += [grid] if grid != "study" else []
     parts += ["leak"] if measured_test else []
-    return results / case.track / _FOLDER / f"{'-'.join(parts)}.json"
+    return results / case.track / SEARCH_FOLDER / f"{'-'.join(parts)}.json"
 
 
 def write_summary(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def test_trials_are_not_results(search, own_trials):
     assert ResultStore(own_trials.results).find_records() == []
     assert ResultStore(own_trials.results).find_records(track="controls", dataset="search") == []
     study = Study(own_trials, (0, 1))
-    assert study.results() == [] and study.receipt().empty
+    assert list(study.results()) == [] and study.receipt().empty
 
 
 def test_the_frame_and_the_summary_hold_the_same(search, made_up):

@@ -1,0 +1,38 @@
+"""What the chapters promise about verdicts, marks of doubt and the second modality is kept."""
+
+from lmmrec_core.report.marks import AT_CAP, DISAGREE, DISAGREEMENT
+from lmmrec_core.report.rule import read_rule
+from tests.book.source import QUESTION_PAGES, ROOT, cells, chapter, table_under
+
+
+def test_the_chapter_on_claims_gives_the_words_of_the_rule() -> None:
+    text, rule = chapter("claims"), read_rule()
+    rows = table_under(text, "the paper's data")
+    assert [row[0] for row in rows] == list(rule.words["paper"])
+    assert [row[1] for row in rows] == list(rule.words["elsewhere"])
+    assert f"{rule.level:.0%}".replace("%", " % interval") in text
+    assert f"all changes of {rule.margin:.0%}".replace("%", " % or more") in text
+    assert rule.least_run == 0.5 and "fewer than half of its" in text
+    assert rule.rounding == 1e-4 and "no further apart than their last digit" in text
+
+
+def test_every_page_of_a_question_ends_with_words_evidence_and_chances() -> None:
+    for path in QUESTION_PAGES:
+        code = cells(path, "code")
+        for name in ("judged_listing", "claims_listing", "characteristics_listing", "conclude"):
+            assert f"{name}(" in code, (path, name)
+        assert 'quote("verdict", answer.brief)' in code  # the front page shows the word with what it rests on
+
+
+def test_marks_of_doubt_are_those_that_the_chapter_explains() -> None:
+    text = chapter("reading")
+    assert f"{DISAGREE} marks a cell whose seeds disagree" in text and f"more than {DISAGREEMENT:g} times" in text
+    assert f"*{AT_CAP}* marks a cell with a run that ended at" in text
+    receipt = cells(ROOT / "notebooks" / "05_receipt.ipynb", "code")
+    assert "training_note(receipt)" in receipt
+
+
+def test_the_second_modality_is_read_at_equal_size() -> None:
+    for path in QUESTION_PAGES:
+        assert ("second_modality(" in cells(path, "code")) == ("motivation" in path.stem or "rq3" in path.stem)
+    assert "references(" in cells(next(path for path in QUESTION_PAGES if "rq1" in path.stem), "code")
