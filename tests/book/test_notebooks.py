@@ -20,7 +20,11 @@ from lmmrec_core.names import FLOOR_MODELS, TRACKS
 from lmmrec_core.report.html import NOT_RUN
 from lmmrec_core.report.rule import read_rule
 from lmmrec_core.study import Study
+from lmmrec_core.study.calibration.files import add_line, part_path
+from lmmrec_core.study.calibration.worlds import worlds_of
+from lmmrec_core.study.track import read_track
 from tests.report.training_records import aligned, tuned
+from tests.study.calibration.conftest import made_line
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -308,3 +312,38 @@ def test_the_page_of_the_rule_states_it_and_what_it_would_say(glued: dict) -> No
         assert shown[page].count("nothing exists") == 12  # four questions, three sizes
     assert "does not transfer" in shown["elsewhere"] and "contradicts" in shown["characteristics"]
     assert "% at most" in shown["verdict"] and read_rule().history[0].digest in shown["history"]
+
+
+CALIBRATION = next(path for path in SHARED if path.stem == "08_calibration")
+
+
+def test_without_any_world_the_calibration_says_not_run(glued: dict, empty_study: None) -> None:
+    shown = execute(CALIBRATION, None)["shown"]
+    listings = set(shown) - {"open", "bars", "p-value-figure", "power-figure", "verdict"}
+    assert {shown[name] for name in listings} == {"*Not run yet: `make calibrate`.*"} and len(listings) == 7
+    assert shown["bars"].count(">not run<") == 2 * 3
+    assert "0 null worlds, 0 planted worlds, 0 power worlds, 0 pairs" in shown["open"]
+    assert glued["null_rate"] == glued["aa_rate"] == "not run" and shown["verdict"].count("not run") == 4
+    with pytest.raises(ConfigError, match="did you mean 'ndcg@20'"):
+        execute(CALIBRATION, None, metric="ndcg@10")
+
+
+def test_what_worlds_say_reaches_the_calibration(glued: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LMMREC_HOME", str(tmp_path))
+    track = read_track("controls")
+    for part, gain in (("null", 0.0), ("planted", 0.3), ("power", 0.05)):
+        for world in worlds_of(part, 4):
+            add_line(part_path(tmp_path / "results", part), made_line(world, track, gain), "committed")
+    space = execute(CALIBRATION, None)
+    shown, page = space["shown"], space["page"]
+    assert "4 null worlds, 8 planted worlds, 20 power worlds" in shown["open"]
+    assert ">holds<" in shown["bars"] and "100.0 %" in shown["bars"]
+    assert "too few yet" in shown["bars"]  # four worlds are not 200
+    assert shown["null-rates"].count("LATTICE") == 2 and shown["divisions"].count("<tr>") == 4
+    assert "VBPR: baseline real / T shuffled" in shown["planted"] and "Redundant" in shown["planted"]
+    assert page.curve["content"].tolist() == [0.0, 0.05, 0.1, 0.2, 0.4, 1.0, 1.0]
+    assert glued["null_worlds"] == "4" and glued["power_complementary"] == "100.0 %"
+    assert [axes.get_xlabel() for axes in page.power().axes] == ["planted effect"]
+    labels = [text.get_text() for text in page.null_figure().axes[0].get_legend().get_texts()]
+    assert labels == ["a right test, 95 %", "users and seeds (the book)", "users only"]
+    assert all("nan" not in text.lower() for text in shown.values())

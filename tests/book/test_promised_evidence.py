@@ -13,9 +13,12 @@ from lmmrec_core.report.receipt import listing
 from lmmrec_core.report.tables import table2
 from lmmrec_core.results.provenance import ALLOW, COMPUTES
 from lmmrec_core.results.store import ResultStore
+from lmmrec_core.significance.power import POWER
 from lmmrec_core.study import Study
+from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS
 from lmmrec_core.study.comparisons import comparisons, planned_pairs
 from lmmrec_core.study.receipt import receipt_rows, source_rows
+from lmmrec_core.study.track import read_track
 from tests.book.source import NOTEBOOKS, QUESTION_PAGES, ROOT, cells, chapter, table_under
 
 # --- significance
@@ -45,6 +48,22 @@ def test_margin_and_level_are_those_that_the_chapter_states() -> None:
 def test_the_page_of_rq3_reads_the_baselines_pairs_from_the_family_of_the_motivation() -> None:
     code = cells(next(path for path in QUESTION_PAGES if "rq3" in path.name), "code")
     assert 'study.comparisons("motivation"' in code and 'conclude("rq3", tested,' in code
+
+
+def test_the_calibration_is_what_its_page_says() -> None:
+    text = " ".join(cells(next(path for path in NOTEBOOKS if "calibration" in path.stem), "markdown").split())
+    assert "their seeds, from 5001 on, are used nowhere else" in text
+    used = {int(dataset.options["seed"]) for dataset in read_track("controls").datasets.values()}
+    assert min(group.first for group in GROUPS) == 5001 > max(used)
+    assert "VBPR and LATTICE are trained three times with the content and three times with the content shuffled" in text
+    (null,) = (group for group in GROUPS if group.part == "null")
+    assert null.models == ("vbpr", "lattice") and len(null.variants) == 2 and len(read_track("controls").seeds) == 3
+    assert "five worlds in a row learn it together" in text and null.block == 5
+    assert "four times in five" in text and POWER == 0.8
+    whole = [group for group in GROUPS if group.kind == "complementary" and group.content == 1]
+    assert [group.part for group in whole] == ["planted"]
+    assert min(group.content for group in GROUPS if group.part == "power") == 0
+    assert WORLDS["null"] >= 200 and min(WORLDS.values()) >= 20
 
 
 # --- data

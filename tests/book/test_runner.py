@@ -259,6 +259,9 @@ def test_a_notebook_without_a_track_is_one_page_that_no_run_touches(project: Pat
     (project / "results" / "controls" / "set" / "bpr-0123" / "run.json").write_text('{"a": 1}')
     assert inputs_of(once, project, package) == before
     assert inputs_of(once, project, "another package") != before
+    (project / "results" / "calibration").mkdir()
+    (project / "results" / "calibration" / "null.jsonl").write_text("{}\n")
+    assert inputs_of(once, project, package) != before
 
 
 def test_labels_of_a_page_of_no_track_stay_as_they_are(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

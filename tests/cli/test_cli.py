@@ -40,7 +40,17 @@ def test_help_teaches(capsys):
         main(["--help"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
-    for command in ("data", "features", "run", "reproduce", "search", "check-table", "import-mmrec", "export-mmrec"):
+    for command in (
+        "data",
+        "features",
+        "run",
+        "reproduce",
+        "search",
+        "calibrate",
+        "check-table",
+        "import-mmrec",
+        "export-mmrec",
+    ):
         assert command in out
     assert "examples" in out
 
@@ -287,3 +297,17 @@ def test_two_packages_with_one_name_are_told_in_a_line(tmp_path, monkeypatch, ca
         assert "model 'mine' comes from package 'one' and from package 'other'" in capsys.readouterr().err
     finally:
         vars(RECOMMENDERS).pop("_places", None)
+
+
+def test_calibrate_says_what_it_would_run_and_sums_up_what_is_there(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("LMMREC_HOME", str(tmp_path))
+    assert main(["calibrate", "--dry-run", "--parts", "null", "power", "--worlds", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "0 of 18 worlds are stored" in out and "null: 3 worlds of about" in out and "CPU minutes" in out
+    assert not (tmp_path / "results").exists()
+    assert main(["calibrate", "--parts", "mde", "against-itself"]) == 0
+    out = capsys.readouterr().out
+    assert "mde, controls: no stored runs" in out and "null_rate  not run" in out
+    assert json.loads((tmp_path / "results" / "calibration" / "summary.json").read_text())["null_worlds"] == 0
+    assert main(["calibrate", "--parts", "null", "--worlds", "0"]) == 1
+    assert "1 to 1000 worlds" in capsys.readouterr().err

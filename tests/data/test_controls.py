@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmmrec_core.data.controls import ANSWERS, KINDS, ControlSize, write_controls, write_outside_items
+from lmmrec_core.data.controls import (
+    ANSWERS,
+    KINDS,
+    Controls,
+    ControlSettings,
+    ControlSize,
+    write_controls,
+    write_outside_items,
+)
 from lmmrec_core.data.drawing import VISUAL_FACTORS, draw
 from lmmrec_core.data.folder import FolderSettings, read_folder
 from lmmrec_core.data.preferences import draw_activity, draw_interactions, make_preferences
@@ -231,3 +239,30 @@ def test_unknown_kinds_full_folders_and_no_items_are_refused(tmp_path):
     assert digests(tmp_path).keys() == {"note.txt"}
     with pytest.raises(ConfigError, match="at least 1"):
         write_outside_items(tmp_path / "new", 1, 0)
+
+
+def test_the_planted_effect_is_a_share_of_what_users_care_for(tmp_path):
+    for name, content in (("whole", 1.0), ("none", 0.0), ("some", 0.3)):
+        write_controls("complementary", tmp_path / name, 3, MEDIUM, content)
+        truth = dict(np.load(tmp_path / name / "planted.npz", allow_pickle=False))
+        shown = truth["taste"][:, :8] @ truth["latent"][:, :8].T
+        hidden = truth["taste"][:, 8:] @ truth["latent"][:, 8:].T
+        assert shown.var() / (shown.var() + hidden.var()) == pytest.approx(content, abs=0.05)
+        assert np.linalg.norm(truth["taste"], axis=1) == pytest.approx(1.0)
+        answer = json.loads((tmp_path / name / "planted.json").read_text())
+        assert answer.get("content", 1.0) == content and ("hidden" in answer["preferred"]) == (content < 1)
+
+
+def test_without_a_share_the_bytes_are_what_they_were(tmp_path):
+    write_controls("redundant", tmp_path / "before", 5, TINY)
+    write_controls("redundant", tmp_path / "now", 5, TINY, content=1.0)
+    assert digests(tmp_path / "before") == digests(tmp_path / "now")
+    values = {"kind": "redundant", "seed": 5}
+    names = {Controls.folder_name(ControlSettings.build(more | values, "x")) for more in ({}, {"content": 1.0})}
+    assert len(names) == 1
+    assert Controls.folder_name(ControlSettings.build({**values, "content": 0.5}, "x")) not in names
+
+
+def test_null_takes_no_share():
+    with pytest.raises(ConfigError, match="leave content out"):
+        ControlSettings.build({"kind": "null", "seed": 1, "content": 0.5}, "x")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from lmmrec_core.digests import bytes_sha256
+from lmmrec_core import significance
+from lmmrec_core.digests import bytes_sha256, files_digest
 from lmmrec_core.disk import CURE, read_sealed, write_file, write_sealed
 from lmmrec_core.errors import ResultError
 from lmmrec_core.results.provenance import CodeState, allows_uncommitted, code_state, code_state_now, provenance
@@ -52,6 +53,12 @@ def up_to_date(results: Path, name: str, made_from: str) -> Listing | None:
         return None
     late = before.uncommitted and not allows_uncommitted() and code_state_now() == "committed"
     return None if late else before
+
+
+def code_of_tests() -> str:
+    """Digest of the code that tests: another test makes listings of its outcomes anew."""
+    folder = Path(significance.__file__).parent
+    return files_digest(folder.glob("*.py"), folder)
 
 
 def listings(results: Path, part: str) -> dict[str, Listing]:

@@ -63,7 +63,7 @@ class CalibrationPage:
     def bars(self) -> Styler:
         """What was asked of the tests before they were measured, and whether it holds."""
         pairs = figures.aa_rate(self._pairs)
-        null, power = figures.rejected(self._null, "block"), figures.power_of(self._planted_content)
+        null, power = figures.rejected(self._null), figures.power_of(self._planted_content)
         worlds = self._null["world"].nunique()
         rows = [
             ("A system against itself is called different in 3 to 7 % of pairs", pairs,
@@ -105,7 +105,7 @@ class CalibrationPage:
                     name: _percent(float((part[p] < _NOMINAL).mean()))
                     for name, p in (("own seeds only", "p_own"), ("users only", "p_users"))
                 }
-                rows.append({**place, "tests": len(part), **_told(figures.rejected(part, "block")), **others})
+                rows.append({**place, "tests": len(part), **_told(figures.rejected(part)), **others})
         return listing_or_words(pd.DataFrame(rows), "null-rates", _NOT_RUN)
 
     def divisions(self) -> Styler | Sentence:
@@ -120,7 +120,7 @@ class CalibrationPage:
         for name, chosen in kinds.items():
             part = found[chosen.astype(bool)]
             if len(part):
-                rate = rate_of((part["p"] < _NOMINAL).tolist(), part["block"].tolist())
+                rate = rate_of((part["p"] < _NOMINAL).tolist(), part["world"].tolist())
                 rows.append({"division": name, "tests": len(part), **_told(rate)})
         return listing_or_words(pd.DataFrame(rows), "divisions", _NOT_RUN)
 
@@ -160,7 +160,7 @@ class CalibrationPage:
             part = tests[(tests["kind"] == expected.dataset) & tests["pair"].isin([expected.pair])]
             for model, own in part.groupby("model", sort=False):
                 said = [answer(expected.effect, _named(row)) for row in own.to_dict("records")]
-                rate = rate_of([one == FOUND for one in said], own["block"].tolist())
+                rate = rate_of([one == FOUND for one in said], own["world"].tolist())
                 rows.append(
                     {
                         "comparison": f"{model_name(str(model))}: {expected.pair}",

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from lmmrec_core.digests import digest
 from lmmrec_core.results.provenance import code_state_now
 from lmmrec_core.significance.simulation import World, operating_characteristics
-from lmmrec_core.study.calibration.listings import up_to_date, write_listing
+from lmmrec_core.study.calibration.listings import code_of_tests, up_to_date, write_listing
 
 COVERAGE = "coverage"  # the part, and the name of its file
 BOOK_TEST, SEEDS_FIXED = "crossed, moderated", "users only (seeds fixed)"
@@ -29,7 +29,7 @@ SIMULATED: tuple[World, ...] = (
 
 def calibrate_coverage(results: Path, progress: bool = True, repetitions: int = REPETITIONS) -> int:
     """Simulate every world of the list and store the rates; the number of worlds. What is stored and fits stays."""
-    asked = digest([[asdict(world) for world in SIMULATED], repetitions])
+    asked = digest([[asdict(world) for world in SIMULATED], repetitions, code_of_tests()])
     if up_to_date(results, COVERAGE, asked):
         return len(SIMULATED)
     started = code_state_now()

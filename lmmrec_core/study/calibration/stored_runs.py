@@ -16,7 +16,7 @@ from lmmrec_core.results.provenance import code_state_now
 from lmmrec_core.significance.against_itself import Cells, against_itself
 from lmmrec_core.significance.crossed import users_only
 from lmmrec_core.significance.units import crossed, runs_of
-from lmmrec_core.study.calibration.listings import up_to_date, write_listing
+from lmmrec_core.study.calibration.listings import code_of_tests, up_to_date, write_listing
 from lmmrec_core.study.study import Study
 
 AGAINST_ITSELF, DETECTABLE = "against-itself", "mde"  # parts, and the first words of their files
@@ -50,8 +50,8 @@ def calibrate_stored(part: str, study: Study) -> int:
 
 
 def runs_digest(results: Iterable[Result]) -> str:
-    """Digest of which runs a listing was made from, each by the seal of its record."""
-    return digest(sorted(str(result.record["digest"]) for result in results))
+    """Digest of what a listing is made from: runs, each by the seal of its record, and the code that tests them."""
+    return digest([*sorted(str(result.record["digest"]) for result in results), code_of_tests()])
 
 
 def against_itself_rows(

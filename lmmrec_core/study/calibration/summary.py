@@ -36,7 +36,7 @@ def summary_of(stored: Stored) -> dict[str, Any]:
     figures |= _rate("aa_rate", aa_rate(pairs))
     figures["aa_pairs"] = len(pairs)
     null = null_tests(stored, METRIC)
-    figures |= _rate("null_rate", rejected(null, "block"))
+    figures |= _rate("null_rate", rejected(null))
     figures |= {"null_tests": len(null), "null_worlds": null["world"].nunique()}
     figures |= _rate("power_complementary", power_of(planted_tests(stored, METRIC)))
     figures |= _rate("coverage", coverage_of(stored.coverage))
@@ -82,15 +82,15 @@ def power_tests(stored: Stored, metric: str) -> pd.DataFrame:
     return pd.concat(frames).sort_values(["content", "world"]) if frames else part
 
 
-def rejected(tests: pd.DataFrame, cluster: str, p: str = "p") -> Rate | None:
-    """How often a test finds a difference at the 5 % level, unadjusted."""
-    return None if tests.empty else rate_of((tests[p] < ALPHA).tolist(), tests[cluster].tolist())
+def rejected(tests: pd.DataFrame, p: str = "p") -> Rate | None:
+    """How often a test finds a difference at the 5 % level, unadjusted; the tests of one world are a cluster."""
+    return None if tests.empty else rate_of((tests[p] < ALPHA).tolist(), tests["world"].tolist())
 
 
 def power_of(tests: pd.DataFrame) -> Rate | None:
-    """How often content is found better, unadjusted."""
+    """How often content is found better, unadjusted; the tests of one world are a cluster."""
     found = (tests["p"] < ALPHA) & (tests["difference"] > 0)
-    return None if tests.empty else rate_of(found.tolist(), tests["block"].tolist())
+    return None if tests.empty else rate_of(found.tolist(), tests["world"].tolist())
 
 
 def coverage_of(listing: Listing | None, candidate: str = BOOK_TEST) -> Rate | None:

@@ -3,7 +3,7 @@
 The test is that of every table (:mod:`lmmrec_core.significance.crossed`). On a data set of the study a model's spread
 over seeds is learnt from about ten cells or more; a world has two or four. So worlds that differ by their seed alone
 learn it together, in blocks of as many as have ten cells: the same model on data of the same size, under the same
-settings. Tests of one block are therefore not quite independent, and rates over worlds count blocks as clusters.
+settings. That ties the tests of a block a little; which worlds share a block does not depend on what has been run.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

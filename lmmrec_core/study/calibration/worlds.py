@@ -25,7 +25,7 @@ from lmmrec_core.study.track import DatasetSettings, TrackSettings, declared_dig
 
 KEPT_METRICS = ("recall@20", "ndcg@20")  # kept of every world
 WORLDS = {"null": 200, "planted": 20, "power": 20}  # of each group, unless told otherwise
-CPU_SECONDS = {"null": 60.0, "planted": 120.0, "power": 30.0}  # of a world, measured on one machine
+CPU_SECONDS = {"null": 45.0, "planted": 90.0, "power": 22.0}  # of a world, measured on one machine
 
 _MODELS = ("vbpr", "lattice")  # one whose loss reads content at every step, one that reads it through a graph
 _CONTENT, _SHUFFLED = MODALITY_SPECIFIC, SHUFFLED.b
