@@ -4,6 +4,7 @@ import re
 import shutil
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ import yaml
 from lmmrec_core.book.pages import pages
 from lmmrec_core.data import SOURCES
 from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.flow import Results
 from lmmrec_core.metrics import METRICS
+from lmmrec_core.names import CALIBRATION_PARTS, PAPER_METRICS
 from lmmrec_core.questions import QUESTIONS, parse_question
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.report import tables
@@ -23,6 +26,7 @@ from lmmrec_core.study import Study
 from lmmrec_core.study.track import is_multimodal, read_track
 from lmmrec_core.study.weights.recipes import read_entry
 from tests.guides import BLOCKS, MODULES, ROOT, Block, block, install_package, make_place, run_with
+from tests.study.made import made_result
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,18 @@ def test_the_example_of_a_question_makes_its_table_and_its_verdict(monkeypatch: 
     assert parse_question("4") == "rq4"
     written = dict(vars(tables))
     exec(block("add_question", "python", 2), written)
+    sides = [("vbpr", encoder, "PT", "V&T", "none") for encoder in ("vlmo", "clip")]
+    made = [made_result(side, seed, "ndcg@20") for side in sides for seed in (1, 2)]
+    here = {"track": "movielens", "dataset": "sparse"}
+    found = Results(
+        replace(
+            result,
+            case={**result.case, **here},
+            per_user=result.per_user.assign(**dict.fromkeys(PAPER_METRICS, result.per_user["ndcg@20"])),
+        )
+        for result in made
+    )
+    monkeypatch.setattr(Study, "results", lambda study, question=None: found)
     shown: dict[str, object] = {}
     cells = {
         "study": Study.open("movielens"), "models": ["vbpr", "bm3"], "metric": "ndcg@20", "table6": written["table6"],
@@ -106,7 +122,7 @@ def tree_of_readme(text: str, place: Path) -> None:
     """Every folder and base module of the package is named, and every name is there."""
     package, inside = text.partition("notebooks/ ")[0], ROOT / "lmmrec_core"
     named = set(re.findall(r"(\w+)/", package)) - {"lmmrec_core"}
-    folders = {path.parent.name for path in inside.rglob("__init__.py")} | {"tracks", "grids", "published"}
+    folders = {path.parent.name for path in inside.rglob("__init__.py")} | {"tracks", "searched", "grids", "published"}
     assert named == folders - {"lmmrec_core"}
     assert set(re.findall(r"\w+\.py\b", package)) == {path.name for path in inside.glob("[!_]*.py")}
     for name in re.findall(r"^(\w+)/", text, flags=re.MULTILINE):
@@ -130,13 +146,22 @@ def results_layout(text: str, place: Path) -> None:
     files += [
         path.relative_to(ROOT).as_posix() for path in (ROOT / "results" / "movielens").glob("*/*/per_user.parquet")
     ]
-    files += ["results/movielens/search/sparse-vbpr-baseline-VT.json"]  # as tests/cli finds it
+    search = ("sparse-vbpr-baseline-VT.json", "cell-sparse-vbpr-clip-PT.json")  # as the tests of the search find them
+    files += [f"results/movielens/search/{name}" for name in search]
     lines = [line.split("  ")[0].strip() if line[0] != " " else line.split()[0] for line in text.splitlines()]
     if lines[0].endswith("/"):
         lines = [lines[0] + name for name in lines[1:] if name != "top50.parquet"]  # not in version control
     for line in lines:
         pattern = re.sub(r"<[^>]+>", r"[^/]+", re.sub(r"([.+])", r"\\\1", line))
         assert any(re.fullmatch(pattern, file) for file in files), line
+
+
+def calibration_layout(text: str, place: Path) -> None:
+    """Files are named as the calibration writes them."""
+    named = set(re.findall(r"(\S+)\.(?:jsonl|csv|json)\b", text))
+    assert {"results/calibration/<part>", "results/calibration/<part>-<track>", "coverage", "environments"} <= named
+    parts = set(re.findall(r"[a-z-]+", " ".join(re.findall(r"line: ([^;\n]+)", text))))
+    assert parts == set(CALIBRATION_PARTS) - {"coverage"}
 
 
 def amazon_layout(text: str, place: Path) -> None:
@@ -153,6 +178,7 @@ TEXTS: dict[tuple[str, int], Callable[[str, Path], None]] = {
     ("own_package", 1): named_files,
     ("results", 1): results_layout,
     ("results", 2): results_layout,
+    ("results", 3): calibration_layout,
     ("run", 1): amazon_layout,
 }
 

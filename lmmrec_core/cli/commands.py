@@ -14,7 +14,7 @@ from lmmrec_core.data import SOURCES, recognise
 from lmmrec_core.errors import ConfigError, DataError, unknown
 from lmmrec_core.flow import Modality
 from lmmrec_core.names import BASELINE, MODALITY_SETS, TRACKS
-from lmmrec_core.study.cases import Case, modalities_at_hand, split_runnable
+from lmmrec_core.study.cases import Case, left_out, modalities_at_hand, split_runnable
 from lmmrec_core.study.datasets import dataset_of
 from lmmrec_core.study.study import Study
 from lmmrec_core.study.track import DatasetSettings, TrackSettings, read_track
@@ -138,8 +138,9 @@ def reproduce(arguments: argparse.Namespace) -> int:
     """``lmmrec reproduce``: the grid, or one question of it."""
     study = Study.open(arguments.track, seeds=_whole(arguments.seeds), data=arguments.data)
     runnable, others = split_runnable(study.cases(arguments.rq), study.track)
-    waiting = f"{len(others)} cannot yet (--dry-run says why)"
-    print(f"{study.track.title}: {len(runnable)} cases can run, {waiting}.")
+    thinned = sum(left_out(case, study.track) is not None for case in others)
+    rest = f"{thinned} are left out by the track, {len(others) - thinned} cannot yet (--dry-run says why)"
+    print(f"{study.track.title}: {len(runnable)} cases can run, {rest}.")
     if arguments.dry_run:
         print(study.not_run(arguments.rq).groupby("reason").size().to_string())
         _tell_uncommitted(study)

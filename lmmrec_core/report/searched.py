@@ -37,6 +37,13 @@ def searched_tables(
         yield titles.get(str(dataset), str(dataset)), table
 
 
+def searched_listing(rows: pd.DataFrame, titles: Mapping[str, str], labels: Labels = PAPER_LABELS) -> pd.DataFrame:
+    """The tables of all data sets as one, with the data set in front; no rows where nothing was searched."""
+    found = [table.assign(**{"data set": title}) for title, table in searched_tables(rows, titles, labels)]
+    both = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["data set"])
+    return both[["data set", *(name for name in both.columns if name != "data set")]]
+
+
 def searched_words(rows: pd.DataFrame) -> str:
     """One Markdown paragraph: how much was searched, how many winners lie at an edge, what is missing."""
     if not (rows["trials"] > 0).any():

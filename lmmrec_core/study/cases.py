@@ -25,7 +25,7 @@ from lmmrec_core.names import (
 )
 from lmmrec_core.questions import QUESTIONS, Variant
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.study.track import TrackSettings, is_multimodal
+from lmmrec_core.study.track import LeftOut, TrackSettings, is_multimodal
 
 
 class Case(Settings):
@@ -127,15 +127,19 @@ def _cases_with_content(cell: Mapping[str, Any], track: TrackSettings) -> list[C
     return [Case.build({**cell, **more}, "grid") for more in cells]
 
 
+def left_out(case: Case, track: TrackSettings) -> LeftOut | None:
+    """The rule by which a track does not run a case; None if it does."""
+    return next((rule for rule in track.left_out if rule.holds(case.model_dump(), track.seeds)), None)
+
+
 def reason_not_run(case: Case, track: TrackSettings) -> str | None:
     """None for a case that can run; else what is missing, in words."""
     if case.model not in RECOMMENDERS:
         return f"recommender {case.model} is not installed"
     if case.model not in track.models:
         return f"track {track.name} declares no settings for {case.model}"
-    left_out = next((rule for rule in track.left_out if rule.holds(case.model_dump(), track.seeds)), None)
-    if left_out is not None:
-        return f"left out by track {track.name}: {left_out.why}"
+    if (rule := left_out(case, track)) is not None:
+        return f"left out by track {track.name}: {rule.why}"
     if case.arm not in ("none", *track.arms):
         return f"track {track.name} declares no arm {case.arm}"
     if case.encoder == "none":

@@ -14,9 +14,11 @@ from lmmrec_core.report.receipt import absent, receipt_verdict, weights_note
 from lmmrec_core.report.tables import floor
 from lmmrec_core.results import provenance as states
 from lmmrec_core.results.provenance import ALLOW, allows_uncommitted, code_state
+from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study import run as running
 from lmmrec_core.study import study as module
 from lmmrec_core.study.cases import Case
+from lmmrec_core.study.receipt import source_rows
 from lmmrec_core.study.run import plan, run_case
 from lmmrec_core.study.schedule import run_cases
 from lmmrec_core.study.study import Study
@@ -138,8 +140,10 @@ def test_an_older_result_of_committed_code_goes_before_a_newer_of_changed_code(w
 def test_records_of_encoders_are_withheld_too(workspace, code):
     note = {"tuning": {"history": []}}
     made = {"time": "2026-01-01T00:00:00", "commit": COMMIT, "dirty": True}
-    write_encoder_record(workspace.results, "controls", None, "clip", "PT", "ab" * 32, note, made)
-    write_encoder_record(workspace.results, "controls", None, "vlmo", "PT", "cd" * 32, note, {**made, "dirty": False})
+    write_encoder_record(workspace.results, "controls", None, "clip", "PT", "ab" * 32, note, made=made)
+    write_encoder_record(
+        workspace.results, "controls", None, "vlmo", "PT", "cd" * 32, note, made={**made, "dirty": False}
+    )
     records = study_of(workspace).encoder_records()
     assert {record["encoder"]: "withheld" in record for record in records} == {"clip": True, "vlmo": False}
     allowed = replace(study_of(workspace), allow_uncommitted=True)
@@ -162,7 +166,10 @@ def test_committed_results_of_this_repository_name_the_weights_of_changed_code(m
     monkeypatch.delenv(ALLOW)
     study = Study.open("movielens", data="")
     suspect = [r for r in study.encoder_records() if code_state(r["provenance"]) == "uncommitted"]
-    sources = study.sources()
+    records = ResultStore(Path(__file__).resolve().parents[2] / "results").find_records(
+        track="movielens"
+    )  # of whatever protocol
+    sources = source_rows(records, study.encoder_records(), study.workspace.track, study.labels)
     named = sources[(sources["what"] == "weights") & (sources["made by"] == "uncommitted")]
     read = {row["digest"] for _, row in named.iterrows()}
     assert {str(record["weights"])[:16] for record in suspect} == read
