@@ -61,14 +61,14 @@ def test_the_example_of_a_question_makes_its_table_and_its_verdict(monkeypatch: 
     exec(block("add_question", "python", 2), written)
     sides = [("vbpr", encoder, "PT", "V&T", "none") for encoder in ("vlmo", "clip")]
     made = [made_result(side, seed, "ndcg@20") for side in sides for seed in (1, 2)]
-    here = {"track": "movielens", "dataset": "sparse"}
     found = Results(
         replace(
             result,
-            case={**result.case, **here},
+            case={**result.case, "track": "movielens", "dataset": dataset},
             per_user=result.per_user.assign(**dict.fromkeys(PAPER_METRICS, result.per_user["ndcg@20"])),
         )
         for result in made
+        for dataset in ("sparse", "dense")
     )
     monkeypatch.setattr(Study, "results", lambda study, question=None: found)
     shown: dict[str, object] = {}
