@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from lmmrec_core.report.labels import dataset_name, model_name
+from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name
 
 #: Columns of :func:`compared_listing` that hold fractions.
 FRACTIONS = ("change", "from", "to", "users gained", "detectable", "detectable, family")
@@ -21,7 +21,7 @@ _NUMBERS = {
 }
 
 
-def compared_listing(comparisons: pd.DataFrame, metric: str = "ndcg@20") -> pd.DataFrame:
+def compared_listing(comparisons: pd.DataFrame, metric: str = "ndcg@20", labels: Labels = PAPER_LABELS) -> pd.DataFrame:
     """The comparisons of one metric for readers, one line each.
 
     comparison, data set, change (relative) with its 95 % interval *from* … *to*, p and adjusted p, effect (d_z over
@@ -34,7 +34,7 @@ def compared_listing(comparisons: pd.DataFrame, metric: str = "ndcg@20") -> pd.D
         if test["metric"] != metric:
             continue
         row: dict[str, object] = {
-            "comparison": f"{model_name(str(test['model']))}: {test['pair']}",
+            "comparison": labels.pair(str(test["model"]), test["pair"]),
             "data set": dataset_name(str(test["dataset"])),
             **{title: _finite(test[name]) for title, name in _NUMBERS.items()},
             **{name: int(test[name]) for name in ("n", "persons", "seeds")},

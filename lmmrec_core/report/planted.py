@@ -31,10 +31,11 @@ from lmmrec_core.report.verdict import NO_VERDICT, ON_SYNTHETIC, Verdict, plain_
 FOUND, NOT_FOUND, CANNOT_TELL, NOT_RUN = "found", "not found", "cannot tell", "not run"
 _WEAKEST = (NOT_FOUND, CANNOT_TELL, NOT_RUN, FOUND)  # what a verdict over several takes
 _RULE = (
-    f"A gain is found when the difference is positive and the adjusted p is below {ALPHA}. That there is no difference "
-    f"is found when two one-sided tests keep it within {MARGIN:.0%} of the compared mean (unadjusted p below {ALPHA}); "
-    f"it is not found when the difference itself has an unadjusted p below {ALPHA}; else the runs cannot tell. "
-    "An answer is found when all comparisons that were run agree."
+    f"A gain is found when the difference is positive and the adjusted p is below {ALPHA}; it is not found when the "
+    f"95 % interval excludes a gain of {MARGIN:.0%}; else the runs cannot tell. That there is no difference is found "
+    f"when two one-sided tests keep it within {MARGIN:.0%} of the compared mean (unadjusted p below {ALPHA}); it is not "
+    f"found when the difference itself has an unadjusted p below {ALPHA}; else the runs cannot tell. An answer is found "
+    "when all comparisons that were run agree."
 )
 
 
@@ -89,9 +90,11 @@ def conclude(
 
 
 def answer(expected: Literal["gain", "none"], test: Mapping[str, Any]) -> str:
-    """What one test (difference, p, p_holm, equivalence_p) says about the expected effect."""
+    """What one test (mean_b, difference, ci_high, p, p_holm, equivalence_p) says about the expected effect."""
     if expected == "gain":
-        return FOUND if test["difference"] > 0 and test["p_holm"] < ALPHA else NOT_FOUND
+        if test["difference"] > 0 and test["p_holm"] < ALPHA:
+            return FOUND
+        return NOT_FOUND if test["ci_high"] < MARGIN * abs(test["mean_b"]) else CANNOT_TELL
     if test["equivalence_p"] < ALPHA:
         return FOUND
     return NOT_FOUND if test["p"] < ALPHA else CANNOT_TELL

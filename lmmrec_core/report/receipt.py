@@ -34,7 +34,7 @@ def absent(not_run: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"reason": counts.index.astype(str), "cases": counts.to_numpy()})
 
 
-_CELL = ["dataset", "model", "encoder", "paradigm", "modalities", "control"]
+_CELL = ["dataset", "model", "encoder", "paradigm", "modalities", "control", "arm"]
 
 
 def training_note(receipt: pd.DataFrame, metric: str = "ndcg@20") -> str:

@@ -1,7 +1,7 @@
 """Data sets: read, filtered and split once for all cases, and their statistics (Table 2) kept beside the results."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from lmmrec_core.disk import whole_folder, write_file
 from lmmrec_core.errors import ConfigError, DataError, ResultError
 from lmmrec_core.flow import Catalogue, IntArray, Split
 from lmmrec_core.source import DrawnSource
-from lmmrec_core.study.track import DatasetSettings, TrackSettings
+from lmmrec_core.study.track import DatasetSettings, SplitSettings, TrackSettings
 
 FILE = "dataset.json"
 
@@ -51,8 +51,24 @@ def dataset_of(catalogue: Catalogue, settings: DatasetSettings, name: str) -> Da
     """Filter and split a catalogue that was read already. Raises DataError if nothing is left or it has no split."""
     if settings.k_core is not None:
         catalogue = k_core(catalogue, settings.k_core)
-    split = make_split(catalogue, settings.split.rule, settings.split.seed)
+    split = make_split(_spared(catalogue, settings.split), settings.split.rule, settings.split.seed)
     return Dataset(name, catalogue, split, catalogue_fingerprint(catalogue))
+
+
+def _spared(catalogue: Catalogue, split: SplitSettings) -> Catalogue:
+    """The catalogue without the test rows of the split that is to be spared, if there is one."""
+    if split.spare is None:
+        return catalogue
+    test = make_split(catalogue, split.rule, split.spare).test
+    rows, spared = (some.user * catalogue.n_items + some.item for some in (catalogue, test))
+    kept = ~np.isin(rows, spared)
+    return replace(
+        catalogue,
+        user=catalogue.user[kept],
+        item=catalogue.item[kept],
+        label=None if catalogue.label is None else catalogue.label[kept],
+        timestamp=None if catalogue.timestamp is None else catalogue.timestamp[kept],
+    )
 
 
 def _read(settings: DatasetSettings, name: str, data: Path | None, drawn: Path) -> Catalogue:

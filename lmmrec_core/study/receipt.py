@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from lmmrec_core.digests import digest
-from lmmrec_core.names import MEMBER_TITLES
+from lmmrec_core.names import MEMBER_TITLES, WARM
 from lmmrec_core.questions import Variant
 from lmmrec_core.report.labels import Labels
 from lmmrec_core.results.provenance import code_state
@@ -97,7 +97,7 @@ def source_rows(
         note("catalogue", dataset.title, data["data"]["catalogue"], _source_of(dataset))
         seed = "" if data["data"]["seed"] is None else f", seed {data['data']['seed']}"
         note("split", dataset.title, data["data"]["split"], f"rule {data['data']['rule']}{seed}")
-        if data["features"] is not None and variant.whole and variant.paradigm != "ETE":
+        if data["features"] is not None and variant.whole and variant.paradigm not in ("ETE", WARM):
             note(
                 "features", f"{dataset.title}, {labels.variant(variant)}", data["features"]["digest"], _made_on(record)
             )

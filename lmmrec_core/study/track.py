@@ -25,6 +25,7 @@ class SplitSettings(Settings):
 
     rule: SplitRule = "mmrec"
     seed: int | None = 2026
+    spare: int | None = Field(None, description="seed of another split, whose test rows are left out of this one")
 
 
 class DatasetSettings(Settings):
@@ -42,6 +43,11 @@ class DatasetSettings(Settings):
     def is_drawn(self) -> bool:
         """Whether its catalogue is drawn here instead of given: no folder of data is needed."""
         return isinstance(SOURCES[self.source], DrawnSource)
+
+    def declared(self) -> dict[str, Any]:
+        """What results depend on."""
+        aside: dict[str, Any] = {"title": True, "note": True}
+        return self.model_dump(exclude=aside if self.split.spare is not None else {**aside, "split": {"spare"}})
 
     @field_validator("source")
     @classmethod
@@ -260,7 +266,7 @@ def declared_digest(track: TrackSettings, case: Mapping[str, Any]) -> str:
     searched = searched_settings(track.searched, case)
     return digest(
         {
-            "dataset": dataset.model_dump(exclude={"title", "note"}) if dataset else case["dataset"],
+            "dataset": dataset.declared() if dataset else case["dataset"],
             "encoder": entry,
             "missing": track.missing,
             "normalise_features": track.normalise_features,

@@ -16,6 +16,7 @@ from lmmrec_core.flow import Table
 from lmmrec_core.names import ENCODER_TITLES, MEMBER_TITLES, TRACKS
 from lmmrec_core.report.alignment import alignment_figure, alignment_listing
 from lmmrec_core.report.changes import change_table
+from lmmrec_core.report.compared import compared_listing
 from lmmrec_core.report.encoder_training import loss_curves, retrieval_listing, training_listing
 from lmmrec_core.report.end_to_end import end_to_end_listing
 from lmmrec_core.report.figures import coverage_and_cost, forest, printed_and_measured, seed_strip, training_curves
@@ -109,6 +110,7 @@ def everything_measured(study: Study) -> Iterator[tuple[str, object]]:
         yield f"changes {question}", changes
         yield f"figure of changes {question}", printed_and_measured(changes)
         yield f"verdicts {question}", judged_listing(judge_all(question, tests, where, ["vbpr"]), labels=labels)
+    yield "compared", compared_listing(tests, labels=labels)
     yield "planted", planted_listing(tests, expectations=PLANTED_TRAINING, labels=labels)
     yield "forest", forest(tests, labels=labels)
     yield "seeds", seed_strip(results, labels=labels)

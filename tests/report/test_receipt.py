@@ -47,7 +47,14 @@ def test_verdict_names_mixed_commits_and_uncommitted_code() -> None:
 
 def trained(scores: list[float], stopped: list[str], **columns: list[object]) -> pd.DataFrame:
     """Runs of two cells, two seeds each."""
-    same = {"encoder": "baseline", "paradigm": "none", "modalities": "V&T", "control": "none", "in tables": "yes"}
+    same = {
+        "encoder": "baseline",
+        "paradigm": "none",
+        "modalities": "V&T",
+        "control": "none",
+        "arm": "none",
+        "in tables": "yes",
+    }
     frame = pd.DataFrame({"dataset": ["a", "a", "b", "b"], "model": "vbpr", "ndcg@20": scores, "stopped": stopped})
     return frame.assign(**same, **columns)
 

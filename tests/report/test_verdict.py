@@ -168,8 +168,9 @@ def test_claims_are_counted_pair_by_pair() -> None:
     ("expected", "fields", "found"),
     [
         ("gain", {}, "found"),
-        ("gain", {"p_holm": 0.05}, "not found"),
-        ("gain", {"difference": -0.02}, "not found"),
+        ("gain", {"p_holm": 0.05}, "cannot tell"),  # a gain of note is not excluded
+        ("gain", {"difference": -0.02, "ci_low": -0.03, "ci_high": -0.01}, "not found"),
+        ("gain", {"difference": 0.001, "ci_low": -0.002, "ci_high": 0.004, "p_holm": 0.9}, "not found"),
         ("none", {}, "not found"),
         ("none", {"p": 0.06}, "cannot tell"),  # no difference seen, but none excluded
         ("none", {"p": 0.6, "equivalence_p": 0.04}, "found"),

@@ -1,9 +1,9 @@
 """The cells of a track whose settings are searched, each with the same number of trainings.
 
 A cell is a data set, model, encoder and paradigm, with both modalities. Its trials have a seed and a split that no
-reported run uses: the same interactions, divided anew. So no test row that a table shows decides which point wins by
-being its validation row, and no initial values are those of a run. A split that comes with the data or follows time
-cannot be drawn again; there the trials see the validation part of the reported split.
+reported run uses: the training and validation rows of the reported split, divided anew. The reported test rows are in
+no part of it, and no initial values are those of a run. A split that comes with the data or follows time cannot be
+drawn again; there the trials see the training and validation parts of the reported split.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,7 +64,7 @@ def search_track(track: TrackSettings, grid: Grid) -> TrackSettings:
                     f"grid {grid.name!r}: split_seed {grid.split_seed} is that of data set {name!r} in track "
                     f"{track.name!r}; give the search another"
                 )
-            split = split.model_copy(update={"seed": grid.split_seed})
+            split = split.model_copy(update={"seed": grid.split_seed, "spare": split.seed})
         datasets[name] = settings.model_copy(update={"split": split})
     return track.model_copy(update={"datasets": datasets, "searched": ()})
 

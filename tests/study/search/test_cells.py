@@ -52,6 +52,17 @@ def test_no_trial_has_the_seed_or_split_of_a_reported_run(workspace):
     assert inner.results != workspace.results
 
 
+def test_the_reported_test_rows_are_in_no_part_of_a_trial(workspace):
+    def rows(split, *parts):
+        some = [split.part(part) for part in parts]
+        return {(u, i) for part in some for u, i in zip(part.user.tolist(), part.item.tolist(), strict=True)}
+
+    reported = workspace.dataset("complementary").split
+    trial = search_workspace(workspace, GRID).dataset("complementary").split
+    assert rows(trial, "train", "valid", "test") == rows(reported, "train", "valid")
+    assert rows(trial, "valid") != rows(reported, "valid") and len(trial.valid) and len(trial.test)
+
+
 @pytest.mark.parametrize("name", TRACKS)
 def test_a_seed_that_a_reported_run_uses_is_refused(name):
     track = read_track(name)
