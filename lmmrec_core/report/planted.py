@@ -32,10 +32,10 @@ FOUND, NOT_FOUND, CANNOT_TELL, NOT_RUN = "found", "not found", "cannot tell", "n
 _WEAKEST = (NOT_FOUND, CANNOT_TELL, NOT_RUN, FOUND)  # what a verdict over several takes
 _RULE = (
     f"A gain is found when the difference is positive and the adjusted p is below {ALPHA}; it is not found when the "
-    f"95 % interval excludes a gain of {MARGIN:.0%}; else the runs cannot tell. That there is no difference is found "
-    f"when two one-sided tests keep it within {MARGIN:.0%} of the compared mean (unadjusted p below {ALPHA}); it is not "
-    f"found when the difference itself has an unadjusted p below {ALPHA}; else the runs cannot tell. An answer is found "
-    "when all comparisons that were run agree."
+    f"95 % interval excludes a gain of {MARGIN:.0%}; else the runs cannot tell. That there is no difference is "
+    f"found when two one-sided tests keep it within {MARGIN:.0%} of the compared mean (unadjusted p below {ALPHA}); it "
+    f"is not found when the difference itself has an unadjusted p below {ALPHA}; else the runs cannot tell. An answer "
+    "is found when all comparisons that were run agree."
 )
 
 
