@@ -28,7 +28,7 @@ from lmmrec_core.encoders.light.training import read_outside
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Modality
-from lmmrec_core.results.provenance import code_state, code_state_now, provenance
+from lmmrec_core.results.provenance import allows_uncommitted, code_state, code_state_now, provenance
 from lmmrec_core.roles import AlignsPairs, Encoder, FitsPixels, LearnsLevels, LearnsWords
 from lmmrec_core.seeds import one_thread
 from lmmrec_core.study.datasets import Dataset
@@ -127,9 +127,9 @@ def _member(member: MemberSettings | str, modality: Modality) -> Encoder:
 def trained_encoder(workspace: Workspace, name: str, paradigm: str, dataset: Dataset, seed: int | None = None) -> Any:
     """An encoder of both modalities with the weights that a paradigm starts its recommender from: FT's own, else PT's.
 
-    A new object every time; its weights come from the cache if they were made before. Training that is interrupted
-    continues at the next call. How the weights came to be is written below ``results``. ``seed``, that of the run,
-    is needed for FT.
+    A new object every time; its weights come from the cache if they were made before (once the code is committed, not
+    those that uncommitted code made). Training that is interrupted continues at the next call. How the weights came to
+    be is written below ``results``. ``seed``, that of the run, is needed for FT.
 
     Raises ConfigError for an entry that cannot be built, FeatureError for weights or pictures that cannot be used or
     items that are in a catalogue, TrainingError for a training that fails.
@@ -139,7 +139,7 @@ def trained_encoder(workspace: Workspace, name: str, paradigm: str, dataset: Dat
         return _new(recipe.entry, workspace.data)
     path = workspace.encoders / f"{recipe.entry.encoder}-{recipe.paradigm}-{recipe.key}.safetensors"
     cls = ENCODERS[recipe.entry.encoder]
-    if not path.is_file():
+    if not _is_made(path):
         started = code_state_now()
         job = _Job(workspace, name, recipe, dataset, path)
         with one_thread() if isinstance(cls, LearnsWords) else nullcontext():
@@ -152,6 +152,15 @@ def trained_encoder(workspace: Workspace, name: str, paradigm: str, dataset: Dat
     place = (None, None) if recipe.paradigm == "PT" else (dataset.name, seed)
     _publish(workspace, path, name, recipe.paradigm, *place)
     return cls.load(path)
+
+
+def _is_made(path: Path) -> bool:
+    """Whether weights are there that nobody need make again, by the rule that results have."""
+    if not path.is_file():
+        return False
+    made = json.loads(_note_of(path).read_text(encoding="utf-8")) if _note_of(path).is_file() else {}
+    suspect = code_state(made.get("provenance") or {}) == "uncommitted"
+    return not suspect or allows_uncommitted() or code_state_now() != "committed"
 
 
 @dataclass(frozen=True, eq=False)

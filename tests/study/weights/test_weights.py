@@ -20,6 +20,7 @@ from lmmrec_core.study.inputs import prepare_cases
 from lmmrec_core.study.joint.attach import trained_encoder_of
 from lmmrec_core.study.run import features_of, plan, run_case
 from lmmrec_core.study.track import declared_digest, read_track
+from lmmrec_core.study.weights import making
 from lmmrec_core.study.weights.making import trained_encoder
 from lmmrec_core.study.weights.pretraining_items import outside_items
 from lmmrec_core.study.weights.recipes import read_entry, recipe_of
@@ -287,3 +288,20 @@ def test_the_record_is_plain(dataset, workspace):
     trained_encoder(workspace, "vlmo", "FT", dataset, 1)
     for record in read_encoder_records(workspace.track, workspace.results):
         assert json.loads(json.dumps(record)) == record
+
+
+def test_weights_of_uncommitted_code_are_made_again_once_it_is_committed(dataset, workspace, tmp_path, monkeypatch):
+    here = replace(workspace, cache=tmp_path / "cache")
+    trained_encoder(here, "clip", "PT", dataset)
+    (note,) = here.encoders.glob("clip-tiny-PT-*.json")
+    record = json.loads(note.read_text())
+    note.write_text(json.dumps(record | {"provenance": {**record["provenance"], "commit": "ab" * 20, "dirty": True}}))
+    made = {"commit": "cd" * 20, "dirty": False}
+    trained_encoder(here, "clip", "PT", dataset)
+    assert json.loads(note.read_text())["provenance"]["dirty"] is True  # allowed in tests
+    monkeypatch.setattr(making, "allows_uncommitted", lambda: False)
+    monkeypatch.setattr(making, "code_state_now", lambda: "committed")
+    monkeypatch.setattr(making, "provenance", lambda *_: {**record["provenance"], **made})
+    trained_encoder(here, "clip", "PT", dataset)
+    again = json.loads(note.read_text())
+    assert again["provenance"]["dirty"] is False and again["weights"] == record["weights"]
