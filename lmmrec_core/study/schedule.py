@@ -23,7 +23,7 @@ from lmmrec_core.study.inputs import prepare_cases, set_workspace, worker_worksp
 from lmmrec_core.study.run import Plan, folder_of, is_done, run_case
 from lmmrec_core.study.workspace import Workspace
 
-_GRACE = 60.0  # seconds that a worker without a parent has to save its state
+_GRACE = 20.0  # seconds that a worker without a parent has to save its state
 
 
 @dataclass(frozen=True)

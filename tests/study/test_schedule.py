@@ -111,7 +111,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path, root):
     assert workers
     child.kill()
     child.wait()
-    _, alive = psutil.wait_procs(workers, timeout=30)
+    _, alive = psutil.wait_procs(workers, timeout=90)
     assert not alive and list(workspace.checkpoints.glob("[!.]*.pt"))
 
 
