@@ -14,12 +14,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from lmmrec_core.digests import digest
-from lmmrec_core.errors import LmmrecError, ResultError
+from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
 
 PARTIAL = ".partial-"
 CURE = "delete it and run the same command again"
 _ABANDONED = 24 * 3600  # seconds after which what a killed process left is removed
+
+
+@contextmanager
+def held_alone(lock: Path, busy: str) -> Iterator[None]:
+    """No second process is in such a block with the same ``lock``, a file that is made if absent.
+
+    Raises ConfigError with the words ``busy`` at once if another process is, ResultError if it cannot be written.
+    """
+    held = FileLock(lock, timeout=0)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+    except Timeout:
+        raise ConfigError(busy) from None
+    except OSError as error:
+        raise ResultError(f"{lock}: cannot be written ({error.strerror}); allow writing there") from None
+    try:
+        yield
+    finally:
+        held.release()
 
 
 @contextmanager

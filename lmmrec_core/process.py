@@ -47,6 +47,11 @@ class StopRequest:
         print("stopping after this epoch; signal again to stop at once", file=sys.stderr)
 
 
+def terminate_as_interrupt() -> None:
+    """From now on a terminate signal to this process is an interrupt, so that it cleans up after itself."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
 def reset_peak_memory() -> None:
     """Start a new measurement. Only Linux can; elsewhere the peak stays that of the whole process."""
     try:

@@ -1,7 +1,6 @@
 """The book's notebooks executed: those whose inputs changed, several at a time."""
 
 import multiprocessing
-import signal
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -13,6 +12,7 @@ from lmmrec_core.book.crossrefs import labels_of, prefix_labels
 from lmmrec_core.book.pages import PLACES, Page, inputs_of, package_digest, pages, stored_inputs
 from lmmrec_core.book.runner import read_notebook, run_notebook
 from lmmrec_core.errors import LmmrecError, ResultError, unknown
+from lmmrec_core.process import terminate_as_interrupt
 
 
 def execute_page(root: Path, place: str, name: str) -> None:
@@ -49,7 +49,9 @@ def execute_all(root: Path, *, places: Sequence[str] = PLACES, jobs: int = 2, fo
         return []
     failed = []
     # a process executes one page after the other: importing papermill takes as long as a short page
-    pool = ProcessPoolExecutor(min(max(1, jobs), len(todo)), multiprocessing.get_context("spawn"), _interruptible)
+    pool = ProcessPoolExecutor(
+        min(max(1, jobs), len(todo)), multiprocessing.get_context("spawn"), terminate_as_interrupt
+    )
     try:
         under_way = {pool.submit(_execute, root, page): page for page in todo}
         for done in as_completed(under_way):
@@ -82,8 +84,3 @@ def _outcome(done: "Future[tuple[float, str]]") -> tuple[float, str]:
         return done.result()
     except Exception as error:  # of one page, or a process that was killed; the other pages are kept
         return 0.0, f"ended with {type(error).__name__}: {error}"
-
-
-def _interruptible() -> None:
-    """A terminated process ends its kernel too."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -8,6 +8,17 @@ from lmmrec_core.errors import ConfigError, DataError
 from lmmrec_core.flow import BoolArray, Catalogue, IntArray
 
 
+def with_edges(catalogue: Catalogue, mask: BoolArray) -> Catalogue:
+    """The catalogue with the interactions of ``mask`` [edge]; all users and items stay, also those without any."""
+    return replace(
+        catalogue,
+        user=catalogue.user[mask],
+        item=catalogue.item[mask],
+        label=None if catalogue.label is None else catalogue.label[mask],
+        timestamp=None if catalogue.timestamp is None else catalogue.timestamp[mask],
+    )
+
+
 def keep_edges(catalogue: Catalogue, mask: BoolArray, reason: str) -> Catalogue:
     """The catalogue with the interactions of ``mask`` [edge]; users and items left without any are dropped too.
 
@@ -32,16 +43,15 @@ def keep_edges(catalogue: Catalogue, mask: BoolArray, reason: str) -> Catalogue:
     for key, number in dropped.items():
         counts[key] = counts.get(key, 0) + number
     users, items = np.flatnonzero(keep_user), np.flatnonzero(keep_item)
+    kept = with_edges(catalogue, mask)
     return replace(
-        catalogue,
+        kept,
         user_ids=tuple(catalogue.user_ids[u] for u in users),
         item_ids=tuple(catalogue.item_ids[i] for i in items),
-        user=_renumbered(keep_user)[catalogue.user[mask]],
-        item=_renumbered(keep_item)[catalogue.item[mask]],
+        user=_renumbered(keep_user)[kept.user],
+        item=_renumbered(keep_item)[kept.item],
         texts=tuple(catalogue.texts[i] for i in items),
         images=tuple(catalogue.images[i] for i in items),
-        label=None if catalogue.label is None else catalogue.label[mask],
-        timestamp=None if catalogue.timestamp is None else catalogue.timestamp[mask],
         user_group=None if catalogue.user_group is None else catalogue.user_group[users],
         ready_features={modality: matrix[items] for modality, matrix in catalogue.ready_features.items()},
         counts=counts,

@@ -1,7 +1,7 @@
 """Data sets: read, filtered and split once for all cases, and their statistics (Table 2) kept beside the results."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from lmmrec_core.config import Settings
 from lmmrec_core.data import SOURCES
-from lmmrec_core.data.filtering import k_core
+from lmmrec_core.data.filtering import k_core, with_edges
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
 from lmmrec_core.data.splitting import make_split
 from lmmrec_core.digests import digest
@@ -61,14 +61,7 @@ def _spared(catalogue: Catalogue, split: SplitSettings) -> Catalogue:
         return catalogue
     test = make_split(catalogue, split.rule, split.spare).test
     rows, spared = (some.user * catalogue.n_items + some.item for some in (catalogue, test))
-    kept = ~np.isin(rows, spared)
-    return replace(
-        catalogue,
-        user=catalogue.user[kept],
-        item=catalogue.item[kept],
-        label=None if catalogue.label is None else catalogue.label[kept],
-        timestamp=None if catalogue.timestamp is None else catalogue.timestamp[kept],
-    )
+    return with_edges(catalogue, ~np.isin(rows, spared))
 
 
 def _read(settings: DatasetSettings, name: str, data: Path | None, drawn: Path) -> Catalogue:

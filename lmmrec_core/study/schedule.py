@@ -18,6 +18,7 @@ from multiprocessing.connection import wait
 from tqdm import tqdm
 
 from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
+from lmmrec_core.process import terminate_as_interrupt
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.inputs import prepare_cases, set_workspace, worker_workspace
 from lmmrec_core.study.run import Plan, folder_of, is_done, run_case
@@ -68,7 +69,7 @@ def _sort_out(plans: list[Plan], workspace: Workspace) -> tuple[list[Plan], list
 
 def _planned(cases: Sequence[Case], workspace: Workspace, jobs: int) -> list[Plan]:
     """Encoders of drawn catalogues are small: several at a time. Others need the machine, and show their own bars."""
-    if jobs == 1 or not all(dataset.is_drawn for dataset in workspace.track.datasets.values()):
+    if jobs == 1 or not workspace.track.is_drawn:
         return prepare_cases(cases, workspace)
     pool = worker_pool(workspace, jobs)
     try:
@@ -88,6 +89,15 @@ def worker_pool(workspace: Workspace, jobs: int, threads: int | None = None) -> 
     )
 
 
+def reason_of(error: Exception) -> str:
+    """Why work in a process of the pool came to nothing, in words."""
+    if isinstance(error, LmmrecError):
+        return str(error)
+    if isinstance(error, BrokenProcessPool):
+        return "its process was killed; run the same command again to continue"
+    return f"unexpected {type(error).__name__}: {error}"
+
+
 def _run_parallel(todo: list[Plan], workspace: Workspace, jobs: int, before: int) -> list[tuple[Case, str]]:
     failures: list[tuple[Case, str]] = []
     pool = worker_pool(workspace, jobs)
@@ -99,12 +109,9 @@ def _run_parallel(todo: list[Plan], workspace: Workspace, jobs: int, before: int
             case = futures[future].case
             try:
                 bar.set_postfix_str(future.result())
-            except LmmrecError as error:
-                failures.append((case, str(error)))
-            except BrokenProcessPool:
-                failures.append((case, "its process was killed; run the same command again to continue"))
             except Exception as error:  # a fault in a member must not cost the other cases
-                failures.append((case, f"unexpected {type(error).__name__}: {error}; `lmmrec run` shows where"))
+                known = isinstance(error, LmmrecError | BrokenProcessPool)
+                failures.append((case, reason_of(error) + ("" if known else "; `lmmrec run` shows where")))
             bar.update()
     except KeyboardInterrupt:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -120,7 +127,7 @@ def _start_worker(workspace: Workspace, threads: int) -> None:
 
     torch.set_num_threads(threads)
     set_workspace(workspace)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    terminate_as_interrupt()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

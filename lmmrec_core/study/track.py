@@ -174,6 +174,11 @@ class TrackSettings(Settings):
         asked = self.warm_start
         return asked is not None and dataset in asked.datasets and model in asked.models and encoder in asked.encoders
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether all its catalogues are drawn here, and so are small."""
+        return all(dataset.is_drawn for dataset in self.datasets.values())
+
     def dataset(self, name: str) -> DatasetSettings:
         """The settings of a data set; ConfigError with the nearest name when there is none."""
         if name not in self.datasets:

@@ -1,22 +1,21 @@
 """Carry out the worlds of the calibration: skip what is stored, run the rest in parallel, store each as it ends."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from lmmrec_core.errors import ConfigError, LmmrecError
+from lmmrec_core.disk import held_alone
+from lmmrec_core.errors import ConfigError
 from lmmrec_core.results.provenance import CodeState, allows_uncommitted, code_state, code_state_now
 from lmmrec_core.study.calibration.files import Line, add_line, part_path, read_lines
 from lmmrec_core.study.calibration.run_world import run_world
 from lmmrec_core.study.calibration.worlds import DrawnWorld, encoder_cases
 from lmmrec_core.study.inputs import prepare_weights, worker_workspace
-from lmmrec_core.study.schedule import worker_pool
+from lmmrec_core.study.schedule import reason_of, worker_pool
 from lmmrec_core.study.workspace import Workspace
 
 _THREADS = 1  # catalogues are small, and one thread sums in one order
@@ -85,16 +84,17 @@ def run_worlds(worlds: Sequence[DrawnWorld], workspace: Workspace, jobs: int) ->
     return WorldsOutcome(before, len(todo) - len(failures), tuple(failures))
 
 
+def _alone(workspace: Workspace) -> AbstractContextManager[None]:
+    busy = "a calibration is running in another process; wait for it, or stop it"
+    return held_alone(workspace.cache / "calibration.lock", busy)
+
+
 def _keep(future: "Future[dict[str, Any]]", world: DrawnWorld, workspace: Workspace, started: CodeState) -> str:
     """Store what a world gave; "" or why it gave nothing. A file that can't be written stops everything."""
     try:
         line = future.result()
-    except LmmrecError as error:
-        return str(error)
-    except BrokenProcessPool:
-        return "its process was killed; run the same command again to continue"
     except Exception as error:  # a fault in one world must not cost the others
-        return f"unexpected {type(error).__name__}: {error}"
+        return reason_of(error)
     add_line(part_path(workspace.results, world.part), line, started)
     return ""
 
@@ -102,17 +102,3 @@ def _keep(future: "Future[dict[str, Any]]", world: DrawnWorld, workspace: Worksp
 def _work(world: DrawnWorld) -> dict[str, Any]:
     """One world in a worker process."""
     return run_world(world, worker_workspace())
-
-
-@contextmanager
-def _alone(workspace: Workspace) -> Iterator[None]:
-    lock = FileLock(workspace.cache / "calibration.lock", timeout=0)
-    workspace.cache.mkdir(parents=True, exist_ok=True)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ConfigError("a calibration is running in another process; wait for it, or stop it") from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -11,11 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from lmmrec_core.digests import digest
-from lmmrec_core.disk import read_sealed, write_sealed
-from lmmrec_core.errors import ConfigError, ResultError
+from lmmrec_core.disk import held_alone, read_sealed, write_sealed
+from lmmrec_core.errors import ResultError
 from lmmrec_core.results.plain import plain_values
 from lmmrec_core.seeds import numpy_stream
 from lmmrec_core.study.search.grids import Point
@@ -72,15 +70,11 @@ def open_trials(folder: Path) -> Iterator[TrialFolder]:
 
     Raises ConfigError if another process has it open, ResultError for a folder that cannot be written.
     """
-    lock = FileLock(folder.with_suffix(".lock"), timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise ConfigError("the same search is running in another process; wait for it, or stop it") from None
     except OSError as error:
         raise ResultError(f"{folder}: cannot be written ({error.strerror}); allow writing there") from None
-    try:
+    with held_alone(
+        folder.with_suffix(".lock"), "the same search is running in another process; wait for it, or stop it"
+    ):
         yield TrialFolder(folder)
-    finally:
-        lock.release()

@@ -2,32 +2,29 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
-from lmmrec_core.errors import ConfigError, LmmrecError, TrainingError
+from lmmrec_core.disk import held_alone
+from lmmrec_core.errors import ConfigError, TrainingError
 from lmmrec_core.results.provenance import code_state_now, provenance
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.inputs import Step, features_step, make_all, prepare_weights, worker_workspace
 from lmmrec_core.study.joint.attach import attach_encoder
 from lmmrec_core.study.run import features_of, fit, plan, training_data
-from lmmrec_core.study.schedule import worker_pool
+from lmmrec_core.study.schedule import reason_of, worker_pool
 from lmmrec_core.study.search.cells import REDRAWN, Cell, search_workspace
 from lmmrec_core.study.search.grids import Grid, Point
 from lmmrec_core.study.search.record import CellTrials, check_same_data, read_trials, write_trials
 from lmmrec_core.study.search.search import score_of_training
 from lmmrec_core.study.workspace import Workspace
-
-_KILLED = "its process was killed; run the same command again to continue"
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def _search(workspace: Workspace, inner: Workspace, grid: Grid, cells: Sequence[
         return SearchOutcome(before, 0, ())
     pool = worker_pool(inner, jobs)
     # encoders of drawn catalogues are small, so several are made at a time; others need the machine
-    small = pool if jobs > 1 and all(dataset.is_drawn for dataset in inner.track.datasets.values()) else None
+    small = pool if jobs > 1 and inner.track.is_drawn else None
     cases = [cell.case for cell in open_cells]
     try:
         prepare_weights(cases, inner, small)
@@ -79,20 +76,11 @@ def _search(workspace: Workspace, inner: Workspace, grid: Grid, cells: Sequence[
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-@contextmanager
-def _alone(workspace: Workspace) -> Iterator[None]:
-    lock = FileLock(workspace.cache / "search" / f"{workspace.track.name}.lock", timeout=0)
-    try:
-        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise ConfigError(
-            f"track {workspace.track.name!r} is being searched by another process; wait for it, or stop it"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+def _alone(workspace: Workspace) -> AbstractContextManager[None]:
+    return held_alone(
+        workspace.cache / "search" / f"{workspace.track.name}.lock",
+        f"track {workspace.track.name!r} is being searched by another process; wait for it, or stop it",
+    )
 
 
 def _make_features(workspace: Workspace, step: Step) -> None:
@@ -136,8 +124,8 @@ class _Search:
                     waiting.extend((cell, wider) for wider in more)
                     bar.total += len(more)
                     bar.update()
-        except BrokenProcessPool:  # nothing can be given to it any more
-            self.failures += [(cell, _KILLED) for cell, _ in waiting]
+        except BrokenProcessPool as error:  # nothing can be given to it any more
+            self.failures += [(cell, reason_of(error)) for cell, _ in waiting]
         finally:
             bar.close()
         return SearchOutcome(self.before, self.computed, tuple(self.failures))
@@ -146,14 +134,8 @@ class _Search:
         """Store a trial that ended; the points to try beyond the edges, if it was the last of its cell's budget."""
         try:
             trial = future.result()
-        except LmmrecError as error:
-            self.failures.append((cell, str(error)))
-            return []
-        except BrokenProcessPool:
-            self.failures.append((cell, _KILLED))
-            return []
         except Exception as error:  # a fault in a member must not cost the other cells
-            self.failures.append((cell, f"unexpected {type(error).__name__}: {error}"))
+            self.failures.append((cell, reason_of(error)))
             return []
         now = self.found[cell.place]
         budget_left = any(now.trial(point) is None for point in cell.points)
