@@ -32,15 +32,25 @@ def test_by_hand() -> None:
     assert found.spread == pytest.approx(np.sqrt(2.5))  # √(2 + 0.5)
 
 
-def test_the_part_counted_twice_by_hand() -> None:
-    """a is an interaction of users and seeds alone: both parts hold all of it, and it counts once."""
-    a = np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
+@pytest.mark.parametrize(
+    ("rows", "share"),
+    [
+        ([[1.0, 0.0], [5.0, 3.0], [2.0, 0.0]], None),  # the sum as it is
+        ([[3.0, 2.0], [2.0, 3.0], [6.0, 6.0]], None),  # also below the persons' part, as the seeds' means are alike
+        ([[1.0, 0.0], [0.0, 1.0], [0.6, 0.6]], 0.5),  # an interaction alone: not below half of the persons' part
+    ],
+)
+def test_the_part_counted_twice_by_hand(rows: list[list[float]], share: float | None) -> None:
+    """Both parts hold the interaction of users and seeds, and it counts once."""
+    a = np.array(rows)
     found = compare(by_seed(a), by_seed(np.zeros((3, 2))))
     users, seeds = a.mean(axis=1), a.mean(axis=0)
     rest = a - users[:, None] - seeds + a.mean()
     persons_part, seeds_part = users.var(ddof=1) / 3, seeds.var(ddof=1) / 2
     twice = (rest**2).sum() / 2 / 6  # (3 − 1)(2 − 1) degrees of freedom, six values
-    assert found.se**2 == pytest.approx(persons_part + max(0.0, seeds_part - twice))
+    summed = persons_part + seeds_part - twice
+    assert found.se**2 == pytest.approx(summed if share is None else share * persons_part)
+    assert (summed < persons_part / 2) == (share is not None)
 
 
 def mixed_model_error(values: np.ndarray) -> float:

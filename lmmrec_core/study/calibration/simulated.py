@@ -18,7 +18,7 @@ REPETITIONS = 1000
 
 #: Every combination of effect and spread over seeds, then the other settings changed one at a time.
 SIMULATED: tuple[World, ...] = (
-    *(World(effect=effect, seed_cv=cv) for effect in (0.0, 0.1, 0.3) for cv in (0.02, 0.06, 0.12)),
+    *(World(effect=effect, seed_cv=cv) for effect in (0.0, 0.1, 0.3) for cv in (0.0, 0.02, 0.06, 0.12)),
     World(effect=0.1, users_each=1.0, persons=600),
     World(effect=0.1, level=0.3),
     World(effect=0.1, seeds=5),
