@@ -6,8 +6,8 @@ One machine stands in for several. Environment variables tell PyTorch, oneDNN, M
 instructions to use, and how many threads; ``operations`` in the record shows which libraries follow, by what they make
 of the same numbers. Each machine is a fresh process with a home of its own (``emulated.py``), so it draws, trains its
 encoders and its recommenders by itself. The first one is the machine as it is; all are held against it, itself again
-included. The command goes on where it stopped, as long as the commit is the same. Writes stability.json beside this
-file.
+included. The command goes on where it stopped, as long as the code that computes is the same. Writes stability.json
+beside this file.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from emulated import DATASET, MANY_SEEDS, TRACK
 
+from lmmrec_core.digests import files_digest
 from lmmrec_core.home import default_home
 from lmmrec_core.results.provenance import code_state, provenance
 from lmmrec_core.results.store import Record, ResultStore
@@ -48,6 +49,13 @@ MACHINES: dict[str, dict[str, str]] = {
 SEEDS = (1, 2, 3)
 K = 20
 METRICS = ("ndcg@20", "recall@20")
+
+
+def code_digest() -> str:
+    """Of everything that decides on a machine's results."""
+    here = Path(__file__).resolve()
+    package = [path for path in (here.parents[1] / "lmmrec_core").rglob("*") if path.suffix in (".py", ".yaml")]
+    return files_digest([*package, here.with_name("emulated.py")], here.parents[1])[:10]
 
 
 def home_of(root: Path, machine: str) -> Path:
@@ -132,6 +140,7 @@ def run_against(ours: Record, first: Record) -> dict[str, Any]:
     return {
         "best_step": trained.get("best_step"), "stopped": trained.get("stopped"), **{m: test[m] for m in METRICS},
         "change": test["ndcg@20"] / reference["ndcg@20"] - 1, "same_lists": same_lists(ours, first),
+        "same_key": ours.key == first.key,
     }  # fmt: skip
 
 
@@ -200,9 +209,7 @@ def report(root: Path) -> dict[str, Any]:
 
 
 def main(root: Path, jobs: int, target: Path) -> None:
-    made = provenance("cpu")
-    # what other code computed is not gone on with
-    root = root / ((made["commit"] or "no-commit")[:10] + ("-changed" if made["dirty"] else ""))
+    made, root = provenance("cpu"), root / code_digest()  # what other code computed is not gone on with
     run_all(root, jobs)
     found = report(root) | {"provenance": made}
     target.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
