@@ -48,9 +48,8 @@ MACHINES: dict[str, dict[str, str]] = {
     "no AVX": ALONE | NO_AVX,
 }
 SEEDS = (1, 2, 3)
-ONE_SEED = (AGAIN, "no AVX")  # where the model of many seeds has one as well
+ALIKE = ("AVX2", "AVX2, two threads")  # differ in threads alone
 K = 20
-ENOUGH = 3  # machines that a standard deviation needs
 METRICS = ("ndcg@20", "recall@20")
 
 
@@ -85,7 +84,7 @@ def run_all(root: Path, jobs: int) -> None:
     lent = ["--weights", str(home_of(root, FIRST))]
     with ThreadPoolExecutor(jobs) as pool:
         waiting = [
-            pool.submit(start, machine, root, *lent, *([] if machine in ONE_SEED else seeds))
+            pool.submit(start, machine, root, *lent, *([] if machine == AGAIN else seeds))
             for machine in MACHINES
             if machine != FIRST
         ]
@@ -147,22 +146,28 @@ def run_against(ours: Record, first: Record) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def relative_deviation(values: list[float]) -> float:
+    """The standard deviation, as a part of the mean; 0 for a single value."""
+    return stdev(values) / mean(values) if len(values) > 1 else 0.0
+
+
 def summary(runs: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
     """A cell's NDCG@20 across machines beside its NDCG@20 across seeds, both relative.
 
-    ``runs``: machine → seed → run. The standard deviation over machines leaves the first's repetition out, and is the
-    mean over the seeds that three machines have; that over seeds is the first machine's.
+    ``runs``: machine → seed → run. The standard deviation over machines is over their instruction sets (neither the
+    first's repetition nor the second of :data:`ALIKE` is another), the mean over the seeds that all of them have; that
+    over seeds is the first machine's.
     """
     others = {machine: of for machine, of in runs.items() if machine not in (FIRST, AGAIN)}
-    by_seed = {seed: run["ndcg@20"] for seed, run in runs[FIRST].items()}
-    by_machine = [
-        [value, *(of[seed]["ndcg@20"] for of in others.values() if seed in of)] for seed, value in by_seed.items()
-    ]
-    spread = [stdev(values) / mean(values) for values in by_machine if len(values) >= ENOUGH]
+    distinct = [of for machine, of in runs.items() if machine not in (AGAIN, ALIKE[1])]
+    shared = sorted(set.intersection(*map(set, distinct)))
+    spread = [relative_deviation([of[seed]["ndcg@20"] for of in distinct]) for seed in shared]
+    one, two = (runs[machine] for machine in ALIKE)
     return {
         "largest_change": max(abs(run["change"]) for of in others.values() for run in of.values()),
         "deviation_over_machines": mean(spread),
-        "deviation_over_seeds": stdev(by_seed.values()) / mean(by_seed.values()) if len(by_seed) > 1 else 0.0,
+        "deviation_over_seeds": relative_deviation([run["ndcg@20"] for run in runs[FIRST].values()]),
+        "changed_by_threads": max(abs(two[seed]["ndcg@20"] / one[seed]["ndcg@20"] - 1) for seed in one),
         "fewest_same_lists": min(run["same_lists"] for of in others.values() for run in of.values()),
     }
 
