@@ -87,8 +87,9 @@ def run_mean(result: Result, metric: str) -> float:
 
 
 def is_uncommitted(result: Result) -> bool:
-    """Whether a run was made while the code differed from its commit."""
-    return bool((result.record.get("provenance") or {}).get("dirty"))
+    """Whether a run, or the encoder weights that it read, were made while the code differed from its commit."""
+    made = result.record.get("provenance") or {}
+    return bool(made.get("dirty")) or made.get("weights") == "uncommitted"
 
 
 def withheld_cells(results: Iterable[Result]) -> frozenset[tuple[str, str, Variant]]:

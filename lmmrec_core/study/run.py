@@ -28,6 +28,7 @@ from lmmrec_core.study.joint.warm_start import end_of_first_phase, train_warm
 from lmmrec_core.study.searched import searched_settings
 from lmmrec_core.study.track import EvaluationSettings, declared_digest
 from lmmrec_core.study.weights.recipes import end_to_end_settings
+from lmmrec_core.study.weights.records import judged_by_weights, suspect_weights
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.hooks import FeatureTraining
 from lmmrec_core.training.joint.settings import EndToEndSettings
@@ -157,14 +158,17 @@ def folder_of(todo: Plan, workspace: Workspace) -> Path:
 def is_done(todo: Plan, workspace: Workspace) -> bool:
     """Whether the result of a plan is stored, and nobody need make it again.
 
-    A result of uncommitted code is made again once the code is committed, unless such results are allowed. Raises
-    ResultError for a damaged one.
+    A result of uncommitted code, or of encoder weights that such code made, is made again once the code is committed,
+    unless such results are allowed. Raises ResultError for a damaged one.
     """
     folder = folder_of(todo, workspace)
     if not folder.is_dir():
         return False
-    made = workspace.store.record(folder).data["provenance"]
-    return code_state(made) != "uncommitted" or allows_uncommitted() or code_state_now() != "committed"
+    record = workspace.store.record(folder)
+    if allows_uncommitted():
+        return True
+    record = judged_by_weights(record, suspect_weights(workspace.track, workspace.results))
+    return code_state(record.data["provenance"]) != "uncommitted" or code_state_now() != "committed"
 
 
 def run_case(todo: Plan, workspace: Workspace) -> Result:

@@ -22,7 +22,7 @@ from lmmrec_core.study.datasets import stored_statistics
 from lmmrec_core.study.diagnostics import read_diagnostics
 from lmmrec_core.study.receipt import receipt_rows, source_rows
 from lmmrec_core.study.track import TrackSettings, declared_digest
-from lmmrec_core.study.weights.records import read_encoder_records
+from lmmrec_core.study.weights.records import judged_by_weights, read_encoder_records, suspect_weights
 from lmmrec_core.study.workspace import Workspace
 
 if TYPE_CHECKING:  # needs torch, which readers of results do not
@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # needs torch, which readers of results do not
 
 
 COMMIT_CURE = f"commit the code and run `make reproduce` again, or set {ALLOW}=1 to see them"
-BY_UNCOMMITTED_CODE = f"run by uncommitted code: {COMMIT_CURE}"
+BY_UNCOMMITTED_CODE = f"run by uncommitted code, or with encoder weights of such code: {COMMIT_CURE}"
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class Study:
         """Stored results that belong to today's track file, one per case, per-user values included.
 
         If data or code made several results of one case, the newest counts. Those of uncommitted code are withheld,
-        unless they are allowed. Damaged results are named in a warning and left out. A metric that was not stored is
-        measured again when it is asked for.
+        unless they are allowed; so are those of encoder weights that such code made. Damaged results are named in a
+        warning and left out. A metric that was not stored is measured again when it is asked for.
         """
         counted, withheld = self._sorted_records(question)
         return Results(map(self._load, counted), map(self._load, withheld))
@@ -112,12 +112,13 @@ class Study:
         """The stored records of each case that has any, in the order of the grid."""
         cases = [case.model_dump() for case in self.cases(question)]
         wanted = {tuple(case.items()): declared_digest(self.track, case) for case in cases}
+        suspect = suspect_weights(self.track, self.workspace.results)
         found: dict[tuple[Any, ...], list[Record]] = {}
         for record in self.workspace.store.find_records(track=self.track.name, on_damage="warn"):
             case = tuple(Case.build(record.case, "stored run").model_dump().items())
             if wanted.get(case) != record.data.get("declared"):
                 continue
-            found.setdefault(case, []).append(record)
+            found.setdefault(case, []).append(judged_by_weights(record, suspect))
         return [found[case] for case in wanted if case in found]
 
     def run_missing(self, question: str | int | None = None, jobs: int = 2, progress: bool = True) -> "Outcome":
@@ -220,7 +221,10 @@ class Study:
         """One Markdown sentence on results of uncommitted code, with the cure; "" if there are none."""
         counted, withheld = self._sorted_records(None)
         if withheld:
-            return f"**{len(withheld)} results are of uncommitted code** and stand in no table: {COMMIT_CURE}."
+            mine = sum(bool(record.data["provenance"].get("dirty")) for record in withheld)
+            kinds = {"are of uncommitted code": mine, "read encoder weights of uncommitted code": len(withheld) - mine}
+            told = " and ".join(f"**{number} results {kind}**" for kind, number in kinds.items() if number)
+            return f"{told} and stand in no table: {COMMIT_CURE}."
         allowed = sum(code_state(record.data["provenance"]) == "uncommitted" for record in counted)
         return f"**{allowed} of these results are of uncommitted code**, allowed by {ALLOW}." if allowed else ""
 
