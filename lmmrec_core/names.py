@@ -77,8 +77,10 @@ ID_TWINS = {"vbpr": "bpr"}  # what is left of a model without its content; of al
 # what `lmmrec calibrate` measures, dearest first
 CALIBRATION_PARTS = ("null", "planted", "power", "coverage", "against-itself", "mde")
 GRIDS = ("study", "mmrec", "release", "paper")  # lists of settings to search: ours, then those that were published
-Synthetic = Literal["complementary", "redundant", "null"]  # the data sets with planted answers
+Synthetic = Literal["complementary", "redundant", "null"]  # kinds of drawn data with planted answers
 SYNTHETIC: tuple[Synthetic, ...] = get_args(Synthetic)
+# drawn data set → the kind whose answers were planted in it; as the controls track names them, see ``Study.drawn``
+DRAWN: dict[str, str] = {kind: kind for kind in SYNTHETIC}
 HELD_OUT = ("one", "few", "any")  # test items of a user, as a check of printed numbers may assume
 SPLIT_RULES: tuple[SplitRule, ...] = get_args(SplitRule)  # how interactions are divided; see data/splitting.py
 MISSING_RULES: tuple[MissingRule, ...] = get_args(MissingRule)  # see encoders/features/missing.py

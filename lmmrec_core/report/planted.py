@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from lmmrec_core.names import PAPER_MODELS, SYNTHETIC
+from lmmrec_core.names import DRAWN, PAPER_MODELS
 from lmmrec_core.questions import (
     ALPHA,
     END_TO_END,
@@ -41,7 +41,7 @@ _RULE = (
 
 @dataclass(frozen=True)
 class Expectation:
-    """What was planted: on ``dataset``, the planned ``pair`` shows ``effect``."""
+    """What was planted: on ``dataset``, a kind of drawn data, the planned ``pair`` shows ``effect``."""
 
     dataset: str
     pair: Pair
@@ -49,7 +49,7 @@ class Expectation:
     models: tuple[str, ...] = ()  # empty: every model that was tested
 
 
-#: What the content of each synthetic data set carries.
+#: What the content of each kind of drawn data carries.
 PLANTED_CONTENT = (
     Expectation("complementary", SHUFFLED, "gain"),
     Expectation("complementary", PICTURES_AND_NOISE, "gain"),
@@ -80,12 +80,17 @@ def conclude(
     datasets: Sequence[str],
     models: Sequence[str] = PAPER_MODELS,
     metric: str = "ndcg@20",
+    drawn: Mapping[str, str] = DRAWN,
 ) -> Verdict:
-    """How a page ends: with the verdict on the paper's claims, on synthetic data with the planted answers instead."""
-    if any(dataset not in SYNTHETIC for dataset in datasets):
-        return verdict(question, comparisons, datasets, models, metric)
+    """How a page ends: with the verdict on the paper's claims, on drawn data with the planted answers instead.
+
+    ``drawn``: data set that is drawn at random → the kind whose answers were planted in it ("" for none), see
+    ``Study.drawn``.
+    """
+    if any(dataset not in drawn for dataset in datasets):
+        return verdict(question, comparisons, datasets, models, metric, drawn=drawn)
     if question in PLANTED:
-        return planted_verdict(comparisons, datasets, metric, PLANTED[question])
+        return planted_verdict(comparisons, datasets, metric, PLANTED[question], drawn)
     return Verdict(question, NO_VERDICT, {}, f"{ON_SYNTHETIC} No answer to this question was planted in it either.", "")
 
 
@@ -105,19 +110,20 @@ def planted_listing(
     metric: str = "ndcg@20",
     expectations: Sequence[Expectation] = PLANTED_CONTENT,
     labels: Labels = PAPER_LABELS,
+    drawn: Mapping[str, str] = DRAWN,
 ) -> pd.DataFrame:
     """One line per expectation and model tested: what was planted, the measured relative change, p, the answer.
 
-    p is the one that decides: adjusted, of the difference, for a gain; of equivalence where nothing was planted.
+    ``drawn``: as for :func:`conclude`. p is the one that decides: adjusted, of the difference, for a gain; of
+    equivalence where nothing was planted.
     """
     rows = []
     for expected in expectations:
-        tests = _tests(comparisons, expected, metric)
-        for test in tests:
+        for test in _tests(comparisons, expected, metric, drawn):
             rows.append(
                 {
                     "comparison": labels.pair(str(test["model"]), expected.pair),
-                    "data set": dataset_name(expected.dataset),
+                    "data set": dataset_name(str(test["dataset"])),
                     "planted": {"gain": "gain", "none": "no difference"}[expected.effect],
                     "measured": plain_number(test["relative"]),
                     "p": float(test["p_holm"] if expected.effect == "gain" else test["equivalence_p"]),
@@ -132,18 +138,22 @@ def planted_verdict(
     datasets: Sequence[str],
     metric: str = "ndcg@20",
     expectations: Sequence[Expectation] = PLANTED_CONTENT,
+    drawn: Mapping[str, str] = DRAWN,
 ) -> Verdict:
     """The verdict over the controls among ``datasets``: one clause per data set, the status is the weakest of theirs.
 
-    *not applicable* if no data set has a planted answer.
+    *not applicable* if no data set has a planted answer. ``drawn``: as for :func:`conclude`.
     """
-    expectations = [expected for expected in expectations if expected.dataset in datasets]
-    if not expectations:
+    asked = {name: [e for e in expectations if e.dataset == drawn.get(name)] for name in datasets}
+    if not any(asked.values()):
         return Verdict("planted", "not applicable", {}, "No answer is planted in the data sets of this track.", _RULE)
     clauses, states, told = [], [], list[str]()
-    for dataset in dict.fromkeys(expected.dataset for expected in expectations):
-        mine = [expected for expected in expectations if expected.dataset == dataset]
-        answers = [answer(e.effect, test) for e in mine for test in _tests(comparisons, e, metric)]
+    for dataset, mine in asked.items():
+        if not mine:
+            continue
+        answers = [
+            answer(e.effect, test) for e in mine for test in _tests(comparisons, e, metric, {dataset: e.dataset})
+        ]
         told += answers
         states.append(next((name for name in _WEAKEST if name in answers), NOT_RUN))
         clauses.append(f"{dataset_name(dataset)}: {states[-1]}{_told(answers)}")
@@ -162,10 +172,12 @@ def _told(answers: Sequence[str]) -> str:
     return f"{agree}, {unclear} cannot tell" if unclear else agree
 
 
-def _tests(comparisons: pd.DataFrame, expected: Expectation, metric: str) -> list[dict[str, Any]]:
+def _tests(
+    comparisons: pd.DataFrame, expected: Expectation, metric: str, drawn: Mapping[str, str]
+) -> list[dict[str, Any]]:
     if not len(comparisons):
         return []
     rows = [{str(name): value for name, value in row.items()} for row in comparisons.to_dict("records")]
     wanted = (expected.dataset, metric, expected.pair)
-    found = [row for row in rows if (row["dataset"], row["metric"], row["pair"]) == wanted]
+    found = [row for row in rows if (drawn.get(row["dataset"]), row["metric"], row["pair"]) == wanted]
     return [row for row in found if not expected.models or row["model"] in expected.models]

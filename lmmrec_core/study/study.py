@@ -75,6 +75,11 @@ class Study:
         return {name: dataset.title for name, dataset in self.track.datasets.items()}
 
     @property
+    def drawn(self) -> dict[str, str]:
+        """Data sets drawn at random here → the kind whose answers were planted in it ("" for none)."""
+        return {name: dataset.planted for name, dataset in self.track.datasets.items() if dataset.is_drawn}
+
+    @property
     def labels(self) -> Labels:
         """What tables and figures call the track's encoders."""
         return Labels(self.track.encoder_titles)

@@ -44,6 +44,14 @@ class DatasetSettings(Settings):
         """Whether its catalogue is drawn here instead of given: no folder of data is needed."""
         return isinstance(SOURCES[self.source], DrawnSource)
 
+    @property
+    def planted(self) -> str:
+        """The kind of control whose answers were planted in it; "" for other data, and if content shows but a part."""
+        if self.source != "controls":
+            return ""
+        made = SOURCES[self.source].Settings.build(self.options, "options of a control").model_dump()
+        return str(made["kind"]) if made["content"] == 1 else ""
+
     def declared(self) -> dict[str, Any]:
         """What results depend on."""
         aside: dict[str, Any] = {"title": True, "note": True}

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -16,6 +18,9 @@ from lmmrec_core.report.published import DATASETS
 from lmmrec_core.report.rule import read_rule
 from lmmrec_core.report.statistics import data_verdict, density_check
 from lmmrec_core.report.verdict import claims_listing, judge_all, judged_listing, verdict
+from lmmrec_core.study.study import Study
+from lmmrec_core.study.track import TrackSettings, read_track
+from lmmrec_core.study.workspace import Workspace
 from tests.report.conftest import comparison
 
 NONE = pd.DataFrame()
@@ -122,6 +127,24 @@ def test_the_controls_have_no_verdict_on_the_paper(question: str) -> None:
 def test_a_mixed_track_judges_what_is_not_synthetic() -> None:
     tests = pd.concat([_measured(1.0, 0.005, ("baby",)), pd.DataFrame([comparison(dataset="null", pair=PRETRAINED)])])
     assert set(judge_all("rq1", tests, ["baby", "null"])["dataset"]) == {"baby"}
+
+
+def test_drawn_data_is_told_by_its_source_and_not_by_its_name() -> None:
+    """A reader's own drawn data has planted answers under any name, and real data called "null" has verdicts."""
+    values = read_track("controls").model_dump()
+    drawn = dict(values["datasets"]["null"])
+    faint = values["datasets"]["complementary"] | {"options": {"kind": "complementary", "seed": 3, "content": 0.4}}
+    values["datasets"] = {"mine": drawn, "faint": faint}
+    values |= {"warm_start": None, "left_out": (), "arms": {}}
+    study = Study(Workspace(TrackSettings.build(values, "a reader's track"), Path(), Path(), None), (1,))
+    assert study.drawn == {"mine": "null", "faint": ""}  # of a faint effect no size was planted
+    tests = pd.DataFrame([comparison(dataset="mine", equivalence_p=0.01), comparison(dataset="mine", pair=PRETRAINED)])
+    found = conclude("rq3", tests, study.datasets, drawn=study.drawn)
+    assert (found.question, found.status) == ("planted", "found") and "Mine: found" in found.sentence
+    assert planted_listing(tests, drawn=study.drawn)["answer"].tolist() == ["found"]
+    assert judge_all("rq1", tests, study.datasets, drawn=study.drawn).empty
+    real = pd.DataFrame([comparison(dataset="null", pair=PRETRAINED)])
+    assert set(judge_all("rq1", real, ["null"], drawn={})["dataset"]) == {"null"}
 
 
 def test_judged_rows_carry_their_numbers() -> None:
