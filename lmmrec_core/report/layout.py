@@ -152,6 +152,9 @@ def fill_measured(
             if not runs:
                 origin.iat[i, j] = "not trained" if found else "uncommitted" if cell in withheld else "not run"
                 continue
+            if all(run.shared for run in runs.values()):
+                origin.iat[i, j] = "same run"
+                continue
             numbers = [run_mean(run, column.metric) for run in runs.values()]
             values.iat[i, j] = float(np.mean(numbers))
             spread.iat[i, j] = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else math.nan

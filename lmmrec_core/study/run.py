@@ -26,7 +26,7 @@ from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.joint.attach import attach_encoder, keep_trained
 from lmmrec_core.study.joint.warm_start import end_of_first_phase, train_warm
 from lmmrec_core.study.searched import searched_settings
-from lmmrec_core.study.track import EvaluationSettings, declared_digest
+from lmmrec_core.study.track import OF_ENCODER, UNIDENTIFIED, EvaluationSettings, declared_digest
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.weights.records import judged_by_weights, suspect_weights
 from lmmrec_core.study.workspace import Workspace
@@ -34,10 +34,6 @@ from lmmrec_core.training.joint.hooks import FeatureTraining
 from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.loop import PACE_UNITS, Training, TrainingSettings, train
 from lmmrec_core.training.recommend import top_k
-
-# settings that say how a run is carried out, not what comes out of it
-_UNIDENTIFIED = {"checkpoint_seconds", "device", "threads"}
-_END_TO_END = "end_to_end."  # before the name of a setting of end-to-end training, among overrides
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,8 @@ def _with_training(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict
 def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None = None) -> Plan:
     """Resolve a case and compute the key of its result; nothing is trained or extracted.
 
-    ``overrides`` named ``end_to_end.NAME`` go to the training of the encoder.
+    ``overrides`` named ``end_to_end.NAME`` go to the training of the encoder. Of an arm whose settings are those that
+    its cell has anyway, it is the plan of the cell: one run, trained once.
 
     Raises ConfigError for a case that the track cannot run, or a model under ETE that trains copies of the features
     and so would not see the encoder's, DataError for data that cannot be read, FeatureError for
@@ -104,14 +101,14 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     if case.arm not in ("none", *track.arms):
         raise unknown("arm", case.arm, track.arms, f"track {track.name!r}")
     given = {**(track.arms[case.arm].settings if case.arm != "none" else {}), **(overrides or {})}
-    own = {key.removeprefix(_END_TO_END): given.pop(key) for key in list(given) if key.startswith(_END_TO_END)}
+    own = {key.removeprefix(OF_ENCODER): given.pop(key) for key in list(given) if key.startswith(OF_ENCODER)}
     joint: EndToEndSettings | None = None
     if case.paradigm in ("ETE", WARM):
         joint = end_to_end_settings(track, case.encoder, {"start": "warm", **own} if case.paradigm == WARM else own)
         if case.paradigm == WARM and joint.start != "warm":
-            raise ConfigError(f"paradigm {WARM} starts warm; leave {_END_TO_END}start out, or use paradigm ETE")
+            raise ConfigError(f"paradigm {WARM} starts warm; leave {OF_ENCODER}start out, or use paradigm ETE")
     elif own:
-        raise ConfigError(f"setting {_END_TO_END}{next(iter(own))} needs paradigm ETE")
+        raise ConfigError(f"setting {OF_ENCODER}{next(iter(own))} needs paradigm ETE")
     model, training = resolve(workspace, case.model, given, case)
     if joint is not None and getattr(model, "trainable_features", False) and joint.arm != "released":
         raise ConfigError(
@@ -136,7 +133,7 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
         }
     identity = {
         "model": {"name": case.model, **model.model_dump(mode="json")},
-        "training": training.model_dump(mode="json", exclude=_UNIDENTIFIED),
+        "training": training.model_dump(mode="json", exclude=set(UNIDENTIFIED)),
         "catalogue": dataset.fingerprint,
         "split": dataset.split.fingerprint,
         "content": content,
@@ -146,7 +143,18 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     }
     if joint is not None:
         identity["end_to_end"] = joint.model_dump(mode="json")
-    return Plan(case, model, training, declared_digest(track, case.model_dump()), key_of(identity), joint)
+    key = key_of(identity)
+    if case.arm != "none" and (cell := _cell_of(case, workspace, overrides)) is not None and cell.key == key:
+        return cell
+    return Plan(case, model, training, declared_digest(track, case.model_dump()), key, joint)
+
+
+def _cell_of(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None) -> Plan | None:
+    """The plan of the cell that an arm repeats; None if the cell cannot be run without the arm's settings."""
+    try:
+        return plan(case.model_copy(update={"arm": "none"}), workspace, overrides)
+    except ConfigError:
+        return None
 
 
 def folder_of(todo: Plan, workspace: Workspace) -> Path:

@@ -113,10 +113,16 @@ class Study:
         withheld = [max(all_of, key=_created) for all_of, records in zip(found, good, strict=True) if not records]
         return counted, withheld
 
+    def _runs(self) -> tuple[list[Record], list[Record]]:
+        """All of :meth:`_sorted_records`, each run once."""
+        counted, withheld = self._sorted_records(None)
+        return [r for r in counted if not r.shared], [r for r in withheld if not r.shared]
+
     def _records(self, question: str | int | None) -> list[list[Record]]:
         """The stored records of each case that has any, in the order of the grid."""
         cases = [case.model_dump() for case in self.cases(question)]
-        wanted = {tuple(case.items()): declared_digest(self.track, case) for case in cases}
+        repeated = [{**fields, "arm": "none"} for fields in cases if fields["arm"] != "none"]
+        wanted = {tuple(fields.items()): declared_digest(self.track, fields) for fields in [*cases, *repeated]}
         suspect = suspect_weights(self.track, self.workspace.results)
         found: dict[tuple[Any, ...], list[Record]] = {}
         for record in self.workspace.store.find_records(track=self.track.name, on_damage="warn"):
@@ -124,7 +130,12 @@ class Study:
             if wanted.get(case) != record.data.get("declared"):
                 continue
             found.setdefault(case, []).append(judged_by_weights(record, suspect))
-        return [found[case] for case in wanted if case in found]
+        for fields in cases:
+            cell = found.get(tuple({**fields, "arm": "none"}.items()), []) if fields["arm"] != "none" else []
+            if cell and self.track.arms[fields["arm"]].changes_nothing(max(cell, key=_created).data):
+                found[tuple(fields.items())] = [record.as_arm(fields["arm"]) for record in cell]
+        asked = (tuple(fields.items()) for fields in cases)
+        return [found[case] for case in asked if case in found]
 
     def run_missing(self, question: str | int | None = None, jobs: int = 2, progress: bool = True) -> "Outcome":
         """Compute the runnable cases of a question that are not stored yet; returns the Outcome.
@@ -202,11 +213,11 @@ class Study:
 
     def receipt(self) -> pd.DataFrame:
         """One row per stored run of the track: what it was made from, by which code, at what cost."""
-        return receipt_rows(*self._sorted_records(None))
+        return receipt_rows(*self._runs())
 
     def sources(self) -> pd.DataFrame:
         """What the track's runs were made from: each distinct catalogue, split, features and weights, by digest."""
-        counted, withheld = self._sorted_records(None)
+        counted, withheld = self._runs()
         return source_rows([*counted, *withheld], self.encoder_records(), self.track, self.labels)
 
     def deviations(self) -> pd.DataFrame:
@@ -224,7 +235,7 @@ class Study:
 
     def uncommitted(self) -> str:
         """One Markdown sentence on results of uncommitted code, with the cure; "" if there are none."""
-        counted, withheld = self._sorted_records(None)
+        counted, withheld = self._runs()
         if withheld:
             mine = sum(bool(record.data["provenance"].get("dirty")) for record in withheld)
             kinds = {"are of uncommitted code": mine, "read encoder weights of uncommitted code": len(withheld) - mine}
