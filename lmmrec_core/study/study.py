@@ -197,6 +197,16 @@ class Study:
             return comparisons(asked, found, self.datasets)
         return comparisons(asked, found, self.datasets, metrics)
 
+    def trained_encoder(self, result: Result) -> Any:
+        """The encoder that an end-to-end run of the track ended with, for pictures and texts of new items.
+
+        It lies in the cache (``.cache/encoders``), not in version control. Raises ConfigError for a run that trained no
+        encoder, FeatureError with the cure if the file is not there or is not that of the run.
+        """
+        from lmmrec_core.study.joint.attach import trained_encoder_of
+
+        return trained_encoder_of(self.workspace, result)
+
     def diagnostics(self) -> pd.DataFrame:
         """What the track's features know by themselves, one row each, see ``study/diagnostics.py``."""
         return read_diagnostics(self.track, self.workspace.results)
