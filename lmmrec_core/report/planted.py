@@ -160,7 +160,7 @@ def planted_verdict(
     counts = {name: states.count(name) for name in (FOUND, NOT_FOUND, CANNOT_TELL, NOT_RUN)}
     status = next(name for name in _WEAKEST if counts[name])
     sentence = f"Planted answers on {metric_name(metric)}. {'; '.join(clauses)}."
-    basis = f"planted: {_told(told).removeprefix(', ')}" if told else ""
+    basis = f"planted: {_told(told).removeprefix(', ')}" if told else "none of its comparisons has results yet"
     return Verdict("planted", status, counts, sentence, _RULE, basis)
 
 

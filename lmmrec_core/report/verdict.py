@@ -141,7 +141,12 @@ def verdict(
             f" {_and(foreign)} {'are' if len(foreign) > 1 else 'is'} not in the paper: "
             "the printed change is the mean over its three data sets."
         )
-    basis = ""
+    have = (
+        f"none of its {len(judged)} comparisons has"
+        if run.empty
+        else f"{len(run)} of its {len(judged)} comparisons have"
+    )
+    basis = f"{have} results yet"
     if outcome != "absent":
         basis = evidence(run)
         sentence += f" What stands behind it: {basis}."

@@ -269,6 +269,8 @@ class Study:
         done = len(self._sorted_records(None)[0])
         note = self.uncommitted()
         told = f" {note}" if note else ""
+        if not done:
+            told += " **This track has no results yet**: its tables say *not run*, and no verdict rests on them."
         return (
             f"Track: **{self.track.title}**. {self.track.description.strip()} {self._encoders_in_words()}"
             f"Results stored: {done} of {len(cases)} cases of the grid, seeds {', '.join(map(str, self.seeds))}.{told}"

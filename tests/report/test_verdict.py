@@ -84,7 +84,10 @@ def test_the_sentence_states_counts_lead_and_evidence() -> None:
     assert found.status == "not run"
     assert (found.counts["supports"], found.counts["not run"]) == (3, 27)
     assert "Of 30 comparisons on NDCG@20: 3 *supports*, 0 *contradicts*, 0 *inconclusive*, 27 *not" in found.sentence
-    assert found.markdown().startswith("**Verdict: not run.**") and found.brief == "not run"
+    assert (
+        found.markdown().startswith("**Verdict: not run.**")
+        and found.brief == "not run (3 of its 30 comparisons have results yet)"
+    )
     assert read_rule().digest in found.markdown() and "95 % interval" in found.markdown()
     whole = verdict("rq1", _measured(1.0, 0.005), DATASETS)
     assert "direction: 29; chance seldom gives a lead of 4." in whole.sentence
@@ -103,6 +106,7 @@ def test_nothing_measured_is_not_run(question: str) -> None:
     assert found.status == "not run"
     assert "nan" not in found.markdown()
     assert conclude(question, NONE, ["baby"]).status == "not run"
+    assert found.brief.startswith("not run (none of its ") and found.brief.endswith(" comparisons has results yet)")
 
 
 @pytest.mark.parametrize("question", list(QUESTIONS))
@@ -243,6 +247,7 @@ def test_a_null_that_few_users_leave_open_is_not_a_null_that_was_found() -> None
 def test_a_control_that_was_not_run_is_not_found_either() -> None:
     assert planted_verdict(pd.DataFrame(_planted()[:2]), KINDS).status == "not run"
     assert planted_verdict(NONE, KINDS).counts["not run"] == 3
+    assert planted_verdict(NONE, KINDS).brief == "not run (none of its comparisons has results yet)"
     assert planted_listing(NONE).empty
 
 

@@ -15,12 +15,10 @@ from lmmrec_core.report.receipt import absent, receipt_verdict, weights_note
 from lmmrec_core.report.tables import floor
 from lmmrec_core.results import provenance as states
 from lmmrec_core.results.provenance import ALLOW, allows_uncommitted, code_state
-from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study import run as running
 from lmmrec_core.study import study as module
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.inputs import prepare_cases
-from lmmrec_core.study.receipt import source_rows
 from lmmrec_core.study.run import plan, run_case
 from lmmrec_core.study.schedule import run_cases
 from lmmrec_core.study.study import Study
@@ -231,21 +229,16 @@ def test_a_flag_that_is_neither_is_refused(monkeypatch):
         allows_uncommitted()
 
 
-def test_committed_results_of_this_repository_name_the_weights_of_changed_code(monkeypatch):
-    monkeypatch.delenv(ALLOW)
-    study = Study.open("movielens", data="")
-    suspect = [r for r in study.encoder_records() if code_state(r["provenance"]) == "uncommitted"]
-    records = ResultStore(Path(__file__).resolve().parents[2] / "results").find_records(
-        track="movielens"
-    )  # of whatever protocol
-    sources = source_rows(records, study.encoder_records(), study.workspace.track, study.labels)
-    named = sources[(sources["what"] == "weights") & (sources["made by"] == "uncommitted")]
-    read = {row["digest"] for _, row in named.iterrows()}
-    assert {str(record["weights"])[:16] for record in suspect} == read
-    assert all("withheld" in record for record in suspect)
-    assert bool(suspect) == bool(weights_note(sources))
-    for digits in read:
-        assert digits[:8] in weights_note(sources)
+def test_the_receipt_names_the_weights_of_changed_code(workspace, suspect):
+    study = study_of(workspace)
+    (record,) = (r for r in study.encoder_records() if code_state(r["provenance"]) == "uncommitted")
+    assert "withheld" in record
+    named = study.sources()
+    named = named[(named["what"] == "weights") & (named["made by"] == "uncommitted")]
+    assert named["digest"].tolist() == [str(record["weights"])[:16]] and named["runs"].tolist() == [1]
+    assert str(record["weights"])[:8] in weights_note(study.sources())
+    suspect(dirty=False)
+    assert weights_note(study.sources()) == ""
 
 
 def test_sources_are_the_digests_that_the_records_hold(workspace, code):
