@@ -17,10 +17,8 @@ from lmmrec_core.questions import (
     END_TO_END,
     FINE_TUNED,
     MARGIN,
-    PICTURES_ALONE,
     PICTURES_AND_NOISE,
     SHUFFLED,
-    TEXTS_ALONE,
     TEXTS_AND_NOISE,
     Pair,
     question_of,
@@ -49,14 +47,15 @@ class Expectation:
     models: tuple[str, ...] = ()  # empty: every model that was tested
 
 
-#: What the content of each kind of drawn data carries.
+#: What the content of each kind of drawn data carries. What a second modality adds is read at equal size: V&T against
+#: V&T with one of the two shuffled. Against one modality alone, the weights that a second brings would count as well.
 PLANTED_CONTENT = (
     Expectation("complementary", SHUFFLED, "gain"),
     Expectation("complementary", PICTURES_AND_NOISE, "gain"),
     Expectation("complementary", TEXTS_AND_NOISE, "gain"),
     Expectation("redundant", SHUFFLED, "gain"),
-    Expectation("redundant", PICTURES_ALONE, "none"),
-    Expectation("redundant", TEXTS_ALONE, "none"),
+    Expectation("redundant", PICTURES_AND_NOISE, "none"),
+    Expectation("redundant", TEXTS_AND_NOISE, "none"),
     Expectation("null", SHUFFLED, "none"),
 )
 #: What training the encoder can bring. On null there is nothing to learn, from content or from interactions. On

@@ -141,12 +141,8 @@ def verdict(
             f" {_and(foreign)} {'are' if len(foreign) > 1 else 'is'} not in the paper: "
             "the printed change is the mean over its three data sets."
         )
-    have = (
-        f"none of its {len(judged)} comparisons has"
-        if run.empty
-        else f"{len(run)} of its {len(judged)} comparisons have"
-    )
-    basis = f"{have} results yet"
+    of_them = f"of its {len(judged)} comparisons"
+    basis = f"none {of_them} has results yet" if run.empty else f"{len(run)} {of_them} have results yet"
     if outcome != "absent":
         basis = evidence(run)
         sentence += f" What stands behind it: {basis}."

@@ -172,8 +172,7 @@ def test_a_track_without_results_says_so_in_words(tmp_path) -> None:
     study = Study(tiny_workspace(tmp_path / "results", tmp_path / "cache"), (1,))
     assert "**This track has no results yet**" in study.describe()
     assert conclude("rq1", pd.DataFrame(), ["sparse"]).brief.startswith("not run (none of its ")
-    assert "A track without any says so in words, here and on its pages" in (ROOT / "book" / "index.md").read_text(
-        encoding="utf-8"
-    )
+    front = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
+    assert "A track without any says so in words, here and on its pages" in front
     for path in QUESTION_PAGES:
         assert "Markdown(study.describe())" in cells(path, "code")

@@ -4,10 +4,11 @@ import pandas as pd
 import pytest
 
 from lmmrec_core.names import PAPER_MODELS, SYNTHETIC
-from lmmrec_core.questions import MODALITY_SPECIFIC, PICTURES_AND_NOISE, QUESTIONS, Pair, single, trained
+from lmmrec_core.questions import MODALITY_SPECIFIC, PICTURES_AND_NOISE, QUESTIONS, Pair, Variant, trained
 from lmmrec_core.report.changes import claimed_changes, printed_direction
 from lmmrec_core.report.planted import (
     PLANTED,
+    PLANTED_CONTENT,
     PLANTED_TRAINING,
     answer,
     conclude,
@@ -18,6 +19,8 @@ from lmmrec_core.report.published import DATASETS
 from lmmrec_core.report.rule import read_rule
 from lmmrec_core.report.statistics import data_verdict, density_check
 from lmmrec_core.report.verdict import claims_listing, judge_all, judged_listing, verdict
+from lmmrec_core.study.calibration.worlds import GROUPS
+from lmmrec_core.study.cases import all_cases, reason_not_run
 from lmmrec_core.study.study import Study
 from lmmrec_core.study.track import TrackSettings, read_track
 from lmmrec_core.study.workspace import Workspace
@@ -211,14 +214,29 @@ def test_rule_of_a_planted_answer(expected: str, fields: dict[str, float], found
 
 
 def _planted() -> list[dict[str, object]]:
-    pictures = single(MODALITY_SPECIFIC, "V")
     return [
         comparison(dataset="complementary"),
         comparison(dataset="complementary", pair=PICTURES_AND_NOISE),
         comparison(dataset="redundant"),
-        comparison(dataset="redundant", pair=pictures, equivalence_p=0.01),
+        comparison(dataset="redundant", pair=PICTURES_AND_NOISE, equivalence_p=0.01),
         comparison(dataset="null", equivalence_p=0.01),
     ]
+
+
+def test_what_a_second_modality_adds_is_read_from_models_of_one_size_that_the_controls_run() -> None:
+    content = [e for e in PLANTED_CONTENT if e.dataset in ("complementary", "redundant")]
+    assert all(e.pair.a.modalities == e.pair.b.modalities == "V&T" for e in content)
+    track = read_track("controls")
+    cases = all_cases(track, track.seeds)
+    for expected in PLANTED_CONTENT:
+        for model in ("vbpr", "lattice"):
+            for side in (expected.pair.a, expected.pair.b):
+                cell = [c for c in cases if (c.dataset, c.model) == (expected.dataset, model)
+                        and Variant.of(c.model_dump()) == side]  # fmt: skip
+                assert len(cell) == len(track.seeds) and not any(reason_not_run(c, track) for c in cell), expected
+    (drawn,) = (group for group in GROUPS if (group.part, group.kind) == ("planted", "redundant"))
+    asked = {side for e in PLANTED_CONTENT if e.dataset == "redundant" for side in (e.pair.a, e.pair.b)}
+    assert set(drawn.variants) == asked
 
 
 def test_planted_answers_are_found() -> None:

@@ -13,10 +13,8 @@ from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.names import BASELINE
 from lmmrec_core.questions import (
     MODALITY_SPECIFIC,
-    PICTURES_ALONE,
     PICTURES_AND_NOISE,
     SHUFFLED,
-    TEXTS_ALONE,
     TEXTS_AND_NOISE,
     Variant,
 )
@@ -57,7 +55,7 @@ GROUPS: tuple[Group, ...] = (
         "planted", "complementary", 6001, 500,
         variants=(_CONTENT, _SHUFFLED, PICTURES_AND_NOISE.b, TEXTS_AND_NOISE.b),
     ),
-    Group("planted", "redundant", 6501, 500, variants=(_CONTENT, _SHUFFLED, PICTURES_ALONE.b, TEXTS_ALONE.b)),
+    Group("planted", "redundant", 6501, 500, variants=(_CONTENT, _SHUFFLED, PICTURES_AND_NOISE.b, TEXTS_AND_NOISE.b)),
     *(
         Group("power", "complementary", 7001 + 100 * place, 100, content=effect, models=("vbpr",))
         for place, effect in enumerate(_EFFECTS)
