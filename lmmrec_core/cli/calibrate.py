@@ -53,8 +53,8 @@ def _run(worlds: Sequence[DrawnWorld], workspace: Workspace, jobs: int) -> bool:
 def _tell(stored: Stored, workspace: Workspace) -> None:
     if stored.uncommitted:
         print(f"{len(stored.uncommitted)} results are of uncommitted code and do not count", file=sys.stderr)
-    if stored.outdated:
-        print(f"{len(stored.outdated)} worlds were run under other settings and do not count", file=sys.stderr)
+    for remark in stored.remarks():
+        print(remark, file=sys.stderr)
     summary = write_summary_of(stored, workspace.results)
     for name in ("aa_rate", "null_rate", "power_complementary", "coverage"):
         print(f"{name:>20}  {_shown(summary[name], summary[f'{name}_interval'])}")

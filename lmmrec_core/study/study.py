@@ -92,13 +92,13 @@ class Study:
         unless they are allowed. Damaged results are named in a warning and left out. A metric that was not stored is
         measured again when it is asked for.
         """
-        counted, withheld = self._sorted_records(question)
+        counted, withheld = self.sorted_records(question)
         return Results(map(self._load, counted), map(self._load, withheld))
 
     def _load(self, record: Record) -> Result:
         return replace(self.workspace.store.load_record(record), again=measured_again)
 
-    def _sorted_records(self, question: str | int | None) -> tuple[list[Record], list[Record]]:
+    def sorted_records(self, question: str | int | None = None) -> tuple[list[Record], list[Record]]:
         """The newest records of the cases: (those that count, those of uncommitted code where there is no other)."""
         found = self._records(question)
         if self.allow_uncommitted:
@@ -134,7 +134,7 @@ class Study:
         """Cases of a question without a result that counts, and why: one row per case and reason."""
         done, withheld = (
             {tuple(Case.build(r.case, "stored run").model_dump().items()) for r in records}
-            for records in self._sorted_records(question)
+            for records in self.sorted_records(question)
         )
         rows = []
         for case in self.cases(question):
@@ -161,7 +161,7 @@ class Study:
     def _feature_widths(self) -> dict[tuple[str, str], int]:
         """(data set, modality) → width of the baseline encoder's features, from the cards of stored runs."""
         widths: dict[tuple[str, str], int] = {}
-        for record in self._sorted_records(None)[0]:
+        for record in self.sorted_records(None)[0]:
             if record.case["encoder"] == BASELINE and record.data["features"]:
                 for modality, entry in record.data["features"]["card"].get("modalities", {}).items():
                     widths[record.case["dataset"], modality] = int(entry["dim"])
@@ -196,11 +196,11 @@ class Study:
 
     def receipt(self) -> pd.DataFrame:
         """One row per stored run of the track: what it was made from, by which code, at what cost."""
-        return receipt_rows(*self._sorted_records(None))
+        return receipt_rows(*self.sorted_records(None))
 
     def sources(self) -> pd.DataFrame:
         """What the track's runs were made from: each distinct catalogue, split, features and weights, by digest."""
-        counted, withheld = self._sorted_records(None)
+        counted, withheld = self.sorted_records(None)
         return source_rows([*counted, *withheld], self.encoder_records(), self.track, self.labels)
 
     def deviations(self) -> pd.DataFrame:
@@ -218,7 +218,7 @@ class Study:
 
     def uncommitted(self) -> str:
         """One Markdown sentence on results of uncommitted code, with the cure; "" if there are none."""
-        counted, withheld = self._sorted_records(None)
+        counted, withheld = self.sorted_records(None)
         if withheld:
             return f"**{len(withheld)} results are of uncommitted code** and stand in no table: {COMMIT_CURE}."
         allowed = sum(code_state(record.data["provenance"]) == "uncommitted" for record in counted)
@@ -236,7 +236,7 @@ class Study:
     def describe(self) -> str:
         """One Markdown paragraph: the track, what it is, where it runs, and how much of it is measured."""
         cases = self.cases()
-        done = len(self._sorted_records(None)[0])
+        done = len(self.sorted_records(None)[0])
         note = self.uncommitted()
         told = f" {note}" if note else ""
         return (

@@ -51,8 +51,7 @@ class CalibrationPage:
         pairs = len(figures.pairs_of(self.stored, self.metric))
         simulated = 0 if self.stored.coverage is None else self.stored.coverage.rows["world"].nunique()
         text = f"Stored: {', '.join(parts)}, {pairs} pairs of seeds, {simulated} simulated worlds."
-        if self.stored.outdated:
-            text += f" {len(self.stored.outdated)} worlds were run under other settings and do not count."
+        text = " ".join([text, *self.stored.remarks()])
         if self.stored.uncommitted:
             text += (
                 f" **{len(self.stored.uncommitted)} results are of uncommitted code** and stand in no table; commit "
