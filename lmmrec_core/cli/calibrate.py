@@ -27,7 +27,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
     for part in (AGAINST_ITSELF, DETECTABLE):
         for track in TRACKS if part in parts else ():
             count = calibrate_stored(part, Study.open(track))
-            print(f"{part}, {track}: {count or 'no stored runs, so no'} tests")
+            print(f"{part}, {track}: {'no stored runs, so no' if count is None else count} tests")
     if COVERAGE in parts:
         calibrate_coverage(workspace.results)
     failed = _run(worlds, workspace, arguments.jobs) if worlds else False

@@ -33,25 +33,29 @@ _PAIRS = [
 _SHOWN = ["dataset", "question", "metric", "model", "pair", "mde", "mde_holm", "n", "persons", "seeds", "family_size"]
 
 
-def calibrate_stored(part: str, study: Study) -> int:
-    """Make the listing of a part from the runs of a track; the number of its tests. 0 without runs: nothing is written.
+def calibrate_stored(part: str, study: Study) -> int | None:
+    """Make the listing of a part from the runs of a track; the number of its tests.
 
-    What is stored stays if all it was made from is the same and its code was committed. Raises ConfigError for another
-    part.
+    None without runs: nothing is written. What is stored stays if all it was made from is the same and its code was
+    committed. Raises ConfigError for another part.
     """
     if part not in _CODE:
         raise ConfigError(f"part {part!r} is not made from stored runs; write {AGAINST_ITSELF} or {DETECTABLE}")
     results = study.results().counted
     if not results:
-        return 0
+        return None
     name, made_from = f"{part}-{study.track.name}", made_from_runs(part, study)
     before = up_to_date(study.workspace.results, name, made_from)
     if before is not None:
-        return len(before.rows)
+        return _tests_in(before.rows)
     started = code_state_now()
     rows = against_itself_rows(results, study.labels) if part == AGAINST_ITSELF else detectable_rows(study)
     write_listing(study.workspace.results, name, rows, made_from, started)
-    return len(rows)
+    return _tests_in(rows)
+
+
+def _tests_in(rows: pd.DataFrame) -> int:
+    return int(rows["p"].notna().sum()) if "p" in rows else len(rows)
 
 
 def made_from_runs(part: str, study: Study) -> MadeFrom:
@@ -84,23 +88,27 @@ def against_itself_rows(
     """Every pair of seeds of every cell of results: one line a pair and metric.
 
     dataset, model, cell, metric, seed_a, seed_b, difference, ci_low, ci_high, ``p`` of the crossed test with the spread
-    over seeds of the model's other cells, and ``p_users``, which takes seeds as fixed.
+    over seeds of the model's other cells, and ``p_users``, which takes seeds as fixed. Where fewer than three others
+    have several seeds, the pair is not testable: p and its interval are NaN.
     """
     by_cell: dict[tuple[str, str], dict[str, list[Result]]] = {}
     for result in (result for result in results if result.trained):
         place = str(result.case["dataset"]), str(result.case["model"])
         cell = labels.variant(Variant.of(result.case))
         by_cell.setdefault(place, {}).setdefault(cell, []).append(result)
-    frames = []
-    for (dataset, model), cells in by_cell.items():
+    rows: list[dict[str, Any]] = []
+    for (dataset, name), cells in by_cell.items():
         groups = pooled_per_user(next(iter(cells.values())), metrics[0])[1]
         for metric in metrics:
             values: Cells = {cell: per_seed(found, metric) for cell, found in cells.items()}
-            pairs = against_itself(values, groups)
-            fixed = _users_only(values, groups)
-            p_users = [fixed[row] for row in zip(pairs["cell"], pairs["seed_a"], pairs["seed_b"], strict=True)]
-            frames.append(pairs.assign(dataset=dataset, model=model, metric=metric, p_users=p_users)[_PAIRS])
-    return pd.concat(frames) if frames else pd.DataFrame(columns=_PAIRS)
+            tested = against_itself(values, groups).set_index(["cell", "seed_a", "seed_b"]).to_dict("index")
+            for (cell, one, other), p_users in _users_only(values, groups).items():
+                row: dict[str, Any] = {"dataset": dataset, "model": name, "cell": cell, "metric": metric}
+                row |= {"seed_a": one, "seed_b": other, "p_users": p_users}
+                row["difference"] = float(values[cell][one].mean() - values[cell][other].mean())
+                found = tested.get((cell, one, other), {})
+                rows.append(row | {str(column): value for column, value in found.items()})
+    return pd.DataFrame(rows, columns=_PAIRS)
 
 
 def _users_only(cells: Cells, groups: pd.Series | None) -> dict[tuple[str, int, int], float]:

@@ -16,12 +16,14 @@ from lmmrec_core.study.calibration.page import CalibrationPage
 from lmmrec_core.study.calibration.reading import read_calibration
 from lmmrec_core.study.calibration.simulated import coverage_made_from
 from lmmrec_core.study.calibration.summary import summary_of, write_summary_of
-from lmmrec_core.study.calibration.worlds import GROUPS, worlds_of
+from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS, worlds_of
 from tests.study.calibration.conftest import keep_listing, made_line
 
 KEYS = {
-    "aa_rate", "aa_rate_interval", "aa_pairs", "null_rate", "null_rate_interval", "null_tests", "null_worlds",
-    "power_complementary", "power_complementary_interval", "coverage", "coverage_interval", "mde", "computed_from",
+    "aa_rate", "aa_rate_interval", "aa_pairs", "aa_worlds_rate", "aa_worlds_rate_interval", "aa_worlds_pairs",
+    "null_rate", "null_rate_interval", "null_tests", "null_worlds", "power_complementary",
+    "power_complementary_interval", "coverage", "coverage_interval", "coverage_lowest", "coverage_lowest_interval",
+    "mde", "computed_from",
 }  # fmt: skip
 
 
@@ -48,9 +50,9 @@ def detectable() -> pd.DataFrame:
 def test_without_anything_stored_every_figure_is_none(tmp_path) -> None:
     found = summary_of(read_calibration(tmp_path))
     assert found.keys() == KEYS
-    counts = {"aa_pairs", "null_tests", "null_worlds", "computed_from"}
+    counts = {"aa_pairs", "aa_worlds_pairs", "null_tests", "null_worlds", "computed_from"}
     assert all(found[name] is None for name in KEYS - counts)
-    assert [found[name] for name in ("aa_pairs", "null_tests", "null_worlds")] == [0, 0, 0]
+    assert [found[name] for name in counts - {"computed_from"}] == [0] * 4
 
 
 def test_rates_are_counted_by_hand(store, monkeypatch) -> None:
@@ -84,8 +86,13 @@ def test_coverage_is_that_of_the_books_test_over_all_worlds(tmp_path, code) -> N
     keep_listing(tmp_path, "coverage", rows)
     found = summary_of(read_calibration(tmp_path))
     assert found["coverage"] == pytest.approx(390 / 400)
-    exact = stats.binomtest(390, 400).proportion_ci(method="exact")
-    assert found["coverage_interval"] == pytest.approx([exact.low, exact.high])
+    assert found["coverage_lowest"] == pytest.approx(90 / 100)  # the pooled rate would hide it
+    for name, hits, of in (("coverage", 390, 400), ("coverage_lowest", 90, 100)):
+        exact = stats.binomtest(hits, of).proportion_ci(method="exact")
+        assert found[f"{name}_interval"] == pytest.approx([exact.low, exact.high])
+    page = CalibrationPage(read_calibration(tmp_path))
+    assert "97.5 % of the intervals" in page.lowest_coverage() and "90.0 % do" in page.lowest_coverage()
+    assert "in the worst of the simulated worlds 90.0 %" in page.in_words()
 
 
 def test_lines_of_uncommitted_code_or_other_settings_do_not_count(store, code, controls, monkeypatch) -> None:
@@ -165,5 +172,10 @@ def test_worlds_are_fresh_and_never_shared_between_groups(controls) -> None:
     assert {group.part for group in GROUPS} <= set(CALIBRATION_PARTS)
     with pytest.raises(ConfigError, match="1 to 100 worlds"):
         worlds_of("power", 101)
-    names = [world.name for part in ("null", "planted", "power") for world in worlds_of(part, 3)]
+    names = [world.name for part in WORLDS for world in worlds_of(part, 3)]
     assert len(set(names)) == len(names)
+
+
+def test_what_is_declared_of_the_null_worlds_is_what_hours_of_runs_were_made_under(controls) -> None:
+    """Another digest makes the lines of all null worlds outdated: change it only with what they are trained under."""
+    assert worlds_of("null", 1)[0].declared(controls) == "4d8ed14be482aa04"
