@@ -56,7 +56,7 @@ def _tell(stored: Stored, workspace: Workspace) -> None:
     for remark in stored.remarks():
         print(remark, file=sys.stderr)
     summary = write_summary_of(stored, workspace.results)
-    for name in ("aa_rate", "null_rate", "power_complementary", "coverage"):
+    for name in (name for name in summary if f"{name}_interval" in summary):
         print(f"{name:>20}  {_shown(summary[name], summary[f'{name}_interval'])}")
 
 
