@@ -32,8 +32,10 @@ def itself_by_model(stored: Stored, metric: str) -> _Rows:
     rows: _Rows = []
     for model, part in figures.pairs_of(stored, metric).groupby("model", sort=False):
         without = part[part["p"].isna()]
-        left = f"{figures.cells_in(without)} ({len(without)} {'pair' if len(without) == 1 else 'pairs'})" if len(without) else ""
-        rows.append({"model": model_name(str(model)), **_rates(part), "cells not testable": left})
+        words = f"{figures.cells_in(without)} ({len(without)} {'pair' if len(without) == 1 else 'pairs'})"
+        rows.append(
+            {"model": model_name(str(model)), **_rates(part), "cells not testable": words if len(without) else ""}
+        )
     return rows
 
 
