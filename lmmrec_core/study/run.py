@@ -10,11 +10,11 @@ import pandas as pd
 import torch
 
 from lmmrec_core.config import Settings
-from lmmrec_core.encoders.features.transforms import apply_control, keep_modalities
+from lmmrec_core.encoders.features.transforms import apply_control, given_twice, keep_modalities
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Features, IntArray, Part, Result, Split
 from lmmrec_core.metrics.evaluate import evaluate_lists, mean_recall
-from lmmrec_core.names import MODALITY_SETS, SHUFFLED_ALONE, WARM
+from lmmrec_core.names import MODALITY_SETS, SHUFFLED_ALONE, TWICE, WARM
 from lmmrec_core.process import peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.provenance import allows_uncommitted, code_state, code_state_now, provenance
@@ -117,10 +117,14 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
         )
     content = None
     if RECOMMENDERS[case.model].uses_features:
-        if case.encoder == "none" or not MODALITY_SETS[case.modalities]:
+        if case.encoder == "none" or case.modalities == "none":
             raise ConfigError(f"model {case.model!r} needs content; name an encoder and modalities, for instance 'V&T'")
         if case.control in SHUFFLED_ALONE and case.modalities != "V&T":
             raise ConfigError(f"control {case.control!r} moves one modality of two; use modalities 'V&T'")
+        if case.modalities == TWICE and case.paradigm in ("ETE", WARM):
+            raise ConfigError(
+                f"modalities {TWICE!r} need fixed features, and paradigm ETE trains them; use paradigm PT"
+            )
         if case.paradigm in ("ETE", WARM) and not case.control.startswith(("none", "shuffled")):
             raise ConfigError(
                 f"control {case.control!r} replaces features, and paradigm ETE makes them anew from content; "
@@ -257,9 +261,10 @@ def features_of(case: Case, workspace: Workspace) -> Features | None:
     """The features a case reads, its modalities and control applied; None for a model without content."""
     if not RECOMMENDERS[case.model].uses_features:
         return None
-    modalities = MODALITY_SETS[case.modalities]
+    modalities = MODALITY_SETS["V&T" if case.modalities == TWICE else case.modalities]
     whole = load_features(workspace, workspace.dataset(case.dataset), case.encoder, case.paradigm, case.seed)
-    features = keep_modalities(whole, modalities)
+    twice = case.modalities == TWICE
+    features = given_twice(whole, "visual") if twice else keep_modalities(whole, modalities)
     return apply_control(features, case.control, case.seed, modalities)
 
 

@@ -97,13 +97,13 @@ class Study:
         unless they are allowed; so are those of encoder weights that such code made. Damaged results are named in a
         warning and left out. A metric that was not stored is measured again when it is asked for.
         """
-        counted, withheld = self._sorted_records(question)
+        counted, withheld = self.sorted_records(question)
         return Results(map(self._load, counted), map(self._load, withheld))
 
     def _load(self, record: Record) -> Result:
         return replace(self.workspace.store.load_record(record), again=measured_again)
 
-    def _sorted_records(self, question: str | int | None) -> tuple[list[Record], list[Record]]:
+    def sorted_records(self, question: str | int | None = None) -> tuple[list[Record], list[Record]]:
         """The newest records of the cases: (those that count, those of uncommitted code where there is no other)."""
         found = self._records(question)
         if self.allow_uncommitted:
@@ -114,8 +114,8 @@ class Study:
         return counted, withheld
 
     def _runs(self) -> tuple[list[Record], list[Record]]:
-        """All of :meth:`_sorted_records`, each run once."""
-        counted, withheld = self._sorted_records(None)
+        """All of :meth:`sorted_records`, each run once."""
+        counted, withheld = self.sorted_records(None)
         return [r for r in counted if not r.shared], [r for r in withheld if not r.shared]
 
     def _records(self, question: str | int | None) -> list[list[Record]]:
@@ -151,7 +151,7 @@ class Study:
         """Cases of a question without a result that counts, and why: one row per case and reason."""
         done, withheld = (
             {tuple(Case.build(r.case, "stored run").model_dump().items()) for r in records}
-            for records in self._sorted_records(question)
+            for records in self.sorted_records(question)
         )
         rows = []
         for case in self.cases(question):
@@ -178,7 +178,7 @@ class Study:
     def _feature_widths(self) -> dict[tuple[str, str], int]:
         """(data set, modality) → width of the baseline encoder's features, from the cards of stored runs."""
         widths: dict[tuple[str, str], int] = {}
-        for record in self._sorted_records(None)[0]:
+        for record in self.sorted_records(None)[0]:
             if record.case["encoder"] == BASELINE and record.data["features"]:
                 for modality, entry in record.data["features"]["card"].get("modalities", {}).items():
                     widths[record.case["dataset"], modality] = int(entry["dim"])
@@ -266,7 +266,7 @@ class Study:
     def describe(self) -> str:
         """One Markdown paragraph: the track, what it is, where it runs, and how much of it is measured."""
         cases = self.cases()
-        done = len(self._sorted_records(None)[0])
+        done = len(self.sorted_records(None)[0])
         note = self.uncommitted()
         told = f" {note}" if note else ""
         if not done:

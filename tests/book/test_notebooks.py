@@ -169,8 +169,7 @@ def nothing_run(path: Path, track: str) -> str:
 @pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
 def test_without_any_run_every_measured_cell_says_so(path: Path, track: str, glued: dict, empty_study: None) -> None:
     space = execute(path, track)
-    word, _, why = str(glued["verdict"]).partition(" (")  # the front page shows why, in words
-    assert word == nothing_run(path, track) and ("results yet" in why) == (word == "not run" and path.stem[:2] != "00")
+    assert str(glued["verdict"]).partition(" (none of its ")[0] == nothing_run(path, track)
     tables = [value for value in space.values() if isinstance(value, Table)]
     measured = [table for table in tables if not table.name.startswith("changes")]
     assert all((table.origin == "not run").all().all() for table in measured)
@@ -321,10 +320,10 @@ CALIBRATION = next(path for path in SHARED if path.stem == "08_calibration")
 def test_without_any_world_the_calibration_says_not_run(glued: dict, empty_study: None) -> None:
     shown = execute(CALIBRATION, None)["shown"]
     listings = set(shown) - {"open", "bars", "p-value-figure", "power-figure", "verdict"}
-    assert {shown[name] for name in listings} == {"*Not run yet: `make calibrate`.*"} and len(listings) == 7
-    assert shown["bars"].count(">not run<") == 2 * 3
-    assert "0 null worlds, 0 planted worlds, 0 power worlds, 0 pairs" in shown["open"]
-    assert glued["null_rate"] == glued["aa_rate"] == "not run" and shown["verdict"].count("not run") == 4
+    assert {shown[name] for name in listings} == {"*Not run yet: `make calibrate`.*"} and len(listings) == 11
+    assert shown["bars"].count(">not run<") == 2 * 4 and shown["verdict"].count("not run") == 6
+    assert "0 null worlds, 0 planted worlds, 0 power worlds, 0 capacity worlds, 0 pairs" in shown["open"]
+    assert {glued[f"{name}_rate"] for name in ("null", "aa", "aa_worlds")} == {"not run"}
     with pytest.raises(ConfigError, match="did you mean 'ndcg@20'"):
         execute(CALIBRATION, None, metric="ndcg@10")
 
@@ -332,18 +331,19 @@ def test_without_any_world_the_calibration_says_not_run(glued: dict, empty_study
 def test_what_worlds_say_reaches_the_calibration(glued: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LMMREC_HOME", str(tmp_path))
     track = read_track("controls")
-    for part, gain in (("null", 0.0), ("planted", 0.3), ("power", 0.05)):
+    for part, gain in (("null", 0.0), ("planted", 0.3), ("power", 0.05), ("capacity", 0.2)):
         for world in worlds_of(part, 4):
             add_line(part_path(tmp_path / "results", part), made_line(world, track, gain), "committed")
     space = execute(CALIBRATION, None)
     shown, page = space["shown"], space["page"]
-    assert "4 null worlds, 8 planted worlds, 20 power worlds" in shown["open"]
+    assert "4 null worlds, 8 planted worlds, 20 power worlds, 4 capacity worlds" in shown["open"]
     assert ">holds<" in shown["bars"] and "100.0 %" in shown["bars"]
     assert "too few yet" in shown["bars"]  # four worlds are not 200
     assert shown["null-rates"].count("LATTICE") == 2 and shown["divisions"].count("<tr>") == 4
     assert "VBPR: baseline real / T shuffled" in shown["planted"] and "Redundant" in shown["planted"]
     assert page.curve["content"].tolist() == [0.0, 0.05, 0.1, 0.2, 0.4, 1.0, 1.0]
-    assert glued["null_worlds"] == "4" and glued["power_complementary"] == "100.0 %"
+    assert shown["capacity"].count("MMGCN") == 3 and shown["against-itself-worlds"].count("<tr>") == 7
+    assert (glued["null_worlds"], glued["power_complementary"], glued["aa_worlds_pairs"]) == ("4", "100.0 %", "48")
     assert [axes.get_xlabel() for axes in page.power().axes] == ["planted effect"]
     labels = [text.get_text() for text in page.null_figure().axes[0].get_legend().get_texts()]
     assert labels == ["a right test, 95 %", "users and seeds (the book)", "users only"]

@@ -15,11 +15,12 @@ from lmmrec_core.report.tables import table2
 from lmmrec_core.results.provenance import ALLOW, COMPUTES
 from lmmrec_core.significance.power import POWER
 from lmmrec_core.study import Study
-from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS
+from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS, DrawnWorld
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.comparisons import comparisons, planned_pairs
 from lmmrec_core.study.inputs import prepare_cases
 from lmmrec_core.study.run import plan, run_case
+from lmmrec_core.study.searched import SearchedCell
 from lmmrec_core.study.track import read_track
 from tests.book.source import NOTEBOOKS, QUESTION_PAGES, ROOT, cells, chapter, table_under
 from tests.study.conftest import tiny_workspace
@@ -66,7 +67,18 @@ def test_the_calibration_is_what_its_page_says() -> None:
     whole = [group for group in GROUPS if group.kind == "complementary" and group.content == 1]
     assert [group.part for group in whole] == ["planted"]
     assert min(group.content for group in GROUPS if group.part == "power") == 0
-    assert WORLDS["null"] >= 200 and min(WORLDS.values()) >= 20
+    assert WORLDS["null"] >= 200 and min(WORLDS["planted"], WORLDS["power"]) >= 20
+    assert "the settings that the track of the controls declares, before any search" in text
+    cell = SearchedCell(dataset="null", model="vbpr", encoder="baseline", settings={"learning_rate": 0.001})
+    track = read_track("controls").model_copy(update={"searched": (cell,)})
+    world = DrawnWorld(null, null.first)
+    assert world.track(track).searched == () and world.declared(track) == world.declared(read_track("controls"))
+    assert "MMGCN is trained with V&T, with V, with V *twice*" in text and "and with V and texts of other items" in text
+    (capacity,) = (group for group in GROUPS if group.part == "capacity")
+    assert capacity.kind == "null" and capacity.models == ("mmgcn",)
+    assert [(v.modalities, v.control) for v in capacity.variants] == [
+        ("V&T", "none"), ("V", "none"), ("V&V", "none"), ("V&T", "shuffled-T")
+    ]  # fmt: skip
 
 
 # --- data

@@ -10,9 +10,11 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from pandas.io.formats.style import Styler
 
 from lmmrec_core.flow import Result
 from lmmrec_core.questions import Variant
+from lmmrec_core.report.html import Sentence, listing_or_words
 from lmmrec_core.report.labels import model_name
 from lmmrec_core.results.pooling import per_seed, pooled_per_user
 from lmmrec_core.significance.comparison import compare
@@ -23,6 +25,12 @@ REDONE = Path(__file__).with_name("redone.yaml")
 REDONE_TRACK = "movielens"  # whose runs they are
 
 _THEN, _NOW = "first runs", "today"
+
+
+def redone_listing(decided_by: str, metric: str = "ndcg@20", home: Path | None = None) -> Styler | Sentence:
+    """:func:`redone` as a page shows it, of the runs below ``home`` (default: ``home.default_home``)."""
+    found = redone(Study.open(REDONE_TRACK, home=home), metric, decided_by)
+    return listing_or_words(found, f"redone-{decided_by}", "No such comparison.", percent=("change",))
 
 
 @dataclass(frozen=True)
