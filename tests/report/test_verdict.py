@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from lmmrec_core.names import PAPER_MODELS, SYNTHETIC
 from lmmrec_core.questions import MODALITY_SPECIFIC, PICTURES_AND_NOISE, QUESTIONS, Pair, Variant, trained
@@ -210,7 +212,35 @@ def test_claims_are_counted_pair_by_pair() -> None:
     ],
 )
 def test_rule_of_a_planted_answer(expected: str, fields: dict[str, float], found: str) -> None:
-    assert answer(expected, comparison(**fields)) == found  # type: ignore[arg-type]
+    assert answer(expected, comparison(**fields))[0] == found  # type: ignore[arg-type]
+
+
+def changed(relative: float, **fields: object) -> dict[str, object]:
+    low, high = relative - 0.1, relative + 0.1
+    return comparison(**{"relative": relative, "relative_low": low, "relative_high": high, **fields})
+
+
+@pytest.mark.parametrize(
+    ("relative", "fields", "found"),
+    [
+        (0.05, {}, "found"),
+        (0.1, {}, "cannot tell"),  # p .15
+        (0.2, {}, "cannot tell"),  # as much there: a difference of 5 % is not excluded
+        (0.5, {}, "not found"),
+        (0.05, {"relative_low": None, "relative_high": None}, "cannot tell"),
+    ],
+)
+def test_rule_of_a_change_that_is_to_be_less(relative: float, fields: dict[str, object], found: str) -> None:
+    assert answer("less", changed(relative, **fields), changed(0.2))[0] == found
+
+
+def test_less_by_hand() -> None:
+    """Each error is a tenth over the quantile of t with 12 degrees of freedom; the difference has √2 of it."""
+    error = 0.1 / stats.t.isf(0.025, 12) * np.sqrt(2)
+    wide = 0.1 * stats.t.isf(0.025, 40) / stats.t.isf(0.025, 12)
+    other = comparison(relative=0.2, relative_low=0.2 - wide, relative_high=0.2 + wide, df=40.0)
+    said, p = answer("less", changed(0.05), other)
+    assert said == "found" and p == pytest.approx(2 * stats.t.sf(0.15 / error, 12))
 
 
 def _planted() -> list[dict[str, object]]:
@@ -218,7 +248,7 @@ def _planted() -> list[dict[str, object]]:
         comparison(dataset="complementary"),
         comparison(dataset="complementary", pair=PICTURES_AND_NOISE),
         comparison(dataset="redundant"),
-        comparison(dataset="redundant", pair=PICTURES_AND_NOISE, equivalence_p=0.01),
+        changed(0.02, dataset="redundant", pair=PICTURES_AND_NOISE),
         comparison(dataset="null", equivalence_p=0.01),
     ]
 

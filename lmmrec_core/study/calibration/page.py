@@ -1,6 +1,5 @@
 """The calibration as its page shows it: tables and figures of whatever is stored, *not run* in words for the rest."""
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from lmmrec_core.questions import MARGIN
 from lmmrec_core.report.calibration import p_value_figure, power_figure
 from lmmrec_core.report.html import Sentence, listing_or_words
 from lmmrec_core.report.labels import dataset_name, metric_name, model_name
-from lmmrec_core.report.planted import CANNOT_TELL, FOUND, NOT_FOUND, PLANTED_CONTENT, answer
+from lmmrec_core.report.planted import CANNOT_TELL, FOUND, NOT_FOUND, PLANTED_CONTENT
 from lmmrec_core.results.provenance import ALLOW
 from lmmrec_core.significance.rates import rate_of
 from lmmrec_core.study.calibration import summary as figures
@@ -30,9 +29,10 @@ from lmmrec_core.study.calibration.tables import (
     itself_by_dataset,
     itself_by_model,
     itself_on_worlds,
+    planted_answers,
     told,
 )
-from lmmrec_core.study.calibration.world_tests import divisions_of, worlds_tested
+from lmmrec_core.study.calibration.world_tests import divisions_of
 from lmmrec_core.study.calibration.worlds import KEPT_METRICS, WORLDS
 
 _NOT_RUN = "*Not run yet: `make calibrate`.*"
@@ -164,18 +164,15 @@ class CalibrationPage:
 
     def planted(self) -> Styler | Sentence:
         """The planted answers as rates over worlds, by the rule of the results' pages."""
-        tests = worlds_tested(self.stored.worlds["planted"], self.metric)
         rows = []
         for expected in PLANTED_CONTENT:
-            part = tests[(tests["kind"] == expected.dataset) & tests["pair"].isin([expected.pair])]
-            for model, own in part.groupby("model", sort=False):
-                said = [answer(expected.effect, _named(row)) for row in own.to_dict("records")]
-                rate = rate_of([one == FOUND for one in said], own["world"].tolist())
+            for model, said in planted_answers(self.stored, self.metric, expected).items():
+                rate = rate_of([one == FOUND for one in said])
                 rows.append(
                     {
-                        "comparison": f"{model_name(str(model))}: {expected.pair}",
+                        "comparison": f"{model_name(model)}: {expected.pair}",
                         "data set": dataset_name(expected.dataset),
-                        "planted": {"gain": "gain", "none": f"within ±{MARGIN:.0%}"}[expected.effect],
+                        "planted": f"within ±{MARGIN:.0%}" if expected.effect == "none" else expected.words,
                         "worlds": len(said), FOUND: in_percent(rate.rate), "95 % interval": between(vars(rate)),
                         NOT_FOUND: said.count(NOT_FOUND), CANNOT_TELL: said.count(CANNOT_TELL),
                     }
@@ -281,7 +278,3 @@ def _judged(holds: bool, enough: bool = True) -> str:
 
 def _spread(found: Any) -> str:
     return f"{100 * found['lowest']:.0f}–{100 * found['highest']:.0f} %"
-
-
-def _named(row: dict[Hashable, Any]) -> dict[str, Any]:
-    return {str(name): value for name, value in row.items()}

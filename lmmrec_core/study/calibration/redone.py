@@ -30,7 +30,7 @@ _THEN, _NOW = "first runs", "today"
 def redone_listing(decided_by: str, metric: str = "ndcg@20", home: Path | None = None) -> Styler | Sentence:
     """:func:`redone` as a page shows it, of the runs below ``home`` (default: ``home.default_home``)."""
     found = redone(Study.open(REDONE_TRACK, home=home), metric, decided_by)
-    return listing_or_words(found, f"redone-{decided_by}", "No such comparison.", percent=("change",))
+    return listing_or_words(found, f"redone-{decided_by}", "No such comparison.")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _then(stored: Mapping[str, Any], metric: str) -> dict[str, Any]:
     return {
         **_seeds([run["best_epoch"] for run in a], [run["best_epoch"] for run in b], "epoch"),
         **_means([run[metric] for run in a], [run[metric] for run in b]),
-        "change": tested["change"], "interval": "", "p": tested["p"],
+        "change": f"{tested['change']:+.1%}", "interval": "", "p": tested["p"],
     }  # fmt: skip
 
 
@@ -93,7 +93,8 @@ def _now(dataset: str, a: _Side, b: _Side, results: Sequence[Result], metric: st
     return {
         **_seeds(_best_steps(cells[a]), _best_steps(cells[b]), "step"),
         **_means(*([float(values.mean()) for values in side.values()] for side in sides)),
-        "change": found.relative, "interval": "" if low is None or high is None else f"{low:+.0%} to {high:+.0%}",
+        "change": "–" if found.relative is None else f"{found.relative:+.1%}",
+        "interval": "" if low is None or high is None else f"{low:+.0%} to {high:+.0%}",
         "p": found.p,
     }  # fmt: skip
 

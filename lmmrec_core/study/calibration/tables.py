@@ -1,12 +1,13 @@
 """Rows of the calibration's listings: a system against itself, capacity; and the words for rates that all use."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from lmmrec_core.questions import ALPHA, PICTURES_ALONE, PICTURES_AND_NOISE, PICTURES_TWICE
 from lmmrec_core.report.labels import dataset_name, metric_name, model_name
+from lmmrec_core.report.planted import Expectation, answer
 from lmmrec_core.significance.rates import Rate
 from lmmrec_core.study.calibration import summary as figures
 from lmmrec_core.study.calibration.reading import Stored
@@ -72,6 +73,28 @@ def capacity_rows(stored: Stored, metric: str) -> _Rows:
             changes = {"median change": change.median(), "lowest": change.min(), "highest": change.max()}
             rows.append({**place, **changes, "found better": higher, "found worse": len(found) - higher})
     return rows
+
+
+def planted_answers(stored: Stored, metric: str, expected: Expectation) -> dict[str, list[str]]:
+    """Model → what each world of the expected kind answers. "Less" holds worlds of two kinds, by their order."""
+    tests = worlds_tested(stored.worlds["planted"], metric)
+    tests = tests[tests["pair"].isin([expected.pair])]
+    found: dict[str, list[str]] = {}
+    for model, own in tests.groupby("model", sort=False):
+        by_kind = {kind: part.sort_values("world").to_dict("records") for kind, part in own.groupby("kind")}
+        here = by_kind.get(expected.dataset, [])
+        others = by_kind.get(expected.than, []) if expected.than else [None] * len(here)
+        pairs = zip(here, others, strict=False)  # where one kind has fewer worlds, as many as both have
+        answers = [
+            answer(expected.effect, _named(one), None if other is None else _named(other))[0] for one, other in pairs
+        ]
+        if answers:
+            found[str(model)] = answers
+    return found
+
+
+def _named(row: Mapping[Hashable, Any]) -> dict[str, Any]:
+    return {str(name): value for name, value in row.items()}
 
 
 def _rates(pairs: pd.DataFrame) -> dict[str, Any]:

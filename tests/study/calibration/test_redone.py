@@ -54,7 +54,7 @@ def test_today_it_says_what_the_tables_say() -> None:
     row = shown.loc[("ML-sparse: VBPR baseline against baseline (shuffled)", "today")]
     tests = comparisons("rq3", results, ["sparse"], [METRIC])
     test = next(t for t in tests.to_dict("records") if t["model"] == "vbpr" and t["pair"] == SHUFFLED)
-    assert row["change"] == test["relative"]
+    assert row["change"] == f"{test['relative']:+.1%}"
     assert row["p"] == pytest.approx(test["p"], abs=0.02)  # there the spread is learnt from the question's cells alone
     assert row["kept"].startswith("step ") and len(row["by seed"].split(", ")) == 3
 
