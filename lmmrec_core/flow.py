@@ -143,6 +143,11 @@ class Result:
         notes = (self.record.get("training") or {}).get("features") or {}
         return bool(notes.get("trained", True))
 
+    @property
+    def shared(self) -> bool:
+        """Whether it stands for an arm whose settings its cell has anyway: the run is that of the cell."""
+        return bool(self.record.get("shared"))
+
     def values(self, metric: str) -> pd.Series:
         """One value per evaluated user: stored, or measured again. Raises KeyError for a metric that is neither."""
         if metric in self.per_user.columns:
@@ -187,7 +192,8 @@ class Table:
     """A table ready to be shown: numbers, their origin cell by cell, and the caption.
 
     ``origin`` has the shape of ``values``: "measured", "printed", "not printed", "not run",
-    "not trained", "uncommitted" (run, but by code that nobody else has) or "derived".
+    "not trained", "uncommitted" (run, but by code that nobody else has), "same run" (that of the cell that an arm
+    repeats) or "derived".
     """
 
     name: str

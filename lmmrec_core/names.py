@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # names are listed by `lmmrec --help`, which must not wait fo
 
 Paradigm = Literal["PT", "FT", "ETE"]
 WarmStart = Literal["ETE-warm"]  # ours: ETE that starts from a recommender trained under PT
+Twice = Literal["V&V"]
 Control = Literal["shuffled", "shuffled-V", "shuffled-T", "noise", "zero", "projected"]
 SplitRule = Literal["mmrec", "lattice", "global_time", "given"]
 MissingRule = Literal["mean", "zero"]
@@ -62,6 +63,8 @@ MODALITY_SETS: dict[str, tuple["Modality", ...]] = {
     "T": ("textual",),
     "none": (),
 }
+# the pictures' rows in the place of the texts' too: as many weights as V&T, and nothing that V does not say
+TWICE: Twice = "V&V"
 CONTROLS: tuple[Control, ...] = get_args(Control)  # what the content is replaced by
 CONTROL_TITLES: dict[str, str] = {
     "shuffled": "shuffled",
@@ -75,10 +78,12 @@ SHUFFLED_ALONE: dict[str, "Modality"] = {"shuffled-V": "visual", "shuffled-T": "
 ID_TWINS = {"vbpr": "bpr"}  # what is left of a model without its content; of all others, LightGCN
 
 # what `lmmrec calibrate` measures, dearest first
-CALIBRATION_PARTS = ("null", "planted", "power", "coverage", "against-itself", "mde")
+CALIBRATION_PARTS = ("null", "planted", "power", "capacity", "coverage", "against-itself", "mde")
 GRIDS = ("study", "mmrec", "release", "paper")  # lists of settings to search: ours, then those that were published
-Synthetic = Literal["complementary", "redundant", "null"]  # the data sets with planted answers
+Synthetic = Literal["complementary", "redundant", "null"]  # kinds of drawn data with planted answers
 SYNTHETIC: tuple[Synthetic, ...] = get_args(Synthetic)
+# drawn data set → the kind whose answers were planted in it; as the controls track names them, see ``Study.drawn``
+DRAWN: dict[str, str] = {kind: kind for kind in SYNTHETIC}
 HELD_OUT = ("one", "few", "any")  # test items of a user, as a check of printed numbers may assume
 SPLIT_RULES: tuple[SplitRule, ...] = get_args(SplitRule)  # how interactions are divided; see data/splitting.py
 MISSING_RULES: tuple[MissingRule, ...] = get_args(MissingRule)  # see encoders/features/missing.py

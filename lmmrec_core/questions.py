@@ -18,6 +18,7 @@ from lmmrec_core.names import (
     MODEL_TITLES,
     PARADIGMS,
     SHUFFLED_ALONE,
+    TWICE,
 )
 
 TWIN = "twin"  # a rival of every recommender: names.ID_TWINS
@@ -140,6 +141,8 @@ _SINGLE_ETE = tuple(single(trained("clip", "ETE"), modality) for modality in ("V
 # V&T against V mixes what T says with the weights that T brings; against V and a T of other items it does not
 PICTURES_AND_NOISE, TEXTS_AND_NOISE = (controlled(MODALITY_SPECIFIC, name) for name in ("shuffled-T", "shuffled-V"))
 _EQUAL_SIZE_ETE = tuple(controlled(trained("clip", "ETE"), name) for name in ("shuffled-T", "shuffled-V"))
+# what weights alone do: the pictures once more in the place of the texts; asked of fresh worlds only
+PICTURES_TWICE = Pair(replace(MODALITY_SPECIFIC, modalities=TWICE), PICTURES_ALONE.b)
 AGAINST_TWIN = Pair(MODALITY_SPECIFIC, Variant(), rival=TWIN)
 _REFERENCES = (AGAINST_TWIN, controlled(MODALITY_SPECIFIC, "zero"))
 _CONTROLLED = tuple(controlled(MODALITY_SPECIFIC, control) for control in ("shuffled", "noise", "projected"))

@@ -22,9 +22,11 @@ from lmmrec_core.report import tables
 from lmmrec_core.report.planted import conclude
 from lmmrec_core.report.rule import read_rule
 from lmmrec_core.report.verdict import judge_all
+from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study import Study
 from lmmrec_core.study.track import is_multimodal, read_track
 from lmmrec_core.study.weights.recipes import read_entry
+from lmmrec_core.study.weights.records import write_encoder_record
 from tests.guides import BLOCKS, MODULES, ROOT, Block, block, install_package, make_place, run_with
 from tests.study.made import made_result
 
@@ -142,10 +144,13 @@ def named_files(text: str, folder: Path) -> None:
 
 def results_layout(text: str, place: Path) -> None:
     """Paths with their variable parts in angle brackets are those of files in the repository, or of a search."""
-    files = [path.relative_to(ROOT).as_posix() for path in (ROOT / "results" / "movielens").rglob("*.json")]
-    files += [
-        path.relative_to(ROOT).as_posix() for path in (ROOT / "results" / "movielens").glob("*/*/per_user.parquet")
-    ]
+    root = place / "results"
+    run = ResultStore(root).path_of("0" * 16, "movielens", "sparse", "vbpr-clip-PT-VT-s1")
+    made = [run / name for name in ("run.json", "per_user.parquet")]
+    made += [write_encoder_record(root, "movielens", where, "clip", "PT", "ab" * 32, {}) for where in (None, "sparse")]
+    made.append(root / "movielens" / "sparse" / "features" / "clip-PT-12345678.json")  # as tests of diagnostics find it
+    files = [path.relative_to(place).as_posix() for path in made]
+    files += [path.relative_to(ROOT).as_posix() for path in (ROOT / "results" / "movielens").rglob("*.json")]
     search = ("sparse-vbpr-baseline-VT.json", "cell-sparse-vbpr-clip-PT.json")  # as the tests of the search find them
     files += [f"results/movielens/search/{name}" for name in search]
     lines = [line.split("  ")[0].strip() if line[0] != " " else line.split()[0] for line in text.splitlines()]

@@ -81,6 +81,8 @@ def inputs_of(page: Page, root: Path, package: str) -> str:
         chosen = [path for path in stored if path.name == "run.json" or path.parent.name in _DESCRIPTIONS]
     else:
         chosen = [path for path in (results / _OF_NO_TRACK).glob("[!.]*") if path.is_file()]
+        # listings of a track are shown only while its runs are those that they were made from; cases redone are runs
+        chosen += [path for track in TRACKS for path in (results / track).rglob("run.json")]
     runs = files_digest(chosen, results)
     parts: dict[str, object] = {
         "source": file_sha256(page.source),

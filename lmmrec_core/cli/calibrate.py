@@ -27,7 +27,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
     for part in (AGAINST_ITSELF, DETECTABLE):
         for track in TRACKS if part in parts else ():
             count = calibrate_stored(part, Study.open(track))
-            print(f"{part}, {track}: {count or 'no stored runs, so no'} tests")
+            print(f"{part}, {track}: {'no stored runs, so no' if count is None else count} tests")
     if COVERAGE in parts:
         calibrate_coverage(workspace.results)
     failed = _run(worlds, workspace, arguments.jobs) if worlds else False
@@ -53,10 +53,10 @@ def _run(worlds: Sequence[DrawnWorld], workspace: Workspace, jobs: int) -> bool:
 def _tell(stored: Stored, workspace: Workspace) -> None:
     if stored.uncommitted:
         print(f"{len(stored.uncommitted)} results are of uncommitted code and do not count", file=sys.stderr)
-    if stored.outdated:
-        print(f"{len(stored.outdated)} worlds were run under other settings and do not count", file=sys.stderr)
+    for remark in stored.remarks():
+        print(remark, file=sys.stderr)
     summary = write_summary_of(stored, workspace.results)
-    for name in ("aa_rate", "null_rate", "power_complementary", "coverage"):
+    for name in (name for name in summary if f"{name}_interval" in summary):
         print(f"{name:>20}  {_shown(summary[name], summary[f'{name}_interval'])}")
 
 

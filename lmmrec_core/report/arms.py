@@ -36,6 +36,8 @@ def arms_table(
     if not rows:
         return None
     caption = "Cells that were also run under other settings, named in brackets."
+    if any(result.shared for result in results):
+        caption += " *As in the table*: the cell has these settings anyway, so it is the same run."
     return fill_measured("arms", caption, Layout(tuple(rows), metric_columns(datasets, metrics)), results)
 
 

@@ -6,13 +6,13 @@ columns, never in one cell.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from lmmrec_core.flow import Result, Table
-from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS, SYNTHETIC
+from lmmrec_core.names import DRAWN, PAPER_METRICS, PAPER_MODELS
 from lmmrec_core.questions import Pair, question_of
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name, model_name
 from lmmrec_core.report.layout import by_case, run_mean, trained_runs, withheld_cells
@@ -48,9 +48,14 @@ def printed_direction(dataset: str, model: str, pair: Pair, metric: str, roundin
 
 
 def claimed_changes(
-    question: str, datasets: Iterable[str], models: Iterable[str], metric: str, rounding: float
+    question: str,
+    datasets: Iterable[str],
+    models: Iterable[str],
+    metric: str,
+    rounding: float,
+    drawn: Collection[str] = DRAWN,
 ) -> pd.DataFrame:
-    """The claimed pairs of a question for which the paper prints both cells; none on synthetic data.
+    """The claimed pairs of a question for which the paper prints both cells; none on data sets that are ``drawn``.
 
     Columns: dataset, model, metric, pair, printed (relative change, see :func:`expected_change`), direction (its sign,
     see :func:`printed_direction`).
@@ -59,7 +64,7 @@ def claimed_changes(
         (dataset, model, metric, pair, expected_change(dataset, model, pair, metric),
          printed_direction(dataset, model, pair, metric, rounding))
         for dataset in datasets
-        if dataset not in SYNTHETIC
+        if dataset not in drawn
         for model in models
         for pair in question_of(question).claimed
     ]  # fmt: skip

@@ -52,6 +52,8 @@ def training_listing(records: Sequence[Mapping[str, Any]], labels: Labels = PAPE
             row |= _tuned(record["tuning"])
         elif "alignment" in record:
             row |= _aligned(record["alignment"])
+        else:  # an encoder of one modality, trained from scratch
+            row |= {"objectives": "levels of the factors", "pairs": record.get("outside", {}).get("items", ABSENT)}
         rows.append(row)
     return pd.DataFrame(rows, columns=columns)
 

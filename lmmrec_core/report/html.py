@@ -19,6 +19,7 @@ from lmmrec_core.flow import Table
 ABSENT = "–"  # the quantity does not apply here
 NOT_RUN = '<span class="notrun absent">not run</span>'
 _NOT_TRAINED = '<span class="notrun absent">not trained</span>'
+_SAME_RUN = '<span class="notrun absent">as in the table</span>'  # of an arm that changes nothing
 _UNCOMMITTED = '<span class="notrun absent">uncommitted</span>'
 _NOT_PRINTED = '<span class="notrun absent">not printed</span>'
 _WIDE = 8  # columns; wider tables shorten Recall and NDCG
@@ -105,6 +106,8 @@ def _cell(table: Table, i: int, j: int, digits: int | None, percent: bool) -> st
         return _NOT_TRAINED
     if origin == "uncommitted":
         return _UNCOMMITTED
+    if origin == "same run":
+        return _SAME_RUN
     if origin == "not run" or _absent(value):
         return NOT_RUN
     shown = _percent(value) if percent else shown_number(value, digits)

@@ -87,8 +87,9 @@ def run_mean(result: Result, metric: str) -> float:
 
 
 def is_uncommitted(result: Result) -> bool:
-    """Whether a run was made while the code differed from its commit."""
-    return bool((result.record.get("provenance") or {}).get("dirty"))
+    """Whether a run, or the encoder weights that it read, were made while the code differed from its commit."""
+    made = result.record.get("provenance") or {}
+    return bool(made.get("dirty")) or made.get("weights") == "uncommitted"
 
 
 def withheld_cells(results: Iterable[Result]) -> frozenset[tuple[str, str, Variant]]:
@@ -150,6 +151,9 @@ def fill_measured(
             left_out.iat[i, j] = f"{len(runs)} of {len(found)}" if len(runs) < len(found) else ""
             if not runs:
                 origin.iat[i, j] = "not trained" if found else "uncommitted" if cell in withheld else "not run"
+                continue
+            if all(run.shared for run in runs.values()):
+                origin.iat[i, j] = "same run"
                 continue
             numbers = [run_mean(run, column.metric) for run in runs.values()]
             values.iat[i, j] = float(np.mean(numbers))

@@ -9,18 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
-from lmmrec_core.names import PAPER_MODELS, SYNTHETIC
+from lmmrec_core.names import DRAWN, PAPER_MODELS
 from lmmrec_core.questions import (
     ALPHA,
     END_TO_END,
     FINE_TUNED,
     MARGIN,
-    PICTURES_ALONE,
     PICTURES_AND_NOISE,
     SHUFFLED,
-    TEXTS_ALONE,
     TEXTS_AND_NOISE,
     Pair,
     question_of,
@@ -34,29 +34,44 @@ _RULE = (
     f"A gain is found when the difference is positive and the adjusted p is below {ALPHA}; it is not found when the "
     f"95 % interval excludes a gain of {MARGIN:.0%}; else the runs cannot tell. That there is no difference is "
     f"found when two one-sided tests keep it within {MARGIN:.0%} of the compared mean (unadjusted p below {ALPHA}); it "
-    f"is not found when the difference itself has an unadjusted p below {ALPHA}; else the runs cannot tell. An answer "
+    f"is not found when the difference itself has an unadjusted p below {ALPHA}; else the runs cannot tell. That a "
+    "change is less than on another data set is found when their difference is positive with an unadjusted p below "
+    f"{ALPHA}; it is not found when its 95 % interval excludes {MARGIN:.0%}; else the runs cannot tell. An answer "
     "is found when all comparisons that were run agree."
 )
+Effect = Literal["gain", "none", "less"]
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """What was planted: on ``dataset``, the planned ``pair`` shows ``effect``."""
+    """What was planted: on ``dataset``, a kind of drawn data, the planned ``pair`` shows ``effect``.
+
+    ``than``: with the effect "less", the kind of data on which the same pair changes more.
+    """
 
     dataset: str
     pair: Pair
-    effect: Literal["gain", "none"]
+    effect: Effect
     models: tuple[str, ...] = ()  # empty: every model that was tested
+    than: str = ""
+
+    @property
+    def words(self) -> str:
+        """What was planted, for a table."""
+        named = {"gain": "gain", "none": "no difference", "less": f"less than on {dataset_name(self.than)}"}
+        return named[self.effect]
 
 
-#: What the content of each synthetic data set carries.
+#: What the content of each kind of drawn data carries. What a second modality adds is read at equal size: V&T against
+#: V&T with one of the two shuffled. Against one modality alone, the weights that a second brings would count as well.
+#: Where both say the same, the second still adds something: features are noisy, and two readings are better than one.
 PLANTED_CONTENT = (
     Expectation("complementary", SHUFFLED, "gain"),
     Expectation("complementary", PICTURES_AND_NOISE, "gain"),
     Expectation("complementary", TEXTS_AND_NOISE, "gain"),
     Expectation("redundant", SHUFFLED, "gain"),
-    Expectation("redundant", PICTURES_ALONE, "none"),
-    Expectation("redundant", TEXTS_ALONE, "none"),
+    Expectation("redundant", PICTURES_AND_NOISE, "less", than="complementary"),
+    Expectation("redundant", TEXTS_AND_NOISE, "less", than="complementary"),
     Expectation("null", SHUFFLED, "none"),
 )
 #: What training the encoder can bring. On null there is nothing to learn, from content or from interactions. On
@@ -80,24 +95,58 @@ def conclude(
     datasets: Sequence[str],
     models: Sequence[str] = PAPER_MODELS,
     metric: str = "ndcg@20",
+    drawn: Mapping[str, str] = DRAWN,
 ) -> Verdict:
-    """How a page ends: with the verdict on the paper's claims, on synthetic data with the planted answers instead."""
-    if any(dataset not in SYNTHETIC for dataset in datasets):
-        return verdict(question, comparisons, datasets, models, metric)
+    """How a page ends: with the verdict on the paper's claims, on drawn data with the planted answers instead.
+
+    ``drawn``: data set that is drawn at random → the kind whose answers were planted in it ("" for none), see
+    ``Study.drawn``.
+    """
+    if any(dataset not in drawn for dataset in datasets):
+        return verdict(question, comparisons, datasets, models, metric, drawn=drawn)
     if question in PLANTED:
-        return planted_verdict(comparisons, datasets, metric, PLANTED[question])
+        return planted_verdict(comparisons, datasets, metric, PLANTED[question], drawn)
     return Verdict(question, NO_VERDICT, {}, f"{ON_SYNTHETIC} No answer to this question was planted in it either.", "")
 
 
-def answer(expected: Literal["gain", "none"], test: Mapping[str, Any]) -> str:
-    """What one test (mean_b, difference, ci_high, p, p_holm, equivalence_p) says about the expected effect."""
+def answer(expected: Effect, test: Mapping[str, Any], other: Mapping[str, Any] | None = None) -> tuple[str, float]:
+    """What one test says about the expected effect, and the p that decides.
+
+    ``test`` has the columns of a comparison (mean_b, difference, ci_high, p, p_holm, equivalence_p, and for "less"
+    relative, relative_low, relative_high, df); ``other`` is the test that it must be less than.
+    """
+    if expected == "less":
+        assert other is not None, "less than what?"
+        return _less(test, other)
     if expected == "gain":
         if test["difference"] > 0 and test["p_holm"] < ALPHA:
-            return FOUND
-        return NOT_FOUND if test["ci_high"] < MARGIN * abs(test["mean_b"]) else CANNOT_TELL
+            return FOUND, float(test["p_holm"])
+        missed = test["ci_high"] < MARGIN * abs(test["mean_b"])
+        return (NOT_FOUND if missed else CANNOT_TELL), float(test["p_holm"])
     if test["equivalence_p"] < ALPHA:
-        return FOUND
-    return NOT_FOUND if test["p"] < ALPHA else CANNOT_TELL
+        return FOUND, float(test["equivalence_p"])
+    return (NOT_FOUND if test["p"] < ALPHA else CANNOT_TELL), float(test["equivalence_p"])
+
+
+def _less(test: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, float]:
+    """Of two relative changes on data sets that share no user: their errors add, with the fewer degrees of freedom."""
+    error = float(np.hypot(_relative_error(test), _relative_error(other)))
+    if not np.isfinite(error):
+        return CANNOT_TELL, 1.0
+    difference = float(other["relative"]) - float(test["relative"])
+    df = min(float(test["df"]), float(other["df"]))
+    p = float(2 * stats.t.sf(abs(difference) / error, df)) if error > 0 else float(difference == 0)
+    if difference > 0 and p < ALPHA:
+        return FOUND, p
+    return (NOT_FOUND if difference + error * stats.t.isf(ALPHA / 2, df) < MARGIN else CANNOT_TELL), p
+
+
+def _relative_error(test: Mapping[str, Any]) -> float:
+    """Standard error of a relative change, from its interval; infinite without one."""
+    low, high = test["relative_low"], test["relative_high"]
+    if low is None or high is None or not np.isfinite(float(high) - float(low)):
+        return np.inf
+    return float((high - low) / 2 / stats.t.isf(ALPHA / 2, test["df"]))
 
 
 def planted_listing(
@@ -105,23 +154,25 @@ def planted_listing(
     metric: str = "ndcg@20",
     expectations: Sequence[Expectation] = PLANTED_CONTENT,
     labels: Labels = PAPER_LABELS,
+    drawn: Mapping[str, str] = DRAWN,
 ) -> pd.DataFrame:
     """One line per expectation and model tested: what was planted, the measured relative change, p, the answer.
 
-    p is the one that decides: adjusted, of the difference, for a gain; of equivalence where nothing was planted.
+    ``drawn``: as for :func:`conclude`. p is the one that decides: adjusted, of the difference, for a gain; of
+    equivalence where nothing was planted; of the difference between two changes where one is to be less.
     """
     rows = []
     for expected in expectations:
-        tests = _tests(comparisons, expected, metric)
-        for test in tests:
+        for test, other in _tests(comparisons, expected, metric, drawn):
+            said, p = answer(expected.effect, test, other)
             rows.append(
                 {
                     "comparison": labels.pair(str(test["model"]), expected.pair),
-                    "data set": dataset_name(expected.dataset),
-                    "planted": {"gain": "gain", "none": "no difference"}[expected.effect],
+                    "data set": dataset_name(str(test["dataset"])),
+                    "planted": expected.words,
                     "measured": plain_number(test["relative"]),
-                    "p": float(test["p_holm"] if expected.effect == "gain" else test["equivalence_p"]),
-                    "answer": answer(expected.effect, test),
+                    "p": p,
+                    "answer": said,
                 }
             )
     return pd.DataFrame(rows, columns=["comparison", "data set", "planted", "measured", "p", "answer"])
@@ -132,25 +183,32 @@ def planted_verdict(
     datasets: Sequence[str],
     metric: str = "ndcg@20",
     expectations: Sequence[Expectation] = PLANTED_CONTENT,
+    drawn: Mapping[str, str] = DRAWN,
 ) -> Verdict:
     """The verdict over the controls among ``datasets``: one clause per data set, the status is the weakest of theirs.
 
-    *not applicable* if no data set has a planted answer.
+    *not applicable* if no data set has a planted answer. ``drawn``: as for :func:`conclude`.
     """
-    expectations = [expected for expected in expectations if expected.dataset in datasets]
-    if not expectations:
+    asked = {name: [e for e in expectations if e.dataset == drawn.get(name)] for name in datasets}
+    if not any(asked.values()):
         return Verdict("planted", "not applicable", {}, "No answer is planted in the data sets of this track.", _RULE)
     clauses, states, told = [], [], list[str]()
-    for dataset in dict.fromkeys(expected.dataset for expected in expectations):
-        mine = [expected for expected in expectations if expected.dataset == dataset]
-        answers = [answer(e.effect, test) for e in mine for test in _tests(comparisons, e, metric)]
+    for dataset, mine in asked.items():
+        if not mine:
+            continue
+        others = {name: kind for name, kind in drawn.items() if kind != drawn.get(dataset)}
+        answers = [
+            answer(e.effect, test, other)[0]
+            for e in mine
+            for test, other in _tests(comparisons, e, metric, {**others, dataset: e.dataset})
+        ]
         told += answers
         states.append(next((name for name in _WEAKEST if name in answers), NOT_RUN))
         clauses.append(f"{dataset_name(dataset)}: {states[-1]}{_told(answers)}")
     counts = {name: states.count(name) for name in (FOUND, NOT_FOUND, CANNOT_TELL, NOT_RUN)}
     status = next(name for name in _WEAKEST if counts[name])
     sentence = f"Planted answers on {metric_name(metric)}. {'; '.join(clauses)}."
-    basis = f"planted: {_told(told).removeprefix(', ')}" if told else ""
+    basis = f"planted: {_told(told).removeprefix(', ')}" if told else "none of its comparisons has results yet"
     return Verdict("planted", status, counts, sentence, _RULE, basis)
 
 
@@ -162,10 +220,17 @@ def _told(answers: Sequence[str]) -> str:
     return f"{agree}, {unclear} cannot tell" if unclear else agree
 
 
-def _tests(comparisons: pd.DataFrame, expected: Expectation, metric: str) -> list[dict[str, Any]]:
+def _tests(
+    comparisons: pd.DataFrame, expected: Expectation, metric: str, drawn: Mapping[str, str]
+) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """The tests of an expectation, each with the one that it must be less than, if any."""
     if not len(comparisons):
         return []
     rows = [{str(name): value for name, value in row.items()} for row in comparisons.to_dict("records")]
-    wanted = (expected.dataset, metric, expected.pair)
-    found = [row for row in rows if (row["dataset"], row["metric"], row["pair"]) == wanted]
-    return [row for row in found if not expected.models or row["model"] in expected.models]
+    alike = [row for row in rows if (row["metric"], row["pair"]) == (metric, expected.pair)]
+    found = [row for row in alike if drawn.get(row["dataset"]) == expected.dataset]
+    found = [row for row in found if not expected.models or row["model"] in expected.models]
+    if not expected.than:
+        return [(row, None) for row in found]
+    others = {row["model"]: row for row in alike if drawn.get(row["dataset"]) == expected.than}
+    return [(row, others[row["model"]]) for row in found if row["model"] in others]

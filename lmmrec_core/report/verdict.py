@@ -6,13 +6,13 @@ one metric, because the four metrics of a run are not independent observations.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from lmmrec_core.names import PAPER_MODELS
+from lmmrec_core.names import DRAWN, PAPER_MODELS
 from lmmrec_core.questions import Pair
 from lmmrec_core.report.changes import claimed_changes
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name
@@ -57,15 +57,16 @@ def judge_all(
     models: Sequence[str] = PAPER_MODELS,
     metric: str = "ndcg@20",
     rule: Rule | None = None,
+    drawn: Collection[str] = DRAWN,
 ) -> pd.DataFrame:
-    """Every claimed comparison of a question with its word; no rows for synthetic data sets.
+    """Every claimed comparison of a question with its word; no rows for data sets that are ``drawn`` (``Study.drawn``).
 
     Columns: dataset, model, metric, pair; printed (relative change; the mean of the paper's three on another data set)
     and its direction; measured (relative) with the interval low … high, the standard error and df; n, persons, seeds,
     mde; outcome, word, because. ``comparisons``: as ``Study.comparisons`` gives them. NaN where nothing was measured.
     """
     rule = rule or read_rule()
-    claimed = claimed_changes(question, datasets, models, metric, rule.rounding)
+    claimed = claimed_changes(question, datasets, models, metric, rule.rounding, drawn)
     tests = {tuple(test[key] for key in _KEYS): test for test in comparisons.to_dict("records")}
     rows = [_judged(claim, tests.get(tuple(claim[key] for key in _KEYS)), rule) for claim in claimed.to_dict("records")]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
@@ -110,10 +111,11 @@ def verdict(
     models: Sequence[str] = PAPER_MODELS,
     metric: str = "ndcg@20",
     rule: Rule | None = None,
+    drawn: Collection[str] = DRAWN,
 ) -> Verdict:
-    """The verdict on a question ("motivation", "rq1", "rq2", "rq3"); *no verdict* if all ``datasets`` are synthetic."""
+    """The verdict on a question ("motivation", "rq1", "rq2", "rq3"); *no verdict* if all ``datasets`` are ``drawn``."""
     rule = rule or read_rule()
-    judged = judge_all(question, comparisons, datasets, models, metric, rule)
+    judged = judge_all(question, comparisons, datasets, models, metric, rule, drawn)
     if judged.empty:
         return Verdict(question, NO_VERDICT, {}, ON_SYNTHETIC, "")
     here = bool(judged["dataset"].isin(DATASETS).all())
@@ -139,7 +141,8 @@ def verdict(
             f" {_and(foreign)} {'are' if len(foreign) > 1 else 'is'} not in the paper: "
             "the printed change is the mean over its three data sets."
         )
-    basis = ""
+    of_them = f"of its {len(judged)} comparisons"
+    basis = f"none {of_them} has results yet" if run.empty else f"{len(run)} {of_them} have results yet"
     if outcome != "absent":
         basis = evidence(run)
         sentence += f" What stands behind it: {basis}."

@@ -51,8 +51,11 @@ def provenance(device: str = "cpu", started: "CodeState | None" = None) -> dict[
 
 
 def code_state(made: Mapping[str, Any]) -> CodeState:
-    """Whether what has this provenance was made by committed code; "unknown" outside a git checkout."""
-    if made.get("dirty"):
+    """Whether what has this provenance was made by committed code; "unknown" outside a git checkout.
+
+    A run counts as made by uncommitted code, too, if it read encoder weights of such code (``weights``).
+    """
+    if made.get("dirty") or made.get("weights") == "uncommitted":
         return "uncommitted"
     return "unknown" if made.get("commit") is None or made.get("dirty") is None else "committed"
 

@@ -52,6 +52,15 @@ class Record:
         return {**_LATER, **self.data["case"]}
 
     @property
+    def shared(self) -> bool:
+        """Whether it stands for an arm that changes nothing: the run is that of the cell, and listed there."""
+        return bool(self.data.get("shared"))
+
+    def as_arm(self, arm: str) -> "Record":
+        """The run of a cell as that of an ``arm`` that changes nothing."""
+        return Record(self.path, {**self.data, "case": {**self.case, "arm": arm}, "shared": True})
+
+    @property
     def created(self) -> str:
         """UTC time of saving, ISO 8601 ("" if the provenance has none); sorts by time."""
         return str(self.data["provenance"].get("time", ""))

@@ -21,6 +21,7 @@ from lmmrec_core.names import (
     WARM,
     Control,
     Paradigm,
+    Twice,
     WarmStart,
 )
 from lmmrec_core.questions import QUESTIONS, Variant
@@ -36,7 +37,7 @@ class Case(Settings):
     model: str
     encoder: str = "none"
     paradigm: Literal["none", Paradigm, WarmStart] = "none"
-    modalities: Literal["none", "V&T", "V", "T"] = "none"
+    modalities: Literal["none", "V&T", "V", "T", Twice] = "none"
     control: Literal["none", Control] = "none"
     arm: str = "none"
     seed: int = 1

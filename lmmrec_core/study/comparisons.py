@@ -85,7 +85,7 @@ def _family(
     family = Family(
         f"{question}, {dataset}, {metric}",
         f"{len(pairs)} planned pairs of {question} on {dataset}, {metric}",
-        tuple(Planned(f"{model}: {pair}", *map(_name, pair.sides(model))) for model, pair in pairs),
+        tuple(Planned(f"{model}: {pair}", *_sides(pair.sides(model), measured)) for model, pair in pairs),
     )
     systems = {_name(side): per_seed(measured[side], metric) for side in sides}
     groups = pooled_per_user(measured[sides[0]], metric)[1]
@@ -110,6 +110,14 @@ def _noise(
         cells = [per_seed(found, metric) for (name, _), found in measured.items() if name == model]
         of_model[model] = seed_noise(noise_of(cell, groups) for cell in cells)
     return {_name(side): of_model[side[0]] for side in sides}
+
+
+def _sides(sides: tuple[_Side, _Side], measured: Mapping[_Side, Sequence[Result]]) -> tuple[str, str]:
+    """Names of the sides of a pair. Where both are the same runs (an arm that changes nothing) nothing is compared."""
+    a, b = map(_name, sides)
+    runs = [{str(result.record.get("key")) for result in measured.get(side, ())} for side in sides]
+    shared = any(result.shared for side in sides for result in measured.get(side, ()))
+    return (a, f"{b}, the same runs") if shared and runs[0] & runs[1] else (a, b)
 
 
 def _decided(comparison: Comparison, tests: int) -> dict[str, float]:

@@ -16,6 +16,7 @@ from lmmrec_core.report.labels import Labels
 from lmmrec_core.results.provenance import code_state
 from lmmrec_core.results.store import CASE, Record
 from lmmrec_core.study.track import DatasetSettings, TrackSettings
+from lmmrec_core.study.weights.records import weights_read
 
 _SHORT, _LONG = 8, 16
 SOURCE_COLUMNS = ("what", "of", "digest", "from", "made by", "runs")
@@ -25,7 +26,8 @@ def receipt_rows(counted: Iterable[Record], withheld: Iterable[Record]) -> pd.Da
     """One row per stored run: case, scores, cost, the digests of all that it was made from, and the code.
 
     ``best step``: optimiser step of the kept state; ``stopped``: patience, cap, or why else; empty if not recorded.
-    ``code``: committed, uncommitted or unknown; ``in tables``: whether tables use the run. ``features`` are those that
+    ``code``: committed, uncommitted, uncommitted weights (its own code was committed, that of an encoder's weights was
+    not) or unknown; ``in tables``: whether tables use the run. ``features`` are those that
     the recommender was given, and under ETE also those that it ended with; ``weights`` those of the encoder(s).
     """
     return pd.DataFrame([_row(r, "yes") for r in counted] + [_row(r, "no") for r in withheld])
@@ -48,9 +50,11 @@ def _row(record: Record, used: str) -> dict[str, Any]:
         "catalogue": data["data"]["catalogue"][:_SHORT],
         "split": data["data"]["split"][:_SHORT],
         "features": _features(data),
-        "weights": ", ".join(weights[:_SHORT] for weights in _weights(data)) or "none",
+        "weights": ", ".join(weights[:_SHORT] for weights in weights_read(data)) or "none",
         "commit": str(made.get("commit"))[:_SHORT] + ("+" if made.get("dirty") else ""),
-        "code": code_state(made),
+        "code": "uncommitted weights"
+        if code_state(made) == "uncommitted" and not made.get("dirty")
+        else code_state(made),
         "in tables": used,
         "torch": made.get("versions", {}).get("torch"),
         "key": record.key,
@@ -63,13 +67,6 @@ def _features(data: Mapping[str, Any]) -> str:
         return "none"
     ends = [entry["digest"], *([entry["trained"]["digest"]] if "trained" in entry else [])]
     return " → ".join(end[:_SHORT] for end in ends)
-
-
-def _weights(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Digest of a module's state → what its card says of the weights, for the encoders of a run."""
-    encoders = ((data["features"] or {}).get("card") or {}).get("spec", {}).get("encoders", {})
-    described = [entry["weights"] for entry in encoders.values() if isinstance(entry.get("weights"), Mapping)]
-    return {entry["state_sha256"]: entry for entry in described if "state_sha256" in entry}
 
 
 def source_rows(
@@ -101,7 +98,7 @@ def source_rows(
             note(
                 "features", f"{dataset.title}, {labels.variant(variant)}", data["features"]["digest"], _made_on(record)
             )
-        for weights, card in _weights(data).items():
+        for weights, card in weights_read(data).items():
             name = MEMBER_TITLES.get(str(card.get("name")), str(card.get("name")))
             by = states.get(weights, "given" if "file_sha256" in card else "not recorded")
             note("weights", f"{name}-{str(card.get('stage', 'pt')).upper()}", weights, str(card.get("source")), by)

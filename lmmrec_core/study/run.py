@@ -10,11 +10,11 @@ import pandas as pd
 import torch
 
 from lmmrec_core.config import Settings
-from lmmrec_core.encoders.features.transforms import apply_control, keep_modalities
+from lmmrec_core.encoders.features.transforms import apply_control, given_twice, keep_modalities
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Features, IntArray, Part, Result, Split
 from lmmrec_core.metrics.evaluate import evaluate_lists, mean_recall
-from lmmrec_core.names import MODALITY_SETS, SHUFFLED_ALONE, WARM
+from lmmrec_core.names import MODALITY_SETS, SHUFFLED_ALONE, TWICE, WARM
 from lmmrec_core.process import peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.provenance import allows_uncommitted, code_state, code_state_now, provenance
@@ -26,17 +26,14 @@ from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.joint.attach import attach_encoder, keep_trained
 from lmmrec_core.study.joint.warm_start import end_of_first_phase, train_warm
 from lmmrec_core.study.searched import searched_settings
-from lmmrec_core.study.track import EvaluationSettings, declared_digest
+from lmmrec_core.study.track import OF_ENCODER, UNIDENTIFIED, EvaluationSettings, declared_digest
 from lmmrec_core.study.weights.recipes import end_to_end_settings
+from lmmrec_core.study.weights.records import judged_by_weights, suspect_weights
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.hooks import FeatureTraining
 from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.loop import PACE_UNITS, Training, TrainingSettings, train
 from lmmrec_core.training.recommend import top_k
-
-# settings that say how a run is carried out, not what comes out of it
-_UNIDENTIFIED = {"checkpoint_seconds", "device", "threads"}
-_END_TO_END = "end_to_end."  # before the name of a setting of end-to-end training, among overrides
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,8 @@ def _with_training(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict
 def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None = None) -> Plan:
     """Resolve a case and compute the key of its result; nothing is trained or extracted.
 
-    ``overrides`` named ``end_to_end.NAME`` go to the training of the encoder.
+    ``overrides`` named ``end_to_end.NAME`` go to the training of the encoder. Of an arm whose settings are those that
+    its cell has anyway, it is the plan of the cell: one run, trained once.
 
     Raises ConfigError for a case that the track cannot run, or a model under ETE that trains copies of the features
     and so would not see the encoder's, DataError for data that cannot be read, FeatureError for
@@ -103,14 +101,14 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     if case.arm not in ("none", *track.arms):
         raise unknown("arm", case.arm, track.arms, f"track {track.name!r}")
     given = {**(track.arms[case.arm].settings if case.arm != "none" else {}), **(overrides or {})}
-    own = {key.removeprefix(_END_TO_END): given.pop(key) for key in list(given) if key.startswith(_END_TO_END)}
+    own = {key.removeprefix(OF_ENCODER): given.pop(key) for key in list(given) if key.startswith(OF_ENCODER)}
     joint: EndToEndSettings | None = None
     if case.paradigm in ("ETE", WARM):
         joint = end_to_end_settings(track, case.encoder, {"start": "warm", **own} if case.paradigm == WARM else own)
         if case.paradigm == WARM and joint.start != "warm":
-            raise ConfigError(f"paradigm {WARM} starts warm; leave {_END_TO_END}start out, or use paradigm ETE")
+            raise ConfigError(f"paradigm {WARM} starts warm; leave {OF_ENCODER}start out, or use paradigm ETE")
     elif own:
-        raise ConfigError(f"setting {_END_TO_END}{next(iter(own))} needs paradigm ETE")
+        raise ConfigError(f"setting {OF_ENCODER}{next(iter(own))} needs paradigm ETE")
     model, training = resolve(workspace, case.model, given, case)
     if joint is not None and getattr(model, "trainable_features", False) and joint.arm != "released":
         raise ConfigError(
@@ -119,10 +117,14 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
         )
     content = None
     if RECOMMENDERS[case.model].uses_features:
-        if case.encoder == "none" or not MODALITY_SETS[case.modalities]:
+        if case.encoder == "none" or case.modalities == "none":
             raise ConfigError(f"model {case.model!r} needs content; name an encoder and modalities, for instance 'V&T'")
         if case.control in SHUFFLED_ALONE and case.modalities != "V&T":
             raise ConfigError(f"control {case.control!r} moves one modality of two; use modalities 'V&T'")
+        if case.modalities == TWICE and case.paradigm in ("ETE", WARM):
+            raise ConfigError(
+                f"modalities {TWICE!r} need fixed features, and paradigm ETE trains them; use paradigm PT"
+            )
         if case.paradigm in ("ETE", WARM) and not case.control.startswith(("none", "shuffled")):
             raise ConfigError(
                 f"control {case.control!r} replaces features, and paradigm ETE makes them anew from content; "
@@ -135,7 +137,7 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
         }
     identity = {
         "model": {"name": case.model, **model.model_dump(mode="json")},
-        "training": training.model_dump(mode="json", exclude=_UNIDENTIFIED),
+        "training": training.model_dump(mode="json", exclude=set(UNIDENTIFIED)),
         "catalogue": dataset.fingerprint,
         "split": dataset.split.fingerprint,
         "content": content,
@@ -145,7 +147,18 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     }
     if joint is not None:
         identity["end_to_end"] = joint.model_dump(mode="json")
-    return Plan(case, model, training, declared_digest(track, case.model_dump()), key_of(identity), joint)
+    key = key_of(identity)
+    if case.arm != "none" and (cell := _cell_of(case, workspace, overrides)) is not None and cell.key == key:
+        return cell
+    return Plan(case, model, training, declared_digest(track, case.model_dump()), key, joint)
+
+
+def _cell_of(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None) -> Plan | None:
+    """The plan of the cell that an arm repeats; None if the cell cannot be run without the arm's settings."""
+    try:
+        return plan(case.model_copy(update={"arm": "none"}), workspace, overrides)
+    except ConfigError:
+        return None
 
 
 def folder_of(todo: Plan, workspace: Workspace) -> Path:
@@ -157,14 +170,17 @@ def folder_of(todo: Plan, workspace: Workspace) -> Path:
 def is_done(todo: Plan, workspace: Workspace) -> bool:
     """Whether the result of a plan is stored, and nobody need make it again.
 
-    A result of uncommitted code is made again once the code is committed, unless such results are allowed. Raises
-    ResultError for a damaged one.
+    A result of uncommitted code, or of encoder weights that such code made, is made again once the code is committed,
+    unless such results are allowed. Raises ResultError for a damaged one.
     """
     folder = folder_of(todo, workspace)
     if not folder.is_dir():
         return False
-    made = workspace.store.record(folder).data["provenance"]
-    return code_state(made) != "uncommitted" or allows_uncommitted() or code_state_now() != "committed"
+    record = workspace.store.record(folder)
+    if allows_uncommitted():
+        return True
+    record = judged_by_weights(record, suspect_weights(workspace.track, workspace.results))
+    return code_state(record.data["provenance"]) != "uncommitted" or code_state_now() != "committed"
 
 
 def run_case(todo: Plan, workspace: Workspace) -> Result:
@@ -245,9 +261,10 @@ def features_of(case: Case, workspace: Workspace) -> Features | None:
     """The features a case reads, its modalities and control applied; None for a model without content."""
     if not RECOMMENDERS[case.model].uses_features:
         return None
-    modalities = MODALITY_SETS[case.modalities]
+    modalities = MODALITY_SETS["V&T" if case.modalities == TWICE else case.modalities]
     whole = load_features(workspace, workspace.dataset(case.dataset), case.encoder, case.paradigm, case.seed)
-    features = keep_modalities(whole, modalities)
+    twice = case.modalities == TWICE
+    features = given_twice(whole, "visual") if twice else keep_modalities(whole, modalities)
     return apply_control(features, case.control, case.seed, modalities)
 
 

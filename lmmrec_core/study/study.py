@@ -22,7 +22,7 @@ from lmmrec_core.study.datasets import stored_statistics
 from lmmrec_core.study.diagnostics import read_diagnostics
 from lmmrec_core.study.receipt import receipt_rows, source_rows
 from lmmrec_core.study.track import TrackSettings, declared_digest
-from lmmrec_core.study.weights.records import read_encoder_records
+from lmmrec_core.study.weights.records import judged_by_weights, read_encoder_records, suspect_weights
 from lmmrec_core.study.workspace import Workspace
 
 if TYPE_CHECKING:  # needs torch, which readers of results do not
@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # needs torch, which readers of results do not
 
 
 COMMIT_CURE = f"commit the code and run `make reproduce` again, or set {ALLOW}=1 to see them"
-BY_UNCOMMITTED_CODE = f"run by uncommitted code: {COMMIT_CURE}"
+BY_UNCOMMITTED_CODE = f"run by uncommitted code, or with encoder weights of such code: {COMMIT_CURE}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,11 @@ class Study:
         return {name: dataset.title for name, dataset in self.track.datasets.items()}
 
     @property
+    def drawn(self) -> dict[str, str]:
+        """Data sets drawn at random here → the kind whose answers were planted in it ("" for none)."""
+        return {name: dataset.planted for name, dataset in self.track.datasets.items() if dataset.is_drawn}
+
+    @property
     def labels(self) -> Labels:
         """What tables and figures call the track's encoders."""
         return Labels(self.track.encoder_titles)
@@ -89,16 +94,16 @@ class Study:
         """Stored results that belong to today's track file, one per case, per-user values included.
 
         If data or code made several results of one case, the newest counts. Those of uncommitted code are withheld,
-        unless they are allowed. Damaged results are named in a warning and left out. A metric that was not stored is
-        measured again when it is asked for.
+        unless they are allowed; so are those of encoder weights that such code made. Damaged results are named in a
+        warning and left out. A metric that was not stored is measured again when it is asked for.
         """
-        counted, withheld = self._sorted_records(question)
+        counted, withheld = self.sorted_records(question)
         return Results(map(self._load, counted), map(self._load, withheld))
 
     def _load(self, record: Record) -> Result:
         return replace(self.workspace.store.load_record(record), again=measured_again)
 
-    def _sorted_records(self, question: str | int | None) -> tuple[list[Record], list[Record]]:
+    def sorted_records(self, question: str | int | None = None) -> tuple[list[Record], list[Record]]:
         """The newest records of the cases: (those that count, those of uncommitted code where there is no other)."""
         found = self._records(question)
         if self.allow_uncommitted:
@@ -108,17 +113,29 @@ class Study:
         withheld = [max(all_of, key=_created) for all_of, records in zip(found, good, strict=True) if not records]
         return counted, withheld
 
+    def _runs(self) -> tuple[list[Record], list[Record]]:
+        """All of :meth:`sorted_records`, each run once."""
+        counted, withheld = self.sorted_records(None)
+        return [r for r in counted if not r.shared], [r for r in withheld if not r.shared]
+
     def _records(self, question: str | int | None) -> list[list[Record]]:
         """The stored records of each case that has any, in the order of the grid."""
         cases = [case.model_dump() for case in self.cases(question)]
-        wanted = {tuple(case.items()): declared_digest(self.track, case) for case in cases}
+        repeated = [{**fields, "arm": "none"} for fields in cases if fields["arm"] != "none"]
+        wanted = {tuple(fields.items()): declared_digest(self.track, fields) for fields in [*cases, *repeated]}
+        suspect = suspect_weights(self.track, self.workspace.results)
         found: dict[tuple[Any, ...], list[Record]] = {}
         for record in self.workspace.store.find_records(track=self.track.name, on_damage="warn"):
             case = tuple(Case.build(record.case, "stored run").model_dump().items())
             if wanted.get(case) != record.data.get("declared"):
                 continue
-            found.setdefault(case, []).append(record)
-        return [found[case] for case in wanted if case in found]
+            found.setdefault(case, []).append(judged_by_weights(record, suspect))
+        for fields in cases:
+            cell = found.get(tuple({**fields, "arm": "none"}.items()), []) if fields["arm"] != "none" else []
+            if cell and self.track.arms[fields["arm"]].changes_nothing(max(cell, key=_created).data):
+                found[tuple(fields.items())] = [record.as_arm(fields["arm"]) for record in cell]
+        asked = (tuple(fields.items()) for fields in cases)
+        return [found[case] for case in asked if case in found]
 
     def run_missing(self, question: str | int | None = None, jobs: int = 2, progress: bool = True) -> "Outcome":
         """Compute the runnable cases of a question that are not stored yet; returns the Outcome.
@@ -134,7 +151,7 @@ class Study:
         """Cases of a question without a result that counts, and why: one row per case and reason."""
         done, withheld = (
             {tuple(Case.build(r.case, "stored run").model_dump().items()) for r in records}
-            for records in self._sorted_records(question)
+            for records in self.sorted_records(question)
         )
         rows = []
         for case in self.cases(question):
@@ -161,7 +178,7 @@ class Study:
     def _feature_widths(self) -> dict[tuple[str, str], int]:
         """(data set, modality) → width of the baseline encoder's features, from the cards of stored runs."""
         widths: dict[tuple[str, str], int] = {}
-        for record in self._sorted_records(None)[0]:
+        for record in self.sorted_records(None)[0]:
             if record.case["encoder"] == BASELINE and record.data["features"]:
                 for modality, entry in record.data["features"]["card"].get("modalities", {}).items():
                     widths[record.case["dataset"], modality] = int(entry["dim"])
@@ -180,6 +197,16 @@ class Study:
             return comparisons(asked, found, self.datasets)
         return comparisons(asked, found, self.datasets, metrics)
 
+    def trained_encoder(self, result: Result) -> Any:
+        """The encoder that an end-to-end run of the track ended with, for pictures and texts of new items.
+
+        It lies in the cache (``.cache/encoders``), not in version control. Raises ConfigError for a run that trained no
+        encoder, FeatureError with the cure if the file is not there or is not that of the run.
+        """
+        from lmmrec_core.study.joint.attach import trained_encoder_of
+
+        return trained_encoder_of(self.workspace, result)
+
     def diagnostics(self) -> pd.DataFrame:
         """What the track's features know by themselves, one row each, see ``study/diagnostics.py``."""
         return read_diagnostics(self.track, self.workspace.results)
@@ -196,11 +223,11 @@ class Study:
 
     def receipt(self) -> pd.DataFrame:
         """One row per stored run of the track: what it was made from, by which code, at what cost."""
-        return receipt_rows(*self._sorted_records(None))
+        return receipt_rows(*self._runs())
 
     def sources(self) -> pd.DataFrame:
         """What the track's runs were made from: each distinct catalogue, split, features and weights, by digest."""
-        counted, withheld = self._sorted_records(None)
+        counted, withheld = self._runs()
         return source_rows([*counted, *withheld], self.encoder_records(), self.track, self.labels)
 
     def deviations(self) -> pd.DataFrame:
@@ -218,9 +245,12 @@ class Study:
 
     def uncommitted(self) -> str:
         """One Markdown sentence on results of uncommitted code, with the cure; "" if there are none."""
-        counted, withheld = self._sorted_records(None)
+        counted, withheld = self._runs()
         if withheld:
-            return f"**{len(withheld)} results are of uncommitted code** and stand in no table: {COMMIT_CURE}."
+            mine = sum(bool(record.data["provenance"].get("dirty")) for record in withheld)
+            kinds = {"are of uncommitted code": mine, "read encoder weights of uncommitted code": len(withheld) - mine}
+            told = " and ".join(f"**{number} results {kind}**" for kind, number in kinds.items() if number)
+            return f"{told} and stand in no table: {COMMIT_CURE}."
         allowed = sum(code_state(record.data["provenance"]) == "uncommitted" for record in counted)
         return f"**{allowed} of these results are of uncommitted code**, allowed by {ALLOW}." if allowed else ""
 
@@ -236,9 +266,11 @@ class Study:
     def describe(self) -> str:
         """One Markdown paragraph: the track, what it is, where it runs, and how much of it is measured."""
         cases = self.cases()
-        done = len(self._sorted_records(None)[0])
+        done = len(self.sorted_records(None)[0])
         note = self.uncommitted()
         told = f" {note}" if note else ""
+        if not done:
+            told += " **This track has no results yet**: its tables say *not run*, and no verdict rests on them."
         return (
             f"Track: **{self.track.title}**. {self.track.description.strip()} {self._encoders_in_words()}"
             f"Results stored: {done} of {len(cases)} cases of the grid, seeds {', '.join(map(str, self.seeds))}.{told}"

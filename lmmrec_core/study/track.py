@@ -16,6 +16,8 @@ from lmmrec_core.source import DrawnSource
 from lmmrec_core.study.searched import SearchedCell, read_searched, searched_settings, without_declared
 
 _FOLDER = Path(__file__).resolve().parents[1] / "tracks"
+UNIDENTIFIED = frozenset({"checkpoint_seconds", "device", "threads"})  # how a run is done, not what comes out of it
+OF_ENCODER = "end_to_end."  # before the name of a setting of end-to-end training, in an arm or among overrides
 # settings of an encoder's entry → the paradigms that use them
 _PARADIGMS_OF = {"fine_tune": ("FT",), "end_to_end": ("ETE", WARM)}
 
@@ -43,6 +45,14 @@ class DatasetSettings(Settings):
     def is_drawn(self) -> bool:
         """Whether its catalogue is drawn here instead of given: no folder of data is needed."""
         return isinstance(SOURCES[self.source], DrawnSource)
+
+    @property
+    def planted(self) -> str:
+        """The kind of control whose answers were planted in it; "" for other data, and if content shows but a part."""
+        if self.source != "controls":
+            return ""
+        made = SOURCES[self.source].Settings.build(self.options, "options of a control").model_dump()
+        return str(made["kind"]) if made["content"] == 1 else ""
 
     def declared(self) -> dict[str, Any]:
         """What results depend on."""
@@ -99,6 +109,20 @@ class ArmSettings(Settings):
         """Whether a case of the grid is run under the arm too."""
         wanted = {name: getattr(self, f"{name}s") for name in ("dataset", "model", "encoder", "paradigm")}
         return all(names is None or case[name] in names for name, names in wanted.items())
+
+    def changes_nothing(self, run: Mapping[str, Any]) -> bool:
+        """Whether a stored run of the cell has the arm's settings anyway, for instance because a search found them.
+
+        Such an arm is the same run: it is trained once, as the cell, and its row says so.
+        """
+        joint = ((run["training"] or {}).get("features") or {}).get("settings") or {}
+        had = {**run["settings"]["training"], **run["settings"]["model"]}
+        had |= {f"{OF_ENCODER}{name}": value for name, value in joint.items()}
+        asked = {key: value for key, value in self.settings.items() if key.removeprefix(OF_ENCODER) not in UNIDENTIFIED}
+        return all(
+            key in had and had[key] == (list(value) if isinstance(value, tuple) else value)
+            for key, value in asked.items()
+        )
 
 
 class WarmStartSettings(Settings):

@@ -1,36 +1,24 @@
 """The notebooks are thin, clean and complete on every track, with and without results."""
 
 import ast
-import itertools
-from html import escape
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from nbformat import NotebookNode
 
-from lmmrec_core.audit.ledger import read_ledger
 from lmmrec_core.book.pages import pages
-from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Result, Table
-from lmmrec_core.names import FLOOR_MODELS, TRACKS
+from lmmrec_core.names import TRACKS
 from lmmrec_core.report.html import NOT_RUN
-from lmmrec_core.report.rule import read_rule
 from lmmrec_core.study import Study
-from lmmrec_core.study.calibration.files import add_line, part_path
-from lmmrec_core.study.calibration.worlds import worlds_of
-from lmmrec_core.study.track import read_track
+from tests.book.executing import execute, load, synthetic
 from tests.report.training_records import aligned, tuned
-from tests.study.calibration.conftest import made_line
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SHARED = [page.source for page in pages(ROOT, ["shared"])]  # of no track
-_NAMES = ("06_audit", "07_public_code", "09_verdicts")
-AUDIT, PUBLIC_CODE, VERDICTS = (ROOT / "notebooks" / f"{name}.ipynb" for name in _NAMES)
 QUESTIONS = [path for path in NOTEBOOKS if path.stem != "05_receipt" and path not in SHARED]
 LOGIC = (
     ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.Try, ast.With,
@@ -38,10 +26,6 @@ LOGIC = (
 )  # fmt: skip
 COMMON = ("track", "seeds", "run", "data")
 EXPECTED = ("00_data", "01_motivation", "02_rq1_pretrained", "03_rq2_training", "04_rq3_modalities")
-
-
-def load(path: Path) -> NotebookNode:
-    return nbformat.read(path, as_version=4)
 
 
 def sources(path: Path, kind: str) -> list[str]:
@@ -123,42 +107,6 @@ class TestForm:
                 assert cell.metadata["mystnb"]["image"]["alt"]
 
 
-def execute(path: Path, track: str | None, **parameters: Any) -> dict[str, Any]:
-    """Run the code cells in this process, the parameters set after their cell; the last expressions are rendered."""
-    space: dict[str, Any] = {}
-    for cell in load(path).cells:
-        if cell.cell_type != "code":
-            continue
-        tree = ast.parse(cell.source)
-        if shows := isinstance(tree.body[-1], ast.Expr):
-            tree.body[-1] = ast.parse(f"_last = {ast.unparse(tree.body[-1])}").body[0]
-        exec(compile(tree, f"{path.name}:{cell.id}", "exec"), space)  # our own notebooks
-        if shows:
-            space.setdefault("shown", {})[cell.id] = _rendered(space["_last"])
-        if cell.id == "parameters":
-            space.update({"track": track} if track else {}, **parameters)
-    return space
-
-
-def _rendered(value: Any) -> str:
-    for way in ("_repr_html_", "_repr_markdown_"):
-        if hasattr(value, way):
-            return str(getattr(value, way)())
-    return repr(value)
-
-
-@pytest.fixture
-def glued(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    monkeypatch.setattr("myst_nb.glue", lambda name, value, display=True: kept.update({name: value}))
-    return kept
-
-
-@pytest.fixture
-def empty_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("LMMREC_HOME", str(tmp_path))
-
-
 def nothing_run(path: Path, track: str) -> str:
     """How a page ends without runs: no verdict on the paper where the data, or the question, cannot give one."""
     unasked = track != "paper" if path.stem == "00_data" else (track, path.stem) == ("controls", "02_rq1_pretrained")
@@ -169,7 +117,7 @@ def nothing_run(path: Path, track: str) -> str:
 @pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
 def test_without_any_run_every_measured_cell_says_so(path: Path, track: str, glued: dict, empty_study: None) -> None:
     space = execute(path, track)
-    assert glued["verdict"] == nothing_run(path, track)
+    assert str(glued["verdict"]).partition(" (none of its ")[0] == nothing_run(path, track)
     tables = [value for value in space.values() if isinstance(value, Table)]
     measured = [table for table in tables if not table.name.startswith("changes")]
     assert all((table.origin == "not run").all().all() for table in measured)
@@ -177,30 +125,6 @@ def test_without_any_run_every_measured_cell_says_so(path: Path, track: str, glu
     for html in [glued[name].to_html() for name in glued if name != "verdict"]:
         assert "nan" not in html.lower()
         assert NOT_RUN in html or "printed" in html
-
-
-def synthetic(dataset: str) -> list[Result]:
-    """Two models on one data set, with real content best by a margin that users do not blur."""
-    rng = np.random.default_rng(0)
-    noise = rng.random(40) * 0.01
-    cases = [(model, "none", "none", "none") for model in FLOOR_MODELS]
-    for model in ("vbpr", "lattice"):
-        cases += [(model, "baseline", m, "none") for m in ("V&T", "V", "T")]
-        cases += [(model, "baseline", "V&T", c) for c in ("shuffled", "noise", "zero")]
-    results = []
-    for (model, encoder, modalities, control), seed in itertools.product(cases, (1, 2)):
-        level = 0.2 if modalities == "V&T" and control == "none" else 0.1
-        values = level + noise + rng.random(40) * 0.01
-        metrics = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
-        per_user = pd.DataFrame(dict.fromkeys(metrics, values), index=pd.RangeIndex(40, name="user"))
-        case = {"track": "controls", "dataset": dataset, "model": model, "encoder": encoder, "paradigm": "none"}
-        case |= {"modalities": modalities, "control": control, "seed": seed}
-        record = {
-            "key": "0" * 16, "case": case, "training": None, "cost": {"seconds": 1.0},
-            "data": {"split": "s", "catalogue": "c"}, "features": None, "settings": {},
-        }  # fmt: skip
-        results.append(Result(case, per_user, {"coverage@20": 0.5}, record))
-    return results
 
 
 @pytest.mark.parametrize("path", QUESTIONS[1:], ids=lambda path: path.stem)
@@ -253,97 +177,3 @@ def test_what_is_known_of_the_encoders_reaches_its_sections(
     assert "closed form: regularised CCA" in shown["training"] and "0.11 → 0.31 (0.025)" in shown["training"]
     assert "0.1 → 0.3" in shown["retrieval"]
     assert "the whole encoder" in shown["end-to-end"] and "0.125" in shown["end-to-end"]
-
-
-# --- pages of no track
-
-
-def test_the_audit_shows_every_claim_and_every_impossible_system(glued: dict) -> None:
-    shown = execute(AUDIT, None)["shown"]
-    assert glued["verdict"].startswith("27 claims: 6 hold, 1 hold roughly")
-    assert "9 of 135 printed quadruples" in shown["verdict"] and "33 of 36 cells" in shown["verdict"]
-    assert (
-        glued["verdicts"].to_html().count('<th id="T_verdicts') in (0, 27 + 6)
-        and "83/120" in glued["verdicts"].to_html()
-    )
-    assert shown["impossible"].count("Amazon") == 6 and "0.0489" in shown["impossible"]
-    assert "0.001173" in shown["counts"] and ">inside<" not in shown["bands-outside"]
-    assert "MMGCN" in shown["bands-outside"] and "4 of 12" in shown["gaps"]
-    assert all("nan" not in text.lower() for text in shown.values())
-
-
-def test_with_other_held_out_items_the_audit_counts_otherwise(glued: dict) -> None:
-    assert "0 of 135 printed quadruples" in execute(AUDIT, None, held_out="any")["shown"]["verdict"]
-
-
-def test_the_ledger_shows_every_difference_or_those_of_one_part(glued: dict) -> None:
-    shown = execute(PUBLIC_CODE, None)["shown"]
-    names = [difference.name for difference in read_ledger().differences]
-    assert all(any(f">{escape(name)}<" in text for text in shown.values()) for name in names)
-    one = execute(PUBLIC_CODE, None, part="MMGCN")["shown"]
-    assert "ids and preferences" in one["mmgcn"] and one["lattice"] == one["data-evidence"] == ""
-    with pytest.raises(ConfigError, match="did you mean 'MMGCN'"):
-        execute(PUBLIC_CODE, None, part="MMGC")
-
-
-@pytest.mark.parametrize(
-    ("track", "dataset", "words"),
-    [("paper", "baby", ("supports", "contradicts")), ("movielens", "sparse", ("transfers", "does not transfer"))],
-)
-def test_a_page_gives_words_with_their_evidence_on_real_data(
-    track: str, dataset: str, words: tuple[str, str], glued: dict, empty_study: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runs = synthetic(dataset)
-    monkeypatch.setattr(Study, "results", lambda self, question=None: runs)
-    space = execute(ROOT / "notebooks" / "01_motivation.ipynb", track, seeds=[1, 2])
-    judged = space["judged"][space["judged"]["outcome"] != "absent"]
-    assert set(judged["dataset"]) == {dataset} and set(judged["model"]) == {"lattice"}
-    assert set(judged["word"]) <= {*words, "inconclusive"}
-    shown = space["shown"]
-    assert all(text in shown["judged"] for text in ("detectable", "persons", "because"))
-    assert "the printed changes are true" in shown["characteristics"] and "lead needed" in shown["claims"]
-    assert read_rule().digest in shown["verdict"]
-
-
-def test_the_page_of_the_rule_states_it_and_what_it_would_say(glued: dict) -> None:
-    shown = execute(VERDICTS, None, draws=500)["shown"]
-    assert glued["verdict"] == read_rule().digest and read_rule().digest in shown["rule"]
-    for page in ("characteristics", "elsewhere"):
-        assert shown[page].count("nothing exists") == 12  # four questions, three sizes
-    assert "does not transfer" in shown["elsewhere"] and "contradicts" in shown["characteristics"]
-    assert "% at most" in shown["verdict"] and read_rule().history[0].digest in shown["history"]
-
-
-CALIBRATION = next(path for path in SHARED if path.stem == "08_calibration")
-
-
-def test_without_any_world_the_calibration_says_not_run(glued: dict, empty_study: None) -> None:
-    shown = execute(CALIBRATION, None)["shown"]
-    listings = set(shown) - {"open", "bars", "p-value-figure", "power-figure", "verdict"}
-    assert {shown[name] for name in listings} == {"*Not run yet: `make calibrate`.*"} and len(listings) == 7
-    assert shown["bars"].count(">not run<") == 2 * 3
-    assert "0 null worlds, 0 planted worlds, 0 power worlds, 0 pairs" in shown["open"]
-    assert glued["null_rate"] == glued["aa_rate"] == "not run" and shown["verdict"].count("not run") == 4
-    with pytest.raises(ConfigError, match="did you mean 'ndcg@20'"):
-        execute(CALIBRATION, None, metric="ndcg@10")
-
-
-def test_what_worlds_say_reaches_the_calibration(glued: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LMMREC_HOME", str(tmp_path))
-    track = read_track("controls")
-    for part, gain in (("null", 0.0), ("planted", 0.3), ("power", 0.05)):
-        for world in worlds_of(part, 4):
-            add_line(part_path(tmp_path / "results", part), made_line(world, track, gain), "committed")
-    space = execute(CALIBRATION, None)
-    shown, page = space["shown"], space["page"]
-    assert "4 null worlds, 8 planted worlds, 20 power worlds" in shown["open"]
-    assert ">holds<" in shown["bars"] and "100.0 %" in shown["bars"]
-    assert "too few yet" in shown["bars"]  # four worlds are not 200
-    assert shown["null-rates"].count("LATTICE") == 2 and shown["divisions"].count("<tr>") == 4
-    assert "VBPR: baseline real / T shuffled" in shown["planted"] and "Redundant" in shown["planted"]
-    assert page.curve["content"].tolist() == [0.0, 0.05, 0.1, 0.2, 0.4, 1.0, 1.0]
-    assert glued["null_worlds"] == "4" and glued["power_complementary"] == "100.0 %"
-    assert [axes.get_xlabel() for axes in page.power().axes] == ["planted effect"]
-    labels = [text.get_text() for text in page.null_figure().axes[0].get_legend().get_texts()]
-    assert labels == ["a right test, 95 %", "users and seeds (the book)", "users only"]
-    assert all("nan" not in text.lower() for text in shown.values())

@@ -9,17 +9,21 @@ import pytest
 from lmmrec_core.flow import Table
 from lmmrec_core.questions import ALPHA, MARGIN, QUESTIONS
 from lmmrec_core.report.figures import forest, printed_and_measured
+from lmmrec_core.report.planted import conclude
 from lmmrec_core.report.receipt import listing
 from lmmrec_core.report.tables import table2
 from lmmrec_core.results.provenance import ALLOW, COMPUTES
-from lmmrec_core.results.store import ResultStore
 from lmmrec_core.significance.power import POWER
 from lmmrec_core.study import Study
-from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS
+from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS, DrawnWorld
+from lmmrec_core.study.cases import Case
 from lmmrec_core.study.comparisons import comparisons, planned_pairs
-from lmmrec_core.study.receipt import receipt_rows, source_rows
+from lmmrec_core.study.inputs import prepare_cases
+from lmmrec_core.study.run import plan, run_case
+from lmmrec_core.study.searched import SearchedCell
 from lmmrec_core.study.track import read_track
 from tests.book.source import NOTEBOOKS, QUESTION_PAGES, ROOT, cells, chapter, table_under
+from tests.study.conftest import tiny_workspace
 
 # --- significance
 
@@ -63,7 +67,18 @@ def test_the_calibration_is_what_its_page_says() -> None:
     whole = [group for group in GROUPS if group.kind == "complementary" and group.content == 1]
     assert [group.part for group in whole] == ["planted"]
     assert min(group.content for group in GROUPS if group.part == "power") == 0
-    assert WORLDS["null"] >= 200 and min(WORLDS.values()) >= 20
+    assert WORLDS["null"] >= 200 and min(WORLDS["planted"], WORLDS["power"]) >= 20
+    assert "the settings that the track of the controls declares, before any search" in text
+    cell = SearchedCell(dataset="null", model="vbpr", encoder="baseline", settings={"learning_rate": 0.001})
+    track = read_track("controls").model_copy(update={"searched": (cell,)})
+    world = DrawnWorld(null, null.first)
+    assert world.track(track).searched == () and world.declared(track) == world.declared(read_track("controls"))
+    assert "MMGCN is trained with V&T, with V, with V *twice*" in text and "and with V and texts of other items" in text
+    (capacity,) = (group for group in GROUPS if group.part == "capacity")
+    assert capacity.kind == "null" and capacity.models == ("mmgcn",)
+    assert [(v.modalities, v.control) for v in capacity.variants] == [
+        ("V&T", "none"), ("V", "none"), ("V&V", "none"), ("V&T", "shuffled-T")
+    ]  # fmt: skip
 
 
 # --- data
@@ -78,9 +93,6 @@ def test_sessions_and_persons_are_counted_apart() -> None:
     assert f"{counted['users']:,.0f} users, behind whom are {counted['persons']:,.0f} persons" in chapter(
         "data"
     ).replace("\n", " ")
-    store = ResultStore(ROOT / "results")
-    result = store.load_record(store.find_records(track="movielens", dataset="sparse", model="vbpr", seed=1)[0])
-    assert result.per_user["group"].nunique() == counted["persons"]
 
 
 # --- reading
@@ -93,12 +105,25 @@ def test_every_page_ends_with_its_verdict_and_says_why_something_was_not_run() -
         assert ("What was not run" in headings) == (path in QUESTION_PAGES), path
 
 
-def test_the_receipt_and_the_run_record_lead_from_a_number_to_its_run() -> None:
-    records = ResultStore(ROOT / "results").find_records(track="movielens", seed=1)  # of whatever protocol
-    shown = listing(receipt_rows(records, [])).set_index("key")
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A few small runs of a tiny track: one of content, one without."""
+    home = tmp_path_factory.mktemp("home")
+    workspace = tiny_workspace(home / "results", home / "cache")
+    fields = {"track": "controls", "dataset": "complementary"}
+    content = {"model": "vbpr", "encoder": "baseline", "modalities": "V&T"}
+    for more in ({"model": "bpr"}, content):
+        case = Case.build({**fields, **more}, "case")
+        prepare_cases([case], workspace)
+        run_case(plan(case, workspace), workspace)
+    return Study(workspace, (1,))
+
+
+def test_the_receipt_and_the_run_record_lead_from_a_number_to_its_run(stored: Study) -> None:
+    shown = listing(stored.receipt()).set_index("key")
     promised = {"catalogue", "split", "features", "weights", "settings", "commit"}
     assert promised <= set(shown.columns) and len(shown)
-    folder = next((ROOT / "results" / "movielens" / "sparse").glob("vbpr-baseline-VT-s1-*"))
+    folder = next((stored.workspace.results / "controls" / "complementary").glob("vbpr-baseline-VT-s1-*"))
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     row = shown.loc[record["key"]]
     full = (record["data"]["catalogue"], record["data"]["split"], record["features"]["digest"])
@@ -106,10 +131,9 @@ def test_the_receipt_and_the_run_record_lead_from_a_number_to_its_run() -> None:
     assert all(len(found) == 64 for found in full) and (folder / "per_user.parquet").is_file()
 
 
-def test_the_receipt_lists_every_distinct_source_of_its_runs() -> None:
-    study, records = Study.open("movielens"), ResultStore(ROOT / "results").find_records(track="movielens")
-    sources = source_rows(records, study.encoder_records(), study.workspace.track, study.labels)
-    receipt = receipt_rows(records, [])
+def test_the_receipt_lists_every_distinct_source_of_its_runs(stored: Study) -> None:
+    sources, receipt = stored.sources(), stored.receipt()
+    assert len(receipt) == 2
     assert "study.sources()" in cells(next(path for path in NOTEBOOKS if "receipt" in path.name), "code")
     assert sources["from"].map(bool).all()
     for what in ("catalogue", "split"):
@@ -154,3 +178,13 @@ def test_on_a_phone_the_first_column_stays() -> None:
     rule = style[style.index("table.results th.row_heading,") :].partition("}")[0]
     assert "position: sticky" in rule and "left: 0" in rule
     assert re.search(r"div\.cell_output \{ overflow-x: auto", style)
+
+
+def test_a_track_without_results_says_so_in_words(tmp_path) -> None:
+    study = Study(tiny_workspace(tmp_path / "results", tmp_path / "cache"), (1,))
+    assert "**This track has no results yet**" in study.describe()
+    assert conclude("rq1", pd.DataFrame(), ["sparse"]).brief.startswith("not run (none of its ")
+    front = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
+    assert "A track without any says so in words, here and on its pages" in front
+    for path in QUESTION_PAGES:
+        assert "Markdown(study.describe())" in cells(path, "code")

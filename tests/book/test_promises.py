@@ -15,8 +15,8 @@ from lmmrec_core.names import CONTROL_TITLES, GRIDS, ID_TWINS, PAPER_MODELS, TRA
 from lmmrec_core.questions import MODALITY_SPECIFIC, trained
 from lmmrec_core.report.end_to_end import end_to_end_listing
 from lmmrec_core.report.published import read_results
-from lmmrec_core.study.joint.attach import trained_encoder_of
 from lmmrec_core.study.run import resolve
+from lmmrec_core.study.study import Study
 from lmmrec_core.study.track import is_multimodal, read_track
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.workspace import Workspace
@@ -138,7 +138,8 @@ def test_the_rules_of_training_are_those_of_the_code() -> None:
     assert (LEAST_SHARE, ENOUGH, MOST_SHARE) == (0.1, 200, 0.25)
     assert "updated at least twice before the state that was kept" in text and MIN_UPDATES == 2
     assert r"$\varepsilon = 10^{-5}$" in text and EPS == 1e-5
-    assert any(read_track(name).warm_start for name in TRACKS) and callable(trained_encoder_of)
+    assert any(read_track(name).warm_start for name in TRACKS)
+    assert "`Study.trained_encoder(result)` returns the encoder" in text and callable(Study.trained_encoder)
 
 
 def test_pages_of_rq2_list_what_end_to_end_training_did() -> None:

@@ -248,7 +248,7 @@ def test_a_page_is_out_of_date_when_any_of_its_inputs_changes(project: Path) -> 
     assert digests(project)["paper"] != changed["paper"]
 
 
-def test_a_notebook_without_a_track_is_one_page_that_no_run_touches(project: Path) -> None:
+def test_a_notebook_without_a_track_is_one_page_that_no_run_touches_unless_listed(project: Path) -> None:
     nbformat.write(notebook(parameters="k: int = 20  # depth"), project / "notebooks" / "02_once.ipynb")
     (once,) = pages(project, ["shared"])
     assert (once.track, once.values, str(once)) == (None, {}, "shared/02_once")
@@ -262,6 +262,11 @@ def test_a_notebook_without_a_track_is_one_page_that_no_run_touches(project: Pat
     (project / "results" / "calibration").mkdir()
     (project / "results" / "calibration" / "null.jsonl").write_text("{}\n")
     assert inputs_of(once, project, package) != before
+    # a listing is held against the runs of its track
+    (project / "results" / "calibration" / "mde-controls.csv").write_text("x\n")
+    listed = inputs_of(once, project, package)
+    (project / "results" / "controls" / "set" / "bpr-0123" / "run.json").write_text('{"a": 2}')
+    assert inputs_of(once, project, package) != listed
 
 
 def test_labels_of_a_page_of_no_track_stay_as_they_are(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

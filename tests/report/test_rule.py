@@ -13,6 +13,7 @@ from scipy import stats
 from lmmrec_core.names import PAPER_MODELS
 from lmmrec_core.questions import ALPHA, MARGIN, QUESTIONS
 from lmmrec_core.report.characteristics import (
+    COMMON,
     TRUTHS,
     assumed_claims,
     characteristics,
@@ -230,6 +231,17 @@ def test_pairs_that_share_a_baseline_err_together() -> None:
     claims = assumed_claims("rq1", 0.2, ["baby"], ["mmgcl"])
     assert len(claims) == 2 and RULE.fewest(2) == 2
     assert claim_chances(claims, 0.0, draws=40_000)["for"] > 0.002
+
+
+def test_recommenders_that_share_users_err_together_wherever_a_claim_is_judged() -> None:
+    """Five recommenders, one pair each: they share no run, so without common users they would be independent."""
+    pair = QUESTIONS["rq1"].claimed[0]
+    claims = assumed_claims("rq1", 0.2, ["sparse"])
+    claims = claims[claims["pair"] == pair].assign(direction=1, printed=0.1)
+    shown = characteristics(claims, draws=40_000).set_index("truth")["claim_for"]["nothing exists"]
+    apart, all_alike = (claim_chances(claims, 0.0, draws=40_000, common=c)["for"] for c in (0.0, 1.0))
+    assert shown == claim_chances(claims, 0.0, draws=40_000, common=COMMON)["for"] > apart
+    assert all_alike == pytest.approx(0.025, abs=0.004)  # one error for all: a claim errs as often as a comparison
 
 
 def test_where_little_can_be_seen_the_rule_says_so() -> None:

@@ -1,11 +1,16 @@
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from lmmrec_core.names import PAPER_MODELS, SYNTHETIC
-from lmmrec_core.questions import MODALITY_SPECIFIC, PICTURES_AND_NOISE, QUESTIONS, Pair, single, trained
+from lmmrec_core.questions import MODALITY_SPECIFIC, PICTURES_AND_NOISE, QUESTIONS, Pair, Variant, trained
 from lmmrec_core.report.changes import claimed_changes, printed_direction
 from lmmrec_core.report.planted import (
     PLANTED,
+    PLANTED_CONTENT,
     PLANTED_TRAINING,
     answer,
     conclude,
@@ -16,6 +21,11 @@ from lmmrec_core.report.published import DATASETS
 from lmmrec_core.report.rule import read_rule
 from lmmrec_core.report.statistics import data_verdict, density_check
 from lmmrec_core.report.verdict import claims_listing, judge_all, judged_listing, verdict
+from lmmrec_core.study.calibration.worlds import GROUPS
+from lmmrec_core.study.cases import all_cases, reason_not_run
+from lmmrec_core.study.study import Study
+from lmmrec_core.study.track import TrackSettings, read_track
+from lmmrec_core.study.workspace import Workspace
 from tests.report.conftest import comparison
 
 NONE = pd.DataFrame()
@@ -79,7 +89,10 @@ def test_the_sentence_states_counts_lead_and_evidence() -> None:
     assert found.status == "not run"
     assert (found.counts["supports"], found.counts["not run"]) == (3, 27)
     assert "Of 30 comparisons on NDCG@20: 3 *supports*, 0 *contradicts*, 0 *inconclusive*, 27 *not" in found.sentence
-    assert found.markdown().startswith("**Verdict: not run.**") and found.brief == "not run"
+    assert (
+        found.markdown().startswith("**Verdict: not run.**")
+        and found.brief == "not run (3 of its 30 comparisons have results yet)"
+    )
     assert read_rule().digest in found.markdown() and "95 % interval" in found.markdown()
     whole = verdict("rq1", _measured(1.0, 0.005), DATASETS)
     assert "direction: 29; chance seldom gives a lead of 4." in whole.sentence
@@ -98,6 +111,7 @@ def test_nothing_measured_is_not_run(question: str) -> None:
     assert found.status == "not run"
     assert "nan" not in found.markdown()
     assert conclude(question, NONE, ["baby"]).status == "not run"
+    assert found.brief.startswith("not run (none of its ") and found.brief.endswith(" comparisons has results yet)")
 
 
 @pytest.mark.parametrize("question", list(QUESTIONS))
@@ -122,6 +136,24 @@ def test_the_controls_have_no_verdict_on_the_paper(question: str) -> None:
 def test_a_mixed_track_judges_what_is_not_synthetic() -> None:
     tests = pd.concat([_measured(1.0, 0.005, ("baby",)), pd.DataFrame([comparison(dataset="null", pair=PRETRAINED)])])
     assert set(judge_all("rq1", tests, ["baby", "null"])["dataset"]) == {"baby"}
+
+
+def test_drawn_data_is_told_by_its_source_and_not_by_its_name() -> None:
+    """A reader's own drawn data has planted answers under any name, and real data called "null" has verdicts."""
+    values = read_track("controls").model_dump()
+    drawn = dict(values["datasets"]["null"])
+    faint = values["datasets"]["complementary"] | {"options": {"kind": "complementary", "seed": 3, "content": 0.4}}
+    values["datasets"] = {"mine": drawn, "faint": faint}
+    values |= {"warm_start": None, "left_out": (), "arms": {}}
+    study = Study(Workspace(TrackSettings.build(values, "a reader's track"), Path(), Path(), None), (1,))
+    assert study.drawn == {"mine": "null", "faint": ""}  # of a faint effect no size was planted
+    tests = pd.DataFrame([comparison(dataset="mine", equivalence_p=0.01), comparison(dataset="mine", pair=PRETRAINED)])
+    found = conclude("rq3", tests, study.datasets, drawn=study.drawn)
+    assert (found.question, found.status) == ("planted", "found") and "Mine: found" in found.sentence
+    assert planted_listing(tests, drawn=study.drawn)["answer"].tolist() == ["found"]
+    assert judge_all("rq1", tests, study.datasets, drawn=study.drawn).empty
+    real = pd.DataFrame([comparison(dataset="null", pair=PRETRAINED)])
+    assert set(judge_all("rq1", real, ["null"], drawn={})["dataset"]) == {"null"}
 
 
 def test_judged_rows_carry_their_numbers() -> None:
@@ -180,18 +212,61 @@ def test_claims_are_counted_pair_by_pair() -> None:
     ],
 )
 def test_rule_of_a_planted_answer(expected: str, fields: dict[str, float], found: str) -> None:
-    assert answer(expected, comparison(**fields)) == found  # type: ignore[arg-type]
+    assert answer(expected, comparison(**fields))[0] == found  # type: ignore[arg-type]
+
+
+def changed(relative: float, **fields: object) -> dict[str, object]:
+    low, high = relative - 0.1, relative + 0.1
+    return comparison(**{"relative": relative, "relative_low": low, "relative_high": high, **fields})
+
+
+@pytest.mark.parametrize(
+    ("relative", "fields", "found"),
+    [
+        (0.05, {}, "found"),
+        (0.1, {}, "cannot tell"),  # p .15
+        (0.2, {}, "cannot tell"),  # as much there: a difference of 5 % is not excluded
+        (0.5, {}, "not found"),
+        (0.05, {"relative_low": None, "relative_high": None}, "cannot tell"),
+    ],
+)
+def test_rule_of_a_change_that_is_to_be_less(relative: float, fields: dict[str, object], found: str) -> None:
+    assert answer("less", changed(relative, **fields), changed(0.2))[0] == found
+
+
+def test_less_by_hand() -> None:
+    """Each error is a tenth over the quantile of t with 12 degrees of freedom; the difference has √2 of it."""
+    error = 0.1 / stats.t.isf(0.025, 12) * np.sqrt(2)
+    wide = 0.1 * stats.t.isf(0.025, 40) / stats.t.isf(0.025, 12)
+    other = comparison(relative=0.2, relative_low=0.2 - wide, relative_high=0.2 + wide, df=40.0)
+    said, p = answer("less", changed(0.05), other)
+    assert said == "found" and p == pytest.approx(2 * stats.t.sf(0.15 / error, 12))
 
 
 def _planted() -> list[dict[str, object]]:
-    pictures = single(MODALITY_SPECIFIC, "V")
     return [
         comparison(dataset="complementary"),
         comparison(dataset="complementary", pair=PICTURES_AND_NOISE),
         comparison(dataset="redundant"),
-        comparison(dataset="redundant", pair=pictures, equivalence_p=0.01),
+        changed(0.02, dataset="redundant", pair=PICTURES_AND_NOISE),
         comparison(dataset="null", equivalence_p=0.01),
     ]
+
+
+def test_what_a_second_modality_adds_is_read_from_models_of_one_size_that_the_controls_run() -> None:
+    content = [e for e in PLANTED_CONTENT if e.dataset in ("complementary", "redundant")]
+    assert all(e.pair.a.modalities == e.pair.b.modalities == "V&T" for e in content)
+    track = read_track("controls")
+    cases = all_cases(track, track.seeds)
+    for expected in PLANTED_CONTENT:
+        for model in ("vbpr", "lattice"):
+            for side in (expected.pair.a, expected.pair.b):
+                cell = [c for c in cases if (c.dataset, c.model) == (expected.dataset, model)
+                        and Variant.of(c.model_dump()) == side]  # fmt: skip
+                assert len(cell) == len(track.seeds) and not any(reason_not_run(c, track) for c in cell), expected
+    (drawn,) = (group for group in GROUPS if (group.part, group.kind) == ("planted", "redundant"))
+    asked = {side for e in PLANTED_CONTENT if e.dataset == "redundant" for side in (e.pair.a, e.pair.b)}
+    assert set(drawn.variants) == asked
 
 
 def test_planted_answers_are_found() -> None:
@@ -220,6 +295,7 @@ def test_a_null_that_few_users_leave_open_is_not_a_null_that_was_found() -> None
 def test_a_control_that_was_not_run_is_not_found_either() -> None:
     assert planted_verdict(pd.DataFrame(_planted()[:2]), KINDS).status == "not run"
     assert planted_verdict(NONE, KINDS).counts["not run"] == 3
+    assert planted_verdict(NONE, KINDS).brief == "not run (none of its comparisons has results yet)"
     assert planted_listing(NONE).empty
 
 

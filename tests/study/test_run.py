@@ -48,6 +48,7 @@ def test_rows_are_of_unit_length_unless_asked_otherwise(workspace):
             {"paradigm": "ETE", "encoder": "clip", "modalities": "V&T", "control": "noise"},
             "control of the shuffled kind",
         ),
+        ({"paradigm": "ETE", "encoder": "clip", "modalities": "V&V"}, "'V&V' need fixed features"),
     ],
 )
 def test_a_control_that_cannot_be_is_refused(workspace, fields, message):

@@ -10,19 +10,20 @@ import pytest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.report.figures import NOTHING, seed_strip
 from lmmrec_core.report.html import results_table
+from lmmrec_core.report.layout import is_uncommitted
 from lmmrec_core.report.receipt import absent, receipt_verdict, weights_note
 from lmmrec_core.report.tables import floor
 from lmmrec_core.results import provenance as states
 from lmmrec_core.results.provenance import ALLOW, allows_uncommitted, code_state
-from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study import run as running
 from lmmrec_core.study import study as module
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.receipt import source_rows
+from lmmrec_core.study.inputs import prepare_cases
 from lmmrec_core.study.run import plan, run_case
 from lmmrec_core.study.schedule import run_cases
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.weights.records import write_encoder_record
+from lmmrec_core.study.weights.making import make_shared_weights
+from lmmrec_core.study.weights.records import suspect_weights, write_encoder_record
 from lmmrec_core.study.workspace import Workspace
 
 COMMIT = "c0ffee00" * 5
@@ -150,6 +151,72 @@ def test_records_of_encoders_are_withheld_too(workspace, code):
     assert not any("withheld" in record for record in allowed.encoder_records())
 
 
+CONTENT = CASE.model_copy(update={"model": "vbpr", "encoder": "baseline", "modalities": "V&T"})
+
+
+@pytest.fixture
+def suspect(workspace, code):
+    """A run of committed code, whose picture encoder's weights are recorded as made by uncommitted code."""
+    code(dirty=False)
+    run = run_case(plan(CONTENT, workspace), workspace)
+    weights = run.record["features"]["card"]["spec"]["encoders"]["visual"]["weights"]["state_sha256"]
+
+    def say(dirty: bool) -> None:
+        made = {"time": "2026-01-01T00:00:00", "commit": COMMIT, "dirty": dirty}
+        write_encoder_record(workspace.results, "controls", None, "light-cnn", "PT", weights, {}, made=made)
+
+    say(dirty=True)
+    return say
+
+
+def test_a_run_that_read_weights_of_changed_code_stands_in_no_table(workspace, suspect, monkeypatch):
+    study = study_of(workspace)
+    results = study.results()
+    assert len(results) == 0 and len(results.withheld) == 1
+    assert "**1 results read encoder weights of uncommitted code** and stand in no table" in study.describe()
+    assert absent(study.not_run()).set_index("reason")["cases"][module.BY_UNCOMMITTED_CODE] == 1
+    receipt = study.receipt()
+    assert receipt["code"].tolist() == ["uncommitted weights"] and receipt["in tables"].tolist() == ["no"]
+    assert not running.is_done(plan(CONTENT, workspace), workspace)
+    monkeypatch.setenv(ALLOW, "1")
+    study = study_of(workspace)
+    assert len(study.results()) == 1 and running.is_done(plan(CONTENT, workspace), workspace)
+    assert "allowed" in study.describe() and study.receipt()["code"].tolist() == ["uncommitted weights"]
+    assert is_uncommitted(study.results()[0])  # which captions count
+
+
+def test_the_same_weights_made_by_committed_code_clear_the_run(workspace, suspect):
+    suspect(dirty=False)
+    assert len(study_of(workspace).results()) == 1 and running.is_done(plan(CONTENT, workspace), workspace)
+
+
+def test_running_again_makes_the_weights_and_the_run_anew(workspace, code):
+    here = replace(workspace, cache=workspace.results.parent / "cache")  # weights of its own
+    code(dirty=True)
+    make_shared_weights(here, "baseline", here.dataset("complementary"))
+    code(dirty=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ALLOW, "1")
+        run_cases([CONTENT], here, jobs=1)
+    assert len(study_of(here).results()) == 0 and len(study_of(here).results().withheld) == 1
+    prepare_cases([CONTENT], here)  # in this process, where the state of the code is the test's
+    run_case(plan(CONTENT, here), here)
+    assert len(study_of(here).results()) == 1
+    assert not any("withheld" in record for record in study_of(here).encoder_records())
+
+
+def test_weights_tuned_from_suspect_ones_are_suspect(workspace, code):
+    def told(encoder, paradigm, weights, dirty, note):
+        made = {"time": "2026-01-01T00:00:00", "commit": COMMIT, "dirty": dirty}
+        dataset, seed = (None, None) if paradigm == "PT" else ("complementary", 1)
+        write_encoder_record(workspace.results, "controls", dataset, encoder, paradigm, weights, note, seed, made)
+
+    told("clip", "PT", "ab" * 32, True, {})
+    told("clip", "FT", "cd" * 32, False, {"parent": "ab" * 32})
+    told("vlmo", "PT", "ef" * 32, False, {})
+    assert suspect_weights(workspace.track, workspace.results) == {"ab" * 32, "cd" * 32}
+
+
 def test_a_state_of_the_code_needs_both_facts() -> None:
     assert code_state({"commit": COMMIT, "dirty": False}) == "committed"
     assert code_state({"commit": COMMIT, "dirty": True}) == "uncommitted"
@@ -162,21 +229,16 @@ def test_a_flag_that_is_neither_is_refused(monkeypatch):
         allows_uncommitted()
 
 
-def test_committed_results_of_this_repository_name_the_weights_of_changed_code(monkeypatch):
-    monkeypatch.delenv(ALLOW)
-    study = Study.open("movielens", data="")
-    suspect = [r for r in study.encoder_records() if code_state(r["provenance"]) == "uncommitted"]
-    records = ResultStore(Path(__file__).resolve().parents[2] / "results").find_records(
-        track="movielens"
-    )  # of whatever protocol
-    sources = source_rows(records, study.encoder_records(), study.workspace.track, study.labels)
-    named = sources[(sources["what"] == "weights") & (sources["made by"] == "uncommitted")]
-    read = {row["digest"] for _, row in named.iterrows()}
-    assert {str(record["weights"])[:16] for record in suspect} == read
-    assert all("withheld" in record for record in suspect)
-    assert bool(suspect) == bool(weights_note(sources))
-    for digits in read:
-        assert digits[:8] in weights_note(sources)
+def test_the_receipt_names_the_weights_of_changed_code(workspace, suspect):
+    study = study_of(workspace)
+    (record,) = (r for r in study.encoder_records() if code_state(r["provenance"]) == "uncommitted")
+    assert "withheld" in record
+    named = study.sources()
+    named = named[(named["what"] == "weights") & (named["made by"] == "uncommitted")]
+    assert named["digest"].tolist() == [str(record["weights"])[:16]] and named["runs"].tolist() == [1]
+    assert str(record["weights"])[:8] in weights_note(study.sources())
+    suspect(dirty=False)
+    assert weights_note(study.sources()) == ""
 
 
 def test_sources_are_the_digests_that_the_records_hold(workspace, code):

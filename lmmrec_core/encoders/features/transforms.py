@@ -28,6 +28,19 @@ def keep_modalities(features: Features, modalities: Iterable[Modality]) -> Featu
     )
 
 
+def given_twice(features: Features, modality: Modality) -> Features:
+    """The rows of one modality in the place of the other's too: the weights of two, what one says.
+
+    Raises ConfigError for a modality that the features do not have.
+    """
+    (wanted,) = _known(features, [modality])
+    return make_features(
+        dict.fromkeys(MODALITIES, features.matrices[wanted]),
+        dict.fromkeys(MODALITIES, features.present[wanted]),
+        _noted(features, {"transform": "twice", "modalities": [wanted]}),
+    )
+
+
 def apply_control(
     features: Features, control: str, seed: int, modalities: Iterable[Modality] | None = None
 ) -> Features:

@@ -1,6 +1,5 @@
 """The calibration as its page shows it: tables and figures of whatever is stored, *not run* in words for the rest."""
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +16,23 @@ from lmmrec_core.questions import MARGIN
 from lmmrec_core.report.calibration import p_value_figure, power_figure
 from lmmrec_core.report.html import Sentence, listing_or_words
 from lmmrec_core.report.labels import dataset_name, metric_name, model_name
-from lmmrec_core.report.planted import CANNOT_TELL, FOUND, NOT_FOUND, PLANTED_CONTENT, answer
+from lmmrec_core.report.planted import CANNOT_TELL, FOUND, NOT_FOUND, PLANTED_CONTENT
 from lmmrec_core.results.provenance import ALLOW
-from lmmrec_core.significance.rates import Rate, rate_of
+from lmmrec_core.significance.rates import rate_of
 from lmmrec_core.study.calibration import summary as figures
 from lmmrec_core.study.calibration.reading import Stored, read_calibration
 from lmmrec_core.study.calibration.simulated import BOOK_TEST, SEEDS_FIXED
-from lmmrec_core.study.calibration.world_tests import divisions_of, worlds_tested
+from lmmrec_core.study.calibration.tables import (
+    between,
+    capacity_rows,
+    in_percent,
+    itself_by_dataset,
+    itself_by_model,
+    itself_on_worlds,
+    planted_answers,
+    told,
+)
+from lmmrec_core.study.calibration.world_tests import divisions_of
 from lmmrec_core.study.calibration.worlds import KEPT_METRICS, WORLDS
 
 _NOT_RUN = "*Not run yet: `make calibrate`.*"
@@ -48,11 +57,10 @@ class CalibrationPage:
     def summary(self) -> str:
         """One Markdown paragraph: how much is stored, and what does not count."""
         parts = [f"{len(self.stored.worlds[part])} {part} worlds" for part in WORLDS]
-        pairs = len(figures.pairs_of(self.stored, self.metric))
+        pairs = int(self._pairs["p"].notna().sum())
         simulated = 0 if self.stored.coverage is None else self.stored.coverage.rows["world"].nunique()
         text = f"Stored: {', '.join(parts)}, {pairs} pairs of seeds, {simulated} simulated worlds."
-        if self.stored.outdated:
-            text += f" {len(self.stored.outdated)} worlds were run under other settings and do not count."
+        text = " ".join([text, *self.stored.remarks()])
         if self.stored.uncommitted:
             text += (
                 f" **{len(self.stored.uncommitted)} results are of uncommitted code** and stand in no table; commit "
@@ -62,31 +70,33 @@ class CalibrationPage:
 
     def bars(self) -> Styler:
         """What was asked of the tests before they were measured, and whether it holds."""
-        pairs = figures.aa_rate(self._pairs)
+        pairs, fresh = figures.aa_rate(self._pairs), figures.rejected(figures.world_pairs(self.stored, self.metric))
         null, power = figures.rejected(self._null), figures.power_of(self._planted_content)
         worlds = self._null["world"].nunique()
         rows = [
-            ("A system against itself is called different in 3 to 7 % of pairs", pairs,
-             pairs and _judged(_LOWEST <= pairs.rate <= _HIGHEST, pairs.n >= _FEWEST)),
+            ("A system against itself is called different in 3 to 7 % of pairs: seeds of the study's stored runs",
+             pairs, pairs and _judged(_LOWEST <= pairs.rate <= _HIGHEST, pairs.n >= _FEWEST)),
+            ("The same: seeds of runs on fresh null worlds",
+             fresh, fresh and _judged(_LOWEST <= fresh.rate <= _HIGHEST, fresh.n >= _FEWEST)),
             ("Where content says nothing, it is called useful or harmful in 5 % of tests", null,
              null and _judged(null.low <= _NOMINAL <= null.high, worlds >= _FEWEST)),
             ("The planted effect is found in at least 95 % of worlds", power, power and _judged(power.rate >= _POWER)),
         ]  # fmt: skip
-        shown = [{"asked": asked, **_told(rate), "answer": said or "not run"} for asked, rate, said in rows]
+        shown = [{"asked": asked, **told(rate), "answer": said or "not run"} for asked, rate, said in rows]
         return listing_or_words(pd.DataFrame(shown), "calibration-bars", _NOT_RUN, prose=True)  # type: ignore[return-value]
 
     def against_itself(self) -> Styler | Sentence:
         """The A/A rates by data set and metric, of the book's test and of the one that takes seeds as fixed."""
-        rows = []
-        for metric in dict.fromkeys(name for one in self.stored.against_itself.values() for name in one.rows["metric"]):
-            pairs = figures.pairs_of(self.stored, metric)
-            for dataset, part in [("all", pairs), *pairs.groupby("dataset", sort=False)]:
-                name = "all" if dataset == "all" else dataset_name(str(dataset))
-                fixed = figures.aa_rate(part, "p_users")
-                assert fixed is not None
-                place = {"data set": name, "metric": metric_name(metric), "pairs": len(part)}
-                rows.append({**place, **_told(figures.aa_rate(part)), "users only": _percent(fixed.rate)})
-        return listing_or_words(pd.DataFrame(rows), "against-itself", _NOT_RUN)
+        return listing_or_words(pd.DataFrame(itself_by_dataset(self.stored)), "against-itself", _NOT_RUN)
+
+    def against_itself_by_model(self) -> Styler | Sentence:
+        """The same by model, and how many cells and pairs could not be tested for want of others to learn from."""
+        rows = itself_by_model(self.stored, self.metric)
+        return listing_or_words(pd.DataFrame(rows), "against-itself-models", _NOT_RUN)
+
+    def against_itself_on_worlds(self) -> Styler | Sentence:
+        """The A/A rates on the null worlds, by model and metric."""
+        return listing_or_words(pd.DataFrame(itself_on_worlds(self.stored)), "against-itself-worlds", _NOT_RUN)
 
     def null_figure(self) -> Figure:
         """The p-values of the null worlds against those of a test that is right."""
@@ -102,10 +112,10 @@ class CalibrationPage:
             for model, part in [*tests.groupby("model", sort=False), ("both", tests)] if len(tests) else []:
                 place = {"model": MODEL_TITLES.get(str(model), str(model)), "metric": metric_name(metric)}
                 others = {
-                    name: _percent(float((part[p] < _NOMINAL).mean()))
+                    name: in_percent(float((part[p] < _NOMINAL).mean()))
                     for name, p in (("own seeds only", "p_own"), ("users only", "p_users"))
                 }
-                rows.append({**place, "tests": len(part), **_told(figures.rejected(part)), **others})
+                rows.append({**place, "tests": len(part), **told(figures.rejected(part)), **others})
         return listing_or_words(pd.DataFrame(rows), "null-rates", _NOT_RUN)
 
     def divisions(self) -> Styler | Sentence:
@@ -121,7 +131,7 @@ class CalibrationPage:
             part = found[chosen.astype(bool)]
             if len(part):
                 rate = rate_of((part["p"] < _NOMINAL).tolist(), part["world"].tolist())
-                rows.append({"division": name, "tests": len(part), **_told(rate)})
+                rows.append({"division": name, "tests": len(part), **told(rate)})
         return listing_or_words(pd.DataFrame(rows), "divisions", _NOT_RUN)
 
     @cached_property
@@ -146,7 +156,7 @@ class CalibrationPage:
         rows = [
             {
                 "planted": f"{row['content']:.0%}", "model": model_name(str(row["model"])), "worlds": row["worlds"],
-                "measured change": row["change"], "found": _percent(row["rate"]), "95 % interval": _between(row),
+                "measured change": row["change"], "found": in_percent(row["rate"]), "95 % interval": between(row),
             }
             for row in self.curve.to_dict("records")
         ]  # fmt: skip
@@ -154,39 +164,53 @@ class CalibrationPage:
 
     def planted(self) -> Styler | Sentence:
         """The planted answers as rates over worlds, by the rule of the results' pages."""
-        tests = worlds_tested(self.stored.worlds["planted"], self.metric)
         rows = []
         for expected in PLANTED_CONTENT:
-            part = tests[(tests["kind"] == expected.dataset) & tests["pair"].isin([expected.pair])]
-            for model, own in part.groupby("model", sort=False):
-                said = [answer(expected.effect, _named(row)) for row in own.to_dict("records")]
-                rate = rate_of([one == FOUND for one in said], own["world"].tolist())
+            for model, said in planted_answers(self.stored, self.metric, expected).items():
+                rate = rate_of([one == FOUND for one in said])
                 rows.append(
                     {
-                        "comparison": f"{model_name(str(model))}: {expected.pair}",
+                        "comparison": f"{model_name(model)}: {expected.pair}",
                         "data set": dataset_name(expected.dataset),
-                        "planted": {"gain": "gain", "none": f"within ±{MARGIN:.0%}"}[expected.effect],
-                        "worlds": len(said), FOUND: _percent(rate.rate), "95 % interval": _between(vars(rate)),
+                        "planted": f"within ±{MARGIN:.0%}" if expected.effect == "none" else expected.words,
+                        "worlds": len(said), FOUND: in_percent(rate.rate), "95 % interval": between(vars(rate)),
                         NOT_FOUND: said.count(NOT_FOUND), CANNOT_TELL: said.count(CANNOT_TELL),
                     }
                 )  # fmt: skip
         return listing_or_words(pd.DataFrame(rows), "planted-rates", _NOT_RUN)
 
+    def capacity(self) -> Styler | Sentence:
+        """What a second modality seems to add to MMGCN where content says nothing."""
+        rows = capacity_rows(self.stored, self.metric)
+        changes = ("median change", "lowest", "highest")
+        return listing_or_words(pd.DataFrame(rows), "capacity", _NOT_RUN, percent=changes)
+
     def coverage(self) -> Styler | Sentence:
-        """How often 95 % intervals hold the truth, by simulated world."""
+        """How often 95 % intervals hold the truth, by simulated world, the worst first."""
         rows = []
-        for _, part in self._simulated.groupby("world", sort=False):
+        for _, part in sorted(self._simulated.groupby("world", sort=False), key=lambda one: _share_covered(one[1])):
             book, fixed = (part[part["candidate"] == name].iloc[0] for name in (BOOK_TEST, SEEDS_FIXED))
             rows.append(
                 {
-                    "true change": _percent(book["effect"]), "spread over seeds": _percent(book["seed_cv"]),
+                    "true change": in_percent(book["effect"]), "spread over seeds": in_percent(book["seed_cv"]),
                     "seeds": int(book["seeds"]), "mean": f"{book['level']:g}",
                     "users a person": f"{book['users_each']:g}",
-                    "other cells": int(book["further"]), "the book": _percent(book["covered"]),
-                    "of the change": _percent(book["covered_relative"]), "users only": _percent(fixed["covered"]),
+                    "other cells": int(book["further"]), "the book": in_percent(book["covered"]),
+                    "of the change": in_percent(book["covered_relative"]), "users only": in_percent(fixed["covered"]),
                 }
             )  # fmt: skip
         return listing_or_words(pd.DataFrame(rows), "coverage", _NOT_RUN)
+
+    def lowest_coverage(self) -> str:
+        """One Markdown sentence on the world where fewest intervals hold the truth; it is the lowest of several by
+        chance too."""
+        lowest, whole = figures.lowest_coverage(self.stored.coverage), figures.coverage_of(self.stored.coverage)
+        if lowest is None or whole is None:
+            return _NOT_RUN
+        return (
+            f"In all, {in_percent(whole.rate)} of the intervals hold the truth ({between(vars(whole))}). In the worst "
+            f"world, the first line, {in_percent(lowest.rate)} do ({between(vars(lowest))})."
+        )
 
     def detectable(self) -> Styler | Sentence:
         """The minimum detectable effect by data set and question: median and range over its pairs."""
@@ -196,8 +220,8 @@ class CalibrationPage:
                 rows.append(
                     {
                         "data set": dataset_name(dataset), "question": question, "pairs": found["pairs"],
-                        "alone": _percent(found["median"]), "range": _spread(found),
-                        "with Holm": _percent(found["holm"]["median"]), "range with Holm": _spread(found["holm"]),
+                        "alone": in_percent(found["median"]), "range": _spread(found),
+                        "with Holm": in_percent(found["holm"]["median"]), "range with Holm": _spread(found["holm"]),
                         "not testable": found["untestable"],
                     }
                 )  # fmt: skip
@@ -206,20 +230,24 @@ class CalibrationPage:
     def quoted(self) -> dict[str, str]:
         """The headline figures as words, by their names in the summary."""
         found = figures.summary_of(self.stored)
-        names = ("aa_rate", "null_rate", "power_complementary", "coverage")
-        return {name: "not run" if found[name] is None else _percent(found[name]) for name in names} | {
-            name: str(found[name]) for name in ("aa_pairs", "null_tests", "null_worlds")
+        rates = [name.removesuffix("_interval") for name in found if name.endswith("_interval")]
+        return {name: "not run" if found[name] is None else in_percent(found[name]) for name in rates} | {
+            name: str(found[name]) for name in ("aa_pairs", "aa_worlds_pairs", "null_tests", "null_worlds")
         }
 
     def in_words(self) -> str:
         """The headline figures as one Markdown sentence."""
         said = self.quoted()
-        itself = f"{said['aa_rate']} of {said['aa_pairs']} pairs" if int(said["aa_pairs"]) else "not run"
+        itself, fresh = (
+            f"{said[f'{name}_rate']} of {said[f'{name}_pairs']} pairs" if int(said[f"{name}_pairs"]) else "not run"
+            for name in ("aa", "aa_worlds")
+        )
         null = f"{said['null_rate']} of {said['null_tests']} tests on {said['null_worlds']} worlds"
         return (
-            f"**A system against itself is called different: {itself}. Content that says nothing is called useful or "
-            f"harmful: {null if int(said['null_tests']) else 'not run'}. The planted effect is found: "
-            f"{said['power_complementary']}. Simulated intervals hold the truth: {said['coverage']}.**"
+            f"**A system against itself is called different: in the stored runs {itself}, on null worlds {fresh}. "
+            f"Content that says nothing is called useful or harmful: {null if int(said['null_tests']) else 'not run'}. "
+            f"The planted effect is found: {said['power_complementary']}. Simulated intervals hold the truth: "
+            f"{said['coverage']}, in the worst of the simulated worlds {said['coverage_lowest']}.**"
         )
 
     @cached_property
@@ -240,27 +268,13 @@ class CalibrationPage:
         return pd.DataFrame(columns=["world"]) if listing is None else listing.rows
 
 
+def _share_covered(world: pd.DataFrame) -> float:
+    return float(world.loc[world["candidate"] == BOOK_TEST, "covered"].iloc[0])
+
+
 def _judged(holds: bool, enough: bool = True) -> str:
     return ("holds" if holds else "does not hold") + ("" if enough else ", too few yet")
 
 
-def _told(rate: Rate | None) -> dict[str, str]:
-    if rate is None:
-        return {"rate": "not run", "95 % interval": ""}
-    return {"rate": _percent(rate.rate), "95 % interval": _between(vars(rate))}
-
-
-def _percent(value: float) -> str:
-    return "" if pd.isna(value) else f"{100 * value:.1f} %"
-
-
-def _between(row: Any) -> str:
-    return f"{100 * row['low']:.1f}–{100 * row['high']:.1f} %"
-
-
 def _spread(found: Any) -> str:
     return f"{100 * found['lowest']:.0f}–{100 * found['highest']:.0f} %"
-
-
-def _named(row: dict[Hashable, Any]) -> dict[str, Any]:
-    return {str(name): value for name, value in row.items()}

@@ -44,7 +44,7 @@ def run_world(world: DrawnWorld, workspace: Workspace) -> dict[str, Any]:
     scratch = workspace.cache / "calibration" / f"{world.part}-{world.name}"
     shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
     track = world.track(workspace.track)
-    here = _Throwaway(track, workspace.results, scratch, None, progress=False, shared=workspace.encoders)
+    here = _Throwaway(track, scratch / "results", scratch, None, progress=False, shared=workspace.encoders)
     try:
         dataset = here.dataset(world.kind)
         models = {

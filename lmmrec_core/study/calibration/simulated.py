@@ -10,7 +10,7 @@ from tqdm import tqdm
 from lmmrec_core.digests import digest
 from lmmrec_core.results.provenance import code_state_now
 from lmmrec_core.significance.simulation import World, operating_characteristics
-from lmmrec_core.study.calibration.listings import code_of_tests, up_to_date, write_listing
+from lmmrec_core.study.calibration.listings import MadeFrom, code_of_tests, up_to_date, write_listing
 
 COVERAGE = "coverage"  # the part, and the name of its file
 BOOK_TEST, SEEDS_FIXED = "crossed, moderated", "users only (seeds fixed)"
@@ -29,14 +29,19 @@ SIMULATED: tuple[World, ...] = (
 
 def calibrate_coverage(results: Path, progress: bool = True, repetitions: int = REPETITIONS) -> int:
     """Simulate every world of the list and store the rates; the number of worlds. What is stored and fits stays."""
-    asked = digest([[asdict(world) for world in SIMULATED], repetitions, code_of_tests()])
-    if up_to_date(results, COVERAGE, asked):
+    made_from = coverage_made_from(repetitions)
+    if up_to_date(results, COVERAGE, made_from):
         return len(SIMULATED)
     started = code_state_now()
     with tqdm(total=len(SIMULATED), desc="simulated", unit="world", disable=not progress) as bar:
         frames = list(_simulate(repetitions, bar))
-    write_listing(results, COVERAGE, pd.concat(frames), asked, started)
+    write_listing(results, COVERAGE, pd.concat(frames), made_from, started)
     return len(SIMULATED)
+
+
+def coverage_made_from(repetitions: int = REPETITIONS) -> MadeFrom:
+    """What the listing is made from now: the code of the tests, and the settings of the simulated worlds."""
+    return {"code": code_of_tests(), "settings": digest([[asdict(world) for world in SIMULATED], repetitions])}
 
 
 def _simulate(repetitions: int, bar: tqdm) -> Iterator[pd.DataFrame]:

@@ -1,7 +1,7 @@
 """The headline figures of a calibration, made anew from whatever is stored: ``results/calibration/summary.json``."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from lmmrec_core.study.calibration.files import FOLDER
 from lmmrec_core.study.calibration.listings import Listing
 from lmmrec_core.study.calibration.reading import Stored
 from lmmrec_core.study.calibration.simulated import BOOK_TEST
-from lmmrec_core.study.calibration.world_tests import worlds_tested
+from lmmrec_core.study.calibration.world_tests import seeds_against_seeds, worlds_tested
 
 METRIC = "ndcg@20"  # of the headline figures; metrics of one run are one observation seen several ways
 _CELL = ["track", "dataset", "model", "cell"]
@@ -24,22 +24,28 @@ _CELL = ["track", "dataset", "model", "cell"]
 def summary_of(stored: Stored) -> dict[str, Any]:
     """The figures as plain JSON values; None for what was not run.
 
-    ``aa_rate`` of ``aa_pairs``: pairs of seeds of one cell that the test finds different at 5 %. ``null_rate`` of
+    ``aa_rate`` of ``aa_pairs``: pairs of seeds of one cell of the stored runs that the test finds different at 5 %;
+    ``aa_worlds_rate`` of ``aa_worlds_pairs``: the same of the runs on null worlds. ``null_rate`` of
     ``null_tests`` on ``null_worlds``: content against shuffled where content says nothing. ``power_complementary``:
     content found better than shuffled where all of the planted effect is there. ``coverage``: simulated 95 % intervals
-    that hold the truth. Each has its 95 % interval, ``…_interval``. ``mde``: data set → question → median and range of
+    that hold the truth, of all simulated worlds; ``coverage_lowest``: of the world that has fewest. Each has its 95 %
+    interval, ``…_interval``. ``mde``: data set → question → median and range of
     the relative change that is found with probability 0.8, ``holm`` at Holm's first step. All on NDCG@20.
     ``computed_from``: digests of the parts, and how many worlds each has.
     """
     figures: dict[str, Any] = {}
     pairs = pairs_of(stored, METRIC)
     figures |= _rate("aa_rate", aa_rate(pairs))
-    figures["aa_pairs"] = len(pairs)
+    figures["aa_pairs"] = int(pairs["p"].notna().sum())
+    fresh = world_pairs(stored, METRIC)
+    figures |= _rate("aa_worlds_rate", rejected(fresh))
+    figures["aa_worlds_pairs"] = len(fresh)
     null = null_tests(stored, METRIC)
     figures |= _rate("null_rate", rejected(null))
     figures |= {"null_tests": len(null), "null_worlds": null["world"].nunique()}
     figures |= _rate("power_complementary", power_of(planted_tests(stored, METRIC)))
     figures |= _rate("coverage", coverage_of(stored.coverage))
+    figures |= _rate("coverage_lowest", lowest_coverage(stored.coverage))
     figures["mde"] = detectable(stored, METRIC)
     figures["computed_from"] = _sources(stored)
     return figures
@@ -55,13 +61,26 @@ def write_summary_of(stored: Stored, results: Path) -> dict[str, Any]:
 
 
 def pairs_of(stored: Stored, metric: str) -> pd.DataFrame:
-    """The pairs of seeds of all tracks, with the column ``track``."""
+    """The pairs of seeds of all tracks, with the column ``track``; p is NaN where they are not testable."""
     return _together(stored.against_itself.items(), metric)
 
 
+def cells_in(pairs: pd.DataFrame) -> int:
+    """How many cells the pairs are of."""
+    return len(pairs.drop_duplicates(_CELL))
+
+
 def aa_rate(pairs: pd.DataFrame, p: str = "p") -> Rate | None:
-    """How often a system is found different from itself; the pairs of one cell are a cluster."""
-    return None if pairs.empty else rate_of((pairs[p] < ALPHA).tolist(), [tuple(c) for c in pairs[_CELL].to_numpy()])
+    """How often a system is found different from itself, of the testable pairs; those of one cell are a cluster."""
+    tested = pairs[pairs["p"].notna()]
+    if tested.empty:
+        return None
+    return rate_of((tested[p] < ALPHA).tolist(), [tuple(cell) for cell in tested[_CELL].to_numpy()])
+
+
+def world_pairs(stored: Stored, metric: str) -> pd.DataFrame:
+    """The pairs of seeds of the runs on null worlds."""
+    return seeds_against_seeds(stored.worlds["null"], metric)
 
 
 def null_tests(stored: Stored, metric: str) -> pd.DataFrame:
@@ -97,12 +116,23 @@ def coverage_of(listing: Listing | None, candidate: str = BOOK_TEST) -> Rate | N
     """How often the simulated intervals of a candidate hold the truth, over all worlds of the list."""
     if listing is None:
         return None
-    outcomes: list[bool] = []
-    for row in listing.rows[listing.rows["candidate"] == candidate].to_dict("records"):
-        total = int(row["repetitions"])
-        within = round(row["covered"] * total)
-        outcomes += [True] * within + [False] * (total - within)
-    return rate_of(outcomes)
+    outcomes = [_covered(row) for row in listing.rows[listing.rows["candidate"] == candidate].to_dict("records")]
+    return rate_of([one for world in outcomes for one in world])
+
+
+def lowest_coverage(listing: Listing | None, candidate: str = BOOK_TEST) -> Rate | None:
+    """The same of the one world where fewest intervals hold the truth."""
+    if listing is None:
+        return None
+    rows = listing.rows[listing.rows["candidate"] == candidate]
+    return rate_of(_covered(min(rows.to_dict("records"), key=lambda row: float(row["covered"]))))
+
+
+def _covered(row: Mapping[Hashable, Any]) -> list[bool]:
+    """Whether each simulated interval of a world holds the truth, in no order."""
+    total = int(row["repetitions"])
+    within = round(row["covered"] * total)
+    return [True] * within + [False] * (total - within)
 
 
 def detectable(stored: Stored, metric: str) -> dict[str, dict[str, dict[str, Any]]] | None:

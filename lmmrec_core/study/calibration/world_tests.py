@@ -41,6 +41,7 @@ class _Measured:
     world: DrawnWorld
     moments: Moments
     rows: Mapping[Variant, RunRows]  # a variant's runs
+    seeds: tuple[int, ...]  # of all runs
 
 
 def worlds_tested(known: Known, metric: str = "ndcg@20") -> pd.DataFrame:
@@ -48,7 +49,8 @@ def worlds_tested(known: Known, metric: str = "ndcg@20") -> pd.DataFrame:
 
     Columns as in :func:`~lmmrec_core.study.comparisons.comparisons`, and part, kind, ``content`` (the planted effect),
     ``world`` (its seed), ``block``, and p by two other rules: ``p_users`` takes seeds as fixed, ``p_own`` knows only
-    the pair's own seeds. ``p_holm``: within the family of the pair's question, with all that a world did not run as 1.
+    the pair's own seeds. ``p_holm``: within the family of the pair's question, with all that a world did not run as 1;
+    NaN for a pair of no question.
     """
     rows = [row for block in _blocks(known) for row in _tests_of_block(block, metric)]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
@@ -67,6 +69,31 @@ def divisions_of(known: Known, metric: str = "ndcg@20") -> pd.DataFrame:
             for one in measured:
                 rows += [{**_place(one, model, block), **row} for row in _divided(one, noise)]
     return pd.DataFrame(rows, columns=["world", "block", "model", "matched", "planned", "p"])
+
+
+def seeds_against_seeds(known: Known, metric: str = "ndcg@20") -> pd.DataFrame:
+    """Every pair of seeds of every cell (a variant of a model on a world), compared as if they were two systems.
+
+    As :func:`~lmmrec_core.significance.against_itself.against_itself`: the spread over seeds is that of the block's
+    *other* cells, and a cell with fewer than three of them is left out. Columns: world, block, model, ``cell`` (the
+    variant), seed_a, seed_b, difference, p, ``p_users`` (with seeds taken as fixed).
+    """
+    rows = []
+    for block in _blocks(known):
+        for model, measured in _by_model(block, metric).items():
+            cells = [(one, variant, runs) for one in measured for variant, runs in one.rows.items()]
+            noises = [one.moments.cell_noise(runs) for one, _, runs in cells]
+            for number, (one, variant, runs) in enumerate(cells):
+                others = seed_noise([*noises[:number], *noises[number + 1 :]])
+                if others is None:
+                    continue
+                for a, b in combinations(runs, 2):
+                    test = one.moments.between([a], [b], (others, others))
+                    found = {"difference": test.crossed.difference, "p": test.crossed.p, "p_users": test.users_only.p}
+                    pair = {"cell": variant.label, "seed_a": one.seeds[a], "seed_b": one.seeds[b]}
+                    rows.append({**_place(one, model, block), **pair, **found})
+    columns = ["world", "block", "model", "cell", "seed_a", "seed_b", "difference", "p", "p_users"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _divided(one: _Measured, noise: SeedNoise | None) -> list[dict[str, Any]]:
@@ -112,7 +139,7 @@ def _measured(world: DrawnWorld, stored: Mapping[str, Any], metric: str) -> _Mea
     for place, run in enumerate(stored["runs"]):
         like = next(v for v in world.group.variants if (v.modalities, v.control) == (run["modalities"], run["control"]))
         rows.setdefault(like, []).append(place)
-    return _Measured(world, moments, rows)
+    return _Measured(world, moments, rows, tuple(int(run["seed"]) for run in stored["runs"]))
 
 
 def _noise(measured: Iterable[_Measured]) -> SeedNoise | None:
@@ -140,9 +167,10 @@ def _tests_of_block(block: Known, metric: str) -> list[dict[str, Any]]:
 
 
 def _pairs(world: DrawnWorld) -> list[tuple[str, Pair]]:
-    """(question, pair) of all planned pairs between the variants of a world."""
+    """(question, pair) of all planned pairs between the variants of a world, and its further pairs of no question."""
     known = set(world.group.variants)
-    return [
+    further = [("", pair) for pair in world.group.further]
+    return further + [
         (name, pair)
         for name, question in QUESTIONS.items()
         for pair in question.planned

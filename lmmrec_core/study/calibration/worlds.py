@@ -15,17 +15,18 @@ from lmmrec_core.questions import (
     MODALITY_SPECIFIC,
     PICTURES_ALONE,
     PICTURES_AND_NOISE,
+    PICTURES_TWICE,
     SHUFFLED,
-    TEXTS_ALONE,
     TEXTS_AND_NOISE,
+    Pair,
     Variant,
 )
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.track import DatasetSettings, TrackSettings, declared_digest
 
 KEPT_METRICS = ("recall@20", "ndcg@20")  # kept of every world
-WORLDS = {"null": 200, "planted": 20, "power": 20}  # of each group, unless told otherwise
-CPU_SECONDS = {"null": 45.0, "planted": 90.0, "power": 22.0}  # of a world, measured on one machine
+WORLDS = {"null": 200, "planted": 20, "power": 20, "capacity": 5}  # of each group, unless told otherwise
+CPU_SECONDS = {"null": 45.0, "planted": 90.0, "power": 22.0, "capacity": 240.0}  # of a world, measured on one machine
 
 _MODELS = ("vbpr", "lattice")  # one whose loss reads content at every step, one that reads it through a graph
 _CONTENT, _SHUFFLED = MODALITY_SPECIFIC, SHUFFLED.b
@@ -42,6 +43,7 @@ class Group:
     content: float = 1.0  # the planted effect, see ``data.controls.write_controls``
     models: tuple[str, ...] = _MODELS
     variants: tuple[Variant, ...] = (_CONTENT, _SHUFFLED)
+    further: tuple[Pair, ...] = ()  # tested beside those that the questions plan, in no family
 
     @property
     def block(self) -> int:
@@ -57,10 +59,15 @@ GROUPS: tuple[Group, ...] = (
         "planted", "complementary", 6001, 500,
         variants=(_CONTENT, _SHUFFLED, PICTURES_AND_NOISE.b, TEXTS_AND_NOISE.b),
     ),
-    Group("planted", "redundant", 6501, 500, variants=(_CONTENT, _SHUFFLED, PICTURES_ALONE.b, TEXTS_ALONE.b)),
+    Group("planted", "redundant", 6501, 500, variants=(_CONTENT, _SHUFFLED, PICTURES_AND_NOISE.b, TEXTS_AND_NOISE.b)),
     *(
         Group("power", "complementary", 7001 + 100 * place, 100, content=effect, models=("vbpr",))
         for place, effect in enumerate(_EFFECTS)
+    ),
+    # of the models that the study compares, the one whose modalities share least: a network and a table for each
+    Group(
+        "capacity", "null", 8001, 500, models=("mmgcn",), further=(PICTURES_TWICE,),
+        variants=(_CONTENT, PICTURES_ALONE.b, PICTURES_TWICE.a, PICTURES_AND_NOISE.b),
     ),
 )  # fmt: skip
 

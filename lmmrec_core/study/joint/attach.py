@@ -121,7 +121,12 @@ def trained_encoder_of(workspace: Workspace, result: Result) -> Any:
         raise ConfigError(f"run {key} trained no encoder; choose one of paradigm ETE, reading e2 or e3")
     path = _weights_file(workspace, kept["encoder"], key)
     if not path.is_file():
-        raise FeatureError(f"{path}: not in the cache; run the case again on this machine (delete its result first)")
+        case = result.case
+        folder = workspace.results / str(case["track"]) / str(case["dataset"])
+        raise FeatureError(
+            f"run {key}: its trained encoder, {path}, is not in the cache. It stays on the machine that trained it: "
+            f"copy the file from there, or delete the result's folder in {folder} and run the case again"
+        )
     encoder = ENCODERS[kept["encoder"]].load(path)
     if state_digest(encoder.module) != kept["weights"]:
         raise FeatureError(f"{path}: not the weights of run {key}; delete the file and the result, and run it again")

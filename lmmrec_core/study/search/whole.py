@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from lmmrec_core.disk import held_alone
 from lmmrec_core.errors import ConfigError, TrainingError
-from lmmrec_core.results.provenance import code_state_now, provenance
+from lmmrec_core.flow import Features
+from lmmrec_core.results.provenance import CodeState, code_state_now, provenance
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.inputs import Step, features_step, make_all, prepare_weights, worker_workspace
@@ -24,6 +25,7 @@ from lmmrec_core.study.search.cells import REDRAWN, Cell, search_workspace
 from lmmrec_core.study.search.grids import Grid, Point
 from lmmrec_core.study.search.record import CellTrials, check_same_data, read_trials, write_trials
 from lmmrec_core.study.search.search import score_of_training
+from lmmrec_core.study.weights.records import suspect_weights, weights_read
 from lmmrec_core.study.workspace import Workspace
 
 
@@ -175,7 +177,15 @@ def try_point(workspace: Workspace, case: Case, fixed: dict[str, Any], point: Po
     except TrainingError as error:
         trial["error"] = str(error)
     checkpoint.unlink(missing_ok=True)
-    made = provenance(todo.training.device, started)
+    made = provenance(todo.training.device, _worst(started, workspace, features))
     trial["seconds"] = max(seconds, time.perf_counter() - began)
     trial["made"] = {name: made[name] for name in ("commit", "dirty", "time")} | {"torch": made["versions"]["torch"]}
     return trial
+
+
+def _worst(started: CodeState, workspace: Workspace, features: Features | None) -> CodeState:
+    """The state of the code when a trial began; uncommitted too if that of the encoder's weights was."""
+    if features is None:
+        return started
+    read = weights_read({"features": {"card": features.card}})
+    return started if read.keys().isdisjoint(suspect_weights(workspace.track, workspace.results)) else "uncommitted"

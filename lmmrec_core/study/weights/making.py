@@ -28,7 +28,7 @@ from lmmrec_core.encoders.light.training import read_outside
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Modality
-from lmmrec_core.results.provenance import allows_uncommitted, code_state, code_state_now, provenance
+from lmmrec_core.results.provenance import CodeState, allows_uncommitted, code_state, code_state_now, provenance
 from lmmrec_core.roles import AlignsPairs, Encoder, FitsPixels, LearnsLevels, LearnsWords
 from lmmrec_core.seeds import one_thread
 from lmmrec_core.study.datasets import Dataset
@@ -54,14 +54,19 @@ def make_shared_weights(workspace: Workspace, name: str, dataset: Dataset) -> No
     if is_multimodal(workspace.track.encoder(name)):
         trained_encoder(workspace, name, "PT", dataset)
     for part in _trained_parts(workspace, name):
-        if not part.path.is_file():
+        if not _is_made(part.path):
+            started = code_state_now()
             outside = outside_folder(workspace, part.items, part.seed)
-            part.cls.trained_on(outside, part.seed, workspace.progress).save(part.path)
+            encoder = part.cls.trained_on(outside, part.seed, workspace.progress)
+            record = {"outside": {"items": part.items}, "weights": state_digest(encoder.module)}
+            _note(part.path, record, workspace.device, started)
+            encoder.save(part.path)
+        _publish(workspace, part.path, part.member, "PT", None, None)
 
 
 def needs_shared_weights(workspace: Workspace, name: str) -> bool:
     """Whether an encoder's features have no identity yet, because the weights that it is known by were not made."""
-    return any(not part.path.is_file() for part in _trained_parts(workspace, name))
+    return any(not _is_made(part.path) for part in _trained_parts(workspace, name))
 
 
 def one_modality_encoders(workspace: Workspace, name: str) -> dict[Modality, Encoder]:
@@ -88,6 +93,7 @@ class _TrainedPart:
     """One modality of an entry whose encoder is trained from scratch, on drawn items."""
 
     modality: Modality
+    member: str
     cls: LearnsLevels
     items: int
     seed: int
@@ -111,7 +117,7 @@ def _trained_parts(workspace: Workspace, name: str) -> list[_TrainedPart]:
         items, seed = entry.outside_items, entry.seed
         made_from = {"items": items, "seed": seed, "generator": GENERATOR_VERSION, "version": cls.VERSION}
         path = workspace.encoders / f"{member}-{digest(made_from, 10)}.safetensors"
-        parts.append(_TrainedPart(modality, cls, items, seed, path))
+        parts.append(_TrainedPart(modality, str(member), cls, items, seed, path))
     return parts
 
 
@@ -145,8 +151,7 @@ def trained_encoder(workspace: Workspace, name: str, paradigm: str, dataset: Dat
         with one_thread() if isinstance(cls, LearnsWords) else nullcontext():
             encoder, record = _pretrained(job) if recipe.paradigm == "PT" else _fine_tuned(job)
         record |= {"recipe": recipe.key, "weights": state_digest(encoder.module)}
-        record["provenance"] = provenance(job.workspace.device, started)
-        write_file(_note_of(path), json.dumps(record), FeatureError)
+        _note(path, record, workspace.device, started)
         encoder.save(path)
         path.with_suffix(".pt").unlink(missing_ok=True)
     place = (None, None) if recipe.paradigm == "PT" else (dataset.name, seed)
@@ -193,6 +198,11 @@ def _publish(workspace: Workspace, path: Path, name: str, paradigm: str, dataset
     if not stored or stored[0]["weights"] != weights or redone:
         track_name = workspace.track.name
         write_encoder_record(workspace.results, track_name, dataset, name, paradigm, weights, record, seed, made)
+
+
+def _note(path: Path, record: Mapping[str, Any], device: str, started: CodeState) -> None:
+    """Keep with weights how they were made, and by which code; before the weights, so that none lack it."""
+    write_file(_note_of(path), json.dumps({**record, "provenance": provenance(device, started)}), FeatureError)
 
 
 def _note_of(path: Path) -> Path:

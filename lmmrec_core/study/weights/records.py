@@ -5,7 +5,9 @@ that all of them share. No run's folder can have this name, so the result store 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from lmmrec_core.disk import CURE, read_sealed, write_sealed
 from lmmrec_core.errors import ConfigError, ResultError, unknown
 from lmmrec_core.names import PARADIGMS
 from lmmrec_core.results.plain import plain_values
-from lmmrec_core.results.provenance import provenance
+from lmmrec_core.results.provenance import code_state, provenance
+from lmmrec_core.results.store import Record
 from lmmrec_core.study.track import TrackSettings
 
 _FOLDER = "encoders"
@@ -69,16 +72,10 @@ def read_encoder_records(track: TrackSettings, results: Path) -> list[dict[str, 
     paradigms in the order of training, and its seeds. Raises ResultError for a damaged file, with the cure.
     """
     newest: dict[tuple[str | None, str, str, int], dict[str, Any]] = {}
-    for dataset in (None, *track.datasets):
-        for path in sorted(_folder(results, track.name, dataset).glob("[!.]*.json")):
-            if not _FILE.fullmatch(path.name):
-                continue
-            record = read_sealed(path)
-            if record.get("dataset") != dataset:
-                raise ResultError(f"{path}: damaged (it is of data set {record.get('dataset')!r}); {CURE}")
-            key = (dataset, str(record["encoder"]), str(record["stage"]), int(record.get("seed", -1)))
-            if key not in newest or record["provenance"]["time"] >= newest[key]["provenance"]["time"]:
-                newest[key] = record
+    for dataset, record in _stored(track, results):
+        key = (dataset, str(record["encoder"]), str(record["stage"]), int(record.get("seed", -1)))
+        if key not in newest or record["provenance"]["time"] >= newest[key]["provenance"]["time"]:
+            newest[key] = record
     datasets, encoders = [None, *track.datasets], list(track.encoders)
 
     def place(key: tuple[str | None, str, str, int]) -> tuple[int, int, str, int, int]:
@@ -87,6 +84,54 @@ def read_encoder_records(track: TrackSettings, results: Path) -> list[dict[str, 
         return datasets.index(dataset), known, encoder, PARADIGMS.index(paradigm), seed
 
     return [newest[key] for key in sorted(newest, key=place)]
+
+
+def weights_read(run: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Digest of a module's state → what its card says of the weights, for the encoders that a stored run read."""
+    encoders = ((run["features"] or {}).get("card") or {}).get("spec", {}).get("encoders", {})
+    described = [entry["weights"] for entry in encoders.values() if isinstance(entry.get("weights"), Mapping)]
+    return {entry["state_sha256"]: entry for entry in described if "state_sha256" in entry}
+
+
+def suspect_weights(track: TrackSettings, results: Path) -> frozenset[str]:
+    """Digests of the weights that uncommitted code made, or that were tuned from such; older records count too.
+
+    Weights that committed code made as well, to the last bit, are not among them. Raises ResultError as
+    :func:`read_encoder_records`.
+    """
+    records = [record for _, record in _stored(track, results)]
+    sound = {str(r["weights"]) for r in records if code_state(r["provenance"]) != "uncommitted"}
+    suspect = {str(r["weights"]) for r in records} - sound
+    tuned = [(str(r["weights"]), str(r["parent"])) for r in records if "parent" in r]
+    while more := {weights for weights, parent in tuned if parent in suspect} - suspect:
+        suspect |= more
+    return frozenset(suspect)
+
+
+def judged_by_weights(record: Record, suspect: Collection[str]) -> Record:
+    """The record of a run; if it read ``suspect`` weights its provenance says so, as ``code_state`` reads it."""
+    if suspect and not weights_read(record.data).keys().isdisjoint(suspect):
+        made = {**record.data["provenance"], "weights": "uncommitted"}
+        return replace(record, data={**record.data, "provenance": made})
+    return record
+
+
+def _stored(track: TrackSettings, results: Path) -> Iterator[tuple[str | None, dict[str, Any]]]:
+    """(data set or None, record) of all files of a track."""
+    for dataset in (None, *track.datasets):
+        for path in sorted(_folder(results, track.name, dataset).glob("[!.]*.json")):
+            if _FILE.fullmatch(path.name):
+                state = path.stat()
+                record = dict(_read(path, (state.st_ino, state.st_mtime_ns, state.st_size)))
+                if record.get("dataset") != dataset:
+                    raise ResultError(f"{path}: damaged (it is of data set {record.get('dataset')!r}); {CURE}")
+                yield dataset, record
+
+
+@lru_cache(maxsize=1024)  # every case to be run asks
+def _read(path: Path, state: tuple[int, int, int]) -> dict[str, Any]:
+    """``state`` tells one content of the file from another."""
+    return read_sealed(path)
 
 
 def _folder(results: Path, track_name: str, dataset: str | None) -> Path:

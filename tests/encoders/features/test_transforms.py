@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmmrec_core.encoders.features.transforms import apply_control, keep_modalities, rotate
+from lmmrec_core.encoders.features.transforms import apply_control, given_twice, keep_modalities, rotate
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.names import CONTROLS
 from tests.encoders.toys import random_features
@@ -50,6 +50,18 @@ def test_one_modality_alone_is_shuffled_by_the_same_order(control, moved, kept):
     assert np.array_equal(some.present[moved], both.present[moved])
     with pytest.raises(FeatureError, match=f"moves the {moved} rows, which are not in use"):
         apply_control(keep_modalities(features, [kept]), control, 1)
+
+
+def test_one_modality_given_twice_takes_the_place_of_the_other():
+    features = random_features(50)
+    for modality in BOTH:
+        twice = given_twice(features, modality)
+        assert all(np.array_equal(twice.matrices[name], features.matrices[modality]) for name in BOTH)
+        assert all(np.array_equal(twice.present[name], features.present[modality]) for name in BOTH)
+        assert twice.digest not in (features.digest, keep_modalities(features, [modality]).digest)
+        assert twice.card["transforms"] == [{"transform": "twice", "modalities": [modality]}]
+    with pytest.raises(ConfigError, match="modality"):
+        given_twice(keep_modalities(features, ["visual"]), "textual")
 
 
 def test_a_projection_keeps_sizes_and_nearly_keeps_cosines():

@@ -5,13 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lmmrec_core.results import provenance as states
 from lmmrec_core.results.provenance import ALLOW, code_state_now
 from lmmrec_core.significance.moments import moments_of
 from lmmrec_core.study.calibration.files import add_line, part_path
+from lmmrec_core.study.calibration.listings import write_listing
+from lmmrec_core.study.calibration.simulated import coverage_made_from
+from lmmrec_core.study.calibration.stored_runs import made_from_runs
 from lmmrec_core.study.calibration.worlds import KEPT_METRICS, DrawnWorld
+from lmmrec_core.study.study import Study
 from lmmrec_core.study.track import TrackSettings, read_track
 from lmmrec_core.study.workspace import Workspace
 from tests.study.conftest import tiny_workspace
@@ -41,6 +46,15 @@ def made_line(world: DrawnWorld, track: TrackSettings, gain: float = 0.0, level:
         "world": world.name, "kind": world.kind, "seed": world.seed, "declared": world.declared(track),
         "models": models, "cpu_seconds": 1.0,
     }  # fmt: skip
+
+
+def keep_listing(results: Path, name: str, rows: pd.DataFrame) -> None:
+    """Store a listing of a part, or of a part and "-controls", as it would be made now."""
+    part = name.removesuffix("-controls")
+    study = Study(Workspace(read_track("controls"), results, results), read_track("controls").seeds)
+    write_listing(
+        results, name, rows, made_from_runs(part, study) if part != name else coverage_made_from(), "committed"
+    )
 
 
 @pytest.fixture

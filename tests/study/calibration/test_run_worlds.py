@@ -52,10 +52,10 @@ def test_a_world_gives_the_tests_of_its_runs_and_leaves_nothing_else(tiny) -> No
 def test_worlds_of_every_part_can_be_run(tiny) -> None:
     power = worlds_of("power", 1)
     assert [world.group.content for world in power] == sorted({world.group.content for world in power})
-    for world in (*worlds_of("planted", 1), power[1]):
+    for world in (*worlds_of("planted", 1), power[1], *worlds_of("capacity", 1)):
         line = run_world(world, tiny)
         found = worlds_tested([(world, line)])
-        expected = {"complementary": 3, "redundant": 3}[world.kind] if world.part == "planted" else 1
+        expected = {"planted": 3, "power": 1, "capacity": 3}[world.part]
         assert len(found) == expected * len(world.models)
         assert world.dataset(tiny.track).options.get("content", 1.0) == world.group.content
 

@@ -14,13 +14,16 @@ from lmmrec_core.study.calibration.files import add_line, part_path, read_lines
 from lmmrec_core.study.calibration.listings import read_listing, up_to_date, write_listing
 from lmmrec_core.study.calibration.page import CalibrationPage
 from lmmrec_core.study.calibration.reading import read_calibration
+from lmmrec_core.study.calibration.simulated import coverage_made_from
 from lmmrec_core.study.calibration.summary import summary_of, write_summary_of
-from lmmrec_core.study.calibration.worlds import GROUPS, worlds_of
-from tests.study.calibration.conftest import made_line
+from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS, worlds_of
+from tests.study.calibration.conftest import keep_listing, made_line
 
 KEYS = {
-    "aa_rate", "aa_rate_interval", "aa_pairs", "null_rate", "null_rate_interval", "null_tests", "null_worlds",
-    "power_complementary", "power_complementary_interval", "coverage", "coverage_interval", "mde", "computed_from",
+    "aa_rate", "aa_rate_interval", "aa_pairs", "aa_worlds_rate", "aa_worlds_rate_interval", "aa_worlds_pairs",
+    "null_rate", "null_rate_interval", "null_tests", "null_worlds", "power_complementary",
+    "power_complementary_interval", "coverage", "coverage_interval", "coverage_lowest", "coverage_lowest_interval",
+    "mde", "computed_from",
 }  # fmt: skip
 
 
@@ -47,17 +50,17 @@ def detectable() -> pd.DataFrame:
 def test_without_anything_stored_every_figure_is_none(tmp_path) -> None:
     found = summary_of(read_calibration(tmp_path))
     assert found.keys() == KEYS
-    counts = {"aa_pairs", "null_tests", "null_worlds", "computed_from"}
+    counts = {"aa_pairs", "aa_worlds_pairs", "null_tests", "null_worlds", "computed_from"}
     assert all(found[name] is None for name in KEYS - counts)
-    assert [found[name] for name in ("aa_pairs", "null_tests", "null_worlds")] == [0, 0, 0]
+    assert [found[name] for name in counts - {"computed_from"}] == [0] * 4
 
 
 def test_rates_are_counted_by_hand(store, monkeypatch) -> None:
     """Of twelve pairs of seeds one is below 0.05; of 20 tests on ten null worlds those that the tests say."""
     results = store(*worlds_of("null", 10))
     store(*worlds_of("planted", 3), gain=0.3)
-    write_listing(results, "against-itself-controls", pairs([0.04, *[0.5] * 11]), "runs", "committed")
-    write_listing(results, "mde-controls", detectable(), "runs", "committed")
+    keep_listing(results, "against-itself-controls", pairs([0.04, *[0.5] * 11]))
+    keep_listing(results, "mde-controls", detectable())
     stored = read_calibration(results)
     found = write_summary_of(stored, results)
     assert found["aa_rate"] == pytest.approx(1 / 12) and found["aa_pairs"] == 12
@@ -80,17 +83,22 @@ def test_coverage_is_that_of_the_books_test_over_all_worlds(tmp_path, code) -> N
         {"world": [0, 0, 1, 1], "candidate": ["crossed, moderated", "users only (seeds fixed)"] * 2,
          "covered": [0.9, 0.1, 1.0, 0.2], "repetitions": [100, 100, 300, 300]}
     )  # fmt: skip
-    write_listing(tmp_path, "coverage", rows, "x", "committed")
+    keep_listing(tmp_path, "coverage", rows)
     found = summary_of(read_calibration(tmp_path))
     assert found["coverage"] == pytest.approx(390 / 400)
-    exact = stats.binomtest(390, 400).proportion_ci(method="exact")
-    assert found["coverage_interval"] == pytest.approx([exact.low, exact.high])
+    assert found["coverage_lowest"] == pytest.approx(90 / 100)  # the pooled rate would hide it
+    for name, hits, of in (("coverage", 390, 400), ("coverage_lowest", 90, 100)):
+        exact = stats.binomtest(hits, of).proportion_ci(method="exact")
+        assert found[f"{name}_interval"] == pytest.approx([exact.low, exact.high])
+    page = CalibrationPage(read_calibration(tmp_path))
+    assert "97.5 % of the intervals" in page.lowest_coverage() and "90.0 % do" in page.lowest_coverage()
+    assert "in the worst of the simulated worlds 90.0 %" in page.in_words()
 
 
 def test_lines_of_uncommitted_code_or_other_settings_do_not_count(store, code, controls, monkeypatch) -> None:
     results = store(*worlds_of("null", 3))
     code(True)
-    write_listing(results, "against-itself-controls", pairs([0.5] * 3), "runs", "committed")
+    keep_listing(results, "against-itself-controls", pairs([0.5] * 3))
     store(worlds_of("null", 4)[-1])
     stored = read_calibration(results)
     assert len(stored.worlds["null"]) == 3 and stored.uncommitted == ("null null-5004", "against-itself controls")
@@ -123,25 +131,28 @@ def test_a_changed_line_and_a_changed_listing_are_noticed(store) -> None:
     path.write_text(path.read_text().replace('"users":40', '"users":41'))
     with pytest.raises(ResultError, match=r"null\.jsonl, line 1: damaged; remove the line"):
         read_calibration(results)
-    write_listing(results, "coverage", pairs([0.5]), "x", "committed")
+    keep_listing(results, "coverage", pairs([0.5]))
     (results / "calibration" / "coverage.csv").write_text("other\n")
     with pytest.raises(ResultError, match=r"coverage\.csv: damaged"):
         read_listing(results, "coverage")
-    assert up_to_date(results, "coverage", "x") is None  # made again, whole
+    assert up_to_date(results, "coverage", coverage_made_from()) is None  # made again, whole
 
 
 def test_a_listing_is_made_again_for_other_inputs_and_for_code_that_is_committed_now(tmp_path, code) -> None:
     code(True)
-    write_listing(tmp_path, "coverage", pairs([0.5]), "x", "committed")
-    assert up_to_date(tmp_path, "coverage", "x") is not None and up_to_date(tmp_path, "coverage", "y") is None
+    write_listing(tmp_path, "coverage", pairs([0.5]), {"settings": "x"}, "committed")
+    assert (
+        up_to_date(tmp_path, "coverage", {"settings": "x"}) is not None
+        and up_to_date(tmp_path, "coverage", {"settings": "y"}) is None
+    )
     code(False)
-    assert up_to_date(tmp_path, "coverage", "x") is None
-    write_listing(tmp_path, "coverage", pairs([0.5]), "x", "committed")
-    found = up_to_date(tmp_path, "coverage", "x")
+    assert up_to_date(tmp_path, "coverage", {"settings": "x"}) is None
+    write_listing(tmp_path, "coverage", pairs([0.5]), {"settings": "x"}, "committed")
+    found = up_to_date(tmp_path, "coverage", {"settings": "x"})
     assert found is not None and found.rows["p"].tolist() == [0.5]
     # begun before the commit: made by code that nobody else has
-    write_listing(tmp_path, "coverage", pairs([0.5]), "x", "uncommitted")
-    assert up_to_date(tmp_path, "coverage", "x") is None
+    write_listing(tmp_path, "coverage", pairs([0.5]), {"settings": "x"}, "uncommitted")
+    assert up_to_date(tmp_path, "coverage", {"settings": "x"}) is None
 
 
 def test_a_value_that_is_no_number_is_not_kept(tmp_path, controls, code) -> None:
@@ -161,5 +172,10 @@ def test_worlds_are_fresh_and_never_shared_between_groups(controls) -> None:
     assert {group.part for group in GROUPS} <= set(CALIBRATION_PARTS)
     with pytest.raises(ConfigError, match="1 to 100 worlds"):
         worlds_of("power", 101)
-    names = [world.name for part in ("null", "planted", "power") for world in worlds_of(part, 3)]
+    names = [world.name for part in WORLDS for world in worlds_of(part, 3)]
     assert len(set(names)) == len(names)
+
+
+def test_what_is_declared_of_the_null_worlds_is_what_hours_of_runs_were_made_under(controls) -> None:
+    """Another digest makes the lines of all null worlds outdated: change it only with what they are trained under."""
+    assert worlds_of("null", 1)[0].declared(controls) == "4d8ed14be482aa04"

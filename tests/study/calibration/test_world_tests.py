@@ -4,13 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmmrec_core.questions import ALPHA, PICTURES_AND_NOISE, SHUFFLED, TEXTS_AND_NOISE
+from lmmrec_core.questions import ALPHA, PICTURES_ALONE, PICTURES_AND_NOISE, PICTURES_TWICE, SHUFFLED, TEXTS_AND_NOISE
 from lmmrec_core.significance.comparison import compare
 from lmmrec_core.significance.families import holm
 from lmmrec_core.significance.moments import moments_of
 from lmmrec_core.significance.seed_noise import noise_of, seed_noise
+from lmmrec_core.study.calibration.reading import Stored
+from lmmrec_core.study.calibration.tables import CAPACITY, capacity_rows
 from lmmrec_core.study.calibration.world_tests import divisions_of, worlds_tested
-from lmmrec_core.study.calibration.worlds import worlds_of
+from lmmrec_core.study.calibration.worlds import WORLDS, worlds_of
 from lmmrec_core.study.comparisons import planned_pairs
 from tests.study.calibration.conftest import made_line
 
@@ -80,3 +82,27 @@ def test_six_runs_are_divided_in_ten_ways_once_as_planned(controls) -> None:
     planned = found[found["planned"]].set_index(["world", "model"])["p"]
     book = worlds_tested(known(controls, "null", 5)).set_index(["world", "model"])["p"]
     assert planned.to_dict() == pytest.approx(book.to_dict())
+
+
+def test_a_second_modality_is_held_against_equal_weights_too(controls) -> None:
+    """V&T against V, V twice against V, V&T against V and shuffled T; the made lines give V&T alone a gain."""
+    lines = known(controls, "capacity", 3, gain=0.2)
+    found = worlds_tested(lines)
+    assert found.groupby("pair", sort=False).size().to_dict() == {
+        PICTURES_TWICE: 3,
+        PICTURES_ALONE: 3,
+        PICTURES_AND_NOISE: 3,
+    }
+    twice = found["pair"] == PICTURES_TWICE
+    assert set(found.loc[twice, "question"]) == {""} and found.loc[twice, "p_holm"].isna().all()
+    assert found.loc[~twice, "p_holm"].notna().all() and set(found["block"]) == {8001}
+    stored = Stored({part: lines if part == "capacity" else () for part in WORLDS}, {}, {}, None)
+    rows = {row["comparison"]: row for row in capacity_rows(stored, "ndcg@20")}
+    assert list(rows) == list(CAPACITY) and len(rows) == 3
+    for name, pair in CAPACITY.items():
+        own = found[(found["pair"] == pair) & (found["p"] < ALPHA)]
+        counted = rows[name]["found better"], rows[name]["found worse"]
+        assert counted == ((own["difference"] > 0).sum(), (own["difference"] < 0).sum())
+    assert rows["V&T against V"]["found better"] == 3
+    expected = found.loc[found["pair"] == PICTURES_ALONE, "relative"].median()
+    assert rows["V&T against V"]["median change"] == expected and rows["V&T against V"]["worlds"] == 3

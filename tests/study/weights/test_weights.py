@@ -17,8 +17,8 @@ from lmmrec_core.study.cases import Case
 from lmmrec_core.study.diagnostics import read_diagnostics
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.inputs import prepare_cases
-from lmmrec_core.study.joint.attach import trained_encoder_of
 from lmmrec_core.study.run import features_of, plan, run_case
+from lmmrec_core.study.study import Study
 from lmmrec_core.study.track import declared_digest, read_track
 from lmmrec_core.study.weights import making
 from lmmrec_core.study.weights.making import trained_encoder
@@ -152,7 +152,7 @@ def test_the_trained_encoder_encodes_new_items(encoder, reading, dataset, worksp
     """Rows of a catalogue's items are those the recommender was kept with; those of a new picture and text come out."""
     more = {"end_to_end.part": "lora", "end_to_end.boundary": "encode"} if reading == "lora" else {}
     result = run_case(plan(case_of("vbpr", encoder, "ETE"), workspace, more), workspace)
-    trained = trained_encoder_of(workspace, result)
+    trained = Study(workspace, (1,)).trained_encoder(result)
     started = trained_encoder(workspace, encoder, "ETE", dataset)
     assert trained.stage == "ete" and trained.note["ete"]["run"] == result.record["key"]
     rows = {}
@@ -182,12 +182,14 @@ def test_the_trained_encoder_encodes_new_items(encoder, reading, dataset, worksp
 
 def test_a_run_without_a_trained_encoder_or_without_its_file_is_refused(workspace):
     with pytest.raises(ConfigError, match="trained no encoder"):
-        trained_encoder_of(workspace, run_case(plan(case_of("vbpr", "clip", "PT"), workspace), workspace))
+        Study(workspace, (1,)).trained_encoder(run_case(plan(case_of("vbpr", "clip", "PT"), workspace), workspace))
     result = run_case(plan(case_of("vbpr", "clip", "ETE", seed=77), workspace), workspace)
     (path,) = workspace.encoders.glob(f"clip-tiny-ETE-{result.record['key']}.safetensors")
     path.unlink()
-    with pytest.raises(FeatureError, match="not in the cache; run the case again"):
-        trained_encoder_of(workspace, result)
+    with pytest.raises(FeatureError, match=r"not in the cache\..* copy the file from there, or delete") as missing:
+        Study(workspace, (1,)).trained_encoder(result)
+    for told in (path, workspace.results / "controls" / "complementary"):
+        assert str(told) in str(missing.value)
 
 
 def test_the_readings_can_be_chosen_and_are_other_runs(dataset, workspace):

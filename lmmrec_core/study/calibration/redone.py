@@ -1,0 +1,116 @@
+"""Comparisons that training protocol or feature scale decided in the study's first runs, and what they say today.
+
+What they said then is in ``redone.yaml``; what they say now is read from the stored runs, tested as every table is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from pandas.io.formats.style import Styler
+
+from lmmrec_core.flow import Result
+from lmmrec_core.questions import Variant
+from lmmrec_core.report.html import Sentence, listing_or_words
+from lmmrec_core.report.labels import model_name
+from lmmrec_core.results.pooling import per_seed, pooled_per_user
+from lmmrec_core.significance.comparison import compare
+from lmmrec_core.significance.seed_noise import noise_of, seed_noise
+from lmmrec_core.study.study import Study
+
+REDONE = Path(__file__).with_name("redone.yaml")
+REDONE_TRACK = "movielens"  # whose runs they are
+
+_THEN, _NOW = "first runs", "today"
+
+
+def redone_listing(decided_by: str, metric: str = "ndcg@20", home: Path | None = None) -> Styler | Sentence:
+    """:func:`redone` as a page shows it, of the runs below ``home`` (default: ``home.default_home``)."""
+    found = redone(Study.open(REDONE_TRACK, home=home), metric, decided_by)
+    return listing_or_words(found, f"redone-{decided_by}", "No such comparison.")
+
+
+@dataclass(frozen=True)
+class _Side:
+    model: str
+    variant: Variant
+
+
+def redone(study: Study, metric: str = "ndcg@20", decided_by: str | None = None) -> pd.DataFrame:
+    """Two rows a comparison, then and now: where each seed was kept, its mean, the change and how sure it is.
+
+    Columns: compared, runs, ``kept``, ``other kept`` (epoch then, optimiser step now, by seed), ``by seed``, ``other by
+    seed`` (the metric), change, interval (of the change, 95 %), p. A side that was not run leaves the row's cells "not
+    run". ``decided_by``: "stopping" or "scale"; None takes all.
+    """
+    results = study.results().counted
+    rows = []
+    for case in yaml.safe_load(REDONE.read_text(encoding="utf-8")):
+        if decided_by in (None, case["decided_by"]):
+            a, b = _side(case["a"], case["model"]), _side(case["b"], case["model"])
+            names = study.labels.case(a.model, a.variant), study.labels.case(b.model, b.variant)
+            title = study.titles[case["dataset"]]
+            compared = f"{title}: {names[0]} against {names[1].removeprefix(f'{model_name(a.model)} ')}"
+            rows.append({"compared": compared, "runs": _THEN, **_then(case["then"], metric)})
+            rows.append({"compared": compared, "runs": _NOW, **_now(case["dataset"], a, b, results, metric)})
+    return pd.DataFrame(rows)
+
+
+def _side(given: Mapping[str, str], model: str) -> _Side:
+    fields = {name: value for name, value in given.items() if name != "model"}
+    return _Side(given.get("model", model), Variant(**fields))
+
+
+def _then(stored: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    a, b, tested = stored["a"], stored["b"], stored["tests"][metric]
+    return {
+        **_seeds([run["best_epoch"] for run in a], [run["best_epoch"] for run in b], "epoch"),
+        **_means([run[metric] for run in a], [run[metric] for run in b]),
+        "change": f"{tested['change']:+.1%}", "interval": "", "p": tested["p"],
+    }  # fmt: skip
+
+
+def _now(dataset: str, a: _Side, b: _Side, results: Sequence[Result], metric: str) -> dict[str, Any]:
+    here = [result for result in results if result.case["dataset"] == dataset and result.trained]
+    cells: dict[_Side, list[Result]] = {}
+    for result in here:
+        cells.setdefault(_Side(str(result.case["model"]), Variant.of(result.case)), []).append(result)
+    if a not in cells or b not in cells:
+        return dict.fromkeys(("kept", "other kept", "by seed", "other by seed", "change", "interval", "p"), "not run")
+    groups = pooled_per_user(cells[a], metric)[1]
+    noise = {
+        model: seed_noise(
+            noise_of(per_seed(runs, metric), groups) for side, runs in cells.items() if side.model == model
+        )
+        for model in {a.model, b.model}
+    }
+    sides = per_seed(cells[a], metric), per_seed(cells[b], metric)
+    found = compare(*sides, groups, (noise[a.model], noise[b.model]))
+    low, high = found.relative_low, found.relative_high
+    return {
+        **_seeds(_best_steps(cells[a]), _best_steps(cells[b]), "step"),
+        **_means(*([float(values.mean()) for values in side.values()] for side in sides)),
+        "change": "–" if found.relative is None else f"{found.relative:+.1%}",
+        "interval": "" if low is None or high is None else f"{low:+.0%} to {high:+.0%}",
+        "p": found.p,
+    }  # fmt: skip
+
+
+def _best_steps(runs: Sequence[Result]) -> list[int]:
+    by_seed = {int(run.case["seed"]): int(run.record["training"]["best_step"]) for run in runs}
+    return [by_seed[seed] for seed in sorted(by_seed)]
+
+
+def _seeds(a: Sequence[int], b: Sequence[int], unit: str) -> dict[str, str]:
+    return {"kept": f"{unit} {_listed(a)}", "other kept": f"{unit} {_listed(b)}"}
+
+
+def _means(a: Sequence[float], b: Sequence[float]) -> dict[str, str]:
+    return {"by seed": _listed([f"{one:.4f}" for one in a]), "other by seed": _listed([f"{one:.4f}" for one in b])}
+
+
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values))

@@ -1,0 +1,123 @@
+"""Rows of the calibration's listings: a system against itself, capacity; and the words for rates that all use."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from lmmrec_core.questions import ALPHA, PICTURES_ALONE, PICTURES_AND_NOISE, PICTURES_TWICE
+from lmmrec_core.report.labels import dataset_name, metric_name, model_name
+from lmmrec_core.report.planted import Expectation, answer
+from lmmrec_core.significance.rates import Rate
+from lmmrec_core.study.calibration import summary as figures
+from lmmrec_core.study.calibration.reading import Stored
+from lmmrec_core.study.calibration.world_tests import worlds_tested
+from lmmrec_core.study.calibration.worlds import KEPT_METRICS
+
+_Rows = list[dict[str, Any]]
+
+
+def itself_by_dataset(stored: Stored) -> _Rows:
+    """The A/A rates of stored runs by metric and data set, all data sets first."""
+    rows: _Rows = []
+    for metric in dict.fromkeys(name for one in stored.against_itself.values() for name in one.rows["metric"]):
+        pairs = figures.pairs_of(stored, metric)
+        for dataset, part in [("all", pairs), *pairs.groupby("dataset", sort=False)]:
+            name = "all" if dataset == "all" else dataset_name(str(dataset))
+            rows.append({"data set": name, "metric": metric_name(metric), **_rates(part)})
+    return rows
+
+
+def itself_by_model(stored: Stored, metric: str) -> _Rows:
+    """The A/A rates of stored runs by model, with the cells that have too few others to learn from, and their pairs."""
+    rows: _Rows = []
+    for model, part in figures.pairs_of(stored, metric).groupby("model", sort=False):
+        without = part[part["p"].isna()]
+        words = f"{figures.cells_in(without)} ({len(without)} {'pair' if len(without) == 1 else 'pairs'})"
+        rows.append(
+            {"model": model_name(str(model)), **_rates(part), "cells not testable": words if len(without) else ""}
+        )
+    return rows
+
+
+def itself_on_worlds(stored: Stored) -> _Rows:
+    """The A/A rates of the null worlds' runs by metric and model."""
+    rows: _Rows = []
+    for metric in KEPT_METRICS:
+        pairs = figures.world_pairs(stored, metric)
+        for model, part in [*pairs.groupby("model", sort=False), ("both", pairs)] if len(pairs) else []:
+            name = "both" if model == "both" else model_name(str(model))
+            tests = {"worlds": part["world"].nunique(), "pairs": len(part), **told(figures.rejected(part))}
+            fixed = figures.rejected(part, "p_users")
+            assert fixed is not None
+            rows.append({"model": name, "metric": metric_name(metric), **tests, "users only": in_percent(fixed.rate)})
+    return rows
+
+
+CAPACITY = {
+    "V&T against V": PICTURES_ALONE,
+    "V twice against V": PICTURES_TWICE,
+    "V&T against V and shuffled T": PICTURES_AND_NOISE,
+}
+
+
+def capacity_rows(stored: Stored, metric: str) -> _Rows:
+    """What a second modality seems to add where content says nothing, by model and comparison."""
+    tests, rows = worlds_tested(stored.worlds["capacity"], metric), []
+    for model, own in tests.groupby("model", sort=False):
+        for name, pair in CAPACITY.items():
+            part = own[own["pair"].isin([pair])]
+            found = part[part["p"] < ALPHA]
+            higher, change = int((found["difference"] > 0).sum()), part["relative"]
+            place = {"model": model_name(str(model)), "comparison": name, "worlds": len(part)}
+            changes = {"median change": change.median(), "lowest": change.min(), "highest": change.max()}
+            rows.append({**place, **changes, "found better": higher, "found worse": len(found) - higher})
+    return rows
+
+
+def planted_answers(stored: Stored, metric: str, expected: Expectation) -> dict[str, list[str]]:
+    """Model → what each world of the expected kind answers. "Less" holds worlds of two kinds, by their order."""
+    tests = worlds_tested(stored.worlds["planted"], metric)
+    tests = tests[tests["pair"].isin([expected.pair])]
+    found: dict[str, list[str]] = {}
+    for model, own in tests.groupby("model", sort=False):
+        by_kind = {kind: part.sort_values("world").to_dict("records") for kind, part in own.groupby("kind")}
+        here = by_kind.get(expected.dataset, [])
+        others = by_kind.get(expected.than, []) if expected.than else [None] * len(here)
+        pairs = zip(here, others, strict=False)  # where one kind has fewer worlds, as many as both have
+        answers = [
+            answer(expected.effect, _named(one), None if other is None else _named(other))[0] for one, other in pairs
+        ]
+        if answers:
+            found[str(model)] = answers
+    return found
+
+
+def _named(row: Mapping[Hashable, Any]) -> dict[str, Any]:
+    return {str(name): value for name, value in row.items()}
+
+
+def _rates(pairs: pd.DataFrame) -> dict[str, Any]:
+    """What the book's test says, and the one that takes seeds as fixed, of the same pairs."""
+    fixed = figures.aa_rate(pairs, "p_users")
+    return {
+        "pairs": int(pairs["p"].notna().sum()), **told(figures.aa_rate(pairs)),
+        "users only": in_percent(fixed.rate) if fixed else "",
+    }  # fmt: skip
+
+
+def told(rate: Rate | None) -> dict[str, str]:
+    """A rate and its interval in two columns."""
+    if rate is None:
+        return {"rate": "not run", "95 % interval": ""}
+    return {"rate": in_percent(rate.rate), "95 % interval": between(vars(rate))}
+
+
+def in_percent(value: float) -> str:
+    """0.123 → "12.3 %"; nothing for NaN."""
+    return "" if pd.isna(value) else f"{100 * value:.1f} %"
+
+
+def between(row: Mapping[Any, Any]) -> str:
+    """An interval, from ``low`` and ``high`` of a row."""
+    return f"{100 * row['low']:.1f}–{100 * row['high']:.1f} %"

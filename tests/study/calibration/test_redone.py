@@ -1,0 +1,65 @@
+"""Cases redone: what the first runs said is stored whole; what is said today is what the tables' test says."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from lmmrec_core.flow import Result
+from lmmrec_core.questions import SHUFFLED
+from lmmrec_core.report.labels import PAPER_LABELS
+from lmmrec_core.study.calibration.redone import REDONE, redone
+from lmmrec_core.study.comparisons import comparisons
+from tests.study.made import made_results
+
+METRIC = "ndcg@20"
+
+
+def made_study(results: list[Result]) -> Any:
+    titles = {"sparse": "ML-sparse", "dense": "ML-dense"}
+    counted = SimpleNamespace(counted=tuple(results))
+    return SimpleNamespace(results=lambda: counted, labels=PAPER_LABELS, titles=titles)
+
+
+def runs_of_today() -> list[Result]:
+    """Made runs with VBPR's content and its controls, under the name of a data set of the cases."""
+    found = []
+    for number, result in enumerate(made_results(METRIC, seeds=(1, 2, 3))):
+        record = {**result.record, "training": {"best_step": 60 * number}}
+        found.append(Result({**result.case, "dataset": "sparse"}, result.per_user, result.overall, record))
+    return found
+
+
+def test_what_the_first_runs_said_is_whole_and_agrees_with_itself() -> None:
+    for case in yaml.safe_load(REDONE.read_text(encoding="utf-8")):
+        then = case["then"]
+        assert [run["seed"] for run in then["a"]] == [run["seed"] for run in then["b"]] == [1, 2, 3]
+        for metric, tested in then["tests"].items():
+            a, b = (sum(run[metric] for run in then[side]) for side in "ab")
+            assert a / b - 1 == pytest.approx(tested["change"], abs=2e-4)
+            assert 0 < tested["p"] < 0.01  # all of them had stars
+
+
+def test_what_was_not_run_says_so() -> None:
+    shown = redone(made_study([]))
+    assert shown["runs"].tolist() == ["first runs", "today"] * 6
+    assert (shown[shown["runs"] == "today"].drop(columns=["compared", "runs"]) == "not run").all(axis=None)
+
+
+def test_today_it_says_what_the_tables_say() -> None:
+    results = runs_of_today()
+    shown = redone(made_study(results), METRIC).set_index(["compared", "runs"])
+    row = shown.loc[("ML-sparse: VBPR baseline against baseline (shuffled)", "today")]
+    tests = comparisons("rq3", results, ["sparse"], [METRIC])
+    test = next(t for t in tests.to_dict("records") if t["model"] == "vbpr" and t["pair"] == SHUFFLED)
+    assert row["change"] == f"{test['relative']:+.1%}"
+    assert row["p"] == pytest.approx(test["p"], abs=0.02)  # there the spread is learnt from the question's cells alone
+    assert row["kept"].startswith("step ") and len(row["by seed"].split(", ")) == 3
+
+
+def test_only_one_kind() -> None:
+    kinds = [redone(made_study([]), METRIC, kind) for kind in ("stopping", "scale")]
+    assert [len(kind) for kind in kinds] == [6, 6]
+    pd.testing.assert_frame_equal(pd.concat(kinds, ignore_index=True), redone(made_study([]), METRIC))
