@@ -1,6 +1,9 @@
 """What the chapters promise about verdicts, marks of doubt and the second modality is kept."""
 
+from lmmrec_core.audit.cells import paper_cells, where
+from lmmrec_core.audit.pretraining import OTHERS
 from lmmrec_core.report.marks import AT_CAP, DISAGREE, DISAGREEMENT
+from lmmrec_core.report.published import read_results
 from lmmrec_core.report.rule import read_rule
 from tests.book.source import QUESTION_PAGES, ROOT, cells, chapter, table_under
 
@@ -36,3 +39,14 @@ def test_the_second_modality_is_read_at_equal_size() -> None:
     for path in QUESTION_PAGES:
         assert ("second_modality(" in cells(path, "code")) == ("motivation" in path.stem or "rq3" in path.stem)
     assert "references(" in cells(next(path for path in QUESTION_PAGES if "rq1" in path.stem), "code")
+
+
+def test_the_page_of_the_audit_names_the_one_share_that_is_79_per_cent() -> None:
+    table = paper_cells(read_results(3), read_results(4))
+    others = where(table, model=OTHERS)
+    starred, of_others = int(table["star"].sum()), int(others["star"].sum())
+    fell = int((others["star"] & (others["PT"] < others["none"])).sum())
+    text = " ".join(cells(ROOT / "notebooks" / "06_audit.ipynb", "markdown").split())
+    assert f"of the {starred} starred cells, {of_others} are of the four models other than LATTICE" in text
+    assert f"not by the {len(table)} cases, and {fell} of the {of_others} cells fell" in text
+    assert len(OTHERS) == 4 and round(100 * of_others / starred) == 79
