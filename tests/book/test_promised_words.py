@@ -1,5 +1,6 @@
 """What the chapters promise about verdicts, marks of doubt and the second modality is kept."""
 
+from lmmrec_core.audit.anchors import read_anchors
 from lmmrec_core.audit.cells import paper_cells, where
 from lmmrec_core.audit.pretraining import OTHERS
 from lmmrec_core.report.marks import AT_CAP, DISAGREE, DISAGREEMENT
@@ -50,3 +51,9 @@ def test_the_page_of_the_audit_names_the_one_share_that_is_79_per_cent() -> None
     assert f"of the {starred} starred cells, {of_others} are of the four models other than LATTICE" in text
     assert f"not by the {len(table)} cases, and {fell} of the {of_others} cells fell" in text
     assert len(OTHERS) == 4 and round(100 * of_others / starred) == 79
+
+
+def test_the_page_that_shows_the_bands_says_that_no_source_tells_how_settings_were_selected() -> None:
+    assert set(read_anchors()["selection"]) == {"not stated"}
+    text = " ".join(cells(ROOT / "notebooks" / "06_audit.ipynb", "markdown").split())
+    assert "No source says on which part of the data its settings were selected." in text
