@@ -30,7 +30,7 @@ _RELEASED_DISTANCE = 1  # the released loops validate after every epoch; no grid
 _FOLLOWS_TRAINING = ("batch_size",)  # LATTICE repeats it among its own settings
 _EFFECTIVE = {  # switches that are None follow the mode; the property that says what then holds
     "stale_eval": "stale", "rank_by": "squashed", "regulariser": "squared", "trained_ids": "trains_ids",
-    "clip_negatives": "clipped",
+    "clip_negatives": "clipped", "trainable_features": "trains_features",
 }  # fmt: skip
 RELEASED = {"normalise_features": False, "trainable_features": True}  # whatever the classes here have as default
 NO_EFFECT = {  # the channels always have unit rows and no regulariser, see ``recommenders/channels.py``
