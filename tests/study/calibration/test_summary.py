@@ -1,6 +1,7 @@
 """The headline figures from made parts, counted by hand; what does not count is left out and named."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ from lmmrec_core.study.calibration.page import CalibrationPage
 from lmmrec_core.study.calibration.reading import read_calibration
 from lmmrec_core.study.calibration.simulated import coverage_made_from
 from lmmrec_core.study.calibration.summary import summary_of, write_summary_of
-from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS, worlds_of
+from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS, DrawnWorld, worlds_of
 from tests.study.calibration.conftest import keep_listing, made_line
 
 KEYS = {
@@ -101,7 +102,7 @@ def test_lines_of_uncommitted_code_or_other_settings_do_not_count(store, code, c
     keep_listing(results, "against-itself-controls", pairs([0.5] * 3))
     store(worlds_of("null", 4)[-1])
     stored = read_calibration(results)
-    assert len(stored.worlds["null"]) == 3 and stored.uncommitted == ("null null-5004", "against-itself controls")
+    assert len(stored.worlds["null"]) == 3 and stored.uncommitted == ("null null-5029", "against-itself controls")
     assert summary_of(stored)["aa_rate"] is None
     assert "2 results are of uncommitted code" in CalibrationPage(stored).summary()
     monkeypatch.setenv(ALLOW, "1")
@@ -117,7 +118,7 @@ def test_a_world_has_one_line_and_machines_are_told_once(store, controls) -> Non
     store(worlds_of("null", 1)[0])
     path = part_path(results, "null")
     lines = read_lines(path)
-    assert [line["world"] for line in lines] == ["null-5001", "null-5002"]
+    assert [line["world"] for line in lines] == ["null-5026", "null-5027"]
     assert len(json.loads((path.parent / "environments.json").read_text())) == 1
     assert {line["provenance"]["environment"] for line in lines} == set(
         json.loads((path.parent / "environments.json").read_text())
@@ -166,7 +167,7 @@ def test_a_value_that_is_no_number_is_not_kept(tmp_path, controls, code) -> None
 def test_worlds_are_fresh_and_never_shared_between_groups(controls) -> None:
     used = {settings.options["seed"] for settings in controls.datasets.values()}
     seeds = [range(group.first, group.first + group.most) for group in GROUPS]
-    assert all(min(one) > max(used) and min(one) >= 5001 for one in seeds)
+    assert all(min(one) > max(used) and min(one) >= 5026 for one in seeds)
     for number, one in enumerate(seeds):
         assert all(set(one).isdisjoint(other) for other in seeds[number + 1 :])
     assert {group.part for group in GROUPS} <= set(CALIBRATION_PARTS)
@@ -178,4 +179,18 @@ def test_worlds_are_fresh_and_never_shared_between_groups(controls) -> None:
 
 def test_what_is_declared_of_the_null_worlds_is_what_hours_of_runs_were_made_under(controls) -> None:
     """Another digest makes the lines of all null worlds outdated: change it only with what they are trained under."""
-    assert worlds_of("null", 1)[0].declared(controls) == "4d8ed14be482aa04"
+    assert worlds_of("null", 1)[0].declared(controls) == "572fb6455e994275"
+
+
+def test_what_is_declared_of_a_world_does_not_depend_on_where_its_group_begins(controls) -> None:
+    group = GROUPS[0]
+    earlier, later = (DrawnWorld(replace(group, first=first), 5040).declared(controls) for first in (5001, 5030))
+    assert earlier == later == DrawnWorld(group, 5040).declared(controls)
+    assert DrawnWorld(group, 5041).declared(controls) != later
+
+
+def test_worlds_that_were_looked_at_when_the_test_was_chosen_do_not_count(store) -> None:
+    looked_at = [DrawnWorld(GROUPS[0], seed) for seed in (5001, 5025)]
+    stored = read_calibration(store(*looked_at, *worlds_of("null", 1)))
+    assert [world.seed for world, _ in stored.worlds["null"]] == [5026]
+    assert stored.outdated == ("null null-5001", "null null-5025")
