@@ -75,21 +75,33 @@ def capacity_rows(stored: Stored, metric: str) -> _Rows:
     return rows
 
 
-def planted_answers(stored: Stored, metric: str, expected: Expectation) -> dict[str, list[str]]:
-    """Model → what each world of the expected kind answers. "Less" holds worlds of two kinds, by their order."""
-    tests = worlds_tested(stored.worlds["planted"], metric)
+def answering_tests(stored: Stored, metric: str) -> pd.DataFrame:
+    """The tests of all worlds that have planted answers: the planted worlds', and the null worlds'."""
+    frames = [worlds_tested(stored.worlds[part], metric) for part in ("planted", "null")]
+    return pd.concat([frame for frame in frames if len(frame)] or frames[:1])
+
+
+def planted_answers(tests: pd.DataFrame, expected: Expectation) -> dict[str, pd.DataFrame]:
+    """Model → what each world of the expected kind answers: world, block, ``answer``.
+
+    ``tests``: those of :func:`answering_tests`. "Less" holds worlds of two kinds against each other, by their order.
+    """
     tests = tests[tests["pair"].isin([expected.pair])]
-    found: dict[str, list[str]] = {}
+    found: dict[str, pd.DataFrame] = {}
     for model, own in tests.groupby("model", sort=False):
         by_kind = {kind: part.sort_values("world").to_dict("records") for kind, part in own.groupby("kind")}
         here = by_kind.get(expected.dataset, [])
         others = by_kind.get(expected.than, []) if expected.than else [None] * len(here)
         pairs = zip(here, others, strict=False)  # where one kind has fewer worlds, as many as both have
         answers = [
-            answer(expected.effect, _named(one), None if other is None else _named(other))[0] for one, other in pairs
-        ]
+            {
+                "world": one["world"], "block": one["block"],
+                "answer": answer(expected.effect, _named(one), None if other is None else _named(other))[0],
+            }
+            for one, other in pairs
+        ]  # fmt: skip
         if answers:
-            found[str(model)] = answers
+            found[str(model)] = pd.DataFrame(answers)
     return found
 
 

@@ -9,7 +9,9 @@ from scipy import stats
 
 from lmmrec_core.errors import ConfigError, ResultError
 from lmmrec_core.names import CALIBRATION_PARTS
+from lmmrec_core.report.planted import PLANTED_CONTENT, PLANTED_FIRST
 from lmmrec_core.results.provenance import ALLOW
+from lmmrec_core.significance.rates import rate_of
 from lmmrec_core.study.calibration import summary as figures
 from lmmrec_core.study.calibration.files import add_line, part_path, read_lines
 from lmmrec_core.study.calibration.listings import read_listing, up_to_date, write_listing
@@ -17,6 +19,8 @@ from lmmrec_core.study.calibration.page import CalibrationPage
 from lmmrec_core.study.calibration.reading import read_calibration
 from lmmrec_core.study.calibration.simulated import coverage_made_from
 from lmmrec_core.study.calibration.summary import summary_of, write_summary_of
+from lmmrec_core.study.calibration.tables import answering_tests, planted_answers
+from lmmrec_core.study.calibration.world_tests import worlds_tested
 from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS, DrawnWorld, worlds_of
 from tests.study.calibration.conftest import keep_listing, made_line
 
@@ -194,3 +198,49 @@ def test_worlds_that_were_looked_at_when_the_test_was_chosen_do_not_count(store)
     stored = read_calibration(store(*looked_at, *worlds_of("null", 1)))
     assert [world.seed for world, _ in stored.worlds["null"]] == [5026]
     assert stored.outdated == ("null null-5001", "null null-5025")
+
+
+def answers(blocks: int) -> pd.DataFrame:
+    """Four tests in two worlds of each block; in every tenth block all four find something."""
+    rows = [(n, 2 * n + world, 0.01 if n % 10 == 0 else 0.5) for n in range(blocks) for world in (0, 0, 1, 1)]
+    return pd.DataFrame(rows, columns=["block", "world", "p"]).assign(difference=1.0)
+
+
+def test_the_tests_of_a_block_are_a_cluster_where_there_are_ten_blocks() -> None:
+    many, few = answers(20), answers(9)
+    expected = rate_of((many["p"] < 0.05).tolist(), many["block"].tolist())
+    assert expected.clusters == 20 and expected.rate == 0.1
+    assert figures.rejected(many) == figures.power_of(many) == expected
+    by_world = rate_of((few["p"] < 0.05).tolist(), few["world"].tolist())
+    assert figures.rejected(few) == figures.power_of(few) == by_world and by_world.clusters == 18
+    narrower = rate_of((many["p"] < 0.05).tolist(), many["world"].tolist())
+    assert expected.high - expected.low > 1.2 * (narrower.high - narrower.low)
+
+
+@pytest.mark.parametrize(("models", "clusters"), [(10, 10), (9, 18)])
+def test_the_pairs_of_a_model_on_a_data_set_are_a_cluster_where_there_are_ten(models: int, clusters: int) -> None:
+    """Two cells with three pairs each, of as many models."""
+    named = [pairs([0.01 if n == 0 else 0.5] * 6).assign(model=f"model {n}", track="controls") for n in range(models)]
+    rate = figures.aa_rate(pd.concat(named))
+    assert rate is not None and (rate.clusters, rate.n, rate.rate) == (clusters, 6 * models, 1 / models)
+
+
+def test_planted_answers_are_read_from_null_worlds_too_and_the_first_answer_stands_below(store) -> None:
+    results = store(*worlds_of("null", 2))
+    store(*worlds_of("planted", 2), gain=0.3)
+    page = CalibrationPage(read_calibration(results))
+    tests = answering_tests(page.stored, "ndcg@20")
+    (nothing,) = (one for one in PLANTED_CONTENT if one.effect == "none")
+    found = planted_answers(tests, nothing)
+    assert found.keys() == {"vbpr", "lattice"} and found["vbpr"]["world"].tolist() == [5026, 5027]
+    null = worlds_tested(page.stored.worlds["null"]).set_index(["model", "world"])
+    for model, said in found.items():
+        for row in said.to_dict("records"):
+            test = null.loc[(model, row["world"])]
+            expected = "found" if test["equivalence_p"] < 0.05 else "not found" if test["p"] < 0.05 else "cannot tell"
+            assert row["answer"] == expected
+    for first in PLANTED_FIRST:
+        answers = planted_answers(tests, first)
+        assert all(set(said["answer"]) == {"not found"} for said in answers.values()) and len(answers) == 2
+    shown = page.planted().to_html()
+    assert "Null" in shown and shown.count("within ±5% (first, not counted)") == 2 * 2
