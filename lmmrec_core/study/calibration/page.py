@@ -25,6 +25,7 @@ from lmmrec_core.study.calibration.simulated import BOOK_TEST, SEEDS_FIXED
 from lmmrec_core.study.calibration.tables import (
     answering_tests,
     between,
+    candidate_rows,
     capacity_rows,
     in_percent,
     itself_by_dataset,
@@ -207,6 +208,10 @@ class CalibrationPage:
                 }
             )  # fmt: skip
         return listing_or_words(pd.DataFrame(rows), "coverage", _NOT_RUN)
+
+    def candidates(self) -> Styler | Sentence:
+        """Every candidate test over all simulated worlds."""
+        return listing_or_words(pd.DataFrame(candidate_rows(self.stored)), "candidates", _NOT_RUN)
 
     def lowest_coverage(self) -> str:
         """One Markdown sentence on the world where fewest intervals hold the truth; it is the lowest of several by

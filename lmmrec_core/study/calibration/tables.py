@@ -11,6 +11,7 @@ from lmmrec_core.report.planted import Expectation, answer
 from lmmrec_core.significance.rates import Rate
 from lmmrec_core.study.calibration import summary as figures
 from lmmrec_core.study.calibration.reading import Stored
+from lmmrec_core.study.calibration.simulated import BOOK_TEST, SEEDS_FIXED
 from lmmrec_core.study.calibration.world_tests import worlds_tested
 from lmmrec_core.study.calibration.worlds import KEPT_METRICS
 
@@ -72,6 +73,36 @@ def capacity_rows(stored: Stored, metric: str) -> _Rows:
             place = {"model": model_name(str(model)), "comparison": name, "worlds": len(part)}
             changes = {"median change": change.median(), "lowest": change.min(), "highest": change.max()}
             rows.append({**place, **changes, "found better": higher, "found worse": len(found) - higher})
+    return rows
+
+
+_TESTS = {
+    BOOK_TEST: "the book",
+    "crossed, own seeds": "crossed, own seeds only",
+    "crossed, pooled": "crossed, cells taken as alike",
+    "two-way bootstrap": "two-way bootstrap",
+    SEEDS_FIXED: "users only",
+}
+
+
+def candidate_rows(stored: Stored) -> _Rows:
+    """Every candidate over all simulated worlds: false alarms, coverage, what it finds where seeds matter little."""
+    if stored.coverage is None:
+        return []
+    simulated, rows = stored.coverage.rows, []
+    for name, title in _TESTS.items():
+        own = simulated[simulated["candidate"] == name]
+        null, quiet = own[own["effect"] == 0], own[(own["effect"] > 0) & (own["seed_cv"] == own["seed_cv"].min())]
+        if null.empty or quiet.empty:
+            continue
+        rows.append(
+            {
+                "test": title, "simulated each": int(own["repetitions"].max()),
+                "false alarms": in_percent(null["rejected"].mean()), "most": in_percent(null["rejected"].max()),
+                "truth held": in_percent(own["covered"].mean()), "least": in_percent(own["covered"].min()),
+                "found where seeds matter little": in_percent(quiet["rejected"].mean()),
+            }
+        )  # fmt: skip
     return rows
 
 

@@ -12,6 +12,8 @@ from lmmrec_core.names import CALIBRATION_PARTS
 from lmmrec_core.report.planted import PLANTED_CONTENT, PLANTED_FIRST
 from lmmrec_core.results.provenance import ALLOW
 from lmmrec_core.significance.rates import rate_of
+from lmmrec_core.significance.simulation import CANDIDATES
+from lmmrec_core.study.calibration import simulated, tables
 from lmmrec_core.study.calibration import summary as figures
 from lmmrec_core.study.calibration.files import add_line, part_path, read_lines
 from lmmrec_core.study.calibration.listings import read_listing, up_to_date, write_listing
@@ -19,7 +21,7 @@ from lmmrec_core.study.calibration.page import CalibrationPage
 from lmmrec_core.study.calibration.reading import read_calibration
 from lmmrec_core.study.calibration.simulated import coverage_made_from
 from lmmrec_core.study.calibration.summary import summary_of, write_summary_of
-from lmmrec_core.study.calibration.tables import answering_tests, planted_answers
+from lmmrec_core.study.calibration.tables import answering_tests, candidate_rows, planted_answers
 from lmmrec_core.study.calibration.world_tests import worlds_tested
 from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS, DrawnWorld, worlds_of
 from tests.study.calibration.conftest import keep_listing, made_line
@@ -244,3 +246,33 @@ def test_planted_answers_are_read_from_null_worlds_too_and_the_first_answer_stan
         assert all(set(said["answer"]) == {"not found"} for said in answers.values()) and len(answers) == 2
     shown = page.planted().to_html()
     assert "Null" in shown and shown.count("within ±5% (first, not counted)") == 2 * 2
+
+
+def test_candidates_are_counted_over_all_simulated_worlds(tmp_path, code) -> None:
+    """Two worlds without an effect and two with one; seeds vary by 2 % in the first of each."""
+    rows = pd.DataFrame(
+        [
+            {"world": world, "effect": effect, "seed_cv": cv, "candidate": name, "repetitions": repetitions,
+             "rejected": rejected, "covered": 1 - rejected if effect == 0 else 0.9}
+            for name, repetitions, shift in (("crossed, moderated", 1000, 0.0), ("two-way bootstrap", 200, -0.02))
+            for world, (effect, cv, rejected) in enumerate(
+                [(0.0, 0.02, 0.04 + shift), (0.0, 0.06, 0.06 + shift), (0.3, 0.02, 0.8 + shift), (0.3, 0.06, 0.5)])
+        ]
+    )  # fmt: skip
+    keep_listing(tmp_path, "coverage", rows)
+    book, bootstrap = candidate_rows(read_calibration(tmp_path))
+    assert book == {
+        "test": "the book", "simulated each": 1000, "false alarms": "5.0 %", "most": "6.0 %", "truth held": "92.5 %",
+        "least": "90.0 %", "found where seeds matter little": "80.0 %",
+    }  # fmt: skip
+    assert (bootstrap["false alarms"], bootstrap["simulated each"]) == ("3.0 %", 200)
+    assert bootstrap["found where seeds matter little"] == "78.0 %"
+
+
+def test_every_candidate_is_simulated_in_every_world_and_named_on_the_page() -> None:
+    class Bar:
+        def update(self) -> None:
+            pass
+
+    frame = next(simulated._simulate(3, Bar()))  # type: ignore[arg-type]
+    assert set(frame["candidate"]) == set(CANDIDATES) == set(tables._TESTS) and set(frame["repetitions"]) == {3}
