@@ -26,7 +26,7 @@ from lmmrec_core.study.cases import Case
 from lmmrec_core.study.track import DatasetSettings, TrackSettings, declared_digest
 
 KEPT_METRICS = ("recall@20", "ndcg@20")  # kept of every world
-WORLDS = {"null": 200, "planted": 20, "power": 20, "capacity": 5}  # of each group, unless told otherwise
+WORLDS = {"null": 200, "planted": 20, "power": 20, "capacity": 10}  # of each group, unless told otherwise
 CPU_SECONDS = {"null": 45.0, "planted": 90.0, "power": 22.0, "capacity": 240.0}  # of a world, measured on one machine
 
 _MODELS = ("vbpr", "lattice")  # one whose loss reads content at every step, one that reads it through a graph
