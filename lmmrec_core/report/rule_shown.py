@@ -96,7 +96,7 @@ def levels(
 def levels_words(found: pd.DataFrame) -> str:
     """What :func:`levels` says: the cost of a correction to a comparison, and where it would serve a claim most."""
     ratio = found["corrected_comparison"] / found["comparison"]
-    most = found.loc[(found["corrected_claim"] - found["claim"]).idxmax()]
+    most = max(found.to_dict("records"), key=lambda one: float(one["corrected_claim"] - one["claim"]))
     text = (
         "With corrected intervals, a comparison that is exactly as printed would get its word less often: "
         f"{ratio.min():.2f} to {ratio.max():.2f} times as often as now, by question and detectable size."
