@@ -75,7 +75,7 @@ CONTROL_TITLES: dict[str, str] = {
     "projected": "projected",
 }
 SHUFFLED_ALONE: dict[str, "Modality"] = {"shuffled-V": "visual", "shuffled-T": "textual"}  # one modality of two
-ID_TWINS = {"vbpr": "bpr"}  # what is left of a model without its content; of all others, LightGCN
+ID_TWINS = {"vbpr": "bpr"}  # the nearest recommender without content; of all others, LightGCN
 
 # what `lmmrec calibrate` measures, dearest first
 CALIBRATION_PARTS = ("null", "planted", "power", "capacity", "coverage", "against-itself", "mde")

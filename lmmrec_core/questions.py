@@ -73,7 +73,7 @@ class Pair:
     """One comparison within a recommender: is it better with ``a`` than with ``b``, the reference?
 
     The difference is a − b, the relative change a / b − 1. ``rival`` names another recommender that ``b`` belongs to;
-    :data:`TWIN` is what is left of the recommender itself without its content.
+    :data:`TWIN` is the nearest recommender without content.
     """
 
     a: Variant

@@ -1,10 +1,11 @@
 """What is impossible in a printed table, and what is odd: the checks of ``lmmrec check-table``."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from lmmrec_core.audit.anchors import published_band
+from lmmrec_core.audit.coincidence import Shared, apart, chance_of_agreement, last_digit
 from lmmrec_core.audit.printed import PrintedCell, PrintedTable, System
 from lmmrec_core.audit.relations import broken_relations
 from lmmrec_core.errors import DataError
@@ -13,14 +14,16 @@ from lmmrec_core.names import BASELINE, DATASET_TITLES, MODEL_TITLES
 #: Kinds of findings. Only the first cannot be right; each other one is a question to the authors.
 FINDINGS = {
     "impossible": "no ranking gives these numbers",
+    "impossible if few": "possible only if users have more held-out items than the smaller cutoff",
     "repeated": "two rows with the same numbers",
     "alike": "two systems that hardly differ anywhere",
     "worse with a star": "a star marks a fall",
     "outside the band": "far from what is published for this model",
 }
-LEAST_CELLS = 3  # equal cells that make two rows repeated; fewer are equal by chance
+LEAST_CELLS = 3  # equal cells that make two rows repeated
 LEAST_ALIKE = 8
 ALIKE = 3  # units of the last digit that two systems may differ by, in every cell, to count as alike
+UNLIKELY = 0.01  # by which a table without a fault may have two rows repeated, or two systems alike
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,12 @@ class Finding:
     text: str
 
 
-def check_printed(table: PrintedTable, held_out: str = "few", reference: str = BASELINE) -> list[Finding]:
+def check_printed(table: PrintedTable, held_out: str | None = None, reference: str = BASELINE) -> list[Finding]:
     """Everything that the checks find, in the order of :data:`FINDINGS`.
 
-    ``held_out`` is that of :func:`~lmmrec_core.audit.relations.broken_relations`. ``reference`` is the system that a
-    star compares with; the check of stars needs rows of it, and others of the same model.
+    ``held_out`` is that of :func:`~lmmrec_core.audit.relations.broken_relations`. If it is not said, "impossible" is
+    what no number of held-out items allows, and what "few" would forbid is a question. ``reference`` is the system that
+    a star compares with; the check of stars needs rows of it, and others of the same model.
     """
     return [
         *_impossible(table, held_out),
@@ -54,45 +58,57 @@ def require_reference(table: PrintedTable, reference: str) -> None:
         raise DataError(f"no row is of system {reference!r}; the column 'system' has: {', '.join(names) or 'nothing'}")
 
 
-def _impossible(table: PrintedTable, held_out: str) -> Iterator[Finding]:
-    for system, cells in table.items():
-        numbers = {metric: cell.number for metric, cell in cells.items()}
-        for text in broken_relations(numbers, held_out):
-            yield Finding("impossible", (str(system),), text)
+def _impossible(table: PrintedTable, held_out: str | None) -> Iterator[Finding]:
+    rows = [(str(system), {metric: cell.number for metric, cell in cells.items()}) for system, cells in table.items()]
+    sure = {name: broken_relations(numbers, held_out or "any") for name, numbers in rows}
+    yield from (Finding("impossible", (name,), text) for name, texts in sure.items() for text in texts)
+    if held_out is None:
+        for name, numbers in rows:
+            for text in broken_relations(numbers, "few"):
+                if text not in sure[name]:
+                    yield Finding("impossible if few", (name,), text)
 
 
 def _repeated(table: PrintedTable) -> Iterator[Finding]:
-    for (a, left), (b, right) in combinations(table.items(), 2):
-        values = {metric: cell.number.value for metric, cell in left.items() if cell.number.value > 0}
-        same = len(values) >= LEAST_CELLS and values == {metric: cell.number.value for metric, cell in right.items()}
-        if same and a.dataset == b.dataset:
-            yield Finding("repeated", (str(a), str(b)), f"the same {len(values)} numbers")
+    pairs = {
+        (str(a), str(b)): _shared(table, [(a, b)])
+        for a, b in combinations(table, 2)
+        if a.dataset == b.dataset and table[a].keys() == table[b].keys()
+    }
+    for rows, shared in pairs.items():
+        same = sum(left.number.value > 0 for left, _ in shared.values())
+        if same >= LEAST_CELLS and not any(map(apart, shared.values())) and _odd(shared, pairs):
+            yield Finding("repeated", rows, f"the same {same} numbers")
 
 
 def _alike(table: PrintedTable) -> Iterator[Finding]:
     """Two systems of one model, over all their data sets together."""
-    systems = sorted({(system.model, system.name) for system in table})
-    for (model, a), (other, b) in combinations(systems, 2):
-        if model != other:
-            continue
-        pairs = [
-            (left, right)
-            for system, cells in table.items()
-            if (system.model, system.name) == (model, a)
-            for metric, left in cells.items()
-            if (right := table.get(System(system.dataset, model, b), {}).get(metric))
-        ]
-        if len(pairs) < LEAST_ALIKE:
-            continue
-        gaps = [abs(left.number.value - right.number.value) for left, right in pairs]
-        if all(gap <= _allowed(left, right) for gap, (left, right) in zip(gaps, pairs, strict=True)):
-            equal = f"{sum(gap == 0 for gap in gaps)} of {len(gaps)} numbers equal"
-            text = f"{equal}, the others at most {max(gaps):g} apart"
-            yield Finding("alike", (f"{model} {a}".strip(), f"{model} {b}".strip()), text)
+    pairs = {}
+    for (model, a), (other, b) in combinations(sorted({(system.model, system.name) for system in table}), 2):
+        if model == other:
+            datasets = [system.dataset for system in table if (system.model, system.name) == (model, a)]
+            both = [(System(dataset, model, a), System(dataset, model, b)) for dataset in datasets]
+            pairs[f"{model} {a}".strip(), f"{model} {b}".strip()] = _shared(table, both)
+    for systems, shared in pairs.items():
+        close = all(apart(pair) <= ALIKE * last_digit(pair) + 1e-12 for pair in shared.values())
+        if len(shared) >= LEAST_ALIKE and close and _odd(shared, pairs):
+            gaps = [apart(pair) for pair in shared.values()]
+            equal = f"{sum(found == 0 for found in gaps)} of {len(gaps)} numbers equal"
+            yield Finding("alike", systems, f"{equal}, the others at most {max(gaps):g} apart")
 
 
-def _allowed(left: PrintedCell, right: PrintedCell) -> float:
-    return ALIKE * 2 * max(left.number.half, right.number.half) + 1e-12
+def _shared(table: PrintedTable, rows: Sequence[tuple[System, System]]) -> Shared:
+    return {
+        (a.dataset, *metric): (left, table[b][metric])
+        for a, b in rows
+        if b in table
+        for metric, left in table[a].items()
+        if metric in table[b]
+    }
+
+
+def _odd(shared: Shared, pairs: Mapping[tuple[str, str], Shared]) -> bool:
+    return chance_of_agreement(shared, list(pairs.values())) < UNLIKELY
 
 
 def _starred_falls(table: PrintedTable, reference: str) -> Iterator[Finding]:

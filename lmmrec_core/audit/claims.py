@@ -30,7 +30,7 @@ def paper_claims(tables: Mapping[int, pd.DataFrame], statistics: pd.DataFrame) -
         _fails_to_fuse(fused),
         _fuses(fused),
         *_table2(statistics),
-        Claim("bold", "Bold marks the best value (the text of the paper has no bold)", "Tables 3, 4", "bold"),
+        Claim("bold", "Bold marks the best value (the tables as data here have no bold)", "Tables 3, 4", "bold"),
         Claim("other models", "Conclusions on the other models and metrics are similar (ablation)", "4.4", "similar"),
         Claim("cost", "Training is much faster without PyTorch Lightning, end-to-end is costly", "1, 4.1", "none"),
     ]

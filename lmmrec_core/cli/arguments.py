@@ -234,9 +234,11 @@ or with one system a line, as most tables are printed:
   star    1 or * for a significance star (optional); in a wide table behind the number, 0.0487*
 
 "impossible" is what no ranking gives, rounding allowed. It makes the exit status 1, as does a file that cannot be read.
-Recall is hits / held-out items, NDCG has gains of 0 or 1 and the usual ideal. Where users have more held-out items than
-the smallest cutoff, say --held-out any. Everything else that is printed is a question to the authors. The published
-band comes from figures with a public source, for baselines on Amazon Baby (dataset "baby") and Sports ("sports").
+Recall is hits / held-out items, NDCG has gains of 0 or 1 and the usual ideal. Some relations hold only if no user has
+more held-out items than the smaller cutoff; what breaks them is a question, and impossible with --held-out few.
+Everything else that is printed is a question to the authors. Rows are called repeated or alike if chance hardly makes
+them so, going by how far apart the other rows are. The published band comes from figures with a public source, for
+baselines on Amazon Baby (dataset "baby"), Sports ("sports") and Clothing ("clothing").
 """
 
 
@@ -253,8 +255,8 @@ def _check_table(commands: _Commands) -> None:
     sub.add_argument("file", metavar="FILE.csv", help="the table, in the form below")
     sub.add_argument("--percent", action="store_true", help="the table prints percentages: 3.71 is 0.0371")
     sub.add_argument(
-        "--held-out", choices=HELD_OUT, default="few",
-        help="held-out items of a user: one, few (at most the smaller cutoff), any (default: few)",
+        "--held-out", choices=HELD_OUT,
+        help="held-out items of a user: one, few (at most the smaller cutoff), any (default: not said, see below)",
     )  # fmt: skip
     sub.add_argument(
         "--reference", default="", metavar="SYSTEM", help=f"the system that stars compare with (default: {BASELINE})"

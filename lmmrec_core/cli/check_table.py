@@ -17,7 +17,8 @@ def check_table(arguments: argparse.Namespace) -> int:
     reference = arguments.reference or BASELINE
     findings = check_printed(table, arguments.held_out, reference)
     rows = sum(len(cells) for cells in table.values())
-    print(f"{arguments.file}: {rows} numbers in {len(table)} rows; held-out items of a user: {arguments.held_out}")
+    assumed = arguments.held_out or "not said"
+    print(f"{arguments.file}: {rows} numbers in {len(table)} rows; held-out items of a user: {assumed}")
     if table.absent:
         print(f"{table.absent} cells hold no number")
     if table.unchecked:

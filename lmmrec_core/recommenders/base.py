@@ -41,6 +41,17 @@ class FeatureSettings(RecommenderSettings):
     normalise_features: bool = False  # L2 rows before the model; the raw scale is used in reference mode
 
 
+class FreeTableSettings(FeatureSettings):
+    """The same for recommenders whose released code starts free tables from the features, and trains those."""
+
+    trainable_features: bool | None = None  # free tables in reference mode, fixed features as described
+
+    @property
+    def trains_features(self) -> bool:
+        """Whether the features only start the tables that the model reads."""
+        return self.mode == "reference" if self.trainable_features is None else self.trainable_features
+
+
 class CachedVectorSettings(FeatureSettings):
     """The same for recommenders whose released code ranks with vectors left over from training."""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lmmrec_core.losses import reg_norm, reg_squared
-from lmmrec_core.recommenders.base import FeatureSettings, GradientRecommender
+from lmmrec_core.recommenders.base import FreeTableSettings, GradientRecommender
 from lmmrec_core.recommenders.layers import BipartiteGraph, linear, table
 from lmmrec_core.roles import Batch, TrainingData
 
@@ -40,18 +40,17 @@ class BM3(GradientRecommender):
     reads_batch_items_only: ClassVar[bool] = True
     needs_negatives: bool = False
 
-    class Settings(FeatureSettings):
+    class Settings(FreeTableSettings):
         """``n_layers`` of the propagation, ``dropout`` of the targets, ``cl_weight`` of the feature losses."""
 
         reg_weight: float = Field(default=0.1, ge=0)
         n_layers: int = Field(default=1, ge=0)
         dropout: float = Field(default=0.5, ge=0, lt=1)
         cl_weight: float = Field(default=2.0, ge=0)
-        trainable_features: bool = True  # as released: the features start free tables; False keeps them fixed
 
     def __init__(self, data: TrainingData, settings: Settings, generator: torch.Generator) -> None:
         super().__init__(data, settings)
-        self.settings, self.trainable_features = settings, settings.trainable_features
+        self.settings, self.trainable_features = settings, settings.trains_features
         dim = settings.embedding_dim
         self.user = table(data.n_users, dim, generator)
         self.item = table(data.n_items, dim, generator)
@@ -62,7 +61,7 @@ class BM3(GradientRecommender):
                 for modality, matrix in self.features.items()
             }
         )
-        free = self.content() if settings.trainable_features else {}
+        free = self.content() if settings.trains_features else {}
         self.tables = nn.ParameterDict({modality: nn.Parameter(matrix.clone()) for modality, matrix in free.items()})
         self.graph = BipartiteGraph.symmetric(data.user, data.item, data.n_users, data.n_items)
 

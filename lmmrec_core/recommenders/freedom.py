@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from lmmrec_core.flow import Modality
 from lmmrec_core.losses import bpr_logsigmoid
-from lmmrec_core.recommenders.base import FeatureSettings, GradientRecommender, triples
+from lmmrec_core.recommenders.base import FreeTableSettings, GradientRecommender, triples
 from lmmrec_core.recommenders.edge_dropout import kept_count
 from lmmrec_core.recommenders.item_graph import nearest_columns
 from lmmrec_core.recommenders.layers import (
@@ -52,7 +52,7 @@ class FREEDOM(GradientRecommender):
     edge_item: Tensor
     edge_weight: Tensor
 
-    class Settings(FeatureSettings):
+    class Settings(FreeTableSettings):
         """``reg_weight`` weighs the feature losses, ``dropout`` is the share of edges pruned, ``n_layers`` is n."""
 
         regulariser: None = None  # there is none to choose
@@ -62,11 +62,10 @@ class FREEDOM(GradientRecommender):
         k: int = Field(default=10, ge=1)
         visual_weight: float = Field(default=0.1, ge=0, le=1)  # of the visual links when both modalities are given
         dropout: float = Field(default=0.8, ge=0, lt=1)
-        trainable_features: bool = True  # as released: the features start free tables; False keeps them fixed
 
     def __init__(self, data: TrainingData, settings: Settings, generator: torch.Generator) -> None:
         super().__init__(data, settings)
-        self.settings, self.trainable_features = settings, settings.trainable_features
+        self.settings, self.trainable_features = settings, settings.trains_features
         self.user = table(data.n_users, settings.embedding_dim, generator)
         self.item = table(data.n_items, settings.embedding_dim, generator)
         self.maps = nn.ModuleDict(
@@ -75,7 +74,7 @@ class FREEDOM(GradientRecommender):
                 for modality, matrix in self.features.items()
             }
         )
-        free = self.content() if settings.trainable_features else {}
+        free = self.content() if settings.trains_features else {}
         self.tables = nn.ParameterDict({modality: nn.Parameter(matrix.clone()) for modality, matrix in free.items()})
 
         self.graph = BipartiteGraph.symmetric(data.user, data.item, data.n_users, data.n_items)

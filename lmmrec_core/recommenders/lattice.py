@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from lmmrec_core.flow import Modality
 from lmmrec_core.losses import bpr_logsigmoid, reg_norm, reg_squared
-from lmmrec_core.recommenders.base import FeatureSettings, GradientRecommender, triples
+from lmmrec_core.recommenders.base import FreeTableSettings, GradientRecommender, triples
 from lmmrec_core.recommenders.item_graph import ItemGraph, kept_cosines, laplacian, nearest_columns
 from lmmrec_core.recommenders.layers import BipartiteGraph, linear, pair_scores, rows_normalised, table
 from lmmrec_core.roles import Batch, TrainingData
@@ -37,7 +37,7 @@ class LATTICE(GradientRecommender):
     uses_features: ClassVar[bool] = True
     features_enter_once_per_epoch: ClassVar[bool] = True
 
-    class Settings(FeatureSettings):
+    class Settings(FreeTableSettings):
         """``lambda_`` weighs the frozen graph; ``batch_size``, the configured one, divides the squared regulariser."""
 
         regulariser: Literal["norm", "squared"] | None = "squared"
@@ -47,7 +47,6 @@ class LATTICE(GradientRecommender):
         n_ui_layers: int = Field(default=2, ge=0)
         feature_dim: int = Field(default=64, ge=1)  # width of the mapped features
         cf_model: Literal["lightgcn", "mf"] = "lightgcn"
-        trainable_features: bool = True  # as released: the features start free tables; False keeps them fixed
         clip_negatives: bool | None = None  # kept in reference mode, clipped as described
         zero_fill_gradients: bool = True
         batch_size: int = Field(default=2048, ge=1)
@@ -59,7 +58,7 @@ class LATTICE(GradientRecommender):
 
     def __init__(self, data: TrainingData, settings: Settings, generator: torch.Generator) -> None:
         super().__init__(data, settings)
-        self.settings, self.trainable_features = settings, settings.trainable_features
+        self.settings, self.trainable_features = settings, settings.trains_features
         self.zero_fill_gradients = settings.zero_fill_gradients
         self.user = table(data.n_users, settings.embedding_dim, generator)
         self.item = table(data.n_items, settings.embedding_dim, generator)
@@ -70,7 +69,7 @@ class LATTICE(GradientRecommender):
             }
         )
         content = self.content()
-        free = content if settings.trainable_features else {}
+        free = content if settings.trains_features else {}
         self.tables = nn.ParameterDict({modality: nn.Parameter(matrix.clone()) for modality, matrix in free.items()})
         self.modality_weights = nn.Parameter(torch.full((2,), 0.5)) if len(self.features) == 2 else None
         build = BipartiteGraph.random_walk if settings.mode == "reference" else BipartiteGraph.symmetric

@@ -110,7 +110,7 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     elif own:
         raise ConfigError(f"setting {OF_ENCODER}{next(iter(own))} needs paradigm ETE")
     model, training = resolve(workspace, case.model, given, case)
-    if joint is not None and getattr(model, "trainable_features", False) and joint.arm != "released":
+    if joint is not None and getattr(model, "trains_features", False) and joint.arm != "released":
         raise ConfigError(
             f"model {case.model!r} trains copies of the features and would not see those of the encoder; set "
             "trainable_features=false, under PT and FT too if they are to be compared with ETE"

@@ -15,6 +15,7 @@ from lmmrec_core.audit.checks import FINDINGS, Finding, check_printed
 from lmmrec_core.audit.printed import PrintedTable, System, read_printed
 from lmmrec_core.audit.relations import PrintedValue, broken_relations, slope_limits
 from lmmrec_core.cli import main
+from lmmrec_core.cli.arguments import CHECK_TABLE_FORM
 from lmmrec_core.errors import ConfigError, DataError
 from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.names import MODEL_TITLES
@@ -50,8 +51,11 @@ def of_kind(table: PrintedTable, kind: str, **options: str) -> list[Finding]:
 def test_nine_of_135_printed_quadruples_are_impossible(tmp_path: Path) -> None:
     tables = [read_printed(paper_table(number, tmp_path)) for number in (3, 4)]
     assert [len(table) for table in tables] == [45, 90]
-    rows = [[finding.rows[0] for finding in of_kind(table, "impossible")] for table in tables]
+    rows = [[finding.rows[0] for finding in of_kind(table, "impossible", held_out="few")] for table in tables]
     assert [len(found) for found in rows] == [3, 6]
+    for table, found in zip(tables, rows, strict=True):  # without a word on the data it is a question
+        assert of_kind(table, "impossible") == []
+        assert [finding.rows[0] for finding in of_kind(table, "impossible if few")] == found
     assert {row.replace("VLMo on", "VLMo-PT on").replace("CLIP on", "CLIP-PT on") for row in rows[0] + rows[1]} == {
         "SLMRec CLIP-ETE on sports",
         "LATTICE VLMo-PT on clothing",
@@ -90,7 +94,12 @@ def test_baselines_far_from_published_ones(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_the_findings_and_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check-table", str(paper_table(4, tmp_path))]) == 1
+    path = str(paper_table(4, tmp_path))
+    assert main(["check-table", path]) == 0
+    out = capsys.readouterr().out
+    assert "held-out items of a user: not said" in out and "impossible (no ranking gives these numbers): none" in out
+    assert "impossible if few (possible only if users have more held-out items than the smaller cutoff): 6" in out
+    assert main(["check-table", path, "--held-out", "few"]) == 1
     out = capsys.readouterr().out
     assert "360 numbers in 90 rows" in out
     assert "impossible (no ranking gives these numbers): 6" in out
@@ -231,10 +240,13 @@ def test_short_names_a_repeated_number_and_a_star_are_read(tmp_path: Path) -> No
 
 
 def test_repeated_rows_are_found(tmp_path: Path) -> None:
-    values = {"recall@10": "0.05", "recall@20": "0.08", "ndcg@10": "0.03"}
-    lines = [f"{model},d,,{metric},{value}," for model in "AB" for metric, value in values.items()]
-    (found,) = of_kind(read_printed(write(tmp_path / "t.csv", lines)), "repeated")
-    assert found.rows == ("A on d", "B on d")
+    def found(**values: str) -> list[Finding]:
+        lines = [f"{model},d,,{name[:-2]}@{name[-2:]},{value}," for model in "AB" for name, value in values.items()]
+        return of_kind(read_printed(write(tmp_path / "t.csv", lines)), "repeated")
+
+    (finding,) = found(recall10="0.0512", recall20="0.0810", ndcg10="0.0321")
+    assert finding.rows == ("A on d", "B on d") and finding.text == "the same 3 numbers"
+    assert found(recall10="0.05", recall20="0.08", ndcg10="0.03") == []  # that few digits may be equal by chance
 
 
 @pytest.mark.parametrize(
@@ -285,6 +297,11 @@ def test_every_anchor_has_a_source_and_a_known_model() -> None:
     assert set(anchors["dataset"]) == {"baby", "sports", "clothing"}
     assert anchors["value"].between(0, 0.2).all()
     assert not anchors.duplicated(["model", "dataset", "metric", "source"]).any()
+
+
+def test_the_help_names_every_data_set_with_anchors() -> None:
+    named = CHECK_TABLE_FORM[CHECK_TABLE_FORM.index("The published band") :]
+    assert all(f'("{dataset}")' in named or f'dataset "{dataset}"' in named for dataset in read_anchors()["dataset"])
 
 
 def test_anchors_are_themselves_possible() -> None:

@@ -1,7 +1,12 @@
 """What the chapters promise about verdicts, marks of doubt and the second modality is kept."""
 
+from lmmrec_core.audit.anchors import read_anchors
+from lmmrec_core.audit.cells import paper_cells, where
+from lmmrec_core.audit.pretraining import OTHERS
 from lmmrec_core.report.marks import AT_CAP, DISAGREE, DISAGREEMENT
+from lmmrec_core.report.published import read_results
 from lmmrec_core.report.rule import read_rule
+from lmmrec_core.study.track import read_track
 from tests.book.source import QUESTION_PAGES, ROOT, cells, chapter, table_under
 
 
@@ -36,3 +41,34 @@ def test_the_second_modality_is_read_at_equal_size() -> None:
     for path in QUESTION_PAGES:
         assert ("second_modality(" in cells(path, "code")) == ("motivation" in path.stem or "rq3" in path.stem)
     assert "references(" in cells(next(path for path in QUESTION_PAGES if "rq1" in path.stem), "code")
+
+
+def test_the_page_of_the_audit_names_the_one_share_that_is_79_per_cent() -> None:
+    table = paper_cells(read_results(3), read_results(4))
+    others = where(table, model=OTHERS)
+    starred, of_others = int(table["star"].sum()), int(others["star"].sum())
+    fell = int((others["star"] & (others["PT"] < others["none"])).sum())
+    text = " ".join(cells(ROOT / "notebooks" / "06_audit.ipynb", "markdown").split())
+    assert f"of the {starred} starred cells, {of_others} are of the four models other than LATTICE" in text
+    assert f"not by the {len(table)} cases, and {fell} of the {of_others} cells fell" in text
+    assert len(OTHERS) == 4 and round(100 * of_others / starred) == 79
+
+
+def test_the_page_that_shows_the_bands_says_that_no_source_tells_how_settings_were_selected() -> None:
+    assert set(read_anchors()["selection"]) == {"not stated"}
+    text = " ".join(cells(ROOT / "notebooks" / "06_audit.ipynb", "markdown").split())
+    assert "No source says on which part of the data its settings were selected." in text
+
+
+def test_readme_and_front_page_say_as_the_track_files_what_two_cores_need() -> None:
+    readme = table_under((ROOT / "README.md").read_text(encoding="utf-8"), "`TRACK=`")
+    front = table_under((ROOT / "book" / "index.md").read_text(encoding="utf-8"), "track")
+    for at, (track, time) in enumerate([("controls", "minutes"), ("movielens", "days")]):
+        assert f"two CPU cores need {time}" in read_track(track).where
+        assert all(rows[at][-1].endswith(f"{time} on two CPU cores") for rows in (readme, front))
+
+
+def test_readme_and_the_chapter_on_running_show_how_to_calibrate_and_to_check_a_table() -> None:
+    for text in ((ROOT / "README.md").read_text(encoding="utf-8"), chapter("run")):
+        assert "\nmake calibrate " in text and "\n.venv/bin/lmmrec check-table their-table.csv " in text
+    assert "\n.venv/bin/lmmrec calibrate --dry-run " in chapter("run")

@@ -239,3 +239,11 @@ def test_every_parameter_that_learns_is_saved(name):
     model, other = fit(build(name, data), data), build(name, data, seed=9)
     other.load_state_dict(model.state_dict())
     torch.testing.assert_close(other.scorer()(torch.arange(5)), model.scorer()(torch.arange(5)))
+
+
+@pytest.mark.parametrize("name", ["lattice", "freedom", "bm3"])
+def test_free_tables_are_the_released_code_and_not_the_publication(name: str) -> None:
+    settings = RECOMMENDERS[name].Settings
+    assert settings.build({}).trains_features and not settings.build({"mode": "described"}).trains_features
+    for asked in (True, False):
+        assert settings.build({"mode": "described", "trainable_features": asked}).trains_features == asked

@@ -101,7 +101,9 @@ def test_oracle(lambda_):
 @pytest.mark.parametrize("described", [False, True])
 def test_first_batch_equals_the_dense_form_with_gradient_through_the_graph(described):
     data = random_data(1)
-    lattice = model(data, mode="described" if described else "reference", reg_weight=0.3, lambda_=0.6)
+    lattice = model(
+        data, mode="described" if described else "reference", trainable_features=True, reg_weight=0.3, lambda_=0.6
+    )
     fill(lattice, modality_weights=torch.tensor([0.2, 0.9]))
     batch = random_batch(data, 4)
     expected = dense_loss(lattice, data, batch, dense_graph(lattice, described), described)

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from lmmrec_core.audit.ledger import read_ledger
 from lmmrec_core.recommenders.slmrec import SLMRec, _dropped
 from lmmrec_core.roles import Batch, TrainingData
 from tests.recommenders.plain_channels import (
@@ -219,6 +220,18 @@ def test_masking_takes_the_other_views_layers_as_the_authors_code_does():
     assert torch.equal(crossed[0][0], straight[1][0])  # users share layer 0
     for at in (0, 1):
         assert not torch.allclose(crossed[0][1], straight[at][1], atol=1e-3)
+
+
+def test_the_ledger_says_whose_layers_a_masked_view_has():
+    data = random_data(1)
+    slmrec, batch = model(data, ssl_task="FM", n_layers=2), pairs(data)
+    crossed = [plain_main(slmrec, data, batch) + 0.3 * plain_views(slmrec, data, batch, pair)
+               for pair in itertools.permutations(range(3), 2)]  # fmt: skip
+    loss = slmrec.loss(batch, stream())
+    as_the_authors = any(torch.allclose(loss, plain, rtol=1e-5, atol=1e-6) for plain in crossed)
+    (entry,) = (one for one in read_ledger().differences if one.name == "layers appended crosswise")
+    words = "The same. Each view has its own layer 0 and the other view's further layers."
+    assert as_the_authors and entry.study == words
 
 
 def test_masking_with_dropout_has_the_crossed_views_as_its_mean():

@@ -82,6 +82,17 @@ def test_a_setting_left_to_the_mode_takes_the_side_of_the_mode() -> None:
     )
 
 
+def test_a_pace_in_steps_is_told_in_steps() -> None:
+    switch = Switch(of=("training",), public={"patience": 20}, other={"patience": 50})
+    told = [
+        side_of(TrainingSettings.build(given), switch) for given in ({"patience_steps": 1200}, {}, {"patience": 20})
+    ]
+    assert told == ["patience 1200 steps", "patience by default", PUBLIC]
+    used = sides_in_tracks(LEDGER.differences)
+    assert used["stopping rule"] == "all: patience 1200 steps"
+    assert not any("None" in side for side in used.values())
+
+
 def test_a_ledger_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ConfigError, match="the two sides of a switch are the same"):
         Switch.build({"of": ["vbpr"], "public": {"a": 1}, "other": {"a": 1}})

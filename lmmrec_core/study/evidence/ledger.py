@@ -24,7 +24,7 @@ from lmmrec_core.report.html import Sentence, plain_table
 from lmmrec_core.study.track import EvaluationSettings, SplitSettings, TrackSettings, is_multimodal, read_track
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.training.joint.settings import EndToEndSettings
-from lmmrec_core.training.loop import TrainingSettings
+from lmmrec_core.training.loop import PACE_UNITS, TrainingSettings
 
 PUBLIC, OTHERWISE = "public code", "otherwise"
 _SHARED: dict[str, type[Settings]] = {
@@ -95,7 +95,16 @@ def side_of(settings: Settings, switch: Switch) -> str:
     for word, side in ((PUBLIC, switch.public), (OTHERWISE, switch.other)):
         if _has(settings, side):
             return word
-    return ", ".join(f"{name} {getattr(settings, name)}" for name in switch.public)
+    return ", ".join(_in_words(settings, name) for name in switch.public)
+
+
+def _in_words(settings: Settings, name: str) -> str:
+    """A setting with its value; one of the pace in the unit that is given (``"patience 1200 steps"``)."""
+    value = getattr(settings, name)
+    if value is None and name in PACE_UNITS:
+        steps = getattr(settings, PACE_UNITS[name])
+        return f"{name} {steps} steps" if steps is not None else f"{name} by default"
+    return f"{name} {value}"
 
 
 def _has(settings: Settings, side: dict[str, Any]) -> bool:

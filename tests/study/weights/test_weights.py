@@ -244,8 +244,8 @@ def test_one_model_stands_under_all_paradigms(name):
 def test_a_model_that_would_not_see_the_encoder_is_refused(workspace):
     own = {"trainable_features": True}
     models = [plan(case_of("lattice", paradigm=paradigm), workspace).model for paradigm in ("PT", "FT", "ETE")]
-    assert models[0] == models[1] == models[2] and not models[0].trainable_features
-    assert plan(case_of("lattice", paradigm="PT"), workspace, own).model.trainable_features
+    assert models[0] == models[1] == models[2] and not models[0].trains_features
+    assert plan(case_of("lattice", paradigm="PT"), workspace, own).model.trains_features
     with pytest.raises(ConfigError, match=r"'lattice' trains copies .* trainable_features=false"):
         plan(case_of("lattice", paradigm="ETE"), workspace, own)
 
