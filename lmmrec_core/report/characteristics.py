@@ -4,7 +4,9 @@ Four truths are asked: the printed changes are true, half of each is, nothing ex
 comparison the answer is exact: the estimate is normal around the truth, its standard error has a chi distribution with
 the comparison's degrees of freedom. For a claim it is simulated, because comparisons share runs: each system has one
 draw, and a comparison is the difference of two. Those of different recommenders share no run but the users, on whom
-they err together a little (:data:`COMMON`). The reference's mean is taken as known.
+they err together a little (:data:`COMMON`). The reference's mean is taken as known, printed changes
+as exact (each is the ratio of two rounded figures), and data sets as independent. Two slices of one data set, such as
+ML-sparse and ML-dense, are not: they share persons and items, so a claim over both errs together more than simulated.
 """
 
 import math

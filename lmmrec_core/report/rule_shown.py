@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -68,13 +69,13 @@ def questions_characteristics(
     return found
 
 
-def levels_listing(
+def levels(
     detectable: Sequence[float] = DETECTABLE, metric: str = "ndcg@20", rule: Rule | None = None, draws: int = 4000
 ) -> pd.DataFrame:
-    """The rule beside one whose intervals are corrected for their family (the first step of Holm's procedure).
+    """The rule, and one whose intervals are corrected for their family (the first step of Holm's procedure).
 
-    One line per question and detectable size: the chance that a comparison, and the claim, is supported when the paper
-    is right; and by how many comparisons the claim must lead.
+    One line per question and detectable size: ``question`` (in words), the chance that a ``comparison``, and the
+    ``claim``, is supported when the paper is right; the ``lead`` that the claim needs; ``corrected_…`` for the other.
     """
     rule = rule or read_rule()
     rows = []
@@ -83,12 +84,39 @@ def levels_listing(
         corrected = rule.model_copy(update={"level": 1 - (1 - rule.level) / size})
         for change in detectable:
             claims = assumed_claims(question, change, metric=metric, rule=rule)
-            row: list[object] = [f"{_title(question)}, {100 * change:g} % detectable"]
-            for one in (rule, corrected):
+            row: dict[str, Any] = {"question": f"{_title(question)}, {100 * change:g} % detectable"}
+            for start, one in (("", rule), ("corrected_", corrected)):
                 right = characteristics(claims, one, draws).iloc[0]
-                lead = one.fewest(int((claims["direction"] != 0).sum()))
-                row += [f"{100 * right['comparison_for']:.0f} %", f"{100 * right['claim_for']:.0f} %", lead]
+                row |= {f"{start}comparison": right["comparison_for"], f"{start}claim": right["claim_for"]}
+                row[f"{start}lead"] = one.fewest(int((claims["direction"] != 0).sum()))
             rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def levels_words(found: pd.DataFrame) -> str:
+    """What :func:`levels` says: the cost of a correction to a comparison, and where it would serve a claim most."""
+    ratio = found["corrected_comparison"] / found["comparison"]
+    most = max(found.to_dict("records"), key=lambda one: float(one["corrected_claim"] - one["claim"]))
+    text = (
+        "With corrected intervals, a comparison that is exactly as printed would get its word less often: "
+        f"{ratio.min():.2f} to {ratio.max():.2f} times as often as now, by question and detectable size."
+    )
+    if most["corrected_claim"] <= most["claim"]:
+        return text + " No claim that is true would be supported more often."
+    return text + (
+        f" A claim that is true would be supported more often in some cases, most so in {most['question']}: in "
+        f"{100 * most['corrected_claim']:.0f} % of studies against {100 * most['claim']:.0f} % now."
+    )
+
+
+def levels_listing(found: pd.DataFrame) -> pd.DataFrame:
+    """:func:`levels` as its page shows them."""
+    rows = []
+    for one in found.to_dict("records"):
+        row = [one["question"]]
+        for start in ("", "corrected_"):
+            row += [f"{100 * one[f'{start}{name}']:.0f} %" for name in ("comparison", "claim")] + [one[f"{start}lead"]]
+        rows.append(row)
     heads = [("", "question")]
     names = ("a comparison", "the claim", "lead")
     heads += [(level, name) for level in ("95 %, as it is", "corrected for the family") for name in names]

@@ -182,9 +182,10 @@ def relative_interval(
 
 
 def users_only(pair: Crossed) -> DifferenceOfMeans:
-    """The test that takes seeds as fixed: a paired t test over persons' means, as the paper and most others do.
+    """The test that takes seeds as fixed: the mean over users, with persons as clusters.
 
-    For reference only: its false alarms are on the calibration page. With one user per person it is the paired t test.
+    With one user per person it is a paired t test over users, as the paper's may be: it does not state the unit. For
+    reference only; its false alarms are on the calibration page.
     """
     difference = pair.mean_a - pair.mean_b
     square = float(np.array([1.0, -1.0]) @ persons_part(pair) @ np.array([1.0, -1.0]))

@@ -1,7 +1,8 @@
 """Per-user values of two systems over seeds → aligned matrices, with the person behind each user.
 
 A *replicate* is one run of a system: a model seed, or a pair (split seed, model seed). Seeds are nested in splits, and
-a system's seeds have nothing to do with another's: the same number shares the order of the data and nothing else.
+a system's seeds are not paired with another's. Runs of the same number do share the order of the data, and two arms of
+one model (other than MMGCN) their first id vectors; the crossed test does not use it, which costs power.
 """
 
 from collections.abc import Mapping

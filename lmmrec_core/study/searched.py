@@ -1,7 +1,8 @@
 """Settings that a search found, beside a track: ``tracks/searched/<track>.yaml``, written by a command and read here.
 
 Settings belong to a cell: one data set, model, encoder and paradigm, with both modalities. The cell's controls, and the
-cell with one modality, have the same: they are compared with it. A warm start has those of ETE.
+cell with one modality, have the same: they are compared with it. That favours the content and both modalities. A warm
+start has those of ETE.
 """
 
 from collections.abc import Mapping, Sequence

@@ -15,8 +15,9 @@ from lmmrec_core.report.tables import table2
 from lmmrec_core.results.provenance import ALLOW, COMPUTES
 from lmmrec_core.significance.power import POWER
 from lmmrec_core.study import Study
+from lmmrec_core.study.calibration.summary import FEWEST
 from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS, DrawnWorld
-from lmmrec_core.study.cases import Case
+from lmmrec_core.study.cases import Case, all_cases, reason_not_run
 from lmmrec_core.study.comparisons import comparisons, planned_pairs
 from lmmrec_core.study.inputs import prepare_cases
 from lmmrec_core.study.run import plan, run_case
@@ -56,9 +57,10 @@ def test_the_page_of_rq3_reads_the_baselines_pairs_from_the_family_of_the_motiva
 
 def test_the_calibration_is_what_its_page_says() -> None:
     text = " ".join(cells(next(path for path in NOTEBOOKS if "calibration" in path.stem), "markdown").split())
-    assert "their seeds, from 5001 on, are used nowhere else" in text
+    assert "their seeds, from 5026 on, are used nowhere else" in text
     used = {int(dataset.options["seed"]) for dataset in read_track("controls").datasets.values()}
-    assert min(group.first for group in GROUPS) == 5001 > max(used)
+    assert min(group.first for group in GROUPS) == 5026 > max(used)
+    assert "The worlds 5001 to 5025 were looked at when the test was chosen and do not count" in text
     assert "VBPR and LATTICE are trained three times with the content and three times with the content shuffled" in text
     (null,) = (group for group in GROUPS if group.part == "null")
     assert null.models == ("vbpr", "lattice") and len(null.variants) == 2 and len(read_track("controls").seeds) == 3
@@ -75,6 +77,7 @@ def test_the_calibration_is_what_its_page_says() -> None:
     assert world.track(track).searched == () and world.declared(track) == world.declared(read_track("controls"))
     assert "MMGCN is trained with V&T, with V, with V *twice*" in text and "and with V and texts of other items" in text
     (capacity,) = (group for group in GROUPS if group.part == "capacity")
+    assert WORLDS["capacity"] >= 10 and "Fewer than ten clusters" in text and FEWEST == 10
     assert capacity.kind == "null" and capacity.models == ("mmgcn",)
     assert [(v.modalities, v.control) for v in capacity.variants] == [
         ("V&T", "none"), ("V", "none"), ("V&V", "none"), ("V&T", "shuffled-T")
@@ -188,3 +191,11 @@ def test_a_track_without_results_says_so_in_words(tmp_path) -> None:
     assert "A track without any says so in words, here and on its pages" in front
     for path in QUESTION_PAGES:
         assert "Markdown(study.describe())" in cells(path, "code")
+
+
+def test_mmgcn_has_no_controls_on_the_track_of_the_controls_as_page_and_track_say() -> None:
+    text = " ".join(cells(next(path for path in QUESTION_PAGES if "rq3" in path.name), "markdown").split())
+    assert "MMGCN has neither one modality alone nor controls of its own" in text
+    track = read_track("controls")
+    run = [case for case in all_cases(track, track.seeds) if case.model == "mmgcn" and not reason_not_run(case, track)]
+    assert run and {(case.modalities, case.control) for case in run} == {("V&T", "none")}

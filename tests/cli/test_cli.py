@@ -310,4 +310,4 @@ def test_calibrate_says_what_it_would_run_and_sums_up_what_is_there(capsys, tmp_
     assert "mde, controls: no stored runs" in out and "null_rate  not run" in out
     assert json.loads((tmp_path / "results" / "calibration" / "summary.json").read_text())["null_worlds"] == 0
     assert main(["calibrate", "--parts", "null", "--worlds", "0"]) == 1
-    assert "1 to 1000 worlds" in capsys.readouterr().err
+    assert "1 to 900 worlds" in capsys.readouterr().err

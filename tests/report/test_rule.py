@@ -24,7 +24,15 @@ from lmmrec_core.report.characteristics import (
 )
 from lmmrec_core.report.published import DATASETS
 from lmmrec_core.report.rule import Rule, read_rule
-from lmmrec_core.report.rule_shown import INTERVALS, examples_figure, history_listing, levels_listing, rule_words
+from lmmrec_core.report.rule_shown import (
+    INTERVALS,
+    examples_figure,
+    history_listing,
+    levels,
+    levels_listing,
+    levels_words,
+    rule_words,
+)
 from lmmrec_core.report.verdict import judge_all
 from lmmrec_core.significance.power import minimum_detectable_effect
 from tests.report.conftest import comparison
@@ -280,10 +288,24 @@ def test_examples_show_every_word() -> None:
 
 
 def test_corrected_intervals_find_less_and_let_fewer_comparisons_decide() -> None:
-    shown = levels_listing([0.1], draws=200)
+    shown = levels_listing(levels([0.1], draws=200))
     for row in shown.itertuples(index=False, name=None):
         share, corrected = (float(row[i].removesuffix(" %").removeprefix("< ")) for i in (1, 4))
         assert share > corrected and row[3] > row[6]
+
+
+def test_words_on_corrected_intervals_are_those_of_their_listing() -> None:
+    found = pd.DataFrame(
+        [("A, 5 % detectable", 0.4, 0.9, 3, 0.1, 0.5, 1), ("B, 10 % detectable", 0.5, 0.4, 3, 0.4, 0.85, 1)],
+        columns=[
+            "question", "comparison", "claim", "lead", "corrected_comparison", "corrected_claim", "corrected_lead"
+        ],
+    )  # fmt: skip
+    said = levels_words(found)
+    assert "0.25 to 0.80 times as often" in said
+    assert "most so in B, 10 % detectable: in 85 % of studies against 40 % now" in said
+    assert "No claim that is true" in levels_words(found.iloc[:1])
+    assert levels_listing(found).to_numpy().tolist()[1] == ["B, 10 % detectable", "50 %", "40 %", 3, "40 %", "85 %", 1]
 
 
 def test_the_words_of_the_page_name_the_largest_error() -> None:

@@ -16,14 +16,16 @@ from lmmrec_core.questions import MARGIN
 from lmmrec_core.report.calibration import p_value_figure, power_figure
 from lmmrec_core.report.html import Sentence, listing_or_words
 from lmmrec_core.report.labels import dataset_name, metric_name, model_name
-from lmmrec_core.report.planted import CANNOT_TELL, FOUND, NOT_FOUND, PLANTED_CONTENT
+from lmmrec_core.report.planted import CANNOT_TELL, FOUND, NOT_FOUND, PLANTED_CONTENT, PLANTED_FIRST
 from lmmrec_core.results.provenance import ALLOW
 from lmmrec_core.significance.rates import rate_of
 from lmmrec_core.study.calibration import summary as figures
 from lmmrec_core.study.calibration.reading import Stored, read_calibration
 from lmmrec_core.study.calibration.simulated import BOOK_TEST, SEEDS_FIXED
 from lmmrec_core.study.calibration.tables import (
+    answering_tests,
     between,
+    candidate_rows,
     capacity_rows,
     in_percent,
     itself_by_dataset,
@@ -130,7 +132,7 @@ class CalibrationPage:
         for name, chosen in kinds.items():
             part = found[chosen.astype(bool)]
             if len(part):
-                rate = rate_of((part["p"] < _NOMINAL).tolist(), part["world"].tolist())
+                rate = rate_of((part["p"] < _NOMINAL).tolist(), figures.clusters(part))
                 rows.append({"division": name, "tests": len(part), **told(rate)})
         return listing_or_words(pd.DataFrame(rows), "divisions", _NOT_RUN)
 
@@ -163,16 +165,22 @@ class CalibrationPage:
         return listing_or_words(pd.DataFrame(rows), "power", _NOT_RUN, percent=("measured change",))
 
     def planted(self) -> Styler | Sentence:
-        """The planted answers as rates over worlds, by the rule of the results' pages."""
-        rows = []
-        for expected in PLANTED_CONTENT:
-            for model, said in planted_answers(self.stored, self.metric, expected).items():
-                rate = rate_of([one == FOUND for one in said])
+        """The planted answers as rates over worlds, by the rule of the results' pages.
+
+        Last the answer that redundant data had first, for reference.
+        """
+        rows, tests = [], answering_tests(self.stored, self.metric)
+        for expected in (*PLANTED_CONTENT, *PLANTED_FIRST):
+            words = f"within ±{MARGIN:.0%}" if expected.effect == "none" else expected.words
+            words += " (first, not counted)" if expected in PLANTED_FIRST else ""
+            for model, answers in planted_answers(tests, expected).items():
+                said = answers["answer"].tolist()
+                rate = rate_of([one == FOUND for one in said], figures.clusters(answers))
                 rows.append(
                     {
                         "comparison": f"{model_name(model)}: {expected.pair}",
                         "data set": dataset_name(expected.dataset),
-                        "planted": f"within ±{MARGIN:.0%}" if expected.effect == "none" else expected.words,
+                        "planted": words,
                         "worlds": len(said), FOUND: in_percent(rate.rate), "95 % interval": between(vars(rate)),
                         NOT_FOUND: said.count(NOT_FOUND), CANNOT_TELL: said.count(CANNOT_TELL),
                     }
@@ -200,6 +208,10 @@ class CalibrationPage:
                 }
             )  # fmt: skip
         return listing_or_words(pd.DataFrame(rows), "coverage", _NOT_RUN)
+
+    def candidates(self) -> Styler | Sentence:
+        """Every candidate test over all simulated worlds."""
+        return listing_or_words(pd.DataFrame(candidate_rows(self.stored)), "candidates", _NOT_RUN)
 
     def lowest_coverage(self) -> str:
         """One Markdown sentence on the world where fewest intervals hold the truth; it is the lowest of several by

@@ -26,7 +26,7 @@ class Stored:
     detectable: Mapping[str, Listing]
     coverage: Listing | None
     uncommitted: tuple[str, ...] = ()  # what is there and does not count, because nobody else has its code
-    outdated: tuple[str, ...] = ()  # worlds that were run under other settings
+    outdated: tuple[str, ...] = ()  # worlds that were run under other settings, or are in no group
     # listing → what has changed since it was made: "code", "settings", "runs"
     outdated_listings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     not_compared: tuple[str, ...] = ()  # tracks of listings that count, whose runs are not there to compare with
@@ -36,7 +36,9 @@ class Stored:
         """Sentences on what does not count, because it is outdated, and on what could not be compared."""
         found = []
         if self.outdated:
-            found.append(f"{len(self.outdated)} worlds were run under other settings and do not count.")
+            found.append(
+                f"{len(self.outdated)} worlds were run under other settings, or are in no group, and do not count."
+            )
         for name, changed in self.outdated_listings.items():
             found.append(
                 f"The listing {name} is outdated and does not count: {_listed(changed)} changed since it was made; "

@@ -9,12 +9,13 @@ from tqdm import tqdm
 
 from lmmrec_core.digests import digest
 from lmmrec_core.results.provenance import code_state_now
-from lmmrec_core.significance.simulation import World, operating_characteristics
+from lmmrec_core.significance.simulation import CANDIDATES, World, operating_characteristics
 from lmmrec_core.study.calibration.listings import MadeFrom, code_of_tests, up_to_date, write_listing
 
 COVERAGE = "coverage"  # the part, and the name of its file
 BOOK_TEST, SEEDS_FIXED = "crossed, moderated", "users only (seeds fixed)"
 REPETITIONS = 1000
+FEWER = 200  # repetitions of the candidates that no page uses; the bootstrap takes ten times as long as the book's test
 
 #: Every combination of effect and spread over seeds, then the other settings changed one at a time.
 SIMULATED: tuple[World, ...] = (
@@ -41,12 +42,16 @@ def calibrate_coverage(results: Path, progress: bool = True, repetitions: int = 
 
 def coverage_made_from(repetitions: int = REPETITIONS) -> MadeFrom:
     """What the listing is made from now: the code of the tests, and the settings of the simulated worlds."""
-    return {"code": code_of_tests(), "settings": digest([[asdict(world) for world in SIMULATED], repetitions])}
+    settings = [[asdict(world) for world in SIMULATED], list(CANDIDATES), repetitions, min(FEWER, repetitions)]
+    return {"code": code_of_tests(), "settings": digest(settings)}
 
 
 def _simulate(repetitions: int, bar: tqdm) -> Iterator[pd.DataFrame]:
     for number, world in enumerate(SIMULATED):
-        rates = operating_characteristics([world], repetitions, (BOOK_TEST, SEEDS_FIXED), seed=number)
+        shown = (BOOK_TEST, SEEDS_FIXED)
+        rest = [name for name in CANDIDATES if name not in shown]
+        counts = {shown: repetitions, tuple(rest): min(FEWER, repetitions)}
+        rates = pd.concat(operating_characteristics([world], count, of, seed=number) for of, count in counts.items())
         rates.insert(0, "world", number)
         yield rates
         bar.update()

@@ -18,6 +18,7 @@ from lmmrec_core.study.calibration.simulated import BOOK_TEST
 from lmmrec_core.study.calibration.world_tests import seeds_against_seeds, worlds_tested
 
 METRIC = "ndcg@20"  # of the headline figures; metrics of one run are one observation seen several ways
+FEWEST = 10  # clusters that can tell how alike their members are
 _CELL = ["track", "dataset", "model", "cell"]
 
 
@@ -71,11 +72,15 @@ def cells_in(pairs: pd.DataFrame) -> int:
 
 
 def aa_rate(pairs: pd.DataFrame, p: str = "p") -> Rate | None:
-    """How often a system is found different from itself, of the testable pairs; those of one cell are a cluster."""
+    """How often a system is found different from itself, of the testable pairs.
+
+    The pairs of one model on one data set are a cluster: they share users and what is learnt of the spread over seeds.
+    With fewer than :data:`FEWEST` of those, the pairs of a cell are.
+    """
     tested = pairs[pairs["p"].notna()]
     if tested.empty:
         return None
-    return rate_of((tested[p] < ALPHA).tolist(), [tuple(cell) for cell in tested[_CELL].to_numpy()])
+    return rate_of((tested[p] < ALPHA).tolist(), _clusters(tested, _CELL[:3], _CELL))
 
 
 def world_pairs(stored: Stored, metric: str) -> pd.DataFrame:
@@ -102,14 +107,29 @@ def power_tests(stored: Stored, metric: str) -> pd.DataFrame:
 
 
 def rejected(tests: pd.DataFrame, p: str = "p") -> Rate | None:
-    """How often a test finds a difference at the 5 % level, unadjusted; the tests of one world are a cluster."""
-    return None if tests.empty else rate_of((tests[p] < ALPHA).tolist(), tests["world"].tolist())
+    """How often a test finds a difference at the 5 % level, unadjusted; clusters as in :func:`clusters`."""
+    return None if tests.empty else rate_of((tests[p] < ALPHA).tolist(), clusters(tests))
 
 
 def power_of(tests: pd.DataFrame) -> Rate | None:
-    """How often content is found better, unadjusted; the tests of one world are a cluster."""
+    """How often content is found better, unadjusted; clusters as in :func:`clusters`."""
     found = (tests["p"] < ALPHA) & (tests["difference"] > 0)
-    return None if tests.empty else rate_of(found.tolist(), tests["world"].tolist())
+    return None if tests.empty else rate_of(found.tolist(), clusters(tests))
+
+
+def clusters(tests: pd.DataFrame) -> list[Hashable]:
+    """What belongs together in a rate: the tests of a block of worlds, which learn one spread over seeds together.
+
+    Fewer than :data:`FEWEST` clusters cannot tell how alike their members are, and an interval would be as wide as if
+    each were one test. With so few blocks, the tests of a world are a cluster.
+    """
+    return _clusters(tests, ["block"], ["world"])
+
+
+def _clusters(rows: pd.DataFrame, wide: list[str], narrow: list[str]) -> list[Hashable]:
+    """The values of the columns ``wide`` where there are enough of them, else those of ``narrow``."""
+    columns = wide if len(rows.drop_duplicates(wide)) >= FEWEST else narrow
+    return [tuple(values) for values in rows[columns].to_numpy()]
 
 
 def coverage_of(listing: Listing | None, candidate: str = BOOK_TEST) -> Rate | None:

@@ -11,6 +11,7 @@ from lmmrec_core.report.planted import Expectation, answer
 from lmmrec_core.significance.rates import Rate
 from lmmrec_core.study.calibration import summary as figures
 from lmmrec_core.study.calibration.reading import Stored
+from lmmrec_core.study.calibration.simulated import BOOK_TEST, SEEDS_FIXED
 from lmmrec_core.study.calibration.world_tests import worlds_tested
 from lmmrec_core.study.calibration.worlds import KEPT_METRICS
 
@@ -75,21 +76,63 @@ def capacity_rows(stored: Stored, metric: str) -> _Rows:
     return rows
 
 
-def planted_answers(stored: Stored, metric: str, expected: Expectation) -> dict[str, list[str]]:
-    """Model → what each world of the expected kind answers. "Less" holds worlds of two kinds, by their order."""
-    tests = worlds_tested(stored.worlds["planted"], metric)
+_TESTS = {
+    BOOK_TEST: "the book",
+    "crossed, own seeds": "crossed, own seeds only",
+    "crossed, pooled": "crossed, cells taken as alike",
+    "two-way bootstrap": "two-way bootstrap",
+    SEEDS_FIXED: "users only",
+}
+
+
+def candidate_rows(stored: Stored) -> _Rows:
+    """Every candidate over all simulated worlds: false alarms, coverage, what it finds where seeds matter little."""
+    if stored.coverage is None:
+        return []
+    simulated, rows = stored.coverage.rows, []
+    for name, title in _TESTS.items():
+        own = simulated[simulated["candidate"] == name]
+        null, quiet = own[own["effect"] == 0], own[(own["effect"] > 0) & (own["seed_cv"] == own["seed_cv"].min())]
+        if null.empty or quiet.empty:
+            continue
+        rows.append(
+            {
+                "test": title, "simulated each": int(own["repetitions"].max()),
+                "false alarms": in_percent(null["rejected"].mean()), "most": in_percent(null["rejected"].max()),
+                "truth held": in_percent(own["covered"].mean()), "least": in_percent(own["covered"].min()),
+                "found where seeds matter little": in_percent(quiet["rejected"].mean()),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def answering_tests(stored: Stored, metric: str) -> pd.DataFrame:
+    """The tests of all worlds that have planted answers: the planted worlds', and the null worlds'."""
+    frames = [worlds_tested(stored.worlds[part], metric) for part in ("planted", "null")]
+    return pd.concat([frame for frame in frames if len(frame)] or frames[:1])
+
+
+def planted_answers(tests: pd.DataFrame, expected: Expectation) -> dict[str, pd.DataFrame]:
+    """Model → what each world of the expected kind answers: world, block, ``answer``.
+
+    ``tests``: those of :func:`answering_tests`. "Less" holds worlds of two kinds against each other, by their order.
+    """
     tests = tests[tests["pair"].isin([expected.pair])]
-    found: dict[str, list[str]] = {}
+    found: dict[str, pd.DataFrame] = {}
     for model, own in tests.groupby("model", sort=False):
         by_kind = {kind: part.sort_values("world").to_dict("records") for kind, part in own.groupby("kind")}
         here = by_kind.get(expected.dataset, [])
         others = by_kind.get(expected.than, []) if expected.than else [None] * len(here)
         pairs = zip(here, others, strict=False)  # where one kind has fewer worlds, as many as both have
         answers = [
-            answer(expected.effect, _named(one), None if other is None else _named(other))[0] for one, other in pairs
-        ]
+            {
+                "world": one["world"], "block": one["block"],
+                "answer": answer(expected.effect, _named(one), None if other is None else _named(other))[0],
+            }
+            for one, other in pairs
+        ]  # fmt: skip
         if answers:
-            found[str(model)] = answers
+            found[str(model)] = pd.DataFrame(answers)
     return found
 
 

@@ -32,7 +32,7 @@ def test_seeds_of_null_worlds_are_tested_as_their_values_would_be(controls) -> N
         kept = {"means": moments.means.tolist(), "products": [moments.products[i, : i + 1].tolist() for i in range(6)]}
         line["models"] = {"vbpr": {**line["models"]["vbpr"], "metrics": {"ndcg@20": kept}}}
         lines.append((world, line))
-        if world.seed < 5006:
+        if world.seed < 5031:
             for number, cell in enumerate(("baseline", "baseline (shuffled)")):
                 cells[f"{world.seed} {cell}"] = {s: pd.Series(runs[:, 3 * number + s - 1]) for s in (1, 2, 3)}
     found = seeds_against_seeds(lines)

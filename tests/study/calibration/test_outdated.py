@@ -1,5 +1,6 @@
 """A listing counts while all that it was made from is what is there now; each kind of change is told in words."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lmmrec_core.study.calibration.listings import code_of_tests, read_listing
 from lmmrec_core.study.calibration.page import CalibrationPage
 from lmmrec_core.study.calibration.reading import read_calibration
 from lmmrec_core.study.calibration.stored_runs import calibrate_stored
+from lmmrec_core.study.calibration.summary import write_summary_of
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.run import plan, run_case
 from lmmrec_core.study.study import Study
@@ -60,6 +62,18 @@ def test_a_further_run_makes_both_listings_outdated_and_making_them_again_cures_
     for part in ("against-itself", "mde"):
         calibrate_stored(part, study)
     assert parts_that_count(study) == ["against-itself", "mde"]
+
+
+def test_the_summary_has_no_figure_of_an_outdated_listing(study) -> None:
+    results = study.workspace.results
+    whole = write_summary_of(read_calibration(results, study.track), results)
+    assert whole["computed_from"]["mde"] and whole["computed_from"]["against-itself"]
+    keep_listing(results, "against-itself-controls", PAIR)  # with a p; of another track's settings, so outdated here
+    train(study.workspace, 3)
+    write_summary_of(read_calibration(results, study.track), results)
+    kept = json.loads((results / "calibration" / "summary.json").read_text(encoding="utf-8"))
+    assert (kept["aa_rate"], kept["aa_rate_interval"], kept["aa_pairs"], kept["mde"]) == (None, None, 0, None)
+    assert kept["computed_from"]["mde"] == kept["computed_from"]["against-itself"] == {}
 
 
 def test_other_questions_touch_only_what_could_be_found(study, monkeypatch) -> None:

@@ -90,16 +90,16 @@ def test_worlds_of_uncommitted_code_are_run_again_once_it_is_committed(tiny, cod
 
 def test_a_world_that_fails_costs_no_other(tiny, code, monkeypatch) -> None:
     def work(world):
-        if world.seed == 5002:
+        if world.seed == 5027:
             raise ZeroDivisionError("no users")
         return _nothing(world)
 
     monkeypatch.setattr(running, "_work", work)
     monkeypatch.setattr(running, "worker_pool", lambda *_: _Here())
     outcome = run_worlds(worlds_of("null", 3), tiny, jobs=1)
-    assert outcome.computed == 2 and [world.seed for world, _ in outcome.failures] == [5002]
+    assert outcome.computed == 2 and [world.seed for world, _ in outcome.failures] == [5027]
     assert "unexpected ZeroDivisionError: no users" in outcome.failures[0][1]
-    assert [line["seed"] for line in read_lines(part_path(tiny.results, "null"))] == [5001, 5003]
+    assert [line["seed"] for line in read_lines(part_path(tiny.results, "null"))] == [5026, 5028]
 
 
 def test_a_stop_between_two_worlds_keeps_the_first(tiny, code, monkeypatch) -> None:
@@ -189,8 +189,8 @@ def test_killed_it_keeps_what_is_done_and_goes_on(tiny, tmp_path, root) -> None:
         time.sleep(0.02)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    assert [line["world"] for line in read_lines(path)][:1] == ["null-5001"]
+    assert [line["world"] for line in read_lines(path)][:1] == ["null-5026"]
     done = len(read_lines(path))
     out, _ = child().communicate(timeout=300)
     assert out.split() == [str(done), str(2 - done), "0"]
-    assert [line["world"] for line in read_lines(path)] == ["null-5001", "null-5002"]
+    assert [line["world"] for line in read_lines(path)] == ["null-5026", "null-5027"]

@@ -1,6 +1,7 @@
 """The headline figures from made parts, counted by hand; what does not count is left out and named."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -8,7 +9,11 @@ from scipy import stats
 
 from lmmrec_core.errors import ConfigError, ResultError
 from lmmrec_core.names import CALIBRATION_PARTS
+from lmmrec_core.report.planted import PLANTED_CONTENT, PLANTED_FIRST
 from lmmrec_core.results.provenance import ALLOW
+from lmmrec_core.significance.rates import rate_of
+from lmmrec_core.significance.simulation import CANDIDATES
+from lmmrec_core.study.calibration import simulated, tables
 from lmmrec_core.study.calibration import summary as figures
 from lmmrec_core.study.calibration.files import add_line, part_path, read_lines
 from lmmrec_core.study.calibration.listings import read_listing, up_to_date, write_listing
@@ -16,7 +21,9 @@ from lmmrec_core.study.calibration.page import CalibrationPage
 from lmmrec_core.study.calibration.reading import read_calibration
 from lmmrec_core.study.calibration.simulated import coverage_made_from
 from lmmrec_core.study.calibration.summary import summary_of, write_summary_of
-from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS, worlds_of
+from lmmrec_core.study.calibration.tables import answering_tests, candidate_rows, planted_answers
+from lmmrec_core.study.calibration.world_tests import worlds_tested
+from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS, DrawnWorld, worlds_of
 from tests.study.calibration.conftest import keep_listing, made_line
 
 KEYS = {
@@ -101,7 +108,7 @@ def test_lines_of_uncommitted_code_or_other_settings_do_not_count(store, code, c
     keep_listing(results, "against-itself-controls", pairs([0.5] * 3))
     store(worlds_of("null", 4)[-1])
     stored = read_calibration(results)
-    assert len(stored.worlds["null"]) == 3 and stored.uncommitted == ("null null-5004", "against-itself controls")
+    assert len(stored.worlds["null"]) == 3 and stored.uncommitted == ("null null-5029", "against-itself controls")
     assert summary_of(stored)["aa_rate"] is None
     assert "2 results are of uncommitted code" in CalibrationPage(stored).summary()
     monkeypatch.setenv(ALLOW, "1")
@@ -117,7 +124,7 @@ def test_a_world_has_one_line_and_machines_are_told_once(store, controls) -> Non
     store(worlds_of("null", 1)[0])
     path = part_path(results, "null")
     lines = read_lines(path)
-    assert [line["world"] for line in lines] == ["null-5001", "null-5002"]
+    assert [line["world"] for line in lines] == ["null-5026", "null-5027"]
     assert len(json.loads((path.parent / "environments.json").read_text())) == 1
     assert {line["provenance"]["environment"] for line in lines} == set(
         json.loads((path.parent / "environments.json").read_text())
@@ -166,7 +173,7 @@ def test_a_value_that_is_no_number_is_not_kept(tmp_path, controls, code) -> None
 def test_worlds_are_fresh_and_never_shared_between_groups(controls) -> None:
     used = {settings.options["seed"] for settings in controls.datasets.values()}
     seeds = [range(group.first, group.first + group.most) for group in GROUPS]
-    assert all(min(one) > max(used) and min(one) >= 5001 for one in seeds)
+    assert all(min(one) > max(used) and min(one) >= 5026 for one in seeds)
     for number, one in enumerate(seeds):
         assert all(set(one).isdisjoint(other) for other in seeds[number + 1 :])
     assert {group.part for group in GROUPS} <= set(CALIBRATION_PARTS)
@@ -178,4 +185,94 @@ def test_worlds_are_fresh_and_never_shared_between_groups(controls) -> None:
 
 def test_what_is_declared_of_the_null_worlds_is_what_hours_of_runs_were_made_under(controls) -> None:
     """Another digest makes the lines of all null worlds outdated: change it only with what they are trained under."""
-    assert worlds_of("null", 1)[0].declared(controls) == "4d8ed14be482aa04"
+    assert worlds_of("null", 1)[0].declared(controls) == "572fb6455e994275"
+
+
+def test_what_is_declared_of_a_world_does_not_depend_on_where_its_group_begins(controls) -> None:
+    group = GROUPS[0]
+    earlier, later = (DrawnWorld(replace(group, first=first), 5040).declared(controls) for first in (5001, 5030))
+    assert earlier == later == DrawnWorld(group, 5040).declared(controls)
+    assert DrawnWorld(group, 5041).declared(controls) != later
+
+
+def test_worlds_that_were_looked_at_when_the_test_was_chosen_do_not_count(store) -> None:
+    looked_at = [DrawnWorld(GROUPS[0], seed) for seed in (5001, 5025)]
+    stored = read_calibration(store(*looked_at, *worlds_of("null", 1)))
+    assert [world.seed for world, _ in stored.worlds["null"]] == [5026]
+    assert stored.outdated == ("null null-5001", "null null-5025")
+
+
+def answers(blocks: int) -> pd.DataFrame:
+    """Four tests in two worlds of each block; in every tenth block all four find something."""
+    rows = [(n, 2 * n + world, 0.01 if n % 10 == 0 else 0.5) for n in range(blocks) for world in (0, 0, 1, 1)]
+    return pd.DataFrame(rows, columns=["block", "world", "p"]).assign(difference=1.0)
+
+
+def test_the_tests_of_a_block_are_a_cluster_where_there_are_ten_blocks() -> None:
+    many, few = answers(20), answers(9)
+    expected = rate_of((many["p"] < 0.05).tolist(), many["block"].tolist())
+    assert expected.clusters == 20 and expected.rate == 0.1
+    assert figures.rejected(many) == figures.power_of(many) == expected
+    by_world = rate_of((few["p"] < 0.05).tolist(), few["world"].tolist())
+    assert figures.rejected(few) == figures.power_of(few) == by_world and by_world.clusters == 18
+    narrower = rate_of((many["p"] < 0.05).tolist(), many["world"].tolist())
+    assert expected.high - expected.low > 1.2 * (narrower.high - narrower.low)
+
+
+@pytest.mark.parametrize(("models", "clusters"), [(10, 10), (9, 18)])
+def test_the_pairs_of_a_model_on_a_data_set_are_a_cluster_where_there_are_ten(models: int, clusters: int) -> None:
+    """Two cells with three pairs each, of as many models."""
+    named = [pairs([0.01 if n == 0 else 0.5] * 6).assign(model=f"model {n}", track="controls") for n in range(models)]
+    rate = figures.aa_rate(pd.concat(named))
+    assert rate is not None and (rate.clusters, rate.n, rate.rate) == (clusters, 6 * models, 1 / models)
+
+
+def test_planted_answers_are_read_from_null_worlds_too_and_the_first_answer_stands_below(store) -> None:
+    results = store(*worlds_of("null", 2))
+    store(*worlds_of("planted", 2), gain=0.3)
+    page = CalibrationPage(read_calibration(results))
+    tests = answering_tests(page.stored, "ndcg@20")
+    (nothing,) = (one for one in PLANTED_CONTENT if one.effect == "none")
+    found = planted_answers(tests, nothing)
+    assert found.keys() == {"vbpr", "lattice"} and found["vbpr"]["world"].tolist() == [5026, 5027]
+    null = worlds_tested(page.stored.worlds["null"]).set_index(["model", "world"])
+    for model, said in found.items():
+        for row in said.to_dict("records"):
+            test = null.loc[(model, row["world"])]
+            expected = "found" if test["equivalence_p"] < 0.05 else "not found" if test["p"] < 0.05 else "cannot tell"
+            assert row["answer"] == expected
+    for first in PLANTED_FIRST:
+        answers = planted_answers(tests, first)
+        assert all(set(said["answer"]) == {"not found"} for said in answers.values()) and len(answers) == 2
+    shown = page.planted().to_html()
+    assert "Null" in shown and shown.count("within ±5% (first, not counted)") == 2 * 2
+
+
+def test_candidates_are_counted_over_all_simulated_worlds(tmp_path, code) -> None:
+    """Two worlds without an effect and two with one; seeds vary by 2 % in the first of each."""
+    rows = pd.DataFrame(
+        [
+            {"world": world, "effect": effect, "seed_cv": cv, "candidate": name, "repetitions": repetitions,
+             "rejected": rejected, "covered": 1 - rejected if effect == 0 else 0.9}
+            for name, repetitions, shift in (("crossed, moderated", 1000, 0.0), ("two-way bootstrap", 200, -0.02))
+            for world, (effect, cv, rejected) in enumerate(
+                [(0.0, 0.02, 0.04 + shift), (0.0, 0.06, 0.06 + shift), (0.3, 0.02, 0.8 + shift), (0.3, 0.06, 0.5)])
+        ]
+    )  # fmt: skip
+    keep_listing(tmp_path, "coverage", rows)
+    book, bootstrap = candidate_rows(read_calibration(tmp_path))
+    assert book == {
+        "test": "the book", "simulated each": 1000, "false alarms": "5.0 %", "most": "6.0 %", "truth held": "92.5 %",
+        "least": "90.0 %", "found where seeds matter little": "80.0 %",
+    }  # fmt: skip
+    assert (bootstrap["false alarms"], bootstrap["simulated each"]) == ("3.0 %", 200)
+    assert bootstrap["found where seeds matter little"] == "78.0 %"
+
+
+def test_every_candidate_is_simulated_in_every_world_and_named_on_the_page() -> None:
+    class Bar:
+        def update(self) -> None:
+            pass
+
+    frame = next(simulated._simulate(3, Bar()))  # type: ignore[arg-type]
+    assert set(frame["candidate"]) == set(CANDIDATES) == set(tables._TESTS) and set(frame["repetitions"]) == {3}
