@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MultipleLocator, PercentFormatter
 from scipy import stats
 
 from lmmrec_core.questions import ALPHA
@@ -39,7 +39,9 @@ def p_value_figure(p_values: Mapping[str, Sequence[float]]) -> Figure:
         axes.axvline(ALPHA, color="black", linewidth=1, linestyle=":")
         top = max(most, *(float(np.mean(values <= most)) for values in given.values()))
         axes.set(xlim=(0, most), ylim=(0, top * 1.05), xlabel="level", ylabel="share of p-values below it")
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MultipleLocator(0.05))
+            axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.legend(frameon=False, loc="upper left")
         return closed(figure)
 

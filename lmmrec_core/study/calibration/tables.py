@@ -144,15 +144,15 @@ def _rates(pairs: pd.DataFrame) -> dict[str, Any]:
     """What the book's test says, and the one that takes seeds as fixed, of the same pairs."""
     fixed = figures.aa_rate(pairs, "p_users")
     return {
-        "pairs": int(pairs["p"].notna().sum()), **told(figures.aa_rate(pairs)),
+        "pairs": int(pairs["p"].notna().sum()), **told(figures.aa_rate(pairs), "not testable"),
         "users only": in_percent(fixed.rate) if fixed else "",
     }  # fmt: skip
 
 
-def told(rate: Rate | None) -> dict[str, str]:
-    """A rate and its interval in two columns."""
+def told(rate: Rate | None, without: str = "not run") -> dict[str, str]:
+    """A rate and its interval in two columns; ``without`` stands where there is none."""
     if rate is None:
-        return {"rate": "not run", "95 % interval": ""}
+        return {"rate": without, "95 % interval": ""}
     return {"rate": in_percent(rate.rate), "95 % interval": between(vars(rate))}
 
 
