@@ -12,10 +12,15 @@ _LISTS = {"hit_ranks": pa.list_(pa.int16()), "hit_items": pa.list_(pa.int32())}
 
 def table_bytes(per_user: pd.DataFrame) -> bytes:
     """Per-user frame → parquet bytes; floats keep every bit, lists keep their integer width."""
+    return _parquet(table_of(per_user))
+
+
+def table_of(per_user: pd.DataFrame) -> pa.Table:
+    """Per-user frame → Arrow table, with the index as the column ``user``."""
     columns = {"user": pa.array(per_user.index.to_numpy(dtype=np.int64))}
     for name in per_user.columns:
         columns[name] = pa.array(per_user[name].to_numpy(), type=_LISTS.get(name))
-    return _parquet(pa.table(columns))
+    return pa.table(columns)
 
 
 def lists_bytes(users: IntArray, top_items: IntArray) -> bytes:

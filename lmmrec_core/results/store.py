@@ -4,13 +4,15 @@
 files and a digest of itself), ``per_user.parquet`` and ``top50.parquet`` (not in git, so it may be absent).
 ``key`` is :func:`key_of` of everything that determines the outcome, so a run that is stored need not be
 run again. Other files and folders under the root are left alone.
+
+Runs that were packed (``archive.py``) are read as if their folders were there; a folder goes before the archive.
 """
 
 import json
 import re
 import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -22,12 +24,14 @@ from lmmrec_core.digests import bytes_sha256, digest
 from lmmrec_core.disk import whole_folder
 from lmmrec_core.errors import ResultError, unknown
 from lmmrec_core.flow import IntArray, Result
+from lmmrec_core.results.archive import RECORDS, Archive, ArchivedRun
 from lmmrec_core.results.files import lists_bytes, read_lists, read_table, table_bytes
 from lmmrec_core.results.plain import key_of, plain_values
 
 __all__ = ["CASE", "Record", "ResultStore", "key_of"]
 
 _SCHEMA = 1
+_SAME = 1e-9  # metrics measured on another machine may differ in their last bits
 CASE = ("track", "dataset", "model", "encoder", "paradigm", "modalities", "control", "arm", "seed")
 _LATER = {"arm": "none"}  # fields that older records do not have
 SECTIONS = ("case", "settings", "training", "metrics", "overall", "data", "features", "cost", "provenance")
@@ -42,6 +46,7 @@ class Record:
 
     path: Path
     data: Mapping[str, Any]  # run.json
+    archived: ArchivedRun | None = None  # for a run without a folder
 
     @property
     def key(self) -> str:
@@ -58,7 +63,7 @@ class Record:
 
     def as_arm(self, arm: str) -> "Record":
         """The run of a cell as that of an ``arm`` that changes nothing."""
-        return Record(self.path, {**self.data, "case": {**self.case, "arm": arm}, "shared": True})
+        return replace(self, data={**self.data, "case": {**self.case, "arm": arm}, "shared": True})
 
     @property
     def created(self) -> str:
@@ -67,10 +72,14 @@ class Record:
 
 
 class ResultStore:
-    """The results below one folder."""
+    """The results below one folder.
 
-    def __init__(self, root: Path) -> None:
+    ``measure`` gives a metric of a result from its kept hits (``metrics.again.measured_again``): archived runs need it.
+    """
+
+    def __init__(self, root: Path, measure: Callable[[Result, str], pd.Series] | None = None) -> None:
         self.root = Path(root)
+        self.measure = measure
 
     def path_of(self, key: str, track: str, dataset: str, slug: str) -> Path:
         """Where a run is or would be kept. Raises ResultError for a name that cannot be one folder."""
@@ -93,7 +102,7 @@ class ResultStore:
         that do not match, a damaged run in its place, or a disk that is full or not writable.
         """
         target = self.path_of(key, track, dataset, slug)
-        if target.is_dir() and not replace:
+        if not replace and self.holds(target):
             self.load(target)
             return target
         record = _complete(run_record, track, dataset, key)
@@ -106,7 +115,7 @@ class ResultStore:
         record["files"] = {name: bytes_sha256(content) for name, content in files.items()}
         record["digest"] = digest(record)
         # run.json last: whoever sees it sees the rest
-        files[RECORD] = (json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        files[RECORD] = record_bytes(record)
         with whole_folder(target, needed=sum(map(len, files.values())), replace=replace) as partial:
             for name, content in files.items():
                 (partial / name).write_bytes(content)
@@ -114,7 +123,7 @@ class ResultStore:
         return target
 
     def find_records(self, on_damage: Literal["raise", "warn"] = "raise", **filters: Any) -> list[Record]:
-        """Stored runs whose case matches, in a fixed order; only run.json is read.
+        """Stored runs whose case matches, in a fixed order; only their records are read.
 
         ``filters`` are fields of the case (:data:`CASE`) or ``key``; a value, or a list, tuple or set of allowed
         values. Damaged runs raise ResultError, or with ``on_damage="warn"`` are named in a warning and left out.
@@ -125,18 +134,33 @@ class ResultStore:
         allowed = {name: value if isinstance(value, list | tuple | set | frozenset) else (value,)
                    for name, value in filters.items()}  # fmt: skip
         records = []
-        for path in self._folders(allowed.get("track", "*"), allowed.get("dataset", "*")):
+        known = {name: [str(value) for value in allowed.get(name, "*")] for name in ("track", "dataset")}
+        found: list[Path | Archive] = [*self._folders(**known), *self._archives(**known)]
+        for path in found:
             try:
-                record = self.record(path)
+                read = [self.record(path)] if isinstance(path, Path) else self._archived(path)
             except ResultError as error:
                 if on_damage == "raise":
                     raise
                 warnings.warn(str(error), stacklevel=2)
                 continue
-            fields = {**record.case, "key": record.key}
-            if all(fields[name] in values for name, values in allowed.items()):
-                records.append(record)
+            for record in read:
+                fields = {**record.case, "key": record.key}
+                if all(fields[name] in values for name, values in allowed.items()):
+                    records.append(record)
         return sorted(records, key=lambda r: ([(str(type(r.case[n])), r.case[n]) for n in CASE], r.key))
+
+    def holds(self, path: Path) -> bool:
+        """Whether the run of this folder is stored, there or packed. Raises ResultError for a damaged archive."""
+        return path.is_dir() or path.name in self.archive_of(path).runs()
+
+    def folders(self, track: str, dataset: str) -> list[Path]:
+        """The run folders of a data set, packed runs left aside."""
+        return self._folders([track], [dataset])
+
+    def archive_of(self, path: Path) -> Archive:
+        """The archive that holds, or would hold, the run of a folder."""
+        return Archive(self.root, path.parents[1].name, path.parent.name)
 
     def load(self, path: Path) -> Result:
         """The result in a run folder. Raises ResultError naming the damaged file and the cure."""
@@ -144,6 +168,8 @@ class ResultStore:
 
     def load_record(self, record: Record) -> Result:
         """Add the per-user values to a record. Raises ResultError as :meth:`load`."""
+        if record.archived is not None:
+            return self._load_archived(record, record.archived)
         content = _checked_bytes(record, PER_USER)
         try:
             per_user = read_table(content)
@@ -158,22 +184,61 @@ class ResultStore:
         return read_lists(_checked_bytes(record, TOP_ITEMS))
 
     def record(self, path: Path) -> Record:
-        """Read and check run.json of a run folder. Raises ResultError naming file and cure."""
-        file = Path(path) / RECORD
+        """Read and check the record of a run folder. Raises ResultError naming file and cure."""
+        path = Path(path)
+        if not path.is_dir() and (run := self.archive_of(path).runs().get(path.name)):
+            return _archived_record(run)
+        file = path / RECORD
         try:
             state = file.stat()
         except FileNotFoundError:
             raise _damaged(file, "missing") from None
         except OSError as error:
             raise ResultError(f"{file}: cannot be read ({error.strerror}); allow reading it") from None
-        return _read_record(Path(path), (state.st_ino, state.st_mtime_ns, state.st_size))
+        return _read_record(path, (state.st_ino, state.st_mtime_ns, state.st_size))
 
-    def _folders(self, tracks: Iterable[str], datasets: Iterable[str]) -> list[Path]:
+    def _load_archived(self, record: Record, run: ArchivedRun) -> Result:
+        """Kept rows, and the metrics measured again from them; both are held against the record."""
+        frame = run.kept_rows()
+        result = Result(dict(record.case), frame, dict(record.data["overall"]), dict(record.data))
+        if not run.measured:
+            return result
+        if self.measure is None:
+            raise ResultError(
+                f"{run.archive.users_file}: its metrics are measured again; open the store with `measure`"
+            )
+        columns = {name: self.measure(result, name) if name in run.measured else frame[name] for name in run.columns}
+        means = (record.data["metrics"] or {}).get("test", {})
+        for name in run.measured:
+            mean = float(columns[name].mean())
+            if name in means and not abs(mean - means[name]) <= _SAME:
+                told = f"{name} of the run {run.folder} is {mean:.6f} by its kept hits, {means[name]:.6f} in its record"
+                raise run.archive.damaged(run.archive.users_file, told)
+        return replace(result, per_user=pd.DataFrame(columns, index=frame.index))
+
+    def _archived(self, archive: Archive) -> list[Record]:
+        """The records of an archive, without the runs that have a folder."""
+        return [_archived_record(run) for name, run in archive.runs().items() if not (archive.folder / name).is_dir()]
+
+    def _archives(self, track: Iterable[str], dataset: Iterable[str]) -> list[Archive]:
+        files = {file for t in track for d in dataset for file in self.root.glob(f"{t}/{d}{RECORDS}")}
+        return [
+            Archive(self.root, file.parent.name, file.name.removesuffix(RECORDS))
+            for file in sorted(files)
+            if file.name[0] != "."
+        ]
+
+    def _folders(self, track: Iterable[str], dataset: Iterable[str]) -> list[Path]:
         found: list[Path] = []
-        for track in tracks:
-            for dataset in datasets:
-                found += self.root.glob(f"{track}/{dataset}/*-????????????????")
+        for t in track:
+            for d in dataset:
+                found += self.root.glob(f"{t}/{d}/*-????????????????")
         return sorted(p for p in set(found) if _FOLDER.fullmatch(p.name) and p.name[0] != "." and p.is_dir())
+
+
+def record_bytes(record: Mapping[str, Any]) -> bytes:
+    """The content of run.json."""
+    return (json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 @lru_cache(maxsize=4096)  # a page of the book asks for the same records several times
@@ -188,19 +253,34 @@ def _read_record(path: Path, state: tuple[int, int, int]) -> Record:
         raise ResultError(f"{file}: cannot be read ({error.strerror}); allow reading it") from None
     except ValueError as error:  # neither UTF-8 nor JSON
         raise _damaged(file, f"not valid JSON ({error})") from None
+    return Record(path, _checked_record(data, file, path.name, lambda what: _damaged(file, what)))
+
+
+@lru_cache(maxsize=4096)
+def _archived_record(run: ArchivedRun) -> Record:
+    archive = run.archive
+    data = _checked_record(
+        run.record, archive.records_file, run.folder, lambda what: archive.damaged(archive.records_file, what)
+    )
+    return Record(archive.folder / run.folder, data, run)
+
+
+def _checked_record(data: Any, file: Path, folder: str, damaged: Callable[[str], ResultError]) -> Mapping[str, Any]:
+    """``data`` if it is the whole record of the run of ``folder``, of this schema. Raises ResultError."""
     schema = data.get("schema") if isinstance(data, dict) else None
     if not isinstance(schema, int):
-        raise _damaged(file, "no run record")
+        raise damaged("no run record")
     if schema != _SCHEMA:
         raise ResultError(
             f"{file}: written with schema {schema}, this version reads {_SCHEMA}; "
             f"use the version that wrote it, or delete the folder and run again"
         )
     if data.get("digest") != digest({name: value for name, value in data.items() if name != "digest"}):
-        raise _damaged(file, "its content does not match its digest (edited by hand?)")
-    if not str(file.parent.name).endswith(f"-{data['key']}"):
-        raise _damaged(file, f"it holds the run {data['key']}, not the one its folder is named after")
-    return Record(path, data)
+        raise damaged("its content does not match its digest (edited by hand?)")
+    if not folder.endswith(f"-{data['key']}"):
+        raise damaged(f"it holds the run {data['key']}, not the one its folder is named after")
+    checked: Mapping[str, Any] = data
+    return checked
 
 
 def _complete(record: Mapping[str, Any], track: str, dataset: str, key: str) -> dict[str, Any]:

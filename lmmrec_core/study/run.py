@@ -174,7 +174,7 @@ def is_done(todo: Plan, workspace: Workspace) -> bool:
     unless such results are allowed. Raises ResultError for a damaged one.
     """
     folder = folder_of(todo, workspace)
-    if not folder.is_dir():
+    if not workspace.store.holds(folder):
         return False
     record = workspace.store.record(folder)
     if allows_uncommitted():
@@ -192,7 +192,7 @@ def run_case(todo: Plan, workspace: Workspace) -> Result:
     done = folder_of(todo, workspace)
     if is_done(todo, workspace):
         return store.load(done)
-    started, again = code_state_now(), done.is_dir()
+    started, again = code_state_now(), store.holds(done)
     reset_peak_memory()
     dataset = workspace.dataset(case.dataset)
     split = dataset.split

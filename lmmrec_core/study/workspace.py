@@ -8,6 +8,7 @@ from typing import Any
 
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.home import default_home
+from lmmrec_core.metrics.again import measured_again
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.datasets import Dataset, data_root, read_dataset
 from lmmrec_core.study.track import TrackSettings, read_track
@@ -68,7 +69,7 @@ class Workspace:
     @cached_property
     def store(self) -> ResultStore:
         """The stored results, of all tracks."""
-        return ResultStore(self.results)
+        return ResultStore(self.results, measured_again)
 
     @cached_property
     def device(self) -> str:
