@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from lmmrec_core import __version__
+from lmmrec_core.cli.forms import CHECK_TABLE_FORM
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.metrics import METRICS
 from lmmrec_core.names import (
@@ -42,6 +43,7 @@ examples, from the first look to your own data:
   lmmrec search --cells --track controls --dry-run    what a search of every cell would cost
   lmmrec calibrate --dry-run                          how often are the tests right? (hours)
   lmmrec check-table their-table.csv                  can the numbers of another paper come from one ranking?
+  lmmrec results status --track movielens             how much of a track is measured
   lmmrec import-mmrec downloads/baby my-catalogue     use a data set in the MMRec layout
   lmmrec export-mmrec my-catalogue to-mmrec           and give yours to that toolbox
   lmmrec book check                                   are the book's notebooks whole, and run as it declares?
@@ -69,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
         _search,
         _calibrate,
         _check_table,
+        _results,
         _book,
         _import_mmrec,
         _export_mmrec,
@@ -220,28 +223,6 @@ def _calibrate(commands: _Commands) -> None:
     sub.set_defaults(action="lmmrec_core.cli.calibrate:calibrate")
 
 
-CHECK_TABLE_FORM = """\
-the form of the file, a CSV with one printed number a line:
-  model,dataset,system,metric,value,star
-  VBPR,baby,baseline,recall@10,0.0479,
-  VBPR,baby,CLIP,recall@10,0.0487,*
-or with one system a line, as most tables are printed:
-  model,dataset,R@10,R@20,N@10,N@20        or    model,Baby R@10,Baby R@20,Sports R@10,Sports R@20
-  VBPR,baby,0.0479,0.0740,0.0262,0.0329          VBPR,0.0479,0.0740,0.0509,-
-  system  which of a model's rows (optional; empty if it has one)
-  metric  name@cutoff: recall, ndcg, hit, mrr; R@10, N@10 and HR@10 are read too; others are read and not checked
-  value   a share between 0 and 1, with the digits as printed: rounding is judged by them; a dash is no number
-  star    1 or * for a significance star (optional); in a wide table behind the number, 0.0487*
-
-"impossible" is what no ranking gives, rounding allowed. It makes the exit status 1, as does a file that cannot be read.
-Recall is hits / held-out items, NDCG has gains of 0 or 1 and the usual ideal. Some relations hold only if no user has
-more held-out items than the smaller cutoff; what breaks them is a question, and impossible with --held-out few.
-Everything else that is printed is a question to the authors. Rows are called repeated or alike if chance hardly makes
-them so, going by how far apart the other rows are. The published band comes from figures with a public source, for
-baselines on Amazon Baby (dataset "baby"), Sports ("sports") and Clothing ("clothing").
-"""
-
-
 def _check_table(commands: _Commands) -> None:
     sub = commands.add_parser(
         "check-table",
@@ -262,6 +243,27 @@ def _check_table(commands: _Commands) -> None:
         "--reference", default="", metavar="SYSTEM", help=f"the system that stars compare with (default: {BASELINE})"
     )
     sub.set_defaults(action="lmmrec_core.cli.check_table:check_table")
+
+
+def _results(commands: _Commands) -> None:
+    sub = commands.add_parser(
+        "results",
+        help="pack stored runs into two files a data set, unpack them, or count them",
+        description="Works on the stored runs of a track. Tables read packed runs as they read run folders.",
+    )
+    sub.set_defaults(action="lmmrec_core.cli.results:results")
+    tasks = sub.add_subparsers(dest="task", metavar="TASK", required=True)
+    for name, told in (
+        ("pack", "write all stored runs of a data set into two files; run folders and runs packed before stay"),
+        ("unpack", "write the run folders of packed runs that have none"),
+        ("status", "count the cases that are run, not trained, not run; training hours and commits"),
+    ):
+        task = tasks.add_parser(name, help=told)
+        task.add_argument("--track", default="controls", help=f"{_listed(TRACKS)}, or a .yaml file (default: controls)")
+        if name == "status":
+            task.add_argument("--json", action="store_true", help="print JSON on stdout")
+        else:
+            task.add_argument("--dataset", default="", help="only this data set of the track")
 
 
 def _book(commands: _Commands) -> None:

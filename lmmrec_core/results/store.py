@@ -102,7 +102,7 @@ class ResultStore:
         that do not match, a damaged run in its place, or a disk that is full or not writable.
         """
         target = self.path_of(key, track, dataset, slug)
-        if not replace and self.holds(target):
+        if not replace and self._is_kept(target):
             self.load(target)
             return target
         record = _complete(run_record, track, dataset, key)
@@ -196,6 +196,13 @@ class ResultStore:
         except OSError as error:
             raise ResultError(f"{file}: cannot be read ({error.strerror}); allow reading it") from None
         return _read_record(path, (state.st_ino, state.st_mtime_ns, state.st_size))
+
+    def _is_kept(self, path: Path) -> bool:
+        """:meth:`holds`, but a damaged archive keeps nothing: it must not cost a run that was just computed."""
+        try:
+            return self.holds(path)
+        except ResultError:
+            return False
 
     def _load_archived(self, record: Record, run: ArchivedRun) -> Result:
         """Kept rows, and the metrics measured again from them; both are held against the record."""

@@ -1,0 +1,47 @@
+"""``lmmrec results``: pack stored runs into two files a data set, unpack them, and count what is measured."""
+
+import argparse
+import json
+
+from lmmrec_core.errors import unknown
+from lmmrec_core.results.packing import pack, packable, unpack
+from lmmrec_core.study.status import status, status_table
+from lmmrec_core.study.study import Study
+
+
+def results(arguments: argparse.Namespace) -> int:
+    """Do what the task asks. Raises LmmrecError for an unknown track or data set, and for damaged runs."""
+    study = Study.open(arguments.track)
+    if arguments.task == "status":
+        return _status(study, arguments.json)
+    if arguments.dataset and arguments.dataset not in study.datasets:
+        raise unknown("data set", arguments.dataset, study.datasets, f"track {study.track.name}")
+    store, track = study.workspace.store, study.track.name
+    names = [arguments.dataset] if arguments.dataset else packable(store, track)
+    if not names:
+        print(f"{track}: no run is stored, so there is nothing to {arguments.task}")
+    total = 0
+    for name in names:
+        if arguments.task == "unpack":
+            print(f"{track}/{name}: {len(unpack(store, track, name))} run folders written")
+            continue
+        packed = pack(store, track, name)
+        total += packed.size
+        print(f"{track}/{name}: {packed.runs} runs packed, {packed.added} of them new, {packed.size / 1e6:.2f} MB")
+    if len(names) > 1 and arguments.task == "pack":
+        print(f"{track}: {total / 1e6:.2f} MB in all")
+    return 0
+
+
+def _status(study: Study, as_json: bool) -> int:
+    found = status(study)
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return 0
+    print(f"{study.track.title}, seeds {', '.join(map(str, found['seeds']))}")
+    print(status_table(found).to_string(float_format="{:.2f}".format))
+    told = f"{found['commit'] or 'none'}{', with changes that are not committed' if found['dirty'] else ''}"
+    print(f"commit of the code: {told}")
+    for commit, runs in found["commits"].items():
+        print(f"  {runs} runs by {commit}")
+    return 0
