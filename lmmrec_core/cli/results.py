@@ -2,10 +2,12 @@
 
 import argparse
 import json
+from typing import Any
+
+import pandas as pd
 
 from lmmrec_core.errors import unknown
 from lmmrec_core.results.packing import pack, packable, unpack
-from lmmrec_core.study.status import status, status_table
 from lmmrec_core.study.study import Study
 
 
@@ -34,14 +36,20 @@ def results(arguments: argparse.Namespace) -> int:
 
 
 def _status(study: Study, as_json: bool) -> int:
-    found = status(study)
+    found = study.status()
     if as_json:
         print(json.dumps(found, indent=1))
         return 0
     print(f"{study.track.title}, seeds {', '.join(map(str, found['seeds']))}")
-    print(status_table(found).to_string(float_format="{:.2f}".format))
+    print(_table(found))
     told = f"{found['commit'] or 'none'}{', with changes that are not committed' if found['dirty'] else ''}"
     print(f"commit of the code: {told}")
     for commit, runs in found["commits"].items():
         print(f"  {runs} runs by {commit}")
     return 0
+
+
+def _table(found: dict[str, Any]) -> str:
+    frame = pd.DataFrame({**found["datasets"], "total": found["total"]}).T
+    hours = frame.pop("training hours").map("{:.2f}".format)
+    return frame.astype(int).assign(**{"training hours": hours}).to_string()

@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.digests import bytes_sha256
-from lmmrec_core.disk import whole_folder
 from lmmrec_core.errors import ConfigError, ResultError
 from lmmrec_core.flow import Result
 from lmmrec_core.results.archive import Archive
 from lmmrec_core.results.files import table_bytes
-from lmmrec_core.results.store import PER_USER, RECORD, Record, ResultStore, record_bytes
+from lmmrec_core.results.store import PER_USER, RECORD, Record, ResultStore, record_bytes, write_run
 
 
 @dataclass(frozen=True)
@@ -76,9 +75,7 @@ def _unpack(store: ResultStore, record: Record) -> None:
             f"{record.path.name}: this machine writes other bytes than the record names (the run was made with pyarrow "
             f"{made}); install that, or leave the run packed: it is read all the same"
         )
-    with whole_folder(record.path) as partial:
-        (partial / PER_USER).write_bytes(content)
-        (partial / RECORD).write_bytes(record_bytes(record.data))
+    write_run(record.path, {PER_USER: content, RECORD: record_bytes(record.data)})
 
 
 def _measurable(store: ResultStore, result: Result) -> tuple[str, ...]:

@@ -116,9 +116,7 @@ class ResultStore:
         record["digest"] = digest(record)
         # run.json last: whoever sees it sees the rest
         files[RECORD] = record_bytes(record)
-        with whole_folder(target, needed=sum(map(len, files.values())), replace=replace) as partial:
-            for name, content in files.items():
-                (partial / name).write_bytes(content)
+        write_run(target, files, replace)
         self.load(target)  # another process may have been first; its result must be sound
         return target
 
@@ -241,6 +239,13 @@ class ResultStore:
             for d in dataset:
                 found += self.root.glob(f"{t}/{d}/*-????????????????")
         return sorted(p for p in set(found) if _FOLDER.fullmatch(p.name) and p.name[0] != "." and p.is_dir())
+
+
+def write_run(path: Path, files: Mapping[str, bytes], replace: bool = False) -> None:
+    """Write a run folder, file name → content, whole or not at all. Raises as ``disk.whole_folder``."""
+    with whole_folder(path, needed=sum(map(len, files.values())), replace=replace) as partial:
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
 
 
 def record_bytes(record: Mapping[str, Any]) -> bytes:

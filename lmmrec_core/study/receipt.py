@@ -4,21 +4,26 @@ Digests of files, weights and features are SHA-256; eight digits of them are sho
 digest is what the row is about.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from lmmrec_core.digests import digest
+from lmmrec_core.flow import Result
 from lmmrec_core.names import MEMBER_TITLES, WARM
 from lmmrec_core.questions import Variant
 from lmmrec_core.report.labels import Labels
-from lmmrec_core.results.provenance import code_state
+from lmmrec_core.results.provenance import code_state, provenance
 from lmmrec_core.results.store import CASE, Record
+from lmmrec_core.study.cases import Case, reason_not_run
 from lmmrec_core.study.track import DatasetSettings, TrackSettings
 from lmmrec_core.study.weights.records import weights_read
 
 _SHORT, _LONG = 8, 16
+#: What becomes of a planned case; each is in one of these.
+STATES = ("run", "not trained", "uncommitted", "not run", "left out")
 SOURCE_COLUMNS = ("what", "of", "digest", "from", "made by", "runs")
 
 
@@ -115,3 +120,48 @@ def _source_of(dataset: DatasetSettings) -> str:
 def _made_on(record: Record) -> str:
     made = record.data["provenance"]
     return f"PyTorch {made.get('versions', {}).get('torch')}, {made.get('machine', {}).get('cpu')}"
+
+
+def status_counts(
+    cases: Iterable[Case], counted: Sequence[Record], withheld: Iterable[Record], track: TrackSettings
+) -> dict[str, Any]:
+    """How much of these cases is measured, as plain JSON values: counts by data set, hours, and commits.
+
+    ``datasets`` and ``total`` count cases, a model with its content at one seed: ``planned`` is the sum of
+    :data:`STATES`. *Not trained* is told in ``Result.trained``, *uncommitted* in ``Results.withheld``; what the track
+    leaves out or cannot run is *left out*. ``training hours`` are those of the counted runs on the clock of their
+    machine, each run once. ``commit`` and ``dirty`` are of the code now; ``commits``: how many runs each commit made.
+    """
+    states = {_identity(record): "run" if _trained(record) else "not trained" for record in counted}
+    states |= {_identity(record): "uncommitted" for record in withheld}
+    counts: dict[str, Counter[str]] = {name: Counter() for name in track.datasets}
+    for case in cases:
+        missing = "left out" if reason_not_run(case, track) else "not run"
+        counts[case.dataset][states.get(tuple(case.model_dump().items()), missing)] += 1
+    hours = dict.fromkeys(track.datasets, 0.0)
+    commits: Counter[str] = Counter()
+    for record in {record.key: record for record in counted}.values():
+        hours[record.case["dataset"]] += record.data["cost"].get("seconds", 0.0) / 3600
+        commits[str(record.data["provenance"].get("commit"))] += 1
+    code = provenance()
+    return {
+        "track": track.name,
+        "commit": code["commit"],
+        "dirty": code["dirty"],
+        "datasets": {name: _counts(found, hours[name]) for name, found in counts.items()},
+        "total": _counts(sum(counts.values(), Counter()), sum(hours.values())),
+        "commits": dict(commits.most_common()),
+    }
+
+
+def _counts(found: "Counter[str]", hours: float) -> dict[str, Any]:
+    states = {state: found[state] for state in STATES}
+    return {"planned": found.total(), **states, "training hours": round(hours, 3)}
+
+
+def _identity(record: Record) -> tuple[tuple[str, Any], ...]:
+    return tuple(Case.build(record.case, "stored run").model_dump().items())
+
+
+def _trained(record: Record) -> bool:
+    return Result(record.case, pd.DataFrame(), {}, record.data).trained

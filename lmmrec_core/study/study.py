@@ -20,7 +20,7 @@ from lmmrec_core.study.cases import Case, all_cases, reason_not_run, split_runna
 from lmmrec_core.study.comparisons import comparisons
 from lmmrec_core.study.datasets import stored_statistics
 from lmmrec_core.study.diagnostics import read_diagnostics
-from lmmrec_core.study.receipt import receipt_rows, source_rows
+from lmmrec_core.study.receipt import receipt_rows, source_rows, status_counts
 from lmmrec_core.study.track import TrackSettings, declared_digest
 from lmmrec_core.study.weights.records import judged_by_weights, read_encoder_records, suspect_weights
 from lmmrec_core.study.workspace import Workspace
@@ -224,6 +224,11 @@ class Study:
     def receipt(self) -> pd.DataFrame:
         """One row per stored run of the track: what it was made from, by which code, at what cost."""
         return receipt_rows(*self._runs())
+
+    def status(self) -> dict[str, Any]:
+        """How much of the track is measured, by data set: counts of cases, training hours, commits. Plain values."""
+        counted, withheld = self.sorted_records()
+        return {"seeds": list(self.seeds), **status_counts(self.cases(), counted, withheld, self.track)}
 
     def sources(self) -> pd.DataFrame:
         """What the track's runs were made from: each distinct catalogue, split, features and weights, by digest."""
