@@ -112,6 +112,21 @@ def test_the_same_runs_give_the_same_bytes(store: ResultStore) -> None:
     assert pack(store, TRACK, DATASET).added == 0 and files(store) == first
 
 
+@pytest.mark.parametrize(
+    "history", [None, [], [{"number": 1}, {"number": 2, "loss": 0.1}], [{"a": 1, "b": 2}, {"b": 1, "a": 2}], [{}, {}]]
+)
+def test_any_history_comes_back(tmp_path: Path, history: list[dict[str, float]] | None) -> None:
+    store = ResultStore(tmp_path, measured_again)
+    described = record()
+    described["training"] = {"epochs": 2, "history": history, "stopped": "cap"}
+    path = store.save(TRACK, DATASET, "vbpr-s1", key_of(CASE), described, per_user())
+    content = (path / "run.json").read_bytes()
+    pack(store, TRACK, DATASET)
+    drop_folders(store)
+    unpack(store, TRACK, DATASET)
+    assert (path / "run.json").read_bytes() == content
+
+
 def test_two_packs_add_up(store: ResultStore, tmp_path: Path) -> None:
     pack(store, TRACK, DATASET)
     drop_folders(store)
