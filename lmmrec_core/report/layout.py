@@ -174,7 +174,7 @@ def fill_measured(
 
 
 def filled_rows(table: Table) -> Table:
-    """The table without the rows of which nothing was run, named in the caption instead; whole if that were all rows."""
+    """The table without the rows of which nothing was run, named in the caption instead; whole if all were."""
     empty = (table.origin == "not run").all(axis=1).to_numpy()
     if not empty.any() or empty.all():
         return table

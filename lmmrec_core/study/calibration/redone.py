@@ -43,9 +43,9 @@ def redone_listing(cases: pd.DataFrame, decided_by: str) -> Styler | Sentence:
 def redone(study: Study, metric: str = "ndcg@20") -> pd.DataFrame:
     """Two rows a comparison, then and now: where each seed was kept, its mean, the change and how sure it is.
 
-    Columns: ``decided_by`` ("stopping" or "scale"), compared, runs, ``kept``, ``other kept`` (epoch then, optimiser step
-    now, by seed), ``by seed``, ``other by seed`` (the metric), change, interval (of the change, 95 %), p. A side that was
-    not run leaves the row's cells "not run".
+    Columns: ``decided_by`` ("stopping" or "scale"), compared, runs, ``kept``, ``other kept`` (epoch then, optimiser
+    step now, by seed), ``by seed``, ``other by seed`` (the metric), change, interval (of the change, 95 %), p. A side
+    that was not run leaves the row's cells "not run".
     """
     runs = by_case([result for result in study.results().counted if result.trained])
     rows = []

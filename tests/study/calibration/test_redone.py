@@ -3,7 +3,6 @@
 from types import SimpleNamespace
 from typing import Any
 
-import pandas as pd
 import pytest
 import yaml
 
@@ -45,7 +44,9 @@ def test_what_the_first_runs_said_is_whole_and_agrees_with_itself() -> None:
 def test_what_was_not_run_says_so() -> None:
     shown = redone(made_study([]))
     assert shown["runs"].tolist() == ["first runs", "today"] * 6
-    assert (shown[shown["runs"] == "today"].drop(columns=["decided_by", "compared", "runs"]) == "not run").all(axis=None)
+    assert (shown[shown["runs"] == "today"].drop(columns=["decided_by", "compared", "runs"]) == "not run").all(
+        axis=None
+    )
 
 
 def test_today_it_says_what_the_tables_say() -> None:
