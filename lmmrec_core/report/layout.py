@@ -7,7 +7,7 @@ is a number.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -171,6 +171,22 @@ def fill_measured(
     caption = f"{caption} {seeds_note(shown)}{arrows_note(comparisons)}{_allowed_note(uncommitted, len(shown))}"
     caption += doubts_note(doubtful.to_numpy().ravel())
     return Table(name, caption, values, origin, marks, spread)
+
+
+def filled_rows(table: Table) -> Table:
+    """The table without the rows of which nothing was run, named in the caption instead; whole if all were."""
+    empty = (table.origin == "not run").all(axis=1).to_numpy()
+    if not empty.any() or empty.all():
+        return table
+    named = "; ".join(dict.fromkeys(str(label) for _, label in table.origin.index[empty]))
+    return replace(
+        table,
+        caption=f"{table.caption} Rows not run: {named}.",
+        values=table.values[~empty],
+        origin=table.origin[~empty],
+        marks=None if table.marks is None else table.marks[~empty],
+        spread=None if table.spread is None else table.spread[~empty],
+    )
 
 
 def fill_printed(name: str, caption: str, layout: Layout, published: pd.DataFrame) -> Table:

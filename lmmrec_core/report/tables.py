@@ -28,7 +28,7 @@ from lmmrec_core.questions import AGAINST_TWIN, MODALITY_SPECIFIC, Variant, ques
 from lmmrec_core.report import published
 from lmmrec_core.report.guests import NOBODY, Guests, guests_in
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, model_name
-from lmmrec_core.report.layout import Layout, TableRow, fill_measured, fill_printed, metric_columns
+from lmmrec_core.report.layout import Layout, TableRow, fill_measured, fill_printed, filled_rows, metric_columns
 from lmmrec_core.report.published import printed_statistics, read_results
 
 _FUSING = ("mmgcl", "lattice")  # the two models of Tables 1 and 5
@@ -186,7 +186,7 @@ def ablation(
             controls = ((replace(both, control=name), title) for name, title in CONTROL_TITLES.items())
             rows += [TableRow(row.group, f"{row.group} V&T, {title}", row.model, broken) for broken, title in controls]
     caption = "Each model with its content as it is, with one modality removed, and with content that says nothing."
-    return fill_measured("ablation", caption, Layout(tuple(rows), layout.columns), results)
+    return filled_rows(fill_measured("ablation", caption, Layout(tuple(rows), layout.columns), results))
 
 
 def references(

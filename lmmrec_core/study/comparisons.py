@@ -89,7 +89,8 @@ def _family(
     )
     systems = {_name(side): per_seed(measured[side], metric) for side in sides}
     groups = pooled_per_user(measured[sides[0]], metric)[1]
-    noise = _noise(sides, measured, metric, groups)
+    of_model = model_noise((model for model, _ in sides), measured, metric, groups)
+    noise = {_name(side): of_model[side[0]] for side in sides}
     rows = []
     tested = compare_family(family, systems, groups, noise, allow_missing=True)
     for (model, pair), member in zip(pairs, tested, strict=True):
@@ -101,15 +102,15 @@ def _family(
     return rows
 
 
-def _noise(
-    sides: Sequence[_Side], measured: Mapping[_Side, Sequence[Result]], metric: str, groups: pd.Series | None
+def model_noise(
+    models: Iterable[str], measured: Mapping[_Side, Sequence[Result]], metric: str, groups: pd.Series | None
 ) -> dict[str, SeedNoise | None]:
-    """Name of a side → how its model varies over seeds, learnt from all measured cells of that model."""
+    """Recommender → how it varies over seeds, learnt from all its measured cells (each a recommender and a variant)."""
     of_model: dict[str, SeedNoise | None] = {}
-    for model in dict.fromkeys(model for model, _ in sides):
+    for model in dict.fromkeys(models):
         cells = [per_seed(found, metric) for (name, _), found in measured.items() if name == model]
         of_model[model] = seed_noise(noise_of(cell, groups) for cell in cells)
-    return {_name(side): of_model[side[0]] for side in sides}
+    return of_model
 
 
 def _sides(sides: tuple[_Side, _Side], measured: Mapping[_Side, Sequence[Result]]) -> tuple[str, str]:

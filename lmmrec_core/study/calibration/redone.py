@@ -4,7 +4,6 @@ What they said then is in ``redone.yaml``; what they say now is read from the st
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,52 +15,59 @@ from lmmrec_core.flow import Result
 from lmmrec_core.questions import Variant
 from lmmrec_core.report.html import Sentence, listing_or_words
 from lmmrec_core.report.labels import model_name
+from lmmrec_core.report.layout import by_case
 from lmmrec_core.results.pooling import per_seed, pooled_per_user
 from lmmrec_core.significance.comparison import compare
-from lmmrec_core.significance.seed_noise import noise_of, seed_noise
+from lmmrec_core.study.comparisons import model_noise
 from lmmrec_core.study.study import Study
 
 REDONE = Path(__file__).with_name("redone.yaml")
 REDONE_TRACK = "movielens"  # whose runs they are
 
+_Side = tuple[str, Variant]  # a recommender, and a variant of it
 _THEN, _NOW = "first runs", "today"
 
 
-def redone_listing(decided_by: str, metric: str = "ndcg@20", home: Path | None = None) -> Styler | Sentence:
-    """:func:`redone` as a page shows it, of the runs below ``home`` (default: ``home.default_home``)."""
-    found = redone(Study.open(REDONE_TRACK, home=home), metric, decided_by)
+def cases_redone(metric: str = "ndcg@20", home: Path | None = None) -> pd.DataFrame:
+    """:func:`redone` of the runs below ``home`` (default: ``home.default_home``)."""
+    return redone(Study.open(REDONE_TRACK, home=home), metric)
+
+
+def redone_listing(cases: pd.DataFrame, decided_by: str) -> Styler | Sentence:
+    """The comparisons of :func:`redone` that one cause decided, as a page shows them."""
+    found = cases[cases["decided_by"] == decided_by].drop(columns="decided_by")
+    found = found.assign(p=[p if isinstance(p, str) else f"{p:.1g}" for p in found["p"]]).reset_index(drop=True)
     return listing_or_words(found, f"redone-{decided_by}", "No such comparison.")
 
 
-@dataclass(frozen=True)
-class _Side:
-    model: str
-    variant: Variant
-
-
-def redone(study: Study, metric: str = "ndcg@20", decided_by: str | None = None) -> pd.DataFrame:
+def redone(study: Study, metric: str = "ndcg@20") -> pd.DataFrame:
     """Two rows a comparison, then and now: where each seed was kept, its mean, the change and how sure it is.
 
-    Columns: compared, runs, ``kept``, ``other kept`` (epoch then, optimiser step now, by seed), ``by seed``, ``other by
-    seed`` (the metric), change, interval (of the change, 95 %), p. A side that was not run leaves the row's cells "not
-    run". ``decided_by``: "stopping" or "scale"; None takes all.
+    Columns: ``decided_by`` ("stopping" or "scale"), compared, runs, ``kept``, ``other kept`` (epoch then, optimiser
+    step now, by seed), ``by seed``, ``other by seed`` (the metric), change, interval (of the change, 95 %), p. A side
+    that was not run leaves the row's cells "not run".
     """
-    results = study.results().counted
+    runs = by_case([result for result in study.results().counted if result.trained])
     rows = []
     for case in yaml.safe_load(REDONE.read_text(encoding="utf-8")):
-        if decided_by in (None, case["decided_by"]):
-            a, b = _side(case["a"], case["model"]), _side(case["b"], case["model"])
-            names = study.labels.case(a.model, a.variant), study.labels.case(b.model, b.variant)
-            title = study.titles[case["dataset"]]
-            compared = f"{title}: {names[0]} against {names[1].removeprefix(f'{model_name(a.model)} ')}"
-            rows.append({"compared": compared, "runs": _THEN, **_then(case["then"], metric)})
-            rows.append({"compared": compared, "runs": _NOW, **_now(case["dataset"], a, b, results, metric)})
+        a, b = _side(case["a"], case["model"]), _side(case["b"], case["model"])
+        names = study.labels.case(*a), study.labels.case(*b)
+        title = study.titles[case["dataset"]]
+        compared = f"{title}: {names[0]} against {names[1].removeprefix(f'{model_name(a[0])} ')}"
+        named = {"decided_by": case["decided_by"], "compared": compared}
+        cells = {
+            (model, variant): list(found.values())
+            for (name, model, variant), found in runs.items()
+            if name == case["dataset"]
+        }
+        rows.append({**named, "runs": _THEN, **_then(case["then"], metric)})
+        rows.append({**named, "runs": _NOW, **_now(a, b, cells, metric)})
     return pd.DataFrame(rows)
 
 
 def _side(given: Mapping[str, str], model: str) -> _Side:
     fields = {name: value for name, value in given.items() if name != "model"}
-    return _Side(given.get("model", model), Variant(**fields))
+    return given.get("model", model), Variant(**fields)
 
 
 def _then(stored: Mapping[str, Any], metric: str) -> dict[str, Any]:
@@ -73,22 +79,13 @@ def _then(stored: Mapping[str, Any], metric: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _now(dataset: str, a: _Side, b: _Side, results: Sequence[Result], metric: str) -> dict[str, Any]:
-    here = [result for result in results if result.case["dataset"] == dataset and result.trained]
-    cells: dict[_Side, list[Result]] = {}
-    for result in here:
-        cells.setdefault(_Side(str(result.case["model"]), Variant.of(result.case)), []).append(result)
+def _now(a: _Side, b: _Side, cells: Mapping[_Side, Sequence[Result]], metric: str) -> dict[str, Any]:
     if a not in cells or b not in cells:
         return dict.fromkeys(("kept", "other kept", "by seed", "other by seed", "change", "interval", "p"), "not run")
     groups = pooled_per_user(cells[a], metric)[1]
-    noise = {
-        model: seed_noise(
-            noise_of(per_seed(runs, metric), groups) for side, runs in cells.items() if side.model == model
-        )
-        for model in {a.model, b.model}
-    }
+    noise = model_noise({a[0], b[0]}, cells, metric, groups)
     sides = per_seed(cells[a], metric), per_seed(cells[b], metric)
-    found = compare(*sides, groups, (noise[a.model], noise[b.model]))
+    found = compare(*sides, groups, (noise[a[0]], noise[b[0]]))
     low, high = found.relative_low, found.relative_high
     return {
         **_seeds(_best_steps(cells[a]), _best_steps(cells[b]), "step"),

@@ -3,14 +3,13 @@
 from types import SimpleNamespace
 from typing import Any
 
-import pandas as pd
 import pytest
 import yaml
 
 from lmmrec_core.flow import Result
 from lmmrec_core.questions import SHUFFLED
 from lmmrec_core.report.labels import PAPER_LABELS
-from lmmrec_core.study.calibration.redone import REDONE, redone
+from lmmrec_core.study.calibration.redone import REDONE, redone, redone_listing
 from lmmrec_core.study.comparisons import comparisons
 from tests.study.made import made_results
 
@@ -45,7 +44,9 @@ def test_what_the_first_runs_said_is_whole_and_agrees_with_itself() -> None:
 def test_what_was_not_run_says_so() -> None:
     shown = redone(made_study([]))
     assert shown["runs"].tolist() == ["first runs", "today"] * 6
-    assert (shown[shown["runs"] == "today"].drop(columns=["compared", "runs"]) == "not run").all(axis=None)
+    assert (shown[shown["runs"] == "today"].drop(columns=["decided_by", "compared", "runs"]) == "not run").all(
+        axis=None
+    )
 
 
 def test_today_it_says_what_the_tables_say() -> None:
@@ -59,7 +60,10 @@ def test_today_it_says_what_the_tables_say() -> None:
     assert row["kept"].startswith("step ") and len(row["by seed"].split(", ")) == 3
 
 
-def test_only_one_kind() -> None:
-    kinds = [redone(made_study([]), METRIC, kind) for kind in ("stopping", "scale")]
-    assert [len(kind) for kind in kinds] == [6, 6]
-    pd.testing.assert_frame_equal(pd.concat(kinds, ignore_index=True), redone(made_study([]), METRIC))
+def test_one_listing_a_cause() -> None:
+    cases = redone(made_study([]), METRIC)
+    shown = [redone_listing(cases, cause).to_html() for cause in ("stopping", "scale")]
+    assert [html.count("<tr>") for html in shown] == [1 + 6, 1 + 6]
+    assert ["BM3" in html for html in shown] == [True, False]
+    assert ["VLMo-PT" in html for html in shown] == [False, True]
+    assert "2e-18" in shown[0]  # a small p is not shown as 0
