@@ -16,7 +16,8 @@ from lmmrec_core.errors import ConfigError
 from lmmrec_core.home import default_home
 from lmmrec_core.names import TRACKS
 from lmmrec_core.results.provenance import allows_uncommitted
-from lmmrec_core.study.calibration.redone import REDONE_TRACK
+from lmmrec_core.results.store import record_files
+from lmmrec_core.study.calibration.redone import REDONE_NAME
 
 _SUFFIXES = (".py", ".yaml", ".csv", ".json")  # files of the package that can change a notebook's outputs
 _DESCRIPTIONS = ("features", "encoders")  # folders beside the runs whose files pages show
@@ -79,12 +80,13 @@ def inputs_of(page: Page, root: Path, package: str) -> str:
     results = default_home() / "results"  # what the notebook reads
     if page.track:
         stored = (results / page.track).rglob("[!.]*.json")
-        chosen = [path for path in stored if path.name == "run.json" or path.parent.name in _DESCRIPTIONS]
+        chosen = [path for path in stored if path.parent.name in _DESCRIPTIONS]
+        chosen += record_files(results, page.track)
     else:
         chosen = [path for path in (results / _OF_NO_TRACK).glob("[!.]*") if path.is_file()]
         # listings of a track are shown only while its runs are those that they were made from; cases redone are runs
         listed = {track for track in TRACKS if any(path.name.endswith(f"-{track}.csv") for path in chosen)}
-        chosen += [path for track in listed | {REDONE_TRACK} for path in (results / track).rglob("run.json")]
+        chosen += [path for track in listed | {REDONE_NAME} for path in record_files(results, track)]
     runs = files_digest(chosen, results)
     parts: dict[str, object] = {
         "source": file_sha256(page.source),

@@ -241,6 +241,11 @@ class ResultStore:
         return sorted(p for p in set(found) if _FOLDER.fullmatch(p.name) and p.name[0] != "." and p.is_dir())
 
 
+def record_files(root: Path, track: str) -> list[Path]:
+    """The files with the records of a track's runs: ``run.json`` of each folder, and those of archives."""
+    return [*root.glob(f"{track}/*/[!.]*/{RECORD}"), *root.glob(f"{track}/[!.]*{RECORDS}")]
+
+
 def write_run(path: Path, files: Mapping[str, bytes], replace: bool = False) -> None:
     """Write a run folder, file name → content, whole or not at all. Raises as ``disk.whole_folder``."""
     with whole_folder(path, needed=sum(map(len, files.values())), replace=replace) as partial:

@@ -234,13 +234,14 @@ def test_a_page_depends_on_the_results_that_its_notebook_reads(
 
 def test_a_page_is_out_of_date_when_any_of_its_inputs_changes(project: Path) -> None:
     before = digests(project)
-    assert len(set(before.values())) == len(TRACKS)
-    assert digests(project) == before
+    assert len(set(before.values())) == len(TRACKS) and digests(project) == before
     stored = project / "results" / "controls" / "set" / "bpr-4567"
     stored.mkdir()
     (stored / "run.json").write_text("{}")
+    folder = digests(project)
+    (project / "results" / "controls" / "set.records.jsonl").write_text("{}\n")  # packed runs
     after = digests(project)
-    assert after["controls"] != before["controls"] and after["paper"] == before["paper"]
+    assert len({found["controls"] for found in (before, folder, after)}) == 3 and after["paper"] == before["paper"]
     (project / "lmmrec_core" / "a.py").write_text("A = 2\n")
     changed = digests(project)
     assert all(changed[track] != after[track] for track in TRACKS)

@@ -22,7 +22,8 @@ from lmmrec_core.study.comparisons import model_noise
 from lmmrec_core.study.study import Study
 
 REDONE = Path(__file__).with_name("redone.yaml")
-REDONE_TRACK = "movielens"  # whose runs they are
+REDONE_TRACK = Path(__file__).with_name("redone_track.yaml")  # whose runs today's are
+REDONE_NAME = "redone"  # what it is called, there and below results
 
 _Side = tuple[str, Variant]  # a recommender, and a variant of it
 _THEN, _NOW = "first runs", "today"
@@ -30,7 +31,7 @@ _THEN, _NOW = "first runs", "today"
 
 def cases_redone(metric: str = "ndcg@20", home: Path | None = None) -> pd.DataFrame:
     """:func:`redone` of the runs below ``home`` (default: ``home.default_home``)."""
-    return redone(Study.open(REDONE_TRACK, home=home), metric)
+    return redone(Study.open(str(REDONE_TRACK), home=home), metric)
 
 
 def redone_listing(cases: pd.DataFrame, decided_by: str) -> Styler | Sentence:

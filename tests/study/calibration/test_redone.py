@@ -7,10 +7,12 @@ import pytest
 import yaml
 
 from lmmrec_core.flow import Result
-from lmmrec_core.questions import SHUFFLED
+from lmmrec_core.questions import SHUFFLED, Variant
 from lmmrec_core.report.labels import PAPER_LABELS
-from lmmrec_core.study.calibration.redone import REDONE, redone, redone_listing
+from lmmrec_core.study.calibration.redone import REDONE, REDONE_NAME, REDONE_TRACK, _side, redone, redone_listing
+from lmmrec_core.study.cases import all_cases, reason_not_run
 from lmmrec_core.study.comparisons import comparisons
+from lmmrec_core.study.track import read_track
 from tests.study.made import made_results
 
 METRIC = "ndcg@20"
@@ -58,6 +60,23 @@ def test_today_it_says_what_the_tables_say() -> None:
     assert row["change"] == f"{test['relative']:+.1%}"
     assert row["p"] == pytest.approx(test["p"], abs=0.02)  # there the spread is learnt from the question's cells alone
     assert row["kept"].startswith("step ") and len(row["by seed"].split(", ")) == 3
+
+
+def test_its_track_runs_both_sides_of_each_comparison_and_nothing_else() -> None:
+    track = read_track(str(REDONE_TRACK))
+    assert track.name == REDONE_NAME
+    planned = {
+        (case.dataset, case.model, Variant.of(case.model_dump()))
+        for case in all_cases(track, track.seeds)
+        if reason_not_run(case, track) is None
+    }
+    asked = {
+        (case["dataset"], *_side(case[side], case["model"]))
+        for case in yaml.safe_load(REDONE.read_text(encoding="utf-8"))
+        for side in "ab"
+    }
+    assert planned >= asked
+    assert {variant.arm for _, _, variant in planned - asked} == {"raw"}
 
 
 def test_one_listing_a_cause() -> None:
