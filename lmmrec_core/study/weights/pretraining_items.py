@@ -1,5 +1,6 @@
 """Items to pre-train encoders on: drawn for the controls, or a folder shown to share nothing with any catalogue."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from lmmrec_core.flow import Catalogue
 from lmmrec_core.study.datasets import require_below
 from lmmrec_core.study.weights.recipes import PretrainSettings
 from lmmrec_core.study.workspace import Workspace
+
+_IMDB = re.compile(r"tt\d{7,}")
 
 
 def outside_items(workspace: Workspace, settings: PretrainSettings) -> tuple[Catalogue, dict[str, Any]]:
@@ -56,9 +59,19 @@ def _both(ours: Sequence[str] | None, theirs: Sequence[str] | None) -> tuple[Seq
 
 
 def _imdb_ids(folder: Path, catalogue: Catalogue) -> list[str] | None:
-    """IMDb ids in the order of the items, if the folder tells them: its own item numbers are another space."""
+    """IMDb ids in the order of the items, without ``tt``: from item_provenance.csv, or the items' own if they are such.
+
+    Else None: item numbers of another space say nothing.
+    """
     file = folder / "item_provenance.csv"
-    return _column(file, "imdb_id", catalogue) if file.is_file() else None
+    if file.is_file() and "imdb_id" in read_rows(file, ("item_id",))[0]:
+        return [_digits(value) for value in _column(file, "imdb_id", catalogue)]
+    own = catalogue.item_ids
+    return [_digits(item) for item in own] if all(_IMDB.fullmatch(item) for item in own) else None
+
+
+def _digits(imdb_id: str) -> str:
+    return imdb_id.removeprefix("tt").lstrip("0")
 
 
 def _column(file: Path, column: str, catalogue: Catalogue) -> list[str]:

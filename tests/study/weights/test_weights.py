@@ -4,10 +4,12 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
+from lmmrec_core.data.controls import write_outside_items
 from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.encoders.pictures.reading import read_picture
 from lmmrec_core.errors import ConfigError, FeatureError
@@ -23,7 +25,7 @@ from lmmrec_core.study.track import declared_digest, read_track
 from lmmrec_core.study.weights import making
 from lmmrec_core.study.weights.making import trained_encoder
 from lmmrec_core.study.weights.pretraining_items import outside_items
-from lmmrec_core.study.weights.recipes import read_entry, recipe_of
+from lmmrec_core.study.weights.recipes import PretrainSettings, read_entry, recipe_of
 from lmmrec_core.study.weights.records import read_encoder_records
 
 E2 = {"reading": "e2", "part": "all", "boundary": "encode", "updates_per_epoch": 1, "encoder_learning_rate": 0.001}
@@ -252,8 +254,6 @@ def test_a_model_that_would_not_see_the_encoder_is_refused(workspace):
 
 def test_items_of_a_catalogue_are_refused_for_pre_training(track, workspace, tmp_path):
     """A folder that holds one item of the data set too, under another number."""
-    from lmmrec_core.data.controls import write_outside_items
-
     data = tmp_path / "data"
     write_outside_items(data / "outside", 5, 30)
     shop = data / "shop"
@@ -268,6 +268,31 @@ def test_items_of_a_catalogue_are_refused_for_pre_training(track, workspace, tmp
     settings = read_entry(mine.model_copy(update={"encoders": {"clip": entry}}), "clip").pretrain
     with pytest.raises(FeatureError, match=r"is in shop as .*(same|alike)"):
         outside_items(replace(workspace, track=mine, data=data), settings)
+
+
+def test_a_film_is_known_by_its_imdb_id_wherever_a_folder_tells_it(track, workspace, tmp_path):
+    """The catalogue's items are named by IMDb ids; those to pre-train on have numbers, and the ids in another file."""
+    data = tmp_path / "data"
+    for seed, name in enumerate(("outside", "shop"), 5):
+        write_outside_items(data / name, seed, 30)
+    shop = pd.read_csv(data / "shop" / "items.csv", dtype=str)
+    shop.assign(item_id=[f"tt{number:07}" for number in range(500, 530)]).to_csv(
+        data / "shop" / "items.csv", index=False
+    )
+    items = pd.read_csv(data / "outside" / "items.csv", dtype=str)["item_id"]
+    settings = PretrainSettings(source="folder", path="outside")
+    shops = {"shop": track.dataset("complementary").model_copy(update={"path": "shop"})}
+    place = replace(workspace, track=track.model_copy(update={"datasets": shops}), data=data)
+
+    def provenance(first: int) -> None:
+        ids = [f"{number:07}" for number in range(first, first + len(items))]
+        pd.DataFrame({"item_id": items, "imdb_id": ids}).to_csv(data / "outside" / "item_provenance.csv", index=False)
+
+    provenance(529)
+    with pytest.raises(FeatureError, match=rf"item '{items[0]}' .* the same id"):
+        outside_items(place, settings)
+    provenance(530)
+    assert outside_items(place, settings)[1]["disjoint_from"]["shop"]["ids"]
 
 
 def test_a_file_of_weights_is_known_by_its_content(track, dataset, workspace, tmp_path):
