@@ -104,7 +104,10 @@ def change_table(
             origin.iat[i, j] = "not printed" if math.isnan(printed) else "derived"
         for j, dataset in enumerate(datasets, start=len(DATASETS)):
             a, b = (runs.get((dataset, *side), {}) for side in pair.sides(model))
-            measured, deviation = _measured_change(trained_runs(a), trained_runs(b), metric)
+            splits = common_splits((a, b))
+            measured, deviation = _measured_change(
+                *(trained_runs(on_splits(side, splits)) for side in (a, b)), metric
+            )
             values.iat[i, j], spread.iat[i, j] = measured, deviation
             if math.isnan(measured):
                 hidden = any((dataset, *side) in withheld for side in pair.sides(model))
@@ -127,7 +130,7 @@ def printed_summary(question: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["pair", "cells", "up", "equal", "down", "mean change"])
 
 
-def _measured_change(a: Mapping[int, Result], b: Mapping[int, Result], metric: str) -> tuple[float, float]:
+def _measured_change(a: RunsOfCell, b: RunsOfCell, metric: str) -> tuple[float, float]:
     """Change of the means over seeds, and the deviation of the change of one run of each; NaN if not defined."""
     first, second = (np.array([run_mean(run, metric) for run in side.values()]) for side in (a, b))
     if not len(first) or not len(second) or second.mean() == 0:

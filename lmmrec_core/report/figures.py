@@ -96,7 +96,7 @@ def training_curves(results: Sequence[Result], labels: Labels = PAPER_LABELS) ->
         models = list(frame["model"].unique())
         palette = dict(zip(models, sns.color_palette("colorblind", len(models)), strict=True))
         for axes, (name, part) in zip(panels, by_dataset(frame), strict=True):
-            lines = part.assign(run=part["label"] + part["seed"].astype(str))
+            lines = part.assign(run=part["label"] + part["split"].astype(str) + part["seed"].astype(str))
             shared = {"x": "epoch", "y": "valid", "hue": "model", "hue_order": models, "palette": palette}
             sns.lineplot(lines, **shared, units="run", estimator=None, linewidth=1, alpha=0.8, ax=axes)
             axes.set(title=name, xlabel="", ylabel="validation")

@@ -10,13 +10,13 @@ from lmmrec_core.questions import Variant
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, model_name
 from lmmrec_core.report.layout import run_mean
 
-_RUN_COLUMNS = ("dataset", "model", "variant", "label", "seed")
+_RUN_COLUMNS = ("dataset", "model", "variant", "label", "split", "seed")
 
 
 def runs_frame(results: Iterable[Result], metrics: Sequence[str], labels: Labels = PAPER_LABELS) -> pd.DataFrame:
     """One line per run that counts as trained.
 
-    Columns: dataset (display name), model, variant, label, seed, seconds, best_epoch, and the metrics.
+    Columns: dataset (display name), model, variant, label, split, seed, seconds, best_epoch, and the metrics.
     """
     rows = []
     for result in (result for result in results if result.trained):
@@ -51,5 +51,6 @@ def _identity(result: Result, labels: Labels) -> dict[str, Any]:
         "model": model_name(str(case["model"])),
         "variant": labels.variant(variant),
         "label": labels.case(str(case["model"]), variant),
+        "split": int(case.get("split", 0)),
         "seed": int(case["seed"]),
     }

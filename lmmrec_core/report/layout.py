@@ -6,9 +6,9 @@ is a number.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -97,29 +97,43 @@ def withheld_cells(results: Iterable[Result]) -> frozenset[tuple[str, str, Varia
     return frozenset(by_case(results.withheld)) if isinstance(results, Results) else frozenset()
 
 
-def by_case(results: Iterable[Result]) -> dict[tuple[str, str, Variant], dict[int, Result]]:
-    """Results grouped by what a cell shows: (dataset, model, variant) → seed → result; not trained ones included.
+RunsOfCell: TypeAlias = Mapping[tuple[int, int], Result]  # (split, seed) → run
 
-    Raises ResultError when two results share case and seed, because their mean would mix two settings.
+
+def by_case(results: Iterable[Result]) -> dict[tuple[str, str, Variant], dict[tuple[int, int], Result]]:
+    """Results grouped by what a cell shows: (dataset, model, variant) → (split, seed) → result; not trained ones too.
+
+    Raises ResultError when two results share case, split and seed, because their mean would mix two settings.
     """
-    grouped: dict[tuple[str, str, Variant], dict[int, Result]] = {}
+    grouped: dict[tuple[str, str, Variant], dict[tuple[int, int], Result]] = {}
     for result in results:
         case = result.case
-        seeds = grouped.setdefault((str(case["dataset"]), str(case["model"]), Variant.of(case)), {})
-        seed = int(case["seed"])
-        if seed in seeds:
-            keys = [str(found.record.get("key", "?")) for found in (seeds[seed], result)]
+        runs = grouped.setdefault((str(case["dataset"]), str(case["model"]), Variant.of(case)), {})
+        number = int(case.get("split", 0)), int(case["seed"])
+        if number in runs:
+            keys = [str(found.record.get("key", "?")) for found in (runs[number], result)]
             raise ResultError(
-                f"{_name(result.case)}: two results of seed {seed}, keys {' and '.join(keys)}; "
+                f"{_name(result.case)}: two results of seed {number[1]}, keys {' and '.join(keys)}; "
                 "a table shows one setting, so select one of them before building it"
             )
-        seeds[seed] = result
+        runs[number] = result
     return grouped
 
 
-def trained_runs(runs: Mapping[int, Result]) -> dict[int, Result]:
+def trained_runs(runs: RunsOfCell) -> dict[tuple[int, int], Result]:
     """Those of the runs of a cell that enter its mean: all that count as trained (:attr:`Result.trained`)."""
-    return {seed: result for seed, result in runs.items() if result.trained}
+    return {number: result for number, result in runs.items() if result.trained}
+
+
+def on_splits(runs: RunsOfCell, splits: Collection[int]) -> dict[tuple[int, int], Result]:
+    """The runs on these splits."""
+    return {number: result for number, result in runs.items() if number[0] in splits}
+
+
+def common_splits(cells: Iterable[RunsOfCell]) -> frozenset[int]:
+    """The splits that all cells with a trained run have: numbers on other held-out items are not compared."""
+    found = [frozenset(split for split, _ in trained_runs(runs)) for runs in cells]
+    return frozenset.intersection(*some) if (some := [splits for splits in found if splits]) else frozenset()
 
 
 def fill_measured(
@@ -127,7 +141,8 @@ def fill_measured(
 ) -> Table:
     """Mean over seeds in each cell, sample standard deviation over seeds if there are several.
 
-    Runs that do not count as trained enter no mean: the cell says how many seeds are left, or that none is. Cells in
+    Runs that do not count as trained enter no mean: the cell says how many seeds are left, or that none is. The cells
+    of a column are over the same splits, those that all of them have. Cells in
     doubt are marked (:mod:`lmmrec_core.report.marks`).
 
     ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`, and the size of
@@ -143,10 +158,14 @@ def fill_measured(
             raise unknown("model", row.model, known, name)
     values, spread, origin = layout.empty(math.nan), layout.empty(math.nan), layout.empty("not run")
     shown, left_out, doubtful, uncommitted = [], layout.empty(""), layout.empty(""), 0
+    used = {
+        column: common_splits(grouped.get((column.dataset, row.model, row.variant), {}) for row in layout.rows)
+        for column in layout.columns
+    }
     for i, row in enumerate(layout.rows):
         for j, column in enumerate(layout.columns):
             cell = (column.dataset, row.model, row.variant)
-            found = grouped.get(cell, {})
+            found = on_splits(grouped.get(cell, {}), used[column])
             runs = trained_runs(found)
             left_out.iat[i, j] = f"{len(runs)} of {len(found)}" if len(runs) < len(found) else ""
             if not runs:
@@ -252,19 +271,25 @@ def arrows_note(comparisons: pd.DataFrame | None, alpha: float = ALPHA) -> str:
     )
 
 
-def seeds_note(shown: Sequence[frozenset[int]]) -> str:
-    """The sentence of a caption that says over which seeds the cells are means."""
+def seeds_note(shown: Sequence[frozenset[tuple[int, int]]]) -> str:
+    """The sentence of a caption that says over which runs, (split, seed), the cells are means."""
     if not shown:
         return "Nothing has been run."
+    seeds = [frozenset(seed for _, seed in runs) for runs in shown]
+    splits = max(len({split for split, _ in runs}) for runs in shown)
+    of = f" on each of up to {splits} splits" if splits > 1 else ""
+    over = "runs" if splits > 1 else "seeds"
     if len(set(shown)) == 1:
-        seeds = sorted(shown[0])
-        if len(seeds) == 1:
-            return f"One run per cell, seed {seeds[0]}."
-        return f"Mean over seeds {', '.join(map(str, seeds))}, ± standard deviation over seeds."
-    sizes = sorted({len(seeds) for seeds in shown})
+        numbers = sorted(seeds[0])
+        if len(shown[0]) == 1:
+            return f"One run per cell, seed {numbers[0]}."
+        of = of.replace("up to ", "")
+        return f"Mean over seeds {', '.join(map(str, numbers))}{of}, ± standard deviation over {over}."
+    sizes = sorted({len(numbers) for numbers in seeds})
     if len(sizes) == 1:
-        return f"Mean over {sizes[0]} seeds per cell (not the same ones everywhere), ± standard deviation over seeds."
-    return f"Mean over {sizes[0]} to {sizes[-1]} seeds per cell, ± standard deviation where there are several."
+        same = "not the same ones everywhere" if len(set(seeds)) > 1 else "the same ones everywhere"
+        return f"Mean over {sizes[0]} seeds per cell ({same}){of}, ± standard deviation over {over}."
+    return f"Mean over {sizes[0]} to {sizes[-1]} seeds per cell{of}, ± standard deviation where there are several."
 
 
 def _name(case: Mapping[str, Any]) -> str:

@@ -1,4 +1,7 @@
-"""The results of one case → its values per user, by seed or averaged over seeds. Nothing is rounded here."""
+"""The results of one case → its values per user, by run or averaged over runs. Nothing is rounded here.
+
+The runs of a case differ in their seed, and where it was run on several splits, in their split.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -24,7 +27,12 @@ def pooled_per_user(results: Sequence[Result], metric: str) -> tuple[pd.Series, 
 
 
 def per_seed(results: Sequence[Result], metric: str) -> dict[int, pd.Series]:
-    """Seed → user → value of one metric, for the seeds of one case whose runs count (:attr:`Result.trained`).
+    """As :func:`per_run`, of the runs on the data set's own split: seed → user → value."""
+    return {seed: values for (split, seed), values in per_run(results, metric).items() if split == 0}
+
+
+def per_run(results: Sequence[Result], metric: str) -> dict[tuple[int, int], pd.Series]:
+    """(split, seed) → user → value of one metric, for the runs of one case that count (:attr:`Result.trained`).
 
     Raises ResultError as :func:`pooled_per_user`, and when no run counts.
     """
@@ -37,12 +45,12 @@ def per_seed(results: Sequence[Result], metric: str) -> dict[int, pd.Series]:
             f"{_name(results[0])}: no run's kept state comes after the second update of its encoder, so none counts as "
             "trained; train longer, with more updates"
         )
-    first, by_seed = counted[0], {}
+    by_run: dict[tuple[int, int], pd.Series] = {}
     for result in counted:
-        if any(result.case.get(name) != first.case.get(name) for name in CASE if name != "seed"):
-            raise ResultError(f"{_name(result)} and {_name(first)} are different cases; average seeds of one case only")
-        seed = int(result.case["seed"])
-        if seed in by_seed:
+        first = next(other for other in counted if _number(other)[0] == _number(result)[0])
+        if any(result.case.get(name) != counted[0].case.get(name) for name in CASE if name not in ("split", "seed")):
+            raise ResultError(f"{_name(result)} and {_name(counted[0])} are different cases; average seeds of one case only")
+        if _number(result) in by_run:
             raise ResultError(f"two results of {_name(result)}, one with key {_key(result)}; keep one in the selection")
         try:
             values = result.values(metric)
@@ -51,14 +59,18 @@ def per_seed(results: Sequence[Result], metric: str) -> dict[int, pd.Series]:
             raise ResultError(f"{_name(result)} ({_key(result)}) {unknown('metric', metric, names)}") from None
         if len(result.per_user) != len(first.per_user) or not result.per_user.index.isin(first.per_user.index).all():
             raise ResultError(f"{_name(result)} and {_name(first)} are over different users; use the same split")
-        by_seed[seed] = values
-    return dict(sorted(by_seed.items()))
+        by_run[_number(result)] = values
+    return dict(sorted(by_run.items()))
+
+
+def _number(result: Result) -> tuple[int, int]:
+    return int(result.case.get("split", 0)), int(result.case["seed"])
 
 
 def check_mix(results: Iterable[Result]) -> None:
-    """Raise ResultError when results of one data set have different splits, or any have different schemas."""
+    """Raise ResultError when results of one data set and split of its are not on one, or any have other schemas."""
     first: Result | None = None
-    by_dataset: dict[tuple[str, str], Result] = {}
+    by_dataset: dict[tuple[str, str, int], Result] = {}
     for result in results:
         first = first or result
         if result.record.get("schema") != first.record.get("schema"):
@@ -66,7 +78,8 @@ def check_mix(results: Iterable[Result]) -> None:
                 f"{_key(first)} has schema {first.record.get('schema')}, {_key(result)} has "
                 f"{result.record.get('schema')}; run the older one again"
             )
-        other = by_dataset.setdefault((result.case["track"], result.case["dataset"]), result)
+        place = result.case["track"], result.case["dataset"], _number(result)[0]
+        other = by_dataset.setdefault(place, result)
         if _split(other) != _split(result):
             raise ResultError(
                 f"{_name(other)} ({_key(other)}) is on split {_split(other)}, {_name(result)} ({_key(result)}) on "

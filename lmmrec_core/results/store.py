@@ -32,8 +32,8 @@ __all__ = ["CASE", "Record", "ResultStore", "key_of"]
 
 _SCHEMA = 1
 _SAME = 1e-9  # metrics measured on another machine may differ in their last bits
-CASE = ("track", "dataset", "model", "encoder", "paradigm", "modalities", "control", "arm", "seed")
-_LATER = {"arm": "none"}  # fields that older records do not have
+CASE = ("track", "dataset", "model", "encoder", "paradigm", "modalities", "control", "arm", "split", "seed")
+_LATER = {"arm": "none", "split": 0}  # fields that older records do not have
 SECTIONS = ("case", "settings", "training", "metrics", "overall", "data", "features", "cost", "provenance")
 RECORD, PER_USER, TOP_ITEMS = "run.json", "per_user.parquet", "top50.parquet"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")

@@ -10,7 +10,7 @@ from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import FloatArray
 from lmmrec_core.significance.comparison import Comparison, compare_pair
 from lmmrec_core.significance.seed_noise import SeedNoise
-from lmmrec_core.significance.units import ByReplicate, crossed, runs_of
+from lmmrec_core.significance.units import ByReplicate, Replicate, Runs, crossed, on_common_splits, runs_of
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,22 @@ def compare_family(
 ) -> tuple[Tested, ...]:
     """Test every planned comparison and adjust within the family, in the order planned.
 
-    ``systems``: name → seed → per-user values; ``noise``: name → how its model varies over seeds, if known. The family
+    ``systems``: name → seed, or (split, seed) → per-user values; two are compared on the splits that both have.
+    ``noise``: name → how its model varies over seeds, if known. The family
     keeps its planned size: with ``allow_missing`` a comparison whose side was not run counts as p = 1, so the others
     are corrected as if all had been tested.
 
     Raises ResultError for a missing side (unless allowed) and as :func:`~lmmrec_core.significance.comparison.compare`.
     """
     noise = noise or {}
-    runs = {name: runs_of(name, values) for name, values in systems.items()}
+    read: dict[tuple[str, frozenset[Replicate]], dict[int, Runs]] = {}
+
+    def runs(name: str, values: ByReplicate) -> dict[int, Runs]:
+        place = name, frozenset(values)
+        if place not in read:
+            read[place] = runs_of(name, values)
+        return read[place]
+
     compared: list[Comparison | None] = []
     for member in family.planned:
         absent = [side for side in (member.a, member.b) if side not in systems]
@@ -92,7 +100,8 @@ def compare_family(
         if absent:
             compared.append(None)
             continue
-        pair = crossed(runs[member.a], runs[member.b], groups)
+        a, b = on_common_splits(systems[member.a], systems[member.b])
+        pair = crossed(runs(member.a, a), runs(member.b, b), groups)
         compared.append(compare_pair(pair, (noise.get(member.a), noise.get(member.b))))
     adjusted = holm([1.0 if one is None else one.p for one in compared])
     return tuple(Tested(*outcome) for outcome in zip(family.planned, compared, map(float, adjusted), strict=True))

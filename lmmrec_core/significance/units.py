@@ -87,6 +87,32 @@ def runs_of(system: str, by_replicate: ByReplicate) -> dict[int, Runs]:
     return found
 
 
+def on_common_splits(a: ByReplicate, b: ByReplicate) -> tuple[dict[Replicate, pd.Series], dict[Replicate, pd.Series]]:
+    """The runs of two systems on the splits that both have; of each system, the seeds that it has on all of them.
+
+    Otherwise one split would weigh more than another. Raises ResultError without a common split, or a common seed.
+    """
+    columns: list[dict[int, dict[int, Replicate]]] = []
+    for system in (a, b):
+        found: dict[int, dict[int, Replicate]] = {}
+        for replicate in system:
+            split, seed = replicate if isinstance(replicate, tuple) else (0, replicate)
+            found.setdefault(split, {})[seed] = replicate
+        columns.append(found)
+    shared = sorted(columns[0].keys() & columns[1].keys())
+    kept: list[dict[Replicate, pd.Series]] = []
+    for system, found in zip((a, b), columns, strict=True):
+        seeds = set.intersection(*(set(found[split]) for split in shared)) if shared else set()
+        if not seeds:
+            raise ResultError(
+                f"splits {sorted(columns[0])} and {sorted(columns[1])}: nothing to compare; run both systems on one "
+                "split, each with the same seeds on all of its splits"
+            )
+        asked = {found[split][seed] for split in shared for seed in sorted(seeds)}
+        kept.append({replicate: values for replicate, values in system.items() if replicate in asked})
+    return kept[0], kept[1]
+
+
 def crossed(a: Mapping[int, Runs], b: Mapping[int, Runs], groups: pd.Series | None = None) -> Crossed:
     """Match two systems by split and user; ``groups`` (user → person) where users share one.
 

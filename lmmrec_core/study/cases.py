@@ -1,4 +1,4 @@
-"""The grid of the study as data: model × encoder × paradigm × data set × modalities × control × seed.
+"""The grid of the study as data: model × encoder × paradigm × data set × modalities × control × split × seed.
 
 The track file decides which data sets, models and encoders there are. The paper's cases come first (Tables 1, 3, 4, 5);
 ours beyond it are the floor that reads no content, two later models, the modality ablation of every model and the
@@ -30,7 +30,10 @@ from lmmrec_core.study.track import LeftOut, TrackSettings, is_multimodal
 
 
 class Case(Settings):
-    """One cell of the grid. Its fields are the ``case`` of a stored run; ``encoder`` is a name of the track's."""
+    """One cell of the grid. Its fields are the ``case`` of a stored run; ``encoder`` is a name of the track's.
+
+    ``split``: 0 for the split of the track's data set, else the seed of a further one by the same rule.
+    """
 
     track: str
     dataset: str
@@ -40,6 +43,7 @@ class Case(Settings):
     modalities: Literal["none", "V&T", "V", "T", Twice] = "none"
     control: Literal["none", Control] = "none"
     arm: str = "none"
+    split: int = 0
     seed: int = 1
 
     @property
@@ -53,6 +57,8 @@ class Case(Settings):
             parts.append(self.control)
         if self.arm != "none":
             parts.append(self.arm)
+        if self.split:
+            parts.append(f"split{self.split}")
         return "-".join([*parts, f"s{self.seed}"])
 
     def questions(self) -> frozenset[str]:
@@ -69,7 +75,8 @@ def all_cases(track: TrackSettings, seeds: Sequence[int]) -> tuple[Case, ...]:
     other packages run under the track's other encoders too, under all their paradigms. Under the paradigms of
     ``track.ablate`` modalities are removed and content is shuffled; the other controls replace features, so they need
     fixed ones (PT). Where ``track.warm_start`` says so, end-to-end training starts warm as well, and cells of
-    ``track.arms`` are run a second time under other settings. Cells that the track leaves out are here too, see
+    ``track.arms`` are run a second time under other settings. What is run on further splits (``track.further_splits``)
+    comes last of its model. Cells that the track leaves out are here too, see
     :func:`reason_not_run`.
 
     Raises ConfigError for seeds that are not distinct.
@@ -81,7 +88,12 @@ def all_cases(track: TrackSettings, seeds: Sequence[int]) -> tuple[Case, ...]:
         for model in ordered_models(track.models):
             for seed in seeds[:1] if model in SEEDLESS_MODELS else seeds:
                 cell = {"track": track.name, "dataset": dataset, "model": model, "seed": seed}
-                cases += _cases_with_content(cell, track) if reads_content(model) else [Case.build(cell, "grid")]
+                found = _cases_with_content(cell, track) if reads_content(model) else [Case.build(cell, "grid")]
+                cases += found + [
+                    case.model_copy(update={"split": split})
+                    for case in found
+                    for split in track.splits_beyond(case.model_dump())
+                ]
     return tuple(cases)
 
 

@@ -87,7 +87,7 @@ def _family(
         f"{len(pairs)} planned pairs of {question} on {dataset}, {metric}",
         tuple(Planned(f"{model}: {pair}", *_sides(pair.sides(model), measured)) for model, pair in pairs),
     )
-    systems = {_name(side): per_seed(measured[side], metric) for side in sides}
+    systems = {_name(side): per_run(measured[side], metric) for side in sides}
     groups = pooled_per_user(measured[sides[0]], metric)[1]
     of_model = model_noise((model for model, _ in sides), measured, metric, groups)
     noise = {_name(side): of_model[side[0]] for side in sides}

@@ -1,7 +1,7 @@
 """Data sets: read, filtered and split once for all cases, and their statistics (Table 2) kept beside the results."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,23 @@ def dataset_of(catalogue: Catalogue, settings: DatasetSettings, name: str) -> Da
         catalogue = k_core(catalogue, settings.k_core)
     split = make_split(_spared(catalogue, settings.split), settings.split.rule, settings.split.seed)
     return Dataset(name, catalogue, split, catalogue_fingerprint(catalogue))
+
+
+def on_split(dataset: Dataset, settings: DatasetSettings, seed: int) -> Dataset:
+    """The same catalogue split by the rule of its settings with another seed.
+
+    Raises ConfigError for a rule that draws nothing, and for the seed of the data set's own split.
+    """
+    own = settings.split
+    if own.rule not in REDRAWN:
+        raise ConfigError(
+            f"data set {dataset.name!r}: split rule {own.rule!r} draws nothing, so there is one split only; take it out "
+            "of further_splits"
+        )
+    if seed == own.seed:
+        raise ConfigError(f"data set {dataset.name!r}: split {seed} is its own; give further_splits other seeds")
+    split = make_split(_spared(dataset.catalogue, own), own.rule, seed)
+    return replace(dataset, split=split)
 
 
 def _spared(catalogue: Catalogue, split: SplitSettings) -> Catalogue:

@@ -97,7 +97,7 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     and so would not see the encoder's, DataError for data that cannot be read, FeatureError for
     features that have no identity yet (``weights.making.needs_shared_weights``).
     """
-    track, dataset = workspace.track, workspace.dataset(case.dataset)
+    track, dataset = workspace.track, workspace.dataset(case.dataset, case.split)
     if case.arm not in ("none", *track.arms):
         raise unknown("arm", case.arm, track.arms, f"track {track.name!r}")
     given = {**(track.arms[case.arm].settings if case.arm != "none" else {}), **(overrides or {})}
@@ -194,7 +194,7 @@ def run_case(todo: Plan, workspace: Workspace) -> Result:
         return store.load(done)
     started, again = code_state_now(), store.holds(done)
     reset_peak_memory()
-    dataset = workspace.dataset(case.dataset)
+    dataset = workspace.dataset(case.dataset, case.split)
     split = dataset.split
     features = features_of(case, workspace)
     checkpoint = workspace.checkpoints / f"{todo.key}.pt"

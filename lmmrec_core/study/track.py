@@ -74,8 +74,8 @@ class EvaluationSettings(Settings):
     mask_valid: bool = Field(False, description="take validation items out of the test ranking")
 
 
-class LeftOut(Settings):
-    """Cells of the grid that a track does not run, or runs with its first seeds only. A field left out fits all."""
+class Cells(Settings):
+    """Cells of the grid. A field left out fits all."""
 
     datasets: tuple[str, ...] | None = None
     models: tuple[str, ...] | None = None
@@ -83,16 +83,39 @@ class LeftOut(Settings):
     paradigms: tuple[str, ...] | None = None
     modalities: tuple[str, ...] | None = None
     controls: tuple[str, ...] | None = None
+
+    def hold(self, case: Mapping[str, Any]) -> bool:
+        """Whether a case is of these cells."""
+        for name in ("dataset", "model", "encoder", "paradigm", "modalities", "control"):
+            wanted = getattr(self, name if name == "modalities" else f"{name}s")
+            if wanted is not None and case[name] not in wanted:
+                return False
+        return True
+
+
+class LeftOut(Cells):
+    """Cells of the grid that a track does not run, or runs with its first seeds only."""
+
     seeds: int = Field(0, ge=0, description="how many of the track's seeds are run")
     why: str = Field(min_length=1, description="shown where a table says that a cell was not run")
 
     def holds(self, case: Mapping[str, Any], seeds: Sequence[int]) -> bool:
         """Whether the rule leaves a case out; ``seeds`` are the track's."""
-        for name in ("dataset", "model", "encoder", "paradigm", "modalities", "control"):
-            wanted = getattr(self, name if name == "modalities" else f"{name}s")
-            if wanted is not None and case[name] not in wanted:
-                return False
-        return self.seeds == 0 or case["seed"] in seeds[self.seeds :]
+        return self.hold(case) and (self.seeds == 0 or case["seed"] in seeds[self.seeds :])
+
+
+class FurtherSplits(Cells):
+    """Cells that are run on other splits too, by the rule of their data set; arms are not, unless named."""
+
+    splits: tuple[int, ...] = Field(min_length=1, description="their seeds")
+    arms: tuple[str, ...] = ("none",)
+
+    @field_validator("splits")
+    @classmethod
+    def _are_seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value) or min(value) < 1:
+            raise ValueError("seeds of further splits must be distinct, and at least 1")
+        return value
 
 
 class ArmSettings(Settings):
@@ -171,6 +194,7 @@ class TrackSettings(Settings):
         None, description="multi-modal encoder → paradigms under which modalities are removed or shuffled; None: all"
     )
     left_out: tuple[LeftOut, ...] = Field((), description="cells of the grid that are not run, and why")
+    further_splits: tuple[FurtherSplits, ...] = ()
     warm_start: WarmStartSettings | None = None
     arms: dict[str, ArmSettings] = Field(default_factory=dict, description="cells under other settings, by name")
     searched: tuple[SearchedCell, ...] = Field((), description="settings that a search found, by cell")
@@ -197,6 +221,11 @@ class TrackSettings(Settings):
         """Whether a cell of the grid is among those of ``warm_start``."""
         asked = self.warm_start
         return asked is not None and dataset in asked.datasets and model in asked.models and encoder in asked.encoders
+
+    def splits_beyond(self, case: Mapping[str, Any]) -> tuple[int, ...]:
+        """The seeds of the further splits on which a case is run too, in the order of the file."""
+        found = [rule.splits for rule in self.further_splits if rule.hold(case) and case["arm"] in rule.arms]
+        return tuple(dict.fromkeys(split for splits in found for split in splits))
 
     @property
     def is_drawn(self) -> bool:
@@ -304,5 +333,6 @@ def declared_digest(track: TrackSettings, case: Mapping[str, Any]) -> str:
             "evaluation": track.evaluation.model_dump(),
             **({"arm": track.arms[case["arm"]].settings} if case.get("arm", "none") in track.arms else {}),
             **({"searched": searched} if searched else {}),
+            **({"split": case["split"]} if case.get("split") else {}),
         }
     )

@@ -10,7 +10,7 @@ from lmmrec_core.errors import ConfigError
 from lmmrec_core.home import default_home
 from lmmrec_core.metrics.again import measured_again
 from lmmrec_core.results.store import ResultStore
-from lmmrec_core.study.datasets import Dataset, data_root, read_dataset
+from lmmrec_core.study.datasets import Dataset, data_root, on_split, read_dataset
 from lmmrec_core.study.track import TrackSettings, read_track
 
 
@@ -28,6 +28,7 @@ class Workspace:
     data: Path | None = None  # the folder of the real data sets
     progress: bool = True  # whether long work shows progress bars
     _datasets: dict[str, Dataset] = field(default_factory=dict, init=False, repr=False)
+    _further: dict[tuple[str, int], Dataset] = field(default_factory=dict, init=False, repr=False)
     _answers: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
@@ -85,11 +86,18 @@ class Workspace:
             raise ConfigError(f"track {self.track.name!r}: device {wanted!r} is absent; set device: auto or cpu")
         return "cpu"
 
-    def dataset(self, name: str) -> Dataset:
-        """A data set of the track, read once. Raises ConfigError or DataError naming what to give."""
+    def dataset(self, name: str, split: int = 0) -> Dataset:
+        """A data set of the track, read once, on its own split or on a further one (``study.cases.Case.split``).
+
+        Raises ConfigError or DataError naming what to give.
+        """
         if name not in self._datasets:
             self._datasets[name] = read_dataset(self.track.dataset(name), name, self.data, self.catalogues)
-        return self._datasets[name]
+        if not split:
+            return self._datasets[name]
+        if (name, split) not in self._further:
+            self._further[name, split] = on_split(self._datasets[name], self.track.dataset(name), split)
+        return self._further[name, split]
 
     def hold(self, dataset: Dataset) -> None:
         """Take in a data set that was read already."""
@@ -104,8 +112,8 @@ class Workspace:
     def quiet(self) -> "Workspace":
         """The same without progress bars; both share what either reads."""
         silent = replace(self, progress=False)
-        silent.__dict__.update(_datasets=self._datasets, _answers=self._answers)
+        silent.__dict__.update(_datasets=self._datasets, _further=self._further, _answers=self._answers)
         return silent
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "_datasets": {}, "_answers": {}}
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "_datasets": {}, "_further": {}, "_answers": {}}

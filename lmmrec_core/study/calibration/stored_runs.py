@@ -85,14 +85,14 @@ def _planned(question: str) -> list[Any]:
 def against_itself_rows(
     results: Sequence[Result], labels: Labels, metrics: Sequence[str] = PAPER_METRICS
 ) -> pd.DataFrame:
-    """Every pair of seeds of every cell of results: one line a pair and metric.
+    """Every pair of seeds of every cell of results on its data set's own split: one line a pair and metric.
 
     dataset, model, cell, metric, seed_a, seed_b, difference, ci_low, ci_high, ``p`` of the crossed test with the spread
     over seeds of the model's other cells, and ``p_users``, which takes seeds as fixed. Where fewer than three others
     have several seeds, the pair is not testable: p and its interval are NaN.
     """
     by_cell: dict[tuple[str, str], dict[str, list[Result]]] = {}
-    for result in (result for result in results if result.trained and not result.shared):
+    for result in (one for one in results if one.trained and not one.shared and not one.case.get("split")):
         place = str(result.case["dataset"]), str(result.case["model"])
         cell = labels.variant(Variant.of(result.case))
         by_cell.setdefault(place, {}).setdefault(cell, []).append(result)

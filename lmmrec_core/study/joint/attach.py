@@ -87,7 +87,7 @@ def keep_trained(
     store = FeatureStore(workspace.features)
     key = store.key(spec)
     store.save(key, features, spec)
-    plain = case.modalities == "V&T" and case.control == "none" and case.paradigm == "ETE"
+    plain = case.modalities == "V&T" and case.control == "none" and case.paradigm == "ETE" and not case.split
     if plain and case.seed == workspace.track.seeds[0] and features.digest != start.digest:
         dataset = workspace.dataset(case.dataset)
         diagnostics_of(workspace, dataset, features, case.encoder, paradigm=f"ETE+{case.model}")

@@ -110,7 +110,7 @@ def _cases(track: TrackSettings, grid: Grid) -> list[Case]:
     for case in all_cases(track, track.seeds[:1]):
         whole = case.control == "none" and case.modalities in ("none", "V&T") and case.paradigm != WARM
         if whole and case.model in grid.models and reason_not_run(case, track) is None:
-            found[cell_of(case.model_dump())] = case.model_copy(update={"seed": grid.seed})
+            found[cell_of(case.model_dump())] = case.model_copy(update={"seed": grid.seed, "split": 0})
     return list(found.values())
 
 
