@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -27,18 +28,32 @@ ALLOW = "LMMREC_ALLOW_UNCOMMITTED"
 CodeState = Literal["committed", "uncommitted", "unknown"]
 
 
-def provenance(device: str = "cpu", started: "CodeState | None" = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Code:
+    """The code at one moment: its commit, and whether it differs from that (both None outside a git checkout)."""
+
+    commit: str | None
+    dirty: bool | None
+
+
+def code_now() -> Code:
+    """The code as it is. Work that takes long asks at its start: what it computes is of that code."""
+    return Code(*_commit(_ROOT))
+
+
+def provenance(device: str = "cpu", started: Code | None = None) -> dict[str, Any]:
     """Plain JSON values: ``commit`` and ``dirty`` (None outside a git checkout), ``versions``, ``machine``, ``time``.
 
     ``dirty``: whether anything of :data:`COMPUTES` differs from the commit, new files included.
-    ``started``: the state of the code when the work began; uncommitted code that was committed meanwhile stays dirty.
+    ``started``: the code when the work began, whose commit is named; what differed then or differs now is dirty.
     ``device`` is what the caller trained on ("cpu", "cuda: NVIDIA ..."): this stage does not ask torch.
     ``time`` is UTC, ISO 8601 with microseconds, so that later sorts after earlier.
     """
-    commit, dirty = _commit(_ROOT)
+    now = code_now()
+    began = now if started is None else started
     return {
-        "commit": commit,
-        "dirty": True if started == "uncommitted" else dirty,
+        "commit": began.commit,
+        "dirty": True if began.dirty else now.dirty,
         "versions": {"lmmrec": __version__, "python": platform.python_version(), **_versions()},
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
@@ -62,8 +77,7 @@ def code_state(made: Mapping[str, Any]) -> CodeState:
 
 def code_state_now() -> CodeState:
     """The same for the code as it is."""
-    commit, dirty = _commit(_ROOT)
-    return code_state({"commit": commit, "dirty": dirty})
+    return code_state(asdict(code_now()))
 
 
 def allows_uncommitted() -> bool:

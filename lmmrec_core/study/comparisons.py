@@ -105,10 +105,14 @@ def _family(
 def model_noise(
     models: Iterable[str], measured: Mapping[_Side, Sequence[Result]], metric: str, groups: pd.Series | None
 ) -> dict[str, SeedNoise | None]:
-    """Recommender → how it varies over seeds, learnt from all its measured cells (each a recommender and a variant)."""
+    """Recommender → how it varies over seeds, learnt from all its measured cells (each a recommender and a variant).
+
+    The runs of an arm that changes nothing are those of its cell and tell nothing more.
+    """
     of_model: dict[str, SeedNoise | None] = {}
     for model in dict.fromkeys(models):
-        cells = [per_seed(found, metric) for (name, _), found in measured.items() if name == model]
+        own = [[r for r in found if not r.shared] for (name, _), found in measured.items() if name == model]
+        cells = [per_seed(found, metric) for found in own if found]
         of_model[model] = seed_noise(noise_of(cell, groups) for cell in cells)
     return of_model
 

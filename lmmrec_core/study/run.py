@@ -17,7 +17,7 @@ from lmmrec_core.metrics.evaluate import evaluate_lists, mean_recall
 from lmmrec_core.names import MODALITY_SETS, SHUFFLED_ALONE, TWICE, WARM
 from lmmrec_core.process import peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.results.provenance import allows_uncommitted, code_state, code_state_now, provenance
+from lmmrec_core.results.provenance import allows_uncommitted, code_now, code_state, code_state_now, provenance
 from lmmrec_core.results.store import key_of
 from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
@@ -192,7 +192,7 @@ def run_case(todo: Plan, workspace: Workspace) -> Result:
     done = folder_of(todo, workspace)
     if is_done(todo, workspace):
         return store.load(done)
-    started, again = code_state_now(), store.holds(done)
+    started, again = code_now(), store.holds(done)
     reset_peak_memory()
     dataset = workspace.dataset(case.dataset, case.split)
     split = dataset.split

@@ -16,7 +16,7 @@ from lmmrec_core.questions import parse_question
 from lmmrec_core.report.labels import Labels
 from lmmrec_core.results.provenance import ALLOW, allows_uncommitted, code_state
 from lmmrec_core.results.store import Record
-from lmmrec_core.study.cases import Case, all_cases, reason_not_run, split_runnable
+from lmmrec_core.study.cases import Case, all_cases, left_out, reason_not_run, split_runnable
 from lmmrec_core.study.comparisons import comparisons
 from lmmrec_core.study.datasets import stored_statistics
 from lmmrec_core.study.diagnostics import read_diagnostics
@@ -93,9 +93,10 @@ class Study:
     def results(self, question: str | int | None = None) -> Results:
         """Stored results that belong to today's track file, one per case, per-user values included.
 
-        If data or code made several results of one case, the newest counts. Those of uncommitted code are withheld,
-        unless they are allowed; so are those of encoder weights that such code made. Damaged results are named in a
-        warning and left out. A metric that was not stored is measured again when it is asked for.
+        Of cells that the track leaves out, none counts, so that all copies of a study show the same. If data or code
+        made several results of one case, the newest counts. Those of uncommitted code are withheld, unless they are
+        allowed; so are those of encoder weights that such code made. Damaged results are named in a warning and left
+        out. A metric that was not stored is measured again when it is asked for.
         """
         counted, withheld = self.sorted_records(question)
         return Results(map(self._load, counted), map(self._load, withheld))
@@ -119,8 +120,8 @@ class Study:
         return [r for r in counted if not r.shared], [r for r in withheld if not r.shared]
 
     def _records(self, question: str | int | None) -> list[list[Record]]:
-        """The stored records of each case that has any, in the order of the grid."""
-        cases = [case.model_dump() for case in self.cases(question)]
+        """The stored records of each case that has any, in the order of the grid; none of what the track leaves out."""
+        cases = [case.model_dump() for case in self.cases(question) if left_out(case, self.track) is None]
         repeated = [{**fields, "arm": "none"} for fields in cases if fields["arm"] != "none"]
         wanted = {tuple(fields.items()): declared_digest(self.track, fields) for fields in [*cases, *repeated]}
         suspect = suspect_weights(self.track, self.workspace.results)

@@ -199,3 +199,6 @@ def test_mmgcn_has_no_controls_on_the_track_of_the_controls_as_page_and_track_sa
     track = read_track("controls")
     run = [case for case in all_cases(track, track.seeds) if case.model == "mmgcn" and not reason_not_run(case, track)]
     assert run and {(case.modalities, case.control) for case in run} == {("V&T", "none")}
+    rq1 = " ".join(cells(next(path for path in QUESTION_PAGES if "rq1" in path.name), "markdown").split())
+    reading = " ".join((ROOT / "book" / "chapters" / "reading.md").read_text(encoding="utf-8").split())
+    assert all("MMGCN has one run a cell" in page for page in (rq1, reading)) and {case.seed for case in run} == {1}

@@ -1,9 +1,13 @@
+import re
+from collections import Counter
+from math import comb
+
 import pytest
 
 from lmmrec_core.errors import ConfigError
-from lmmrec_core.names import PAPER_MODELS, TRACKS
-from lmmrec_core.questions import parse_question
-from lmmrec_core.study.cases import Case, all_cases, reason_not_run
+from lmmrec_core.names import MODEL_TITLES, PAPER_MODELS, TRACKS
+from lmmrec_core.questions import Variant, parse_question
+from lmmrec_core.study.cases import Case, all_cases, left_out, reason_not_run
 from lmmrec_core.study.track import declared_digest, read_track
 
 GRID = all_cases(read_track("paper"), [1])
@@ -151,3 +155,28 @@ def test_an_arm_needs_a_name_and_a_reason():
     ]:
         with pytest.raises(ConfigError, match=text):
             type(read_track("paper")).build(values | {"arms": arms}, "a test")
+
+
+def test_what_the_controls_leave_out_because_it_is_shown_elsewhere_is_run_there() -> None:
+    track = read_track("controls")
+    models = {title: name for name, title in MODEL_TITLES.items()}
+    datasets = {settings.title: name for name, settings in track.datasets.items()}
+    cases = all_cases(track, track.seeds)
+    run = {tuple(case.model_dump().items()) for case in cases if reason_not_run(case, track) is None}
+    applied = Counter(rule.why for case in cases if (rule := left_out(case, track)) is not None)
+    assert applied.keys() == {rule.why for rule in track.left_out}, "a rule leaves nothing out"
+    for case in cases:
+        rule = left_out(case, track)
+        if rule is not None and (told := re.fullmatch(r"shown with (\w+) on (\w+)", rule.why)):
+            there = {"model": models[told[1]], "dataset": datasets[told[2]], "seed": 1}
+            assert tuple({**case.model_dump(), **there}.items()) in run, (case, rule.why)
+
+
+def test_the_controls_give_enough_pairs_of_seeds_to_test_the_tests() -> None:
+    """At least 200, of models with so many cells that each can learn from three others how seeds vary."""
+    track = read_track("controls")
+    run = [case for case in all_cases(track, track.seeds) if reason_not_run(case, track) is None]
+    seeds = Counter((case.dataset, case.model, Variant.of(case.model_dump())) for case in run)
+    several = {cell: number for cell, number in seeds.items() if number > 1}
+    cells = Counter(cell[:2] for cell in several)
+    assert sum(comb(number, 2) for cell, number in several.items() if cells[cell[:2]] > 3) >= 200

@@ -43,6 +43,20 @@ def test_comparisons_are_those_of_the_stored_file(question: str) -> None:
         assert numbers == pytest.approx([float(row[name]) for name in ("difference", "p", "p_holm")], rel=1e-9)
 
 
+def test_an_arm_that_changes_nothing_teaches_nothing_about_seeds() -> None:
+    """Its runs are those of its cell: counted twice, they would double the degrees of freedom."""
+    results = made_results(METRIC, seeds=(1, 2, 3))
+    again = [
+        Result({**r.case, "arm": "raw"}, r.per_user, r.overall, {**r.record, "shared": True})
+        for r in results
+        if r.case["model"] == "vbpr" and Variant.of(r.case).whole
+    ]
+    assert again
+    for question in ("rq1", "rq2"):
+        tests = [comparisons(question, some, ["null"], [METRIC]) for some in (results, [*results, *again])]
+        pd.testing.assert_frame_equal(*tests)
+
+
 @pytest.mark.parametrize("question", ["motivation", "rq1", "rq2", "rq3"])
 def test_what_is_compared_are_the_cells_of_the_tables(question: str) -> None:
     """One estimand: bit for bit the means that the tables show, though sixty users are forty persons."""

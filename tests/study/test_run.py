@@ -7,8 +7,10 @@ import torch
 from lmmrec_core.errors import ConfigError, FeatureError, TrainingError
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.store import ResultStore
+from lmmrec_core.study.calibration.stored_runs import made_from_runs
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.run import plan, resolve, run_case
+from lmmrec_core.study.study import Study
 
 
 def case_of(model="bpr", **fields):
@@ -118,7 +120,6 @@ def test_the_same_case_computed_twice_gives_the_same_lists(workspace, tmp_path):
 
 
 def test_statistics_tell_counts_and_feature_widths_of_what_was_run(dataset, workspace):
-    from lmmrec_core.study import Study
     from lmmrec_core.study.datasets import store_statistics
 
     store_statistics(dataset, workspace.track, workspace.results)
@@ -187,3 +188,14 @@ def test_an_arm_is_another_run_with_its_own_settings(workspace):
     assert plain.key != raw.key and plain.declared != raw.declared
     with pytest.raises(ConfigError, match="unknown arm 'rw'; did you mean 'raw'"):
         plan(case.model_copy(update={"arm": "rw"}), here)
+
+
+def test_a_run_of_a_cell_that_the_track_leaves_out_now_does_not_count(workspace):
+    """Else a copy with old runs would show, and hold against themselves, what a fresh one does not have."""
+    run_case(plan(case_of("popularity"), workspace), workspace)
+    gone = {"models": ("popularity",), "why": "a test"}
+    track = type(workspace.track).build(workspace.track.model_dump() | {"left_out": [gone]}, "a test")
+    before, after = (Study(replace(workspace, track=t), (1,), allow_uncommitted=True) for t in (workspace.track, track))
+    assert len(before.results()) == 1 and len(after.results()) == 0
+    made_from = [made_from_runs("against-itself", study) for study in (before, after)]
+    assert made_from[0]["settings"] != made_from[1]["settings"] and "runs" not in made_from[1]

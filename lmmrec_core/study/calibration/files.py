@@ -14,7 +14,7 @@ from lmmrec_core.digests import canonical_json, digest
 from lmmrec_core.disk import write_file
 from lmmrec_core.errors import ResultError
 from lmmrec_core.results.plain import plain_values
-from lmmrec_core.results.provenance import CodeState, provenance
+from lmmrec_core.results.provenance import Code, provenance
 
 FOLDER = "calibration"
 _ENVIRONMENTS = "environments.json"
@@ -47,7 +47,7 @@ def read_lines(path: Path) -> list[Line]:
     return lines
 
 
-def add_line(path: Path, line: Mapping[str, Any], started: CodeState) -> None:
+def add_line(path: Path, line: Mapping[str, Any], started: Code) -> None:
     """Add a world's line, in the place of an older one of the same world. ``started``: the code when work began.
 
     Raises ResultError when the disk is full or not writable, or a value is not finite.

@@ -18,7 +18,7 @@ from lmmrec_core import significance
 from lmmrec_core.digests import bytes_sha256, digest
 from lmmrec_core.disk import CURE, read_sealed, write_file, write_sealed
 from lmmrec_core.errors import ResultError
-from lmmrec_core.results.provenance import CodeState, allows_uncommitted, code_state, code_state_now, provenance
+from lmmrec_core.results.provenance import Code, allows_uncommitted, code_state, code_state_now, provenance
 from lmmrec_core.study.calibration.files import FOLDER, keep_environment
 
 _PROVENANCE = "provenance.json"
@@ -108,7 +108,7 @@ def listings(results: Path, part: str) -> dict[str, Listing]:
     return found
 
 
-def write_listing(results: Path, name: str, rows: pd.DataFrame, made_from: MadeFrom, started: CodeState) -> None:
+def write_listing(results: Path, name: str, rows: pd.DataFrame, made_from: MadeFrom, started: Code) -> None:
     """Store a listing in the place of an older one. ``started``: the state of the code when work began.
 
     Raises ResultError when the disk is full or not writable.

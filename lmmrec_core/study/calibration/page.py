@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
+from scipy.stats import binom
 
 from lmmrec_core.errors import unknown
 from lmmrec_core.home import default_home
@@ -39,6 +40,7 @@ from lmmrec_core.study.calibration.worlds import KEPT_METRICS, WORLDS
 
 _NOT_RUN = "*Not run yet: `make calibrate`.*"
 _LOWEST, _HIGHEST, _FEWEST, _POWER = 0.03, 0.07, 200, 0.95  # the bars; pairs and worlds, at least
+_FEWEST_PLANTED = 20
 _NOMINAL = 0.05
 
 
@@ -74,15 +76,18 @@ class CalibrationPage:
         """What was asked of the tests before they were measured, and whether it holds."""
         pairs, fresh = figures.aa_rate(self._pairs), figures.rejected(figures.world_pairs(self.stored, self.metric))
         null, power = figures.rejected(self._null), figures.power_of(self._planted_content)
-        worlds = self._null["world"].nunique()
+        worlds, planted = self._null["world"].nunique(), self._planted_content["world"].nunique()
+        by_chance = binom.ppf([0.025, 0.975], null.n, _NOMINAL) / null.n if null else (0.0, 0.0)
+        within = f", {100 * by_chance[0]:.1f} to {100 * by_chance[1]:.1f} % by chance" if null else ""
         rows = [
             ("A system against itself is called different in 3 to 7 % of pairs: seeds of the study's stored runs",
              pairs, pairs and _judged(_LOWEST <= pairs.rate <= _HIGHEST, pairs.n >= _FEWEST)),
             ("The same: seeds of runs on fresh null worlds",
              fresh, fresh and _judged(_LOWEST <= fresh.rate <= _HIGHEST, fresh.n >= _FEWEST)),
-            ("Where content says nothing, it is called useful or harmful in 5 % of tests", null,
-             null and _judged(null.low <= _NOMINAL <= null.high, worlds >= _FEWEST)),
-            ("The planted effect is found in at least 95 % of worlds", power, power and _judged(power.rate >= _POWER)),
+            (f"Where content says nothing, it is called useful or harmful in 5 % of tests{within}", null,
+             null and _judged(by_chance[0] <= null.rate <= by_chance[1], worlds >= _FEWEST)),
+            ("The planted effect is found in at least 95 % of worlds",
+             power, power and _judged(power.rate >= _POWER, planted >= _FEWEST_PLANTED)),
         ]  # fmt: skip
         shown = [{"asked": asked, **told(rate), "answer": said or "not run"} for asked, rate, said in rows]
         return listing_or_words(pd.DataFrame(shown), "calibration-bars", _NOT_RUN, prose=True)  # type: ignore[return-value]

@@ -4,6 +4,7 @@ What they said then is in ``redone.yaml``; what they say now is read from the st
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ REDONE_TRACK = Path(__file__).with_name("redone_track.yaml")  # whose runs today
 REDONE_NAME = "redone"  # what it is called, there and below results
 
 _Side = tuple[str, Variant]  # a recommender, and a variant of it
-_THEN, _NOW = "first runs", "today"
+_THEN, _NOW, _UNIT = "first runs", "today", "today, unit rows"
+_ARM = "unit"  # of the track: rows of unit length
 
 
 def cases_redone(metric: str = "ndcg@20", home: Path | None = None) -> pd.DataFrame:
@@ -42,7 +44,10 @@ def redone_listing(cases: pd.DataFrame, decided_by: str) -> Styler | Sentence:
 
 
 def redone(study: Study, metric: str = "ndcg@20") -> pd.DataFrame:
-    """Two rows a comparison, then and now: where each seed was kept, its mean, the change and how sure it is.
+    """Each comparison then and now: where each seed was kept, its mean, the change and how sure it is.
+
+    Now is today's training, with feature rows as the encoders make them, as then. Where their scale decided, a third
+    row has feature rows of unit length.
 
     Columns: ``decided_by`` ("stopping" or "scale"), compared, runs, ``kept``, ``other kept`` (epoch then, optimiser
     step now, by seed), ``by seed``, ``other by seed`` (the metric), change, interval (of the change, 95 %), p. A side
@@ -50,7 +55,7 @@ def redone(study: Study, metric: str = "ndcg@20") -> pd.DataFrame:
     """
     runs = by_case([result for result in study.results().counted if result.trained])
     rows = []
-    for case in yaml.safe_load(REDONE.read_text(encoding="utf-8")):
+    for case in yaml.safe_load(REDONE.read_text(encoding="utf-8"))["cases"]:
         a, b = _side(case["a"], case["model"]), _side(case["b"], case["model"])
         names = study.labels.case(*a), study.labels.case(*b)
         title = study.titles[case["dataset"]]
@@ -63,12 +68,20 @@ def redone(study: Study, metric: str = "ndcg@20") -> pd.DataFrame:
         }
         rows.append({**named, "runs": _THEN, **_then(case["then"], metric)})
         rows.append({**named, "runs": _NOW, **_now(a, b, cells, metric)})
+        if case["decided_by"] == "scale":
+            rows.append({**named, "runs": _UNIT, **_now(_of_unit_rows(a), _of_unit_rows(b), cells, metric)})
     return pd.DataFrame(rows)
 
 
 def _side(given: Mapping[str, str], model: str) -> _Side:
     fields = {name: value for name, value in given.items() if name != "model"}
     return given.get("model", model), Variant(**fields)
+
+
+def _of_unit_rows(side: _Side) -> _Side:
+    """The side with its rows scaled; ids have no rows, and zeros no length."""
+    model, variant = side
+    return (model, replace(variant, arm=_ARM)) if variant.whole and variant.encoder != "none" else side
 
 
 def _then(stored: Mapping[str, Any], metric: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from lmmrec_core.disk import held_alone
 from lmmrec_core.errors import ConfigError
-from lmmrec_core.results.provenance import CodeState, allows_uncommitted, code_state, code_state_now
+from lmmrec_core.results.provenance import Code, allows_uncommitted, code_now, code_state, code_state_now
 from lmmrec_core.study.calibration.files import Line, add_line, part_path, read_lines
 from lmmrec_core.study.calibration.run_world import run_world
 from lmmrec_core.study.calibration.worlds import DrawnWorld, encoder_cases
@@ -62,7 +62,7 @@ def run_worlds(worlds: Sequence[DrawnWorld], workspace: Workspace, jobs: int) ->
         before = len(worlds) - len(todo)
         if not todo:
             return WorldsOutcome(before, 0, ())
-        started = code_state_now()
+        started = code_now()
         prepare_weights(encoder_cases(workspace.track), workspace)
         failures: list[tuple[DrawnWorld, str]] = []
         pool = worker_pool(workspace, min(jobs, len(todo)), _THREADS)
@@ -89,7 +89,7 @@ def _alone(workspace: Workspace) -> AbstractContextManager[None]:
     return held_alone(workspace.cache / "calibration.lock", busy)
 
 
-def _keep(future: "Future[dict[str, Any]]", world: DrawnWorld, workspace: Workspace, started: CodeState) -> str:
+def _keep(future: "Future[dict[str, Any]]", world: DrawnWorld, workspace: Workspace, started: Code) -> str:
     """Store what a world gave; "" or why it gave nothing. A file that can't be written stops everything."""
     try:
         line = future.result()

@@ -8,7 +8,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lmmrec_core.digests import digest
-from lmmrec_core.results.provenance import code_state_now
+from lmmrec_core.results.provenance import code_now
 from lmmrec_core.significance.simulation import CANDIDATES, World, operating_characteristics
 from lmmrec_core.study.calibration.listings import MadeFrom, code_of_tests, up_to_date, write_listing
 
@@ -33,7 +33,7 @@ def calibrate_coverage(results: Path, progress: bool = True, repetitions: int = 
     made_from = coverage_made_from(repetitions)
     if up_to_date(results, COVERAGE, made_from):
         return len(SIMULATED)
-    started = code_state_now()
+    started = code_now()
     with tqdm(total=len(SIMULATED), desc="simulated", unit="world", disable=not progress) as bar:
         frames = list(_simulate(repetitions, bar))
     write_listing(results, COVERAGE, pd.concat(frames), made_from, started)
@@ -43,7 +43,7 @@ def calibrate_coverage(results: Path, progress: bool = True, repetitions: int = 
 def coverage_made_from(repetitions: int = REPETITIONS) -> MadeFrom:
     """What the listing is made from now: the code of the tests, and the settings of the simulated worlds."""
     settings = [[asdict(world) for world in SIMULATED], list(CANDIDATES), repetitions, min(FEWER, repetitions)]
-    return {"code": code_of_tests(), "settings": digest(settings)}
+    return {"code": code_of_tests("study/calibration/simulated.py"), "settings": digest(settings)}
 
 
 def _simulate(repetitions: int, bar: tqdm) -> Iterator[pd.DataFrame]:

@@ -14,11 +14,12 @@ from lmmrec_core.names import PAPER_METRICS
 from lmmrec_core.questions import ALPHA, MARGIN, QUESTIONS, Variant
 from lmmrec_core.report.labels import Labels
 from lmmrec_core.results.pooling import per_seed, pooled_per_user
-from lmmrec_core.results.provenance import code_state_now
+from lmmrec_core.results.provenance import code_now
 from lmmrec_core.significance.against_itself import Cells, against_itself
 from lmmrec_core.significance.crossed import users_only
 from lmmrec_core.significance.units import crossed, runs_of
 from lmmrec_core.study.calibration.listings import MadeFrom, code_of_tests, up_to_date, write_listing
+from lmmrec_core.study.cases import split_runnable
 from lmmrec_core.study.comparisons import planned_pairs
 from lmmrec_core.study.study import Study
 from lmmrec_core.study.track import declared_digest
@@ -48,7 +49,7 @@ def calibrate_stored(part: str, study: Study) -> int | None:
     before = up_to_date(study.workspace.results, name, made_from)
     if before is not None:
         return _tests_in(before.rows)
-    started = code_state_now()
+    started = code_now()
     rows = against_itself_rows(results, study.labels) if part == AGAINST_ITSELF else detectable_rows(study)
     write_listing(study.workspace.results, name, rows, made_from, started)
     return _tests_in(rows)
@@ -64,7 +65,7 @@ def made_from_runs(part: str, study: Study) -> MadeFrom:
     ``settings``: all that the track declares for its grid, and what is planned. ``runs``: those that count, each by the
     seal of its record; left out where no run of today's settings is stored, for there is nothing to compare with.
     """
-    cases = study.cases()
+    cases, _ = split_runnable(study.cases(), study.track)
     settings: list[Any] = [PAPER_METRICS, [declared_digest(study.track, case.model_dump()) for case in cases]]
     if part == DETECTABLE:
         read = [sorted(case.questions()) for case in cases]

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from lmmrec_core.disk import held_alone
 from lmmrec_core.errors import ConfigError, TrainingError
 from lmmrec_core.flow import Features
-from lmmrec_core.results.provenance import CodeState, code_state_now, provenance
+from lmmrec_core.results.provenance import Code, code_now, code_state_now, provenance
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.inputs import Step, features_step, make_all, prepare_weights, worker_workspace
@@ -160,7 +160,7 @@ def try_point(workspace: Workspace, case: Case, fixed: dict[str, Any], point: Po
     The encoder's own settings under ETE stay those of the track. Raises what ``run.plan`` and ``run.features_of``
     raise: a training that fails is a trial, one that cannot begin is not.
     """
-    started, began = code_state_now(), time.perf_counter()
+    started, began = code_now(), time.perf_counter()
     todo = plan(case, workspace, {**fixed, **point})
     features = features_of(case, workspace)
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
@@ -183,9 +183,10 @@ def try_point(workspace: Workspace, case: Case, fixed: dict[str, Any], point: Po
     return trial
 
 
-def _worst(started: CodeState, workspace: Workspace, features: Features | None) -> CodeState:
-    """The state of the code when a trial began; uncommitted too if that of the encoder's weights was."""
+def _worst(started: Code, workspace: Workspace, features: Features | None) -> Code:
+    """The code when a trial began, as uncommitted if that of the encoder's weights was."""
     if features is None:
         return started
     read = weights_read({"features": {"card": features.card}})
-    return started if read.keys().isdisjoint(suspect_weights(workspace.track, workspace.results)) else "uncommitted"
+    suspect = not read.keys().isdisjoint(suspect_weights(workspace.track, workspace.results))
+    return replace(started, dirty=True) if suspect else started

@@ -28,7 +28,7 @@ from lmmrec_core.encoders.light.training import read_outside
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Modality
-from lmmrec_core.results.provenance import CodeState, allows_uncommitted, code_state, code_state_now, provenance
+from lmmrec_core.results.provenance import Code, allows_uncommitted, code_now, code_state, code_state_now, provenance
 from lmmrec_core.roles import AlignsPairs, Encoder, FitsPixels, LearnsLevels, LearnsWords
 from lmmrec_core.seeds import one_thread
 from lmmrec_core.study.datasets import Dataset
@@ -55,7 +55,7 @@ def make_shared_weights(workspace: Workspace, name: str, dataset: Dataset) -> No
         trained_encoder(workspace, name, "PT", dataset)
     for part in _trained_parts(workspace, name):
         if not _is_made(part.path):
-            started = code_state_now()
+            started = code_now()
             outside = outside_folder(workspace, part.items, part.seed)
             encoder = part.cls.trained_on(outside, part.seed, workspace.progress)
             record = {"outside": {"items": part.items}, "weights": state_digest(encoder.module)}
@@ -146,7 +146,7 @@ def trained_encoder(workspace: Workspace, name: str, paradigm: str, dataset: Dat
     path = workspace.encoders / f"{recipe.entry.encoder}-{recipe.paradigm}-{recipe.key}.safetensors"
     cls = ENCODERS[recipe.entry.encoder]
     if not _is_made(path):
-        started = code_state_now()
+        started = code_now()
         job = _Job(workspace, name, recipe, dataset, path)
         with one_thread() if isinstance(cls, LearnsWords) else nullcontext():
             encoder, record = _pretrained(job) if recipe.paradigm == "PT" else _fine_tuned(job)
@@ -200,7 +200,7 @@ def _publish(workspace: Workspace, path: Path, name: str, paradigm: str, dataset
         write_encoder_record(workspace.results, track_name, dataset, name, paradigm, weights, record, seed, made)
 
 
-def _note(path: Path, record: Mapping[str, Any], device: str, started: CodeState) -> None:
+def _note(path: Path, record: Mapping[str, Any], device: str, started: Code) -> None:
     """Keep with weights how they were made, and by which code; before the weights, so that none lack it."""
     write_file(_note_of(path), json.dumps({**record, "provenance": provenance(device, started)}), FeatureError)
 

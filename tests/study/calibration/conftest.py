@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lmmrec_core.results import provenance as states
-from lmmrec_core.results.provenance import ALLOW, code_state_now
+from lmmrec_core.results.provenance import ALLOW, code_now
 from lmmrec_core.significance.moments import moments_of
 from lmmrec_core.study.calibration.files import add_line, part_path
 from lmmrec_core.study.calibration.listings import write_listing
@@ -53,7 +53,7 @@ def keep_listing(results: Path, name: str, rows: pd.DataFrame) -> None:
     part = name.removesuffix("-controls")
     study = Study(Workspace(read_track("controls"), results, results), read_track("controls").seeds)
     write_listing(
-        results, name, rows, made_from_runs(part, study) if part != name else coverage_made_from(), "committed"
+        results, name, rows, made_from_runs(part, study) if part != name else coverage_made_from(), code_now()
     )
 
 
@@ -80,7 +80,7 @@ def store(tmp_path: Path, controls: TrackSettings, code: Callable[[bool], None])
 
     def keep(*made: DrawnWorld, gain: float = 0.0) -> Path:
         for world in made:
-            add_line(part_path(tmp_path, world.part), made_line(world, controls, gain), code_state_now())
+            add_line(part_path(tmp_path, world.part), made_line(world, controls, gain), code_now())
         return tmp_path
 
     return keep

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from lmmrec_core.questions import QUESTIONS
+from lmmrec_core.results.provenance import code_now
 from lmmrec_core.study.calibration import listings
 from lmmrec_core.study.calibration.listings import code_of_tests, read_listing
 from lmmrec_core.study.calibration.page import CalibrationPage
@@ -145,7 +146,7 @@ def test_without_runs_a_listing_counts_and_the_page_says_that_they_are_not_there
 
 
 def test_a_listing_from_before_there_were_several_digests_is_outdated(tmp_path, code) -> None:
-    listings.write_listing(tmp_path, "coverage", PAIR, {}, "committed")
+    listings.write_listing(tmp_path, "coverage", PAIR, {}, code_now())
     made = read_listing(tmp_path, "coverage")
     old = replace(made, made={**made.made, "made_from": "51647bdf82b20c6b"})
     assert old.differs_in({"code": "x", "settings": "y"}) == ("code", "settings")

@@ -10,7 +10,7 @@ from scipy import stats
 from lmmrec_core.errors import ConfigError, ResultError
 from lmmrec_core.names import CALIBRATION_PARTS
 from lmmrec_core.report.planted import PLANTED_CONTENT, PLANTED_FIRST
-from lmmrec_core.results.provenance import ALLOW
+from lmmrec_core.results.provenance import ALLOW, Code, code_now
 from lmmrec_core.significance.rates import rate_of
 from lmmrec_core.significance.simulation import CANDIDATES
 from lmmrec_core.study.calibration import simulated, tables
@@ -147,18 +147,18 @@ def test_a_changed_line_and_a_changed_listing_are_noticed(store) -> None:
 
 def test_a_listing_is_made_again_for_other_inputs_and_for_code_that_is_committed_now(tmp_path, code) -> None:
     code(True)
-    write_listing(tmp_path, "coverage", pairs([0.5]), {"settings": "x"}, "committed")
+    write_listing(tmp_path, "coverage", pairs([0.5]), {"settings": "x"}, code_now())
     assert (
         up_to_date(tmp_path, "coverage", {"settings": "x"}) is not None
         and up_to_date(tmp_path, "coverage", {"settings": "y"}) is None
     )
     code(False)
     assert up_to_date(tmp_path, "coverage", {"settings": "x"}) is None
-    write_listing(tmp_path, "coverage", pairs([0.5]), {"settings": "x"}, "committed")
+    write_listing(tmp_path, "coverage", pairs([0.5]), {"settings": "x"}, code_now())
     found = up_to_date(tmp_path, "coverage", {"settings": "x"})
     assert found is not None and found.rows["p"].tolist() == [0.5]
     # begun before the commit: made by code that nobody else has
-    write_listing(tmp_path, "coverage", pairs([0.5]), {"settings": "x"}, "uncommitted")
+    write_listing(tmp_path, "coverage", pairs([0.5]), {"settings": "x"}, Code("0" * 40, dirty=True))
     assert up_to_date(tmp_path, "coverage", {"settings": "x"}) is None
 
 
@@ -166,7 +166,7 @@ def test_a_value_that_is_no_number_is_not_kept(tmp_path, controls, code) -> None
     world = worlds_of("null", 1)[0]
     line = made_line(world, controls)
     with pytest.raises(ResultError, match="not a finite number"):
-        add_line(part_path(tmp_path, "null"), {**line, "cpu_seconds": float("nan")}, "committed")
+        add_line(part_path(tmp_path, "null"), {**line, "cpu_seconds": float("nan")}, code_now())
     assert not part_path(tmp_path, "null").exists()
 
 
