@@ -11,6 +11,7 @@ from lmmrec_core.flow import PARTS, BoolArray, Catalogue, IntArray, Interactions
 from lmmrec_core.names import SPLIT_RULES, SplitRule
 from lmmrec_core.seeds import numpy_stream
 
+REDRAWN: tuple[SplitRule, ...] = ("mmrec", "lattice")  # the rules that draw, by a seed
 TRAIN, VALID, TEST = 0, 1, 2
 _DROPPED = -1
 

@@ -6,7 +6,7 @@ columns, never in one cell.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,15 @@ from lmmrec_core.flow import Result, Table
 from lmmrec_core.names import DRAWN, PAPER_METRICS, PAPER_MODELS
 from lmmrec_core.questions import Pair, question_of
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name, model_name
-from lmmrec_core.report.layout import by_case, run_mean, trained_runs, withheld_cells
+from lmmrec_core.report.layout import (
+    RunsOfCell,
+    by_case,
+    common_splits,
+    on_splits,
+    run_mean,
+    trained_runs,
+    withheld_cells,
+)
 from lmmrec_core.report.published import DATASETS, printed_value
 
 
@@ -105,9 +113,8 @@ def change_table(
         for j, dataset in enumerate(datasets, start=len(DATASETS)):
             a, b = (runs.get((dataset, *side), {}) for side in pair.sides(model))
             splits = common_splits((a, b))
-            measured, deviation = _measured_change(
-                *(trained_runs(on_splits(side, splits)) for side in (a, b)), metric
-            )
+            first, second = (trained_runs(on_splits(side, splits)) for side in (a, b))
+            measured, deviation = _measured_change(first, second, metric)
             values.iat[i, j], spread.iat[i, j] = measured, deviation
             if math.isnan(measured):
                 hidden = any((dataset, *side) in withheld for side in pair.sides(model))

@@ -131,9 +131,12 @@ def on_splits(runs: RunsOfCell, splits: Collection[int]) -> dict[tuple[int, int]
 
 
 def common_splits(cells: Iterable[RunsOfCell]) -> frozenset[int]:
-    """The splits that all cells with a trained run have: numbers on other held-out items are not compared."""
+    """The splits that all cells with a trained run have: numbers on other held-out items are not compared.
+
+    Without such a cell, the data set's own.
+    """
     found = [frozenset(split for split, _ in trained_runs(runs)) for runs in cells]
-    return frozenset.intersection(*some) if (some := [splits for splits in found if splits]) else frozenset()
+    return frozenset.intersection(*some) if (some := [splits for splits in found if splits]) else frozenset({0})
 
 
 def fill_measured(

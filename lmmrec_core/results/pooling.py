@@ -49,7 +49,9 @@ def per_run(results: Sequence[Result], metric: str) -> dict[tuple[int, int], pd.
     for result in counted:
         first = next(other for other in counted if _number(other)[0] == _number(result)[0])
         if any(result.case.get(name) != counted[0].case.get(name) for name in CASE if name not in ("split", "seed")):
-            raise ResultError(f"{_name(result)} and {_name(counted[0])} are different cases; average seeds of one case only")
+            raise ResultError(
+                f"{_name(result)} and {_name(counted[0])} are different cases; average seeds of one case only"
+            )
         if _number(result) in by_run:
             raise ResultError(f"two results of {_name(result)}, one with key {_key(result)}; keep one in the selection")
         try:

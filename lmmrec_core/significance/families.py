@@ -10,7 +10,7 @@ from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import FloatArray
 from lmmrec_core.significance.comparison import Comparison, compare_pair
 from lmmrec_core.significance.seed_noise import SeedNoise
-from lmmrec_core.significance.units import ByReplicate, Replicate, Runs, crossed, on_common_splits, runs_of
+from lmmrec_core.significance.units import ByReplicate, BySplitAndSeed, Runs, crossed, on_common_splits, runs_of
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def compare_family(
     Raises ResultError for a missing side (unless allowed) and as :func:`~lmmrec_core.significance.comparison.compare`.
     """
     noise = noise or {}
-    read: dict[tuple[str, frozenset[Replicate]], dict[int, Runs]] = {}
+    read: dict[tuple[str, frozenset[tuple[int, int]]], dict[int, Runs]] = {}
 
-    def runs(name: str, values: ByReplicate) -> dict[int, Runs]:
+    def runs(name: str, values: BySplitAndSeed) -> dict[int, Runs]:
         place = name, frozenset(values)
         if place not in read:
             read[place] = runs_of(name, values)

@@ -15,7 +15,8 @@ from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import FloatArray, IntArray
 
 Replicate = int | tuple[int, int]  # model seed, or (split seed, model seed)
-ByReplicate = Mapping[int, pd.Series] | Mapping[tuple[int, int], pd.Series]  # → user → value of one metric
+BySplitAndSeed = Mapping[tuple[int, int], pd.Series]
+ByReplicate = Mapping[int, pd.Series] | BySplitAndSeed  # → user → value of one metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +62,8 @@ def runs_of(system: str, by_replicate: ByReplicate) -> dict[int, Runs]:
     if not by_replicate:
         raise ResultError(f"system {system}: no run to compare; run at least one seed")
     columns: dict[int, dict[int, pd.Series]] = {}
-    for replicate, values in sorted(by_replicate.items()):
-        split, seed = replicate if isinstance(replicate, tuple) else (0, replicate)
+    numbered = {_number(replicate): values for replicate, values in by_replicate.items()}
+    for (split, seed), values in sorted(numbered.items()):
         if values.index.has_duplicates:
             user = values.index[values.index.duplicated()][0]
             raise ResultError(f"system {system}: user {user} has two values; keep one")
@@ -87,30 +88,28 @@ def runs_of(system: str, by_replicate: ByReplicate) -> dict[int, Runs]:
     return found
 
 
-def on_common_splits(a: ByReplicate, b: ByReplicate) -> tuple[dict[Replicate, pd.Series], dict[Replicate, pd.Series]]:
+def on_common_splits(a: ByReplicate, b: ByReplicate) -> tuple[BySplitAndSeed, BySplitAndSeed]:
     """The runs of two systems on the splits that both have; of each system, the seeds that it has on all of them.
 
     Otherwise one split would weigh more than another. Raises ResultError without a common split, or a common seed.
     """
-    columns: list[dict[int, dict[int, Replicate]]] = []
-    for system in (a, b):
-        found: dict[int, dict[int, Replicate]] = {}
-        for replicate in system:
-            split, seed = replicate if isinstance(replicate, tuple) else (0, replicate)
-            found.setdefault(split, {})[seed] = replicate
-        columns.append(found)
-    shared = sorted(columns[0].keys() & columns[1].keys())
-    kept: list[dict[Replicate, pd.Series]] = []
-    for system, found in zip((a, b), columns, strict=True):
-        seeds = set.intersection(*(set(found[split]) for split in shared)) if shared else set()
+    systems = [{_number(replicate): values for replicate, values in system.items()} for system in (a, b)]
+    splits = [{split for split, _ in system} for system in systems]
+    kept = []
+    for system in systems:
+        on_each = [{seed for split, seed in system if split == one} for one in splits[0] & splits[1]]
+        seeds = set.intersection(*on_each) if on_each else set()
         if not seeds:
             raise ResultError(
-                f"splits {sorted(columns[0])} and {sorted(columns[1])}: nothing to compare; run both systems on one "
+                f"splits {sorted(splits[0])} and {sorted(splits[1])}: nothing to compare; run both systems on one "
                 "split, each with the same seeds on all of its splits"
             )
-        asked = {found[split][seed] for split in shared for seed in sorted(seeds)}
-        kept.append({replicate: values for replicate, values in system.items() if replicate in asked})
+        kept.append({(split, seed): system[split, seed] for split in splits[0] & splits[1] for seed in seeds})
     return kept[0], kept[1]
+
+
+def _number(replicate: int | tuple[int, int]) -> tuple[int, int]:
+    return replicate if isinstance(replicate, tuple) else (0, replicate)
 
 
 def crossed(a: Mapping[int, Runs], b: Mapping[int, Runs], groups: pd.Series | None = None) -> Crossed:

@@ -15,7 +15,7 @@ import pandas as pd
 from lmmrec_core.flow import Result
 from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
 from lmmrec_core.questions import ALPHA, MARGIN, Pair, Variant, question_of
-from lmmrec_core.results.pooling import per_seed, pooled_per_user
+from lmmrec_core.results.pooling import per_run, per_seed, pooled_per_user
 from lmmrec_core.significance.comparison import Comparison
 from lmmrec_core.significance.equivalence import equivalence_p
 from lmmrec_core.significance.families import Family, Planned, compare_family

@@ -12,7 +12,7 @@ from lmmrec_core.config import Settings
 from lmmrec_core.data import SOURCES
 from lmmrec_core.data.filtering import k_core, with_edges
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
-from lmmrec_core.data.splitting import make_split
+from lmmrec_core.data.splitting import REDRAWN, make_split
 from lmmrec_core.digests import digest
 from lmmrec_core.disk import whole_folder, write_file
 from lmmrec_core.errors import ConfigError, DataError, ResultError
@@ -63,8 +63,8 @@ def on_split(dataset: Dataset, settings: DatasetSettings, seed: int) -> Dataset:
     own = settings.split
     if own.rule not in REDRAWN:
         raise ConfigError(
-            f"data set {dataset.name!r}: split rule {own.rule!r} draws nothing, so there is one split only; take it out "
-            "of further_splits"
+            f"data set {dataset.name!r}: split rule {own.rule!r} draws nothing, so there is but one split; take it "
+            "out of further_splits"
         )
     if seed == own.seed:
         raise ConfigError(f"data set {dataset.name!r}: split {seed} is its own; give further_splits other seeds")

@@ -116,4 +116,9 @@ class Workspace:
         return silent
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "_datasets": {}, "_further": {}, "_answers": {}}
+        return {
+            **{f.name: getattr(self, f.name) for f in fields(self)},
+            "_datasets": {},
+            "_further": {},
+            "_answers": {},
+        }

@@ -11,7 +11,7 @@ from lmmrec_core.results.store import ResultStore, key_of
 
 CASE = {
     "track": "controls", "dataset": "null", "model": "vbpr", "encoder": "baseline", "paradigm": "none",
-    "modalities": "V&T", "control": "none", "arm": "none", "seed": 1,
+    "modalities": "V&T", "control": "none", "arm": "none", "split": 0, "seed": 1,
 }  # fmt: skip
 
 

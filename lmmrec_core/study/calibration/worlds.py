@@ -121,7 +121,7 @@ class DrawnWorld:
         """Digest of everything that is declared for its runs: tells today's results from yesterday's."""
         here = self.track(track)
         runs = [
-            {**case.model_dump(exclude={"track", "arm"}), "declared": declared_digest(here, case.model_dump())}
+            {**case.model_dump(exclude={"track", "arm", "split"}), "declared": declared_digest(here, case.model_dump())}
             for model in self.models
             for case in self.cases(model, here)
         ]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lmmrec_core.data.splitting import REDRAWN
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.names import WARM
@@ -19,8 +20,6 @@ from lmmrec_core.study.search.points import balanced_points
 from lmmrec_core.study.searched import CELL, cell_of
 from lmmrec_core.study.track import TrackSettings, declared_digest
 from lmmrec_core.study.workspace import Workspace
-
-REDRAWN = ("mmrec", "lattice")  # split rules that have a seed
 
 
 @dataclass(frozen=True)

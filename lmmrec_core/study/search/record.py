@@ -150,7 +150,7 @@ def write_trials(results: Path, found: CellTrials, grid: Grid) -> None:
     space = {name: list(values) for name, values in cell.space.items()}
     record = {
         "schema": _SCHEMA,
-        "case": {name: value for name, value in cell.case.model_dump().items() if name not in ("control", "seed")},
+        "case": cell.case.model_dump(exclude={"control", "split", "seed"}),
         "seed": cell.case.seed, "objective": OBJECTIVE,
         "grid": {"name": grid.name, "trials": grid.trials, "search": space, "fixed": dict(cell.fixed)},
         "identity": cell.identity, "data": dict(found.data), "trials": list(found.trials),

@@ -256,7 +256,7 @@ def _summary(search: _Search, done: list[Trial], best: Trial, features: str | No
     """What is published about a search: budget, points, choice, cost; no path and no name of a machine."""
     todo = search.plan_of(best.settings)
     record: dict[str, Any] = {
-        "case": {name: value for name, value in search.case.model_dump().items() if name not in ("control", "seed")},
+        "case": search.case.model_dump(exclude={"control", "split", "seed"}),
         "seed": search.case.seed,
         "seed_in_study": search.case.seed in search.workspace.track.seeds,
         "objective": "recall@20 on the validation part, at the best epoch",

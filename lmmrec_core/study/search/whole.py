@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from lmmrec_core.data.splitting import REDRAWN
 from lmmrec_core.disk import held_alone
 from lmmrec_core.errors import ConfigError, TrainingError
 from lmmrec_core.flow import Features
@@ -21,7 +22,7 @@ from lmmrec_core.study.inputs import Step, features_step, make_all, prepare_weig
 from lmmrec_core.study.joint.attach import attach_encoder
 from lmmrec_core.study.run import features_of, fit, plan, training_data
 from lmmrec_core.study.schedule import reason_of, worker_pool
-from lmmrec_core.study.search.cells import REDRAWN, Cell, search_workspace
+from lmmrec_core.study.search.cells import Cell, search_workspace
 from lmmrec_core.study.search.grids import Grid, Point
 from lmmrec_core.study.search.record import CellTrials, check_same_data, read_trials, write_trials
 from lmmrec_core.study.search.search import score_of_training
