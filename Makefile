@@ -22,7 +22,7 @@ PYTHON ?= $(shell for python in python3.11 python3; do \
 help: ## what there is
 	@echo "make TARGET [VARIABLE=VALUE]..."
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "Variables of reproduce: TRACK=controls|movielens|paper  RQ=1|2|3|motivation  SEEDS=\"1 2\"  JOBS=2  DATA=folder"
+	@echo "Variables of reproduce: TRACK=controls|films|paper  RQ=1|2|3|motivation  SEEDS=\"1 2\"  JOBS=2  DATA=folder"
 
 reproduce: $(READY) ## set up, run what is missing of TRACK, build the book
 	$(BIN)/lmmrec reproduce --track "$(TRACK)" --rq "$(RQ)" --seeds $(SEEDS) --jobs "$(JOBS)" --data "$(DATA)"

@@ -17,7 +17,7 @@ SplitRule = Literal["mmrec", "lattice", "global_time", "given"]
 MissingRule = Literal["mean", "zero"]
 Precision = Literal["fp32", "bf16"]
 
-TRACKS = ("controls", "movielens", "paper")  # those of the book; ``user`` holds the defaults of `lmmrec run`
+TRACKS = ("controls", "films", "paper")  # those of the book; ``user`` holds the defaults of `lmmrec run`
 
 PAPER_MODELS = ("vbpr", "mmgcn", "mmgcl", "slmrec", "lattice")
 LATER_MODELS = ("freedom", "bm3")  # later than the paper's five: how far the field has moved on the same content
@@ -93,8 +93,10 @@ DATASET_TITLES = {
     "sports": "Amazon Sports",
     "clothing": "Amazon Clothing",
     "baby": "Amazon Baby",
-    "sparse": "ML-sparse",
-    "dense": "ML-dense",
+    "ml-sparse": "ML-sparse",
+    "ml-dense": "ML-dense",
+    "mt-sparse": "MT-sparse",
+    "mt-full": "MT-full",
 }
 PAPER_METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 METRIC_TITLES = {"recall": "Recall", "ndcg": "NDCG", "precision": "Precision", "map": "MAP", "coverage": "Coverage"}

@@ -66,16 +66,16 @@ def test_the_example_of_a_question_makes_its_table_and_its_verdict(monkeypatch: 
     found = Results(
         replace(
             result,
-            case={**result.case, "track": "movielens", "dataset": dataset},
+            case={**result.case, "track": "films", "dataset": dataset},
             per_user=result.per_user.assign(**dict.fromkeys(PAPER_METRICS, result.per_user["ndcg@20"])),
         )
         for result in made
-        for dataset in ("sparse", "dense")
+        for dataset in ("ml-sparse", "ml-dense")
     )
     monkeypatch.setattr(Study, "results", lambda study, question=None: found)
     shown: dict[str, object] = {}
     cells = {
-        "study": Study.open("movielens"), "models": ["vbpr", "bm3"], "metric": "ndcg@20", "table6": written["table6"],
+        "study": Study.open("films"), "models": ["vbpr", "bm3"], "metric": "ndcg@20", "table6": written["table6"],
         "show": shown.__setitem__, "quote": shown.__setitem__, "judge_all": judge_all, "conclude": conclude,
     }  # fmt: skip
     exec(block("add_question", "python", 3), cells)
@@ -145,14 +145,17 @@ def named_files(text: str, folder: Path) -> None:
 def results_layout(text: str, place: Path) -> None:
     """Paths with their variable parts in angle brackets are those of files in the repository, or of a search."""
     root = place / "results"
-    run = ResultStore(root).path_of("0" * 16, "movielens", "sparse", "vbpr-clip-PT-VT-s1")
+    run = ResultStore(root).path_of("0" * 16, "films", "ml-sparse", "vbpr-clip-PT-VT-s1")
     made = [run / name for name in ("run.json", "per_user.parquet")]
-    made += [write_encoder_record(root, "movielens", where, "clip", "PT", "ab" * 32, {}) for where in (None, "sparse")]
-    made.append(root / "movielens" / "sparse" / "features" / "clip-PT-12345678.json")  # as tests of diagnostics find it
+    made += [write_encoder_record(root, "films", where, "clip", "PT", "ab" * 32, {}) for where in (None, "ml-sparse")]
+    made.append(root / "films" / "ml-sparse" / "features" / "clip-PT-12345678.json")  # as tests of diagnostics find it
     files = [path.relative_to(place).as_posix() for path in made]
-    files += [path.relative_to(ROOT).as_posix() for path in (ROOT / "results" / "movielens").rglob("*.json")]
-    search = ("sparse-vbpr-baseline-VT.json", "cell-sparse-vbpr-clip-PT.json")  # as the tests of the search find them
-    files += [f"results/movielens/search/{name}" for name in search]
+    files += [path.relative_to(ROOT).as_posix() for path in (ROOT / "results" / "films").rglob("*.json")]
+    search = (
+        "ml-sparse-vbpr-baseline-VT.json",
+        "cell-ml-sparse-vbpr-clip-PT.json",
+    )  # as the tests of the search find them
+    files += [f"results/films/search/{name}" for name in search]
     lines = [line.split("  ")[0].strip() if line[0] != " " else line.split()[0] for line in text.splitlines()]
     if lines[0].endswith("/"):
         lines = [lines[0] + name for name in lines[1:] if name != "top50.parquet"]  # not in version control

@@ -86,7 +86,7 @@ OTHERWISE: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "search --cells": (dry_run, "hours of training"),
     "search --apply": (dry_run, "needs the trials of those hours, and writes into the package"),
     "search --dataset": (settings_checked, "eight trainings; tests/cli runs searches on a small catalogue"),
-    "search --track movielens": (settings_checked, "real data, and a whole published grid"),
+    "search --track films": (settings_checked, "real data, and a whole published grid"),
     "features": (settings_checked, "pre-trains an encoder first, for minutes"),
     "run --data my_shop --model vbpr --encoder": (settings_checked, "a file of weights that only the reader has"),
     "book check": (settings_checked, "judges the executed notebooks of this checkout, if there are any"),
@@ -179,7 +179,7 @@ def test_a_command_works_with_a_package_of_ones_own(command: str, here: Path, si
         arguments += [] if "--dry-run" in arguments else ["--dry-run"]
     arguments = [argument.replace("$PWD", str(here)) for argument in arguments]  # as a shell does
     program = [] if arguments[0] == "-m" else ["-m", "lmmrec_core.cli"]
-    home = ROOT if "track=movielens" in arguments else tmp_path / "home"  # a page reads the results that we have
+    home = ROOT if "track=films" in arguments else tmp_path / "home"  # a page reads the results that we have
     done = run_with(site, folder, home, *program, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     if "--help" in arguments:

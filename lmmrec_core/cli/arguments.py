@@ -36,14 +36,14 @@ examples, from the first look to your own data:
   lmmrec data                                         what the tracks hold, and what is prepared
   lmmrec reproduce                                    the whole study on the generated controls
   lmmrec reproduce --rq 2 --seeds 1 2 3 --jobs 2      only what RQ2 needs
-  lmmrec reproduce --track movielens --data ../shared/data
+  lmmrec reproduce --track films --data ../shared/data
   lmmrec run --data my-catalogue --model vbpr         one run on your own catalogue
   lmmrec run --data my-catalogue --model lattice --set k=5 --set learning_rate=0.0005 --json
   lmmrec search --dataset complementary --model vbpr  search its settings on the validation part
   lmmrec search --cells --track controls --dry-run    what a search of every cell would cost
   lmmrec calibrate --dry-run                          how often are the tests right? (hours)
   lmmrec check-table their-table.csv                  can the numbers of another paper come from one ranking?
-  lmmrec results status --track movielens             how much of a track is measured
+  lmmrec results status --track films             how much of a track is measured
   lmmrec import-mmrec downloads/baby my-catalogue     use a data set in the MMRec layout
   lmmrec export-mmrec my-catalogue to-mmrec           and give yours to that toolbox
   lmmrec book check                                   are the book's notebooks whole, and run as it declares?

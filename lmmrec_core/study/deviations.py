@@ -64,7 +64,7 @@ WHY = {
     "stop_rounding": "rounded to four decimals, a gain below 0.0001 counts as none and training stops earlier",
 }
 WHY_IN = {  # (track, model, setting) → a reason that holds there alone
-    ("movielens", "freedom", "reg_weight"): (
+    ("films", "freedom", "reg_weight"): (
         "best of three on validation under an earlier protocol, with raw rows and a patience in epochs"
     ),
 }

@@ -30,7 +30,7 @@ from tests.study.made import made_results
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-OWN = {"controls": ("CLIP-tiny", "VLMo-tiny"), "movielens": ("CLIP-small", "VLMo-small")}
+OWN = {"controls": ("CLIP-tiny", "VLMo-tiny"), "films": ("CLIP-small", "VLMo-small")}
 BARE = re.compile(r"\b(?:CLIP|VLMo)\b(?!-(?:tiny|small))(?!\S* / \S* \(paper\))")
 
 
@@ -135,7 +135,7 @@ def test_nothing_measured_there_bears_the_papers_names(track: str) -> None:
 
 
 def test_a_row_of_printed_and_measured_numbers_names_both() -> None:
-    table = change_table("rq1", [], ["sparse"], ["vbpr"], labels=Study.open("movielens").labels)
+    table = change_table("rq1", [], ["ml-sparse"], ["vbpr"], labels=Study.open("films").labels)
     labels = table.values.index.get_level_values("label")
     assert labels[1] == "VBPR: CLIP-PT / baseline (paper),\nCLIP-small-PT / baseline (here)"
     paper = change_table("rq1", [], ["baby"], ["vbpr"], labels=Study.open("paper").labels)

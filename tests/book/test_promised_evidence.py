@@ -88,8 +88,8 @@ def test_the_calibration_is_what_its_page_says() -> None:
 
 
 def test_sessions_and_persons_are_counted_apart() -> None:
-    study = Study.open("movielens")
-    counted = study.statistics().loc["sparse"]
+    study = Study.open("films")
+    counted = study.statistics().loc["ml-sparse"]
     shown = table2(study.statistics()).values
     assert shown.loc["Users", "ML-sparse"] == counted["users"] and shown.loc["Items", "ML-sparse"] == counted["items"]
     assert shown.loc["Persons behind the users", "ML-sparse"] == counted["persons"] < counted["users"]
@@ -186,7 +186,7 @@ def test_on_a_phone_the_first_column_stays() -> None:
 def test_a_track_without_results_says_so_in_words(tmp_path) -> None:
     study = Study(tiny_workspace(tmp_path / "results", tmp_path / "cache"), (1,))
     assert "**This track has no results yet**" in study.describe()
-    assert conclude("rq1", pd.DataFrame(), ["sparse"]).brief.startswith("not run (none of its ")
+    assert conclude("rq1", pd.DataFrame(), ["ml-sparse"]).brief.startswith("not run (none of its ")
     front = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
     assert "A track without any says so in words, here and on its pages" in front
     for path in QUESTION_PAGES:

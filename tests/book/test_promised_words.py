@@ -63,7 +63,7 @@ def test_the_page_that_shows_the_bands_says_that_no_source_tells_how_settings_we
 def test_readme_and_front_page_say_as_the_track_files_what_two_cores_need() -> None:
     readme = table_under((ROOT / "README.md").read_text(encoding="utf-8"), "`TRACK=`")
     front = table_under((ROOT / "book" / "index.md").read_text(encoding="utf-8"), "track")
-    for at, (track, time) in enumerate([("controls", "minutes"), ("movielens", "days")]):
+    for at, (track, time) in enumerate([("controls", "minutes"), ("films", "days")]):
         assert f"two CPU cores need {time}" in read_track(track).where
         assert all(rows[at][-1].endswith(f"{time} on two CPU cores") for rows in (readme, front))
 

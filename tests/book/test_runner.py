@@ -325,7 +325,7 @@ def test_missing_and_foreign_results_are_named(project: Path) -> None:
     publish(foreign, target)
     found = unfit(project)
     assert any(line.startswith("controls/01_one: run with {'seeds': [1], 'track': 'paper'}") for line in found)
-    assert any(line.startswith("movielens/01_one: not executed yet") for line in found)
+    assert any(line.startswith("films/01_one: not executed yet") for line in found)
 
 
 def test_labels_get_the_track_in_front_and_references_follow() -> None:

@@ -53,7 +53,7 @@ def test_the_ledger_shows_every_difference_or_those_of_one_part(glued: dict) -> 
 
 @pytest.mark.parametrize(
     ("track", "dataset", "words"),
-    [("paper", "baby", ("supports", "contradicts")), ("movielens", "sparse", ("transfers", "does not transfer"))],
+    [("paper", "baby", ("supports", "contradicts")), ("films", "ml-sparse", ("transfers", "does not transfer"))],
 )
 def test_a_page_gives_words_with_their_evidence_on_real_data(
     track: str, dataset: str, words: tuple[str, str], glued: dict, empty_study: None, monkeypatch: pytest.MonkeyPatch

@@ -133,7 +133,7 @@ def test_reproduce_says_what_it_would_do_and_refuses_what_it_cannot(capsys):
     out = capsys.readouterr().out
     assert " are left out by the track, 0 cannot yet" in out and "not computed yet" in out
     assert "left out by track controls: " in out
-    assert main(["reproduce", "--track", "movielens"]) == 1
+    assert main(["reproduce", "--track", "films"]) == 1
     assert "DATA=FOLDER" in capsys.readouterr().err
     assert main(["reproduce", "--rq", "7"]) == 1
     assert "unknown research question" in capsys.readouterr().err
@@ -208,7 +208,7 @@ def test_search_says_what_the_cells_of_a_track_would_cost(capsys):
         (["--model", "vbpr", "--dataset", "null", "--epochs", "0"], "epochs = 0 is not valid"),
         (["--model", "vbpr", "--dataset", "null", "--set", "reg_weight=1"], "is searched by grid 'study'"),
         (["--model", "vbpr", "--dataset", "null", "--select-on", "tests"], "did you mean 'test'"),
-        (["--model", "vbpr", "--dataset", "sparse", "--track", "movielens"], "DATA=FOLDER"),
+        (["--model", "vbpr", "--dataset", "ml-sparse", "--track", "films"], "DATA=FOLDER"),
         (["--model", "vbpr", "--dataset", "null", "--catalogue", "here"], "exclude each other"),
         (["--model", "vbpr", "--catalogue", "nowhere"], "nowhere: no such folder"),
         (["--dataset", "null"], "--model is missing; write for instance --model vbpr, or --cells"),

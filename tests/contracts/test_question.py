@@ -62,7 +62,7 @@ def copy(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     notebook = nbformat.v4.new_notebook(cells=[*cells, *map(nbformat.v4.new_code_cell, CELLS)])
     nbformat.write(notebook, target / "notebooks" / "06_rq4_alone.ipynb")
     contents = (target / "_toc.yml").read_text(encoding="utf-8")
-    for track in ("controls", "movielens", "paper"):
+    for track in ("controls", "films", "paper"):
         last = f"      - file: book/_generated/{track}/05_receipt\n"
         contents = contents.replace(last, last + last.replace("05_receipt", "06_rq4_alone"))
     (target / "_toc.yml").write_text(contents, encoding="utf-8")

@@ -14,7 +14,9 @@ from tests.report.test_figures import overlaps, says_nothing
 MEASURE = "pair.adjusted_overlap@10"
 
 
-def row(dataset: str = "sparse", encoder: str = "baseline", stage: str = "none", value: float = 0.02, **more: object):
+def row(
+    dataset: str = "ml-sparse", encoder: str = "baseline", stage: str = "none", value: float = 0.02, **more: object
+):
     return {
         "dataset": dataset, "encoder": encoder, "paradigm": stage, "time": "2026-01-01",
         MEASURE: value, f"{MEASURE}.low": value - 0.01, f"{MEASURE}.high": value + 0.01,
@@ -28,7 +30,7 @@ def diagnostics() -> pd.DataFrame:
     return pd.DataFrame(
         [
             row(), row(encoder="clip", stage="PT", value=0.3, **shared),
-            row("dense"), row("dense", "clip", "PT", 0.25, **shared),
+            row("ml-dense"), row("ml-dense", "clip", "PT", 0.25, **shared),
         ]
     )  # fmt: skip
 

@@ -45,7 +45,7 @@ def test_each_value_is_inside_below_or_above_its_band() -> None:
 
 
 def test_only_data_sets_with_anchors_have_a_listing() -> None:
-    assert Study.open("controls").published_bands().empty and Study.open("movielens").published_bands().empty
+    assert Study.open("controls").published_bands().empty and Study.open("films").published_bands().empty
     bands = Study.open("paper").published_bands()
     assert set(bands.index.get_level_values("dataset")) == {"baby", "sports", "clothing"}
     assert bands_of(RUNS, Study.open("controls").published_bands()) == Sentence("")

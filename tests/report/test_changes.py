@@ -31,12 +31,12 @@ def test_summary_agrees_with_a_count_by_hand() -> None:
 
 
 def test_claims_hold_only_what_the_paper_prints() -> None:
-    frame = claimed_changes("rq3", ["baby", "null", "sparse"], ["vbpr", "lattice"], "ndcg@20", 0.0001)
-    assert set(frame["model"]) == {"lattice"} and set(frame["dataset"]) == {"baby", "sparse"}  # null is synthetic
+    frame = claimed_changes("rq3", ["baby", "null", "ml-sparse"], ["vbpr", "lattice"], "ndcg@20", 0.0001)
+    assert set(frame["model"]) == {"lattice"} and set(frame["dataset"]) == {"baby", "ml-sparse"}  # null is synthetic
     of_pictures = frame["pair"] == single(trained("clip", "ETE"), "V")
     own = frame[(frame["dataset"] == "baby") & of_pictures]["printed"].item()
     assert own == pytest.approx(393 / 371 - 1)
-    other = frame[(frame["dataset"] == "sparse") & of_pictures]["printed"].item()
+    other = frame[(frame["dataset"] == "ml-sparse") & of_pictures]["printed"].item()
     assert other == pytest.approx((451 / 440 + 361 / 346 + 393 / 371) / 3 - 1)
 
 

@@ -77,7 +77,7 @@ def test_chance_is_never_above_one_and_ranks_stay_readable() -> None:
 
 def test_what_tuning_and_cca_really_leave_is_understood() -> None:
     _, done = run(objectives=("itc", "itm"), epochs=1)
-    record = {"dataset": "sparse", "encoder": "vlmo", "stage": "FT", "tuning": plain_values(done.plain())}
+    record = {"dataset": "ml-sparse", "encoder": "vlmo", "stage": "FT", "tuning": plain_values(done.plain())}
     found = line(record)
     assert (found["objectives"], found["pairs"]) == ("ITC, ITM", len(PAIRS))
     assert found["held out"] == int(PAIRS.held_out.sum()) and found["best epoch"] in ("0 of 1", "1 of 1")
@@ -90,7 +90,7 @@ def test_what_tuning_and_cca_really_leave_is_understood() -> None:
 
 
 def test_lines_keep_the_order_of_the_records() -> None:
-    records = [aligned(), tuned("sparse", "vlmo"), tuned("dense", "clip"), tuned("dense", "own", "PT")]
+    records = [aligned(), tuned("ml-sparse", "vlmo"), tuned("ml-dense", "clip"), tuned("ml-dense", "own", "PT")]
     assert training_listing(records)["encoder"].tolist() == [
         "All data sets, CLIP-PT", "ML-sparse, VLMo-FT", "ML-dense, CLIP-FT", "ML-dense, own-PT"
     ]  # fmt: skip

@@ -215,7 +215,7 @@ def test_a_detectable_change_goes_with_its_error() -> None:
 
 
 @pytest.mark.parametrize("question", [name for name, question in QUESTIONS.items() if question.claimed])
-@pytest.mark.parametrize("datasets", [DATASETS, ("sparse",)], ids=["paper", "elsewhere"])
+@pytest.mark.parametrize("datasets", [DATASETS, ("ml-sparse",)], ids=["paper", "elsewhere"])
 @pytest.mark.parametrize("common", [0.0, 0.4])
 def test_both_errors_of_a_claim_are_bounded(question: str, datasets: tuple[str, ...], common: float) -> None:
     """Though comparisons share runs; and where users make recommenders err together, at 5 % at most."""
@@ -244,7 +244,7 @@ def test_pairs_that_share_a_baseline_err_together() -> None:
 def test_recommenders_that_share_users_err_together_wherever_a_claim_is_judged() -> None:
     """Five recommenders, one pair each: they share no run, so without common users they would be independent."""
     pair = QUESTIONS["rq1"].claimed[0]
-    claims = assumed_claims("rq1", 0.2, ["sparse"])
+    claims = assumed_claims("rq1", 0.2, ["ml-sparse"])
     claims = claims[claims["pair"] == pair].assign(direction=1, printed=0.1)
     shown = characteristics(claims, draws=40_000).set_index("truth")["claim_for"]["nothing exists"]
     apart, all_alike = (claim_chances(claims, 0.0, draws=40_000, common=c)["for"] for c in (0.0, 1.0))
@@ -266,7 +266,7 @@ def test_a_page_shows_measured_errors_where_there_are_some_and_assumed_ones_else
     tests = pd.DataFrame([comparison(dataset="baby", model=m, pair=pair) for m in PAPER_MODELS])
     shown = characteristics_listing(judge_all("rq1", tests, ["baby"]), draws=200)
     assert shown[("", "data")].tolist() == ["Amazon Baby", "", "", ""]
-    absent = characteristics_listing(judge_all("rq1", pd.DataFrame(), ["sparse"]), draws=200)
+    absent = characteristics_listing(judge_all("rq1", pd.DataFrame(), ["ml-sparse"]), draws=200)
     assert len(absent) == 12 and absent[("", "data")].str.startswith("not run; if").sum() == 3
     assert ("the claim", "does not transfer") in absent.columns
     assert characteristics_listing(judge_all("rq1", pd.DataFrame(), ["null"])).empty

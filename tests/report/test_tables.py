@@ -241,7 +241,7 @@ def test_statistics_table_keeps_counts_whole() -> None:
 
 
 def test_persons_have_a_line_where_users_are_sessions() -> None:
-    statistics = pd.DataFrame({"users": [30, 20], "persons": [10, None]}, index=["sparse", "dense"])
+    statistics = pd.DataFrame({"users": [30, 20], "persons": [10, None]}, index=["ml-sparse", "ml-dense"])
     values = tables.table2(statistics).values
     assert list(values.index[:3]) == ["Users", "Persons behind the users", "Items"]
     assert values.loc["Persons behind the users"].tolist() == [10, 20]  # where it is not said, each user is a person

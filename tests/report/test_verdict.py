@@ -55,11 +55,11 @@ def test_a_perfect_copy_supports_its_mirror_contradicts_and_noise_decides_nothin
 
 
 def test_other_data_has_words_of_its_own() -> None:
-    assert verdict("rq1", _measured(1.0, 0.005, ("sparse",)), ["sparse"]).status == "transfers"
-    found = verdict("rq1", _measured(-1.0, 0.005, ("sparse",)), ["sparse"])
+    assert verdict("rq1", _measured(1.0, 0.005, ("ml-sparse",)), ["ml-sparse"]).status == "transfers"
+    found = verdict("rq1", _measured(-1.0, 0.005, ("ml-sparse",)), ["ml-sparse"])
     assert found.status == "does not transfer" and "ML-sparse is not in the paper" in found.sentence
     assert "transfers" in found.rule and "supports" not in found.rule
-    judged = judge_all("rq1", _measured(1.0, 0.005, ("sparse",)), ["sparse"])
+    judged = judge_all("rq1", _measured(1.0, 0.005, ("ml-sparse",)), ["ml-sparse"])
     # the paper's three signs differ for VBPR with VLMo and for MMGCN with either encoder
     undirected = judged[judged["direction"] == 0]
     assert [(row["model"], str(row["pair"])) for row in undirected.to_dict("records")] == [
@@ -71,7 +71,7 @@ def test_other_data_has_words_of_its_own() -> None:
 
 def test_printed_signs_differ_in_three_of_four_and_three_of_ten() -> None:
     def without(question: str) -> int:
-        frame = claimed_changes(question, ["sparse"], PAPER_MODELS, "ndcg@20", read_rule().rounding)
+        frame = claimed_changes(question, ["ml-sparse"], PAPER_MODELS, "ndcg@20", read_rule().rounding)
         return int((frame["direction"] == 0).sum())
 
     assert (without("motivation"), without("rq1")) == (3, 3)
@@ -107,7 +107,7 @@ def test_the_sentence_states_counts_lead_and_evidence() -> None:
 
 @pytest.mark.parametrize("question", CLAIMING)
 def test_nothing_measured_is_not_run(question: str) -> None:
-    found = verdict(question, NONE, ["baby", "sparse"])
+    found = verdict(question, NONE, ["baby", "ml-sparse"])
     assert found.status == "not run"
     assert "nan" not in found.markdown()
     assert conclude(question, NONE, ["baby"]).status == "not run"
@@ -316,7 +316,7 @@ def test_planted_answers_of_training_are_asked_of_the_model_they_were_planted_fo
 
 
 def test_other_tracks_have_no_planted_answer() -> None:
-    assert planted_verdict(pd.DataFrame(_planted()), ["sparse"]).status == "not applicable"
+    assert planted_verdict(pd.DataFrame(_planted()), ["ml-sparse"]).status == "not applicable"
 
 
 def test_printed_density_of_baby_contradicts_its_counts() -> None:

@@ -22,7 +22,7 @@ def standing(recall: float, rank: float = 20.0, candidates: int = 400) -> dict[s
 
 
 def tuned(
-    dataset: str | None = "sparse", encoder: str = "clip", stage: str = "FT", objectives: tuple[str, ...] = ("itc",),
+    dataset: str | None = "ml-sparse", encoder: str = "clip", stage: str = "FT", objectives: tuple[str, ...] = ("itc",),
     epochs: int = 3, best: int = 2, candidates: int = 400,
 ) -> dict[str, Any]:  # fmt: skip
     """R@10 (picture to text) is 0.1 before, and epoch / 10 + 0.1 after an epoch up to the best, then 0.05."""

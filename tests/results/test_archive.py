@@ -71,7 +71,7 @@ def test_packed_runs_are_read_like_their_folders(store: ResultStore) -> None:
     same(find(store), before)
     assert [r.path for r in store.find_records()] == paths and all(map(store.holds, paths))
     assert [r.case["seed"] for r in store.find_records(seed=[1, 3], dataset=DATASET)] == [1, 3]
-    assert store.find_records(dataset="other") == [] == store.find_records(track="movielens")
+    assert store.find_records(dataset="other") == [] == store.find_records(track="films")
     assert store.top_items(store.find_records()[0]) is None
 
 

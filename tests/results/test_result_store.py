@@ -109,7 +109,7 @@ def test_finding_by_case(tmp_path: Path) -> None:
     for seed in (3, 1, 2):
         save(tmp_path, seed=seed)
     save(tmp_path, model="lattice")
-    save(tmp_path, track="movielens", dataset="ml")
+    save(tmp_path, track="films", dataset="ml")
     store = ResultStore(tmp_path)
     assert len(find(store)) == 5
     assert [r.case["seed"] for r in find(store, model="vbpr", track="controls")] == [1, 2, 3]

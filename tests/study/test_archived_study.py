@@ -131,7 +131,7 @@ def test_the_command_packs_unpacks_and_counts(
     assert json.loads(capsys.readouterr().out) == track.status()
     assert main(["results", "status"]) == 0
     assert f"{runs} runs by c0ffee" in (shown := capsys.readouterr().out) and "not trained" in shown
-    assert main(["results", "pack", "--track", "movielens"]) == 0
+    assert main(["results", "pack", "--track", "films"]) == 0
     assert "no run is stored" in capsys.readouterr().out
     assert main(["results", "pack", "--dataset", "nul"]) == 1
     assert "did you mean 'null'" in capsys.readouterr().err

@@ -123,7 +123,7 @@ def test_track_files_are_valid(name):
 
 
 def test_unknown_track_and_dataset_name_the_nearest():
-    with pytest.raises(ConfigError, match="did you mean 'movielens'"):
+    with pytest.raises(ConfigError, match="did you mean 'films'"):
         read_track("movilens")
     with pytest.raises(ConfigError, match="did you mean 'redundant'"):
         read_track("controls").dataset("redundent")

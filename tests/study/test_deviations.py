@@ -84,11 +84,11 @@ def test_the_pace_of_every_track_is_listed_with_its_reason(track):
 
 
 def test_a_value_of_an_earlier_search_is_not_called_chosen_for_the_data():
-    track = ROOT / "lmmrec_core" / "tracks" / "movielens.yaml"
+    track = ROOT / "lmmrec_core" / "tracks" / "films.yaml"
     assert '"searched" below: on validation with raw rows and a patience in epochs, an earlier protocol' in (
         track.read_text(encoding="utf-8")
     )
-    (row,) = Study.open("movielens").deviations().query("setting == 'reg_weight'").itertuples()
+    (row,) = Study.open("films").deviations().query("setting == 'reg_weight'").itertuples()
     assert row.model == "FREEDOM" and "on validation under an earlier protocol" in row.why
 
 
@@ -129,4 +129,4 @@ def test_the_chapter_says_which_switches_every_track_turns():
         turned = {name: set(frame[frame["setting"] == name]["model"]) for name in ("stale_eval", "rank_by")}
         assert turned == {"stale_eval": {"MMGCN", "MMGCL", "SLMRec"}, "rank_by": {"MMGCL", "SLMRec"}}
     widths = {track: "embedding_dim" in set(Study.open(track).deviations()["setting"]) for track in TRACKS}
-    assert widths == {"controls": True, "movielens": False, "paper": False}
+    assert widths == {"controls": True, "films": False, "paper": False}

@@ -19,7 +19,7 @@ def test_keys_of_every_case(track, tmp_path):
 @pytest.mark.slow
 @pytest.mark.shared
 def test_keys_of_every_case_on_movielens(tmp_path, shared_data):
-    assert pinning.keys("movielens", tmp_path, shared_data) == PINNED["movielens"]
+    assert pinning.keys("films", tmp_path, shared_data) == PINNED["films"]
 
 
 def test_a_short_training_of_every_model():

@@ -28,8 +28,8 @@ def test_a_gpu_that_is_not_there_is_named(monkeypatch):
 
 
 def test_tracks_for_large_machines_use_a_gpu_where_there_is_one():
-    assert {name: read_track(name).device for name in ("paper", "user", "controls", "movielens")} == {
-        "paper": "auto", "user": "auto", "controls": "cpu", "movielens": "cpu"
+    assert {name: read_track(name).device for name in ("paper", "user", "controls", "films")} == {
+        "paper": "auto", "user": "auto", "controls": "cpu", "films": "cpu"
     }  # fmt: skip
 
 

@@ -11,7 +11,6 @@ The penalties r_v and r_t are relative to the mean variance. The maps differ fro
 nothing is random.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -114,12 +113,6 @@ def _check(visual: FloatArray, textual: FloatArray) -> None:
 def _unit(rows: FloatArray) -> FloatArray:
     norm = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(norm > 0, norm, 1.0)
-
-
-def held_out_items(item_ids: Sequence[str], share: float = 0.1) -> BoolArray:
-    """Bool [item]: about ``share`` of the items, chosen by the SHA-256 of their ids alone, whatever seed or order."""
-    numbers = [int.from_bytes(hashlib.sha256(item.encode()).digest()[:8], "big") for item in item_ids]
-    return np.array([number / 2**64 < share for number in numbers], dtype=np.bool_)
 
 
 def partner_ranks(similarities: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -18,11 +18,12 @@ from tqdm import tqdm
 from lmmrec_core.digests import file_sha256
 from lmmrec_core.encoders import minilm
 from lmmrec_core.encoders.clip.build import build_module
-from lmmrec_core.encoders.clip.cca import Heads, choose_heads, held_out_items
+from lmmrec_core.encoders.clip.cca import Heads, choose_heads
 from lmmrec_core.encoders.clip.encoder import CLIP
 from lmmrec_core.encoders.clip.settings import CLIPSettings
 from lmmrec_core.encoders.clip.tokens import Tokens, WordPieces
 from lmmrec_core.encoders.clip.towers import image_vector, text_vector
+from lmmrec_core.encoders.fine_tuning.holdout import LEAST_SHARE, drawn_items
 from lmmrec_core.encoders.fine_tuning.outside import outside_pairs
 from lmmrec_core.encoders.lite0 import EfficientNetLite0, Lite0Settings
 from lmmrec_core.encoders.pictures.reading import read_picture
@@ -141,12 +142,13 @@ def align_heads(
 ) -> Heads:
     """Set the heads of clip-small by regularised CCA on pairs of pictures and texts, see :mod:`~.cca`.
 
-    One pair in ten, chosen by a hash of the item id, is held out of the fit and used to choose the penalties, the
-    number of directions and the scale. This takes about 6 CPU-seconds per 100 pairs, all spent in the frozen towers.
+    One pair in ten, those that contrastive training of the same pairs holds out too, is held out of the fit and used to
+    choose the penalties, the number of directions and the scale. This takes about 6 CPU-seconds per 100 pairs, all
+    spent in the frozen towers.
     ``encoder.note`` records the choice. Raises FeatureError for pictures that cannot be read, or too few pairs.
     """
     visual, textual = pooled_pairs(encoder, item_ids, images, texts, batch_size=batch_size, progress=progress)
-    heads, training = choose_heads(visual, textual, held_out_items(item_ids), max_directions=EMBED_DIM)
+    heads, training = choose_heads(visual, textual, drawn_items(item_ids, LEAST_SHARE), max_directions=EMBED_DIM)
     set_heads(encoder, heads, {**training, "pairs": len(item_ids)})
     return heads
 

@@ -33,7 +33,7 @@ def held_out_pairs(
 
     Raises DataError if one of the sides is left empty.
     """
-    held = np.array([_fraction(item_id) < share for item_id in item_ids], dtype=np.bool_)
+    held = drawn_items(item_ids, share)
     while True:
         crossing = held & (np.isin(image_group, image_group[~held]) | np.isin(text_group, text_group[~held]))
         if not crossing.any():
@@ -45,6 +45,11 @@ def held_out_pairs(
             "change the share, or bring more items with distinct pictures and texts"
         )
     return held
+
+
+def drawn_items(item_ids: Sequence[str], share: float) -> BoolArray:
+    """Bool [item]: the items whose hash is below ``share``."""
+    return np.array([_fraction(item_id) < share for item_id in item_ids], dtype=np.bool_)
 
 
 def _fraction(item_id: str) -> float:

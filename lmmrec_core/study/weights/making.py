@@ -19,6 +19,7 @@ from lmmrec_core.data.controls import GENERATOR_VERSION
 from lmmrec_core.digests import digest
 from lmmrec_core.disk import write_file
 from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.encoders.fine_tuning.holdout import SHARE
 from lmmrec_core.encoders.fine_tuning.loop import fine_tune
 from lmmrec_core.encoders.fine_tuning.pairs import TrainingPairs, collect_pairs
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
@@ -226,14 +227,17 @@ def _pretrained(job: _Job) -> tuple[Any, dict[str, Any]]:
     if isinstance(cls, LearnsWords) and cls.WORDS not in entry.settings:
         more[cls.WORDS] = build_vocabulary(outside.texts)
     encoder = _new(entry, job.workspace.data, more)
+    record: dict[str, Any] = {"outside": disjoint}
     if entry.pretrain.how == "cca":
         if not isinstance(encoder, AlignsPairs):
             raise ConfigError(f"pretrain, how: cca: encoder {encoder.name!r} has no closed form; write how: tune")
-        return encoder, {"alignment": dict(encoder.align(outside, progress)), "outside": disjoint}
-    pairs = collect_pairs(outside, encoder, progress=progress)
+        record["alignment"] = dict(encoder.align(outside, progress))
+        if not entry.pretrain.tune:
+            return encoder, record
+    share = job.recipe.values["pretrain"].get("held_out", SHARE)
+    pairs = collect_pairs(outside, encoder, share=share, progress=progress)
     if isinstance(encoder, FitsPixels):
         encoder.fit_pixels(torch.from_numpy(pairs.pixels[pairs.train_rows]))
-    record: dict[str, Any] = {"outside": disjoint}
     if entry.pretrain.level_epochs:
         items, seed = int(entry.pretrain.items or 0), int(entry.pretrain.seed or 0)
         labels = read_outside(outside_folder(job.workspace, items, seed))

@@ -15,7 +15,7 @@ from lmmrec_core.config import Settings
 from lmmrec_core.data.controls import GENERATOR_VERSION
 from lmmrec_core.digests import digest, file_sha256
 from lmmrec_core.encoders import ENCODERS
-from lmmrec_core.encoders.fine_tuning.holdout import ample_share
+from lmmrec_core.encoders.fine_tuning.holdout import LEAST_SHARE, ample_share
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Modality
@@ -34,7 +34,7 @@ class PretrainSettings(Settings):
     ``source``: "controls" draws ``items`` items with ``seed``; "folder" reads ``path`` below the data root, after
     showing that none of its items is in a catalogue of the track. ``level_epochs``: so long the towers first learn to
     name the levels of the controls' factors, each those of its own modality. ``how``: "tune" trains with ``tune``;
-    "cca" sets the heads of clip-small in closed form.
+    "cca" sets the heads of clip-small in closed form, and trains on from there if ``tune`` is given.
     """
 
     source: Literal["controls", "folder"]
@@ -158,7 +158,8 @@ def recipe_of(workspace: Workspace, name: str, paradigm: str, dataset: Dataset, 
     if entry.pretrain is not None:
         own: dict[str, Any] = {"generator": GENERATOR_VERSION}
         if entry.pretrain.source == "folder":
-            own = {"items": _table_digest(require_below(workspace.data, entry.pretrain.path, name) / "items.csv")}
+            table = require_below(workspace.data, entry.pretrain.path, name) / "items.csv"
+            own = {"items": _table_digest(table), "held_out": LEAST_SHARE}  # drawn items need none: more can be drawn
         values["pretrain"] = {**entry.pretrain.model_dump(mode="json"), **own}
     if paradigm != "FT":
         return Recipe(entry, "PT", values)

@@ -9,10 +9,10 @@ from lmmrec_core.encoders.clip.cca import (
     choose_heads,
     contrastive_loss,
     fit_cca,
-    held_out_items,
     partner_ranks,
     partner_recall,
 )
+from lmmrec_core.encoders.fine_tuning.holdout import drawn_items
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.seeds import numpy_stream
 
@@ -85,7 +85,7 @@ def test_the_map_with_bias_is_the_centred_map():
 def test_partners_never_seen_are_found():
     visual, textual = planted(n=1200, shared=10, p=60, q=40, noise=0.7)
     ids = [f"i{number}" for number in range(1200)]
-    out = held_out_items(ids)
+    out = drawn_items(ids, 0.1)
     heads, record = choose_heads(visual, textual, out, grid=((1.0, 10.0), (1.0,), (4, 10, 99)))
     similarities = heads.similarities(visual[out], textual[out])
     assert partner_recall(similarities, 1) > 0.5  # chance: below 0.01
@@ -97,7 +97,7 @@ def test_partners_never_seen_are_found():
 
 def test_the_choice_is_the_best_of_the_grid_and_repeats():
     visual, textual = planted(n=300, shared=5, p=40, q=30, noise=1.5)
-    out = held_out_items([str(number) for number in range(300)], 0.3)
+    out = drawn_items([str(number) for number in range(300)], 0.3)
     heads, record = choose_heads(visual, textual, out)
     for r_v in (1.0, 30.0):
         for k in (5, 30):
@@ -133,10 +133,10 @@ def test_ranks_by_hand_with_ties_against():
 
 def test_the_held_out_share_follows_ids_only():
     ids = [f"item {number}" for number in range(5000)]
-    out = held_out_items(ids)
+    out = drawn_items(ids, 0.1)
     assert 0.08 < out.mean() < 0.12
-    assert np.array_equal(held_out_items(ids[::-1])[::-1], out)
-    assert held_out_items(ids, 0.05)[~out].sum() == 0  # a smaller share is a part of the larger
+    assert np.array_equal(drawn_items(ids[::-1], 0.1)[::-1], out)
+    assert drawn_items(ids, 0.05)[~out].sum() == 0  # a smaller share is a part of the larger
 
 
 @pytest.mark.parametrize(
@@ -158,4 +158,4 @@ def test_what_cannot_be_fitted(change, error, message):
 def test_too_few_pairs_to_choose_by():
     visual, textual = planted(n=50)
     with pytest.raises(FeatureError, match="held-out pairs of 50"):
-        choose_heads(visual, textual, held_out_items([str(number) for number in range(50)]))
+        choose_heads(visual, textual, drawn_items([str(number) for number in range(50)], 0.1))

@@ -3,9 +3,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lmmrec_core.encoders.clip.cca import Heads, held_out_items
+from lmmrec_core.encoders.clip.cca import Heads
 from lmmrec_core.encoders.clip.settings import CLIPSettings
 from lmmrec_core.encoders.clip.small import ClipSmall, align_heads, pooled_pairs, set_heads
+from lmmrec_core.encoders.fine_tuning.holdout import drawn_items
 from lmmrec_core.encoders.lite0 import EfficientNetLite0, Lite0Settings
 from lmmrec_core.encoders.minilm import MiniLM, MiniLMSettings
 from lmmrec_core.errors import ConfigError, FeatureError
@@ -165,9 +166,9 @@ def test_aligning_on_pairs_brings_partners_together(tmp_path, encoder):
     assert visual.shape == (2, 1280) and textual.shape == (2, 384)
     np.testing.assert_allclose(np.linalg.norm(textual, axis=1), 1, atol=1e-6)
     heads = align_heads(small, ids, images, texts, batch_size=50, progress=False)
-    assert small.note["held_out"] == int(held_out_items(ids).sum()) and small.note["pairs"] == 240
+    assert small.note["held_out"] == int(drawn_items(ids, 0.1).sum()) and small.note["pairs"] == 240
     assert small.module.logit_scale.exp().item() == pytest.approx(heads.scale, rel=1e-5)
-    out = np.flatnonzero(held_out_items(ids))
+    out = np.flatnonzero(drawn_items(ids, 0.1))
     visual, textual = pooled_pairs(small, [ids[i] for i in out], [images[i] for i in out], [texts[i] for i in out],
                                    progress=False)  # fmt: skip
     nearest = heads.similarities(visual, textual).argmax(axis=1)
