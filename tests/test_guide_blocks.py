@@ -70,7 +70,7 @@ def test_the_example_of_a_question_makes_its_table_and_its_verdict(monkeypatch: 
             per_user=result.per_user.assign(**dict.fromkeys(PAPER_METRICS, result.per_user["ndcg@20"])),
         )
         for result in made
-        for dataset in ("ml-sparse", "ml-dense")
+        for dataset in ("ml-sparse", "ml-dense", "mt-sparse", "mt-full")
     )
     monkeypatch.setattr(Study, "results", lambda study, question=None: found)
     shown: dict[str, object] = {}
@@ -83,7 +83,7 @@ def test_the_example_of_a_question_makes_its_table_and_its_verdict(monkeypatch: 
     assert [label for _, label in table.values.index][:2] == ["VBPR VLMo-small-PT", "VBPR CLIP-small-PT"]
     origins = {name: set(table.origin.loc[name].to_numpy().ravel()) for name in ("VBPR", "BM3")}
     assert origins == {"VBPR": {"measured"}, "BM3": {"not run"}}
-    assert len(cells["judged"]) == 2 and shown["verdict"].startswith(tuple(read_rule().words["elsewhere"]))
+    assert len(cells["judged"]) == 4 and shown["verdict"].startswith(tuple(read_rule().words["elsewhere"]))
 
 
 @pytest.mark.parametrize("code", [b for b in BLOCKS if b.language == "yaml"], ids=str)
@@ -151,10 +151,8 @@ def results_layout(text: str, place: Path) -> None:
     made.append(root / "films" / "ml-sparse" / "features" / "clip-PT-12345678.json")  # as tests of diagnostics find it
     files = [path.relative_to(place).as_posix() for path in made]
     files += [path.relative_to(ROOT).as_posix() for path in (ROOT / "results" / "films").rglob("*.json")]
-    search = (
-        "ml-sparse-vbpr-baseline-VT.json",
-        "cell-ml-sparse-vbpr-clip-PT.json",
-    )  # as the tests of the search find them
+    # as the tests of the search find them
+    search = ("ml-sparse-vbpr-baseline-VT.json", "cell-ml-sparse-vbpr-clip-PT.json")
     files += [f"results/films/search/{name}" for name in search]
     lines = [line.split("  ")[0].strip() if line[0] != " " else line.split()[0] for line in text.splitlines()]
     if lines[0].endswith("/"):

@@ -124,7 +124,7 @@ def test_track_files_are_valid(name):
 
 def test_unknown_track_and_dataset_name_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'films'"):
-        read_track("movilens")
+        read_track("filmes")
     with pytest.raises(ConfigError, match="did you mean 'redundant'"):
         read_track("controls").dataset("redundent")
 

@@ -100,10 +100,9 @@ def test_the_choice_is_the_best_of_the_grid_and_repeats():
     out = drawn_items([str(number) for number in range(300)], 0.3)
     heads, record = choose_heads(visual, textual, out)
     for r_v in (1.0, 30.0):
-        for k in (5, 30):
-            other = fit_cca(visual[~out], textual[~out], r_v, 1.0).heads(min(k, 30))
-            found = partner_recall(other.similarities(visual[out], textual[out]), 10)
-            assert found <= record["held_out_recall@10"] + 1e-6
+        other = fit_cca(visual[~out], textual[~out], r_v, 1.0).heads(30)
+        found = partner_recall(other.similarities(visual[out], textual[out]), 10)
+        assert found <= record["held_out_recall@10"] + 1e-6
     again, same = choose_heads(visual, textual, out)
     assert same == record and np.array_equal(heads.visual, again.visual) and heads.scale == again.scale
     seen = visual.copy()
