@@ -10,7 +10,16 @@ from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import BoolArray, IntArray, Part, Split
 from lmmrec_core.metrics import METRICS
 from lmmrec_core.metrics.ranking import recall
-from lmmrec_core.metrics.slices import cold_items, coverage, held_out_share, short_histories, within
+from lmmrec_core.metrics.slices import (
+    cold_items,
+    coverage,
+    exposure_gini,
+    held_out_share,
+    novelty,
+    popularity_bands,
+    short_histories,
+    within,
+)
 
 PER_USER = ("recall", "ndcg", "precision", "map")
 HIT_DEPTH = 50  # ranks up to which hits are kept, so that any metric can be computed again from a stored result
@@ -36,10 +45,11 @@ def evaluate_lists(
     * a frame with index ``user`` and the columns recall@k, ndcg@k, precision@k, map@k for each of ``ks``;
       ``n_relevant``; ``hit_ranks`` (int16 lists, ranks of hits within the first 50) and ``hit_items`` (int32
       lists, the items hit, in that order); ``group`` if users share a person;
-    * a dict with coverage@k; cold_recall@k (as if items with at most five training interactions were the
-      only held-out ones) and short_recall@k (users with at most five training interactions), each left out
-      when no held-out row falls into it; cold_share and unseen_share, the shares of held-out rows whose item
-      has at most five and no training interactions.
+    * a dict with coverage@k, exposure_gini@k and novelty@k of the lists; head_recall@k, middle_recall@k and
+      tail_recall@k (as if the items of one popularity band were the only held-out ones); cold_recall@k (the same for
+      items with at most five training interactions) and short_recall@k (users with at most five training
+      interactions), each left out when no held-out row falls into it; cold_share and unseen_share, the shares of
+      held-out rows whose item has at most five and no training interactions.
 
     Raises ResultError when lists and users do not match, a user with held-out rows has no list, a list
     repeats an item or holds a training item, or the lists are shorter than the largest of ``ks``.
@@ -140,6 +150,11 @@ def _overall(found: Hits, split: Split, part: Part, ks: Sequence[int]) -> dict[s
     cold, short = cold_items(split), short_histories(split)[found.users]
     cold_hits, n_cold = within(found.hits, found.top_items, found.users, split, part, cold)
     overall = {f"coverage@{k}": coverage(found.top_items, split.n_items, k) for k in ks}
+    overall |= {f"exposure_gini@{k}": exposure_gini(found.top_items, split.n_items, k) for k in ks}
+    overall |= {f"novelty@{k}": novelty(found.top_items, split, k) for k in ks}
+    for band, items in popularity_bands(split).items():
+        hits, n_held = within(found.hits, found.top_items, found.users, split, part, items)
+        overall |= {f"{band}_recall@{k}": float(recall(hits, n_held, k).mean()) for k in ks if len(n_held)}
     for k in ks:
         if len(n_cold):
             overall[f"cold_recall@{k}"] = float(recall(cold_hits, n_cold, k).mean())

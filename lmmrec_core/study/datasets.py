@@ -16,7 +16,8 @@ from lmmrec_core.data.splitting import REDRAWN, make_split
 from lmmrec_core.digests import digest
 from lmmrec_core.disk import whole_folder, write_file
 from lmmrec_core.errors import ConfigError, DataError, ResultError
-from lmmrec_core.flow import Catalogue, IntArray, Split
+from lmmrec_core.flow import Catalogue, Split
+from lmmrec_core.metrics.slices import gini
 from lmmrec_core.source import DrawnSource
 from lmmrec_core.study.track import DatasetSettings, SplitSettings, TrackSettings
 
@@ -138,7 +139,7 @@ def dataset_statistics(dataset: Dataset) -> dict[str, Any]:
         "density": catalogue.density,
         "per_user": len(catalogue.user) / catalogue.n_users,
         "per_item": len(catalogue.item) / catalogue.n_items,
-        "gini_items": _gini(per_item),
+        "gini_items": gini(per_item),
         "train": len(split.train),
         "valid": len(split.valid),
         "test": len(split.test),
@@ -147,13 +148,6 @@ def dataset_statistics(dataset: Dataset) -> dict[str, Any]:
         "split": split.fingerprint,
         "counts": {key: int(value) for key, value in catalogue.counts.items()},
     }
-
-
-def _gini(counts: IntArray) -> float:
-    """Gini coefficient of popularity: 0 if all items are equally popular."""
-    ordered = np.sort(counts).astype(float)
-    n = len(ordered)
-    return float((2 * np.arange(1, n + 1) - n - 1) @ ordered / (n * ordered.sum()))
 
 
 def store_statistics(dataset: Dataset, track: TrackSettings, results: Path) -> None:

@@ -7,6 +7,7 @@ from lmmrec_core.digests import digest
 from lmmrec_core.encoders.extract import extract, feature_spec
 from lmmrec_core.encoders.features.ready import ready_features
 from lmmrec_core.encoders.features.store import FeatureStore
+from lmmrec_core.encoders.features.transforms import rotate
 from lmmrec_core.encoders.precision import with_precision
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import MODALITIES, Features, Modality
@@ -17,6 +18,8 @@ from lmmrec_core.study.track import TrackSettings, is_multimodal
 from lmmrec_core.study.weights.making import make_shared_weights, one_modality_encoders, trained_encoder
 from lmmrec_core.study.weights.recipes import read_entry, recipe_of
 from lmmrec_core.study.workspace import Workspace
+
+_ROTATION = 0  # the seed of all rotations: one that is right for one encoder is for another
 
 
 def load_features(
@@ -56,6 +59,9 @@ def load_features(
             batch_size=32 if device == "cpu" else 256,
         ),
     )
+    turned = read_entry(track, encoder).rotated if is_multimodal(members) else None
+    if turned is not None:
+        return rotate(features, turned, _ROTATION)
     ready = _ready(members)
     return _with_ready(features, ready_features(catalogue, track.missing), ready) if ready else features
 
@@ -85,6 +91,8 @@ def _spec(workspace: Workspace, dataset: Dataset, encoder: str, paradigm: str, s
     if is_multimodal(members):
         recipe = recipe_of(workspace, encoder, paradigm, dataset, seed)
         spec = {"recipe": dict(recipe.values), "items": dataset.identity, "missing": track.missing}
+        if recipe.entry.rotated is not None:
+            spec["rotated"] = {"modality": recipe.entry.rotated, "seed": _ROTATION}
         return with_precision(spec, recipe.entry.precision)
     spec = feature_spec(
         one_modality_encoders(workspace, encoder),

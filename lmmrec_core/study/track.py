@@ -263,9 +263,13 @@ class TrackSettings(Settings):
         """The paradigms an encoder can be used under: :data:`~lmmrec_core.names.PARADIGMS`, or ``("none",)``.
 
         One encoder of both modalities has weights to train. An entry that names one encoder for each modality, as
-        the baseline's does, has none. Raises ConfigError as :meth:`encoder`.
+        the baseline's does, has none. Rotated features are nobody's to train end to end. Raises ConfigError as
+        :meth:`encoder`.
         """
-        return PARADIGMS if is_multimodal(self.encoder(encoder)) else ("none",)
+        entry = self.encoder(encoder)
+        if not is_multimodal(entry):
+            return ("none",)
+        return PARADIGMS if entry.get("rotated") is None else tuple(name for name in PARADIGMS if name != "ETE")
 
 
 def is_multimodal(entry: Mapping[str, Any]) -> bool:

@@ -19,7 +19,7 @@ from lmmrec_core.data.controls import GENERATOR_VERSION
 from lmmrec_core.digests import digest
 from lmmrec_core.disk import write_file
 from lmmrec_core.encoders import ENCODERS
-from lmmrec_core.encoders.fine_tuning.holdout import SHARE
+from lmmrec_core.encoders.fine_tuning.holdout import LEAST_SHARE, SHARE
 from lmmrec_core.encoders.fine_tuning.loop import fine_tune
 from lmmrec_core.encoders.fine_tuning.pairs import TrainingPairs, collect_pairs
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
@@ -34,7 +34,7 @@ from lmmrec_core.roles import AlignsPairs, Encoder, FitsPixels, LearnsLevels, Le
 from lmmrec_core.seeds import one_thread
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.track import is_multimodal
-from lmmrec_core.study.weights.pretraining_items import outside_folder, outside_items
+from lmmrec_core.study.weights.pretraining_items import mispaired, outside_folder, outside_items
 from lmmrec_core.study.weights.recipes import (
     MemberSettings,
     MultimodalSettings,
@@ -222,6 +222,9 @@ def _pretrained(job: _Job) -> tuple[Any, dict[str, Any]]:
     entry, progress = job.recipe.entry, job.workspace.progress
     assert entry.pretrain is not None
     outside, disjoint = outside_items(job.workspace, entry.pretrain)
+    if entry.pretrain.mispaired:
+        outside = mispaired(outside, entry.pretrain.mispaired, LEAST_SHARE)
+        disjoint["mispaired"] = entry.pretrain.mispaired
     more: dict[str, Any] = {}
     cls = ENCODERS[entry.encoder]
     if isinstance(cls, LearnsWords) and cls.WORDS not in entry.settings:

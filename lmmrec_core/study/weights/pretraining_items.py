@@ -2,17 +2,22 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lmmrec_core.data.controls import GENERATOR_VERSION, write_outside_items
 from lmmrec_core.data.files import read_rows
 from lmmrec_core.data.folder import read_content
 from lmmrec_core.digests import digest
 from lmmrec_core.disk import whole_folder
+from lmmrec_core.encoders.fine_tuning.holdout import drawn_items
 from lmmrec_core.encoders.fine_tuning.outside import check_disjoint, outside_pairs
-from lmmrec_core.errors import DataError
+from lmmrec_core.errors import ConfigError, DataError
 from lmmrec_core.flow import Catalogue
+from lmmrec_core.seeds import numpy_stream
 from lmmrec_core.study.datasets import require_below
 from lmmrec_core.study.weights.recipes import PretrainSettings
 from lmmrec_core.study.workspace import Workspace
@@ -42,6 +47,22 @@ def outside_items(workspace: Workspace, settings: PretrainSettings) -> tuple[Cat
         )  # fmt: skip
         compared[other.name] = vars(found)
     return outside, {"items": len(pairs), "disjoint_from": compared}
+
+
+def mispaired(items: Catalogue, share: float, held_out: float) -> Catalogue:
+    """The items with the texts of a ``share`` of them in other hands; those drawn to be held out keep theirs.
+
+    Whose texts move is drawn once, and a larger share moves those of a smaller one too. Each goes to the next of them
+    in the order drawn, so none keeps its own. Raises ConfigError if fewer than two would move.
+    """
+    others = np.flatnonzero(~drawn_items(items.item_ids, held_out))
+    moved = numpy_stream(0, "mispaired").permutation(others)[: round(share * len(others))]
+    if len(moved) < 2:
+        raise ConfigError(f"pretrain, mispaired: {share} of {len(others)} pairs are not two; take a larger share")
+    texts = list(items.texts)
+    for here, there in zip(moved, np.roll(moved, 1), strict=True):
+        texts[here] = items.texts[there]
+    return replace(items, texts=tuple(texts))
 
 
 def outside_folder(workspace: Workspace, items: int, seed: int) -> Path:

@@ -34,7 +34,8 @@ class PretrainSettings(Settings):
     ``source``: "controls" draws ``items`` items with ``seed``; "folder" reads ``path`` below the data root, after
     showing that none of its items is in a catalogue of the track. ``level_epochs``: so long the towers first learn to
     name the levels of the controls' factors, each those of its own modality. ``how``: "tune" trains with ``tune``;
-    "cca" sets the heads of clip-small in closed form, and trains on from there if ``tune`` is given.
+    "cca" sets the heads of clip-small in closed form, and trains on from there if ``tune`` is given. ``mispaired``: the
+    share of pairs, none of them held out, whose texts change places first, to see what alignment is worth.
     """
 
     source: Literal["controls", "folder"]
@@ -43,6 +44,7 @@ class PretrainSettings(Settings):
     path: str = ""
     how: Literal["tune", "cca"] = "tune"
     level_epochs: int = Field(0, ge=0)
+    mispaired: float = Field(0.0, ge=0, lt=1)
     tune: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -53,6 +55,8 @@ class PretrainSettings(Settings):
             raise ValueError("level_epochs needs source controls, whose items come with levels")
         if self.source == "folder" and not self.path:
             raise ValueError("source folder needs path, below the data root")
+        if self.mispaired and self.source != "folder":
+            raise ValueError("mispaired needs source folder")
         return self
 
 
@@ -91,12 +95,14 @@ class MultimodalSettings(Settings):
     """One entry under ``encoders`` of a track file: an encoder of both modalities and how it is trained.
 
     ``settings`` are those of the encoder's class; a relative path there is below the data root. ``precision`` bf16:
-    features are extracted in bfloat16 if a sample agrees with fp32.
+    features are extracted in bfloat16 if a sample agrees with fp32. ``rotated``: the rows of one modality are turned by
+    a random orthogonal matrix, which keeps all they say of each other and loses the space shared with the other.
     """
 
     encoder: str
     settings: dict[str, Any] = Field(default_factory=dict)
     precision: Precision = "fp32"
+    rotated: Modality | None = None
     pretrain: PretrainSettings | None = None
     fine_tune: dict[str, Any] = Field(default_factory=dict)
     end_to_end: dict[str, Any] = Field(default_factory=dict)
@@ -125,8 +131,17 @@ def read_entry(track: TrackSettings, name: str) -> MultimodalSettings:
 def end_to_end_settings(
     track: TrackSettings, name: str, overrides: Mapping[str, Any] | None = None
 ) -> EndToEndSettings:
-    """How an encoder is trained with a recommender: the entry's ``end_to_end`` with ``overrides``."""
-    values = {**read_entry(track, name).end_to_end, **(overrides or {})}
+    """How an encoder is trained with a recommender: the entry's ``end_to_end`` with ``overrides``.
+
+    Raises ConfigError for an entry whose features are rotated, which are not what the encoder gives.
+    """
+    entry = read_entry(track, name)
+    if entry.rotated is not None:
+        raise ConfigError(
+            f"track {track.name!r}, encoders, {name}: its features are rotated, so paradigm ETE cannot train them; "
+            "use PT or FT"
+        )
+    values = {**entry.end_to_end, **(overrides or {})}
     return EndToEndSettings.build(values, f"track {track.name!r}, encoders, {name}, end_to_end")
 
 
@@ -160,7 +175,7 @@ def recipe_of(workspace: Workspace, name: str, paradigm: str, dataset: Dataset, 
         if entry.pretrain.source == "folder":
             table = require_below(workspace.data, entry.pretrain.path, name) / "items.csv"
             own = {"items": _table_digest(table), "held_out": LEAST_SHARE}  # drawn items need none: more can be drawn
-        values["pretrain"] = {**entry.pretrain.model_dump(mode="json"), **own}
+        values["pretrain"] = {**entry.pretrain.model_dump(mode="json", exclude=_unset(entry.pretrain)), **own}
     if paradigm != "FT":
         return Recipe(entry, "PT", values)
     if seed is None:
@@ -169,6 +184,11 @@ def recipe_of(workspace: Workspace, name: str, paradigm: str, dataset: Dataset, 
     settings = declared.model_dump(mode="json", exclude={"device", "checkpoint_seconds", "micro_batch"})
     share = ample_share(dataset.catalogue.n_items)
     return Recipe(entry, "FT", {**values, "fine_tune": settings, "held_out": share, "catalogue": dataset.identity})
+
+
+def _unset(pretrain: PretrainSettings) -> set[str]:
+    """Settings that came later: recipes of weights made before do not have them."""
+    return set() if pretrain.mispaired else {"mispaired"}
 
 
 def resolved_settings(entry: MultimodalSettings, data: Path | None) -> dict[str, Any]:
