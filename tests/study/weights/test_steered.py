@@ -35,7 +35,7 @@ def test_texts_of_the_asked_share_change_hands_and_held_out_ones_stay(items: Cat
         assert not (moved[share] & held).any()
         assert moved[share].sum() == round(share * (~held).sum())
     assert (moved[0.5] >= moved[0.25]).all()  # a dose grows
-    with pytest.raises(ConfigError, match="mispaired: 0.01 .* larger share"):
+    with pytest.raises(ConfigError, match=r"mispaired: 0.01 .* larger share"):
         mispaired(items, 0.01, 0.1)
 
 
@@ -60,5 +60,5 @@ def test_turned_features_say_the_same_within_a_modality_and_nothing_across(track
 def test_nobody_trains_turned_features_end_to_end(track, workspace) -> None:
     here = replace(workspace, track=changed(track, rotated="visual"))
     cell = {"track": "controls", "dataset": "complementary", "model": "vbpr", "encoder": "clip", "modalities": "V&T"}
-    with pytest.raises(ConfigError, match="encoders, clip: .* rotated, so paradigm ETE"):
+    with pytest.raises(ConfigError, match=r"encoders, clip: .* rotated, so paradigm ETE"):
         plan(Case.build({**cell, "paradigm": "ETE"}, "case"), here)
