@@ -35,6 +35,15 @@ def calibrate(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def renew_listings(study: Study) -> None:
+    """Make anew what is made from a track's stored runs, if these changed, so that the book shows them as they are."""
+    counts = {part: calibrate_stored(part, study) for part in (AGAINST_ITSELF, DETECTABLE)}
+    if None not in counts.values():
+        results = study.workspace.results
+        write_summary_of(read_calibration(results), results)
+        print(f"calibration: {counts[AGAINST_ITSELF]} tests of a system against itself, and detectable effects")
+
+
 def _run(worlds: Sequence[DrawnWorld], workspace: Workspace, jobs: int) -> bool:
     """Run worlds; whether any failed. What is stored is summed up also when the user stops it."""
     from lmmrec_core.study.calibration.run_worlds import run_worlds

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lmmrec_core.cli.calibrate import renew_listings
 from lmmrec_core.config import parse_assignments, read_yaml
 from lmmrec_core.data import SOURCES, recognise
 from lmmrec_core.errors import ConfigError, DataError, unknown
@@ -150,6 +151,8 @@ def reproduce(arguments: argparse.Namespace) -> int:
     print(f"{outcome.done_before} were stored before, {outcome.computed} computed now, {len(outcome.failures)} failed.")
     for case, text in outcome.failures:
         print(f"failed: {case.dataset}/{case.slug}: {text}", file=sys.stderr)
+    if study.track.name in TRACKS:
+        renew_listings(study)
     return 1 if outcome.failures else 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from lmmrec_core.cli.calibrate import renew_listings
 from lmmrec_core.questions import QUESTIONS
 from lmmrec_core.results.provenance import code_now
 from lmmrec_core.study.calibration import listings
@@ -50,6 +51,13 @@ def parts_that_count(study: Study) -> list[str]:
 def test_listings_of_todays_runs_count_without_a_word(study) -> None:
     stored = read_calibration(study.workspace.results, study.track)
     assert parts_that_count(study) == ["against-itself", "mde"] and stored.remarks() == ()
+
+
+def test_reproduce_ends_with_listings_of_the_runs_that_are_there_now(study, capsys) -> None:
+    train(study.workspace, 3)
+    renew_listings(study)
+    assert parts_that_count(study) == ["against-itself", "mde"] and "against itself" in capsys.readouterr().out
+    assert (study.workspace.results / "calibration" / "summary.json").is_file()
 
 
 def test_a_further_run_makes_both_listings_outdated_and_making_them_again_cures_it(study) -> None:
