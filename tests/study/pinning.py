@@ -100,7 +100,7 @@ def trainings() -> dict[str, list[float]]:
 
 
 def pins(home: Path, data: Path | None) -> dict[str, dict[str, object]]:
-    """All that is pinned; the keys of MovieLens only where ``data`` is given."""
+    """All that is pinned; the keys of Films only where ``data`` is given."""
     tracks = ("controls", "paper", "films") if data else ("controls", "paper")
     return {**{name: keys(name, home, data) for name in tracks}, "trainings": trainings()}
 

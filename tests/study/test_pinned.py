@@ -18,7 +18,7 @@ def test_keys_of_every_case(track, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.shared
-def test_keys_of_every_case_on_movielens(tmp_path, shared_data):
+def test_keys_of_every_case_on_films(tmp_path, shared_data):
     assert pinning.keys("films", tmp_path, shared_data) == PINNED["films"]
 
 
