@@ -1,5 +1,7 @@
 """Takes raw files of one of several formats, gives a Catalogue and its Split."""
 
+import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +37,34 @@ def recognise(folder: Path) -> str:
     for name, source in SOURCES.items():
         if source.recognises(folder):
             return name
-    raise DataError(f"{folder}: of no known data format; known: {_formats()}; see the data chapter for the first")
+    raise DataError(
+        f"{folder}: of no known data format; {_near_miss(folder)}known: {_formats()}; see the data chapter for the first"
+    )
+
+
+def _near_miss(folder: Path) -> str:
+    """What the files of a folder may have been meant for, as the start of a sentence; "" if nothing is known."""
+    names = sorted(file.name for file in folder.iterdir())[:1000]
+    if not names:
+        return "it is empty; "
+    if any(re.fullmatch(r"(meta_)?\w+?(_5)?\.jsonl?(\.gz)?", name) for name in names):
+        return (
+            "its files are named as in the Amazon releases of 2018 and 2023, of which we read none: write them as a "
+            "catalogue folder; "
+        )
+    tables = [name for name in names if name.lower().endswith((".csv", ".csv.gz", ".tsv", ".txt"))]
+    close = get_close_matches("interactions.csv", [name.lower() for name in tables], n=1, cutoff=0.6)
+    table = next((name for name in tables if close and name.lower() == close[0]), None)
+    if table is None:
+        table = next((name for name in tables if re.match(r"ratings|reviews|events|clicks", name.lower())), None)
+    if table is not None:
+        return f"did you mean {table} as its interactions? Rename it interactions.csv, or say --interactions {table}; "
+    inner = [name for name in names if (folder / name).is_dir() and any(s.recognises(folder / name) for s in _sources())]
+    return f"did you mean its folder {inner[0]}? " if inner else f"it holds {', '.join(names[:8])}; "
+
+
+def _sources() -> "list[Source]":
+    return [source for _, source in SOURCES.items()]
 
 
 def _formats() -> str:

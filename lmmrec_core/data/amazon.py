@@ -7,7 +7,8 @@
 
 Every rating is a positive, whatever its height. Repeated pairs are merged, and the earliest time stays.
 An item's text comes from its metadata alone, never from reviews; an item without metadata has no text. A picture that
-cannot be decoded counts as missing, and so does a feature record of zeros.
+cannot be decoded counts as missing, and so does a feature record of zeros. What is not read
+(``ContentSettings.content``) need not be there.
 """
 
 import ast
@@ -23,7 +24,8 @@ from PIL import Image
 from pydantic import Field
 
 from lmmrec_core.data.assemble import ContentSettings, Items, Rows, assemble
-from lmmrec_core.data.files import read_text
+from lmmrec_core.data.faults import Faults
+from lmmrec_core.data.files import is_inside, read_text
 from lmmrec_core.data.filtering import keep_items
 from lmmrec_core.data.texts import compose
 from lmmrec_core.errors import DataError
@@ -32,6 +34,9 @@ from lmmrec_core.flow import Catalogue, Float32Array
 _FEATURE_DIM = 4096
 _RECORD = np.dtype([("asin", "S10"), ("vector", "<f4", (_FEATURE_DIM,))])
 _ASIN = re.compile(rb"[0-9A-Z]{10}")
+# a name of a file and nothing else: no record may name a picture outside the folder
+_PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_LATER = "the releases of 2018 and 2023, of which we read none: write it as a catalogue folder, see the book"
 _FIRST_KEY = re.compile(r"\{'asin': '([^'\\]*)'")
 
 
@@ -54,23 +59,32 @@ def read_amazon(path: Path, settings: AmazonSettings, name: str | None = None) -
     Without a folder ``images``, the feature records stand in for pictures.
     Raises DataError naming the file, the line, what is wrong and the cure.
     """
-    path = Path(path)
+    path, faults = Path(path), Faults()
     category = settings.category or _only_category(path)
-    rows = _read_reviews(_json_file(path, f"reviews_{category}_5.json"))
-    asins = sorted(set(rows.item_id))
-    metadata, counts = _read_metadata(_json_file(path, f"meta_{category}.json"), set(asins))
-    texts = [compose(_field(metadata.get(asin, {}), field) for field in settings.text_fields) for asin in asins]
-    images, counts["images_unreadable"] = _pictures(path / "images", asins)
-    items = Items(asins, texts, images)
+    rows = _read_reviews(_json_file(path, f"reviews_{category}_5.json"), faults)
+    asins, counts = sorted(set(rows.item_id)), {}
+    texts: list[str] = [""] * len(asins)
+    images: list[Path | None] = [None] * len(asins)
     features_file = path / f"image_features_{category}.b"
-    if features_file.is_file():
-        vectors, counts["feature_records_of_zeros"] = _read_features(features_file, asins)
-        counts["items_without_feature_record"] = int(np.isnan(vectors[:, 0]).sum())
-        items.features = {"visual": vectors}
+    recorded = features_file.is_file() and settings.takes_ready("visual")
+    if "textual" in settings.content:
+        with faults.noted():
+            metadata, counts = _read_metadata(_json_file(path, f"meta_{category}.json"), set(asins), faults)
+            texts = [compose(_field(metadata.get(asin, {}), field) for field in settings.text_fields) for asin in asins]
+    if "visual" in settings.content and not (recorded and settings.ready is not None):
+        with faults.noted():
+            images, counts["images_unreadable"] = _pictures(path / "images", asins, faults)
+    items = Items(asins, texts, images)
+    if recorded:
+        with faults.noted():
+            vectors, counts["feature_records_of_zeros"] = _read_features(features_file, asins)
+            counts["items_without_feature_record"] = int(np.isnan(vectors[:, 0]).sum())
+            items.features = {"visual": vectors}
+    faults.refuse()
     catalogue = assemble(name or category, rows, items, settings, counts)
     if items.features and settings.missing_feature == "drop":
-        recorded = np.isfinite(catalogue.ready_features["visual"][:, 0])
-        catalogue = keep_items(catalogue, recorded, "without_feature_record")
+        there = np.isfinite(catalogue.ready_features["visual"][:, 0])
+        catalogue = keep_items(catalogue, there, "without_feature_record")
     return catalogue
 
 
@@ -112,22 +126,46 @@ def _json_file(path: Path, name: str) -> Path:
     return plain if plain.is_file() else path / f"{name}.gz"
 
 
-def _read_reviews(file: Path) -> Rows:
-    rows = Rows(str(file), rating=[], timestamp=[])
+def _read_reviews(file: Path, faults: Faults) -> Rows:
+    rows = Rows(str(file), rating=(ratings := []), timestamp=(times := []))
     for line, text in _lines(file):
-        place = f"{file} line {line}"
         try:
-            review = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(f"{place}: not a JSON object ({error}); fetch the file again") from None
-        if not isinstance(review, dict):
-            raise DataError(f"{place}: not a JSON object; fetch the file again")
+            user, item, rating, time = _review(text, f"{file} line {line}")
+        except DataError as error:
+            faults.add(str(error))
+            continue
         rows.line.append(line)
-        rows.user_id.append(_id(review, "reviewerID", place))
-        rows.item_id.append(_id(review, "asin", place))
-        rows.rating.append(float(_numeric(review, "overall", place)))  # type: ignore[union-attr]
-        rows.timestamp.append(int(_numeric(review, "unixReviewTime", place)))  # type: ignore[union-attr]
+        rows.user_id.append(user)
+        rows.item_id.append(item)
+        ratings.append(rating)
+        times.append(time)
+    if not rows.line:
+        faults.refuse()
     return rows
+
+
+def _review(text: str, place: str) -> tuple[str, str, float, int]:
+    try:
+        review = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{place}: not a JSON object ({error}); fetch the file again") from None
+    if not isinstance(review, dict):
+        raise DataError(f"{place}: not a JSON object; fetch the file again")
+    if "reviewerID" not in review and "parent_asin" in review:
+        raise DataError(f"{place}: has parent_asin, as in {_LATER}")
+    return (
+        _id(review, "reviewerID", place),
+        _asin(review, place),
+        float(_numeric(review, "overall", place)),
+        int(_numeric(review, "unixReviewTime", place)),
+    )
+
+
+def _asin(record: dict[str, object], place: str) -> str:
+    asin = _id(record, "asin", place)
+    if not _PLAIN_ID.fullmatch(asin):
+        raise DataError(f"{place}: asin {asin!r} is no ASIN, which has letters and digits alone; correct the record")
+    return asin
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
@@ -150,7 +188,7 @@ def _numeric(record: dict[str, object], key: str, place: str) -> float:
     return value
 
 
-def _read_metadata(file: Path, wanted: set[str]) -> tuple[dict[str, dict[str, object]], dict[str, int]]:
+def _read_metadata(file: Path, wanted: set[str], faults: Faults) -> tuple[dict[str, dict[str, object]], dict[str, int]]:
     """Records of the reviewed items by ASIN (of repeated records the first), and what was counted.
 
     The full files hold many times more items than were reviewed. Their lines start with the ASIN, so the lines of
@@ -164,8 +202,12 @@ def _read_metadata(file: Path, wanted: set[str]) -> tuple[dict[str, dict[str, ob
             unreviewed += 1
             continue
         place = f"{file} line {line}"
-        record = _literal(text, place)
-        asin = _id(record, "asin", place)
+        try:
+            record = _literal(text, place)
+            asin = _asin(record, place)
+        except DataError as error:
+            faults.add(str(error))
+            continue
         if asin not in wanted:
             unreviewed += 1
         elif asin in records:
@@ -185,10 +227,19 @@ def _literal(text: str, place: str) -> dict[str, object]:
             warnings.simplefilter("ignore")  # stray backslashes in descriptions
             record = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        if _is_json(text):
+            raise DataError(f"{place}: JSON, not a Python dict literal, as in {_LATER}") from None
         raise DataError(f"{place}: not a Python dict literal ({error}); fetch the file again") from None
     if not isinstance(record, dict):
         raise DataError(f"{place}: not a Python dict literal; fetch the file again")
     return record
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _field(record: dict[str, object], field: str) -> str:
@@ -200,12 +251,15 @@ def _field(record: dict[str, object], field: str) -> str:
     return "" if value is None else str(value)
 
 
-def _pictures(folder: Path, asins: Sequence[str]) -> tuple[list[Path | None], int]:
+def _pictures(folder: Path, asins: Sequence[str], faults: Faults) -> tuple[list[Path | None], int]:
     """The picture of each item, None if it has none that can be decoded; and how many files cannot be."""
     pictures: list[Path | None] = []
     unreadable = 0
     for asin in asins:
         file = folder / f"{asin}.jpg"
+        if not is_inside(file, folder.parent):
+            faults.add(f"{file}: a link out of the folder; copy the picture to its place")
+            continue
         usable = file.is_file() and _decodes(file)
         unreadable += file.is_file() and not usable
         pictures.append(file if usable else None)

@@ -10,10 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lmmrec_core.errors import DataError, nearest
+from lmmrec_core.data.columns import in_words, meant_for, near_misses, other_separator
+from lmmrec_core.data.faults import Faults
+from lmmrec_core.errors import DataError
 from lmmrec_core.flow import Float32Array
 
 NumberedRow = tuple[int, dict[str, str]]  # line number in the file, cells by column name
+_FIELD_LIMIT = 2**31 - 1  # characters of a cell; the csv module's own limit is 131,072
+# how a file begins that was saved in another encoding
+_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK": "a zip archive or a workbook", b"\x1f\x8b": "gzip"}
 
 
 def read_text(path: Path) -> str:
@@ -27,56 +32,101 @@ def read_text(path: Path) -> str:
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = gzip.decompress(content)
+    except gzip.BadGzipFile:
+        raise DataError(f"{path}: not compressed by gzip, as its name says; rename it, or compress it") from None
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}); fetch or write the file again") from None
+    found = next((words for mark, words in _MARKS.items() if content.startswith(mark)), None)
+    if found == "gzip":
+        raise DataError(f"{path}: compressed by gzip; decompress it, or give it a name that ends in .gz")
+    if found is not None:
+        raise DataError(f"{path}: {found}, not UTF-8 text; save the file as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise DataError(f"{path} line {line}: not UTF-8 text; save the file as UTF-8") from None
+        raise DataError(
+            f"{path} line {line}: not UTF-8 text (byte {content[error.start]:#x}, as in Latin-1 or Windows-1252); "
+            "save the file as UTF-8"
+        ) from None
 
 
-def read_rows(path: Path, required: Sequence[str], separator: str = ",") -> tuple[list[str], Iterator[NumberedRow]]:
+def read_rows(
+    path: Path,
+    required: Sequence[str],
+    separator: str = ",",
+    *,
+    optional: Sequence[str] = (),
+    faults: Faults | None = None,
+) -> tuple[list[str], Iterator[NumberedRow]]:
     """Column names and rows of a table with a header; blank lines are skipped.
 
-    Cells stay text (an id of digits keeps its zeros), without the blanks around it.
-    Raises DataError for an empty file, a missing or repeated column, and a row with too many or too few cells.
+    Cells stay text (an id of digits keeps its zeros), without the blanks around it. ``optional`` columns may be absent,
+    but a near miss of their names is refused. With ``faults``, rows that cannot be read are noted there and left out.
+    Raises DataError for an empty file, a header that cannot be used, and a row with too many or too few cells.
     """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=separator, strict=True)
+    csv.field_size_limit(_FIELD_LIMIT)
+    text = read_text(path)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
     try:
         header = [cell.strip() for cell in next(reader, [])]
     except csv.Error as error:
         raise DataError(f"{path} line 1: not a table ({error}); correct the quotes") from None
     if not any(header):
         raise DataError(f"{path}: empty file; the first line must name the columns {', '.join(required)}")
-    repeated = sorted({column for column in header if header.count(column) > 1})
-    if repeated:
-        raise DataError(f"{path} line 1: column {repeated[0]!r} appears twice; rename or remove one")
-    for column in required:
-        if column not in header:
-            close = nearest(column, header)
-            hint = f"rename {close!r} if that is it" if close else "add it"
-            raise DataError(f"{path} line 1: no column {column!r} among {', '.join(header)}; {hint}")
-    return header, _rows(path, header, reader)
+    _check_header(f"{path} line 1", header, text.split("\n", 1)[0], required, optional, separator)
+    return header, _rows(path, header, reader, Faults(at_once=True) if faults is None else faults)
 
 
-def _rows(path: Path, header: list[str], reader: Iterator[list[str]]) -> Iterator[NumberedRow]:
+def _check_header(
+    place: str, header: list[str], line: str, required: Sequence[str], optional: Sequence[str], separator: str
+) -> None:
+    """Raises DataError with all that is wrong with a header."""
+    faults = Faults()
+    absent = [column for column in required if column not in header]
+    other = other_separator(line, required, separator) if absent else None
+    if other is not None:
+        raise DataError(f"{place}: separated by {other}, not by {in_words(separator)}; save the table with the latter")
+    for column in sorted({column for column in header if header.count(column) > 1}):
+        faults.add(f"{place}: column {column!r} appears twice; rename or remove one")
+    for column in absent:
+        close = meant_for(column, header, (*required, *optional))
+        hint = f"rename {close!r} if that is it" if close else "add it"
+        faults.add(f"{place}: no column {column!r} among {', '.join(header)}; {hint}")
+    for column, wanted in near_misses(header, required, optional).items():
+        faults.add(
+            f"{place}: column {column!r} is not read; did you mean {wanted!r}? Rename it, or give it a name that is "
+            "further from that"
+        )
+    faults.refuse()
+
+
+def _rows(path: Path, header: list[str], reader: Iterator[list[str]], faults: Faults) -> Iterator[NumberedRow]:
     line = 2
     while True:
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise DataError(f"{path} line {line}: not a table row ({error}); correct the quotes") from None
+            faults.add(f"{path} line {line}: not a table row ({error}); correct the quotes")
+            return  # where the next row begins is not known
         if cells is None:
             return
-        if cells:
-            if len(cells) != len(header):
-                raise DataError(
-                    f"{path} line {line}: {len(cells)} cells, but the header names {len(header)} columns; "
-                    "quote cells that contain the separator"
-                )
+        if cells and len(cells) != len(header):
+            faults.add(
+                f"{path} line {line}: {len(cells)} cells, but the header names {len(header)} columns; "
+                "quote cells that contain the separator"
+            )
+        elif cells:
             yield line, {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
         line = reader.line_num + 1  # type: ignore[attr-defined]
+
+
+def is_inside(file: Path, folder: Path) -> bool:
+    """Whether a file is inside a folder once all links are followed, so that no catalogue reads what is not its own."""
+    try:
+        return file.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a circle of links, a name that no file can have
+        return False
 
 
 def identifier(text: str, place: str, column: str) -> str:

@@ -1,25 +1,37 @@
 """The catalogue folder: the format for a catalogue of your own.
 
-    interactions.csv  user_id,item_id[,rating][,timestamp][,split]     one row per interaction
-    items.csv         item_id,title,brand,categories,description,image one row per item
+    interactions.csv  user_id,item_id[,rating][,timestamp][,split]     one row per interaction; also as .csv.gz
+    items.csv         item_id,title,brand,categories,description,image one row per item; likewise
     images/           the pictures; cells of ``image`` are paths inside the folder ("images/12.jpg")
     visual.npy        optional: ready visual features [item, dim], rows in the order of items.csv
     textual.npy       optional: ready textual features, likewise
 
 Both tables are UTF-8 with a header, and cells are quoted if they need it; ids are text. ``timestamp`` is in whole
 seconds since 1970; ``split`` is train, valid or test. There may be other columns, which a setting may name as text
-fields. An empty image cell means that the item has no picture; a picture that is named must exist.
+fields. An empty image cell means that the item has no picture; a picture that is named must exist, inside the folder.
+What is not read (``ContentSettings.content``) need not be there: recommenders without content need no items.csv.
 """
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from lmmrec_core.data.assemble import ContentSettings, Items, Rows, assemble
-from lmmrec_core.data.files import NumberedRow, finite_number, identifier, load_matrix, read_rows, whole_number
+from lmmrec_core.data.assemble import ContentSettings, Items, Rows, assemble, check_items_known
+from lmmrec_core.data.columns import CLOSE, meant_for
+from lmmrec_core.data.faults import Faults
+from lmmrec_core.data.files import (
+    NumberedRow,
+    finite_number,
+    identifier,
+    is_inside,
+    load_matrix,
+    read_rows,
+    whole_number,
+)
 from lmmrec_core.data.texts import compose
 from lmmrec_core.data.writing import new_folder, write_table
 from lmmrec_core.errors import DataError, nearest
@@ -30,25 +42,57 @@ class FolderSettings(ContentSettings):
     """How a catalogue folder is read; the content settings are those of every reader."""
 
     interactions: str = Field("interactions.csv", description="the file of interactions in the folder")
+    unreadable: Literal["refuse", "keep", "drop"] = Field(
+        "refuse",
+        description="items whose picture is named, but is not there or cannot be read: an error that lists them all, "
+        "items without a picture that stay, or none of the catalogue's",
+    )
     group_divisor: int | None = Field(
         None, ge=1, description="pseudo-user u belongs to person u // divisor; none: each user is a person"
     )
+
+    @field_validator("interactions")
+    @classmethod
+    def _inside(cls, value: str) -> str:
+        if PurePosixPath(value).is_absolute() or ".." in PurePosixPath(value).parts:
+            raise ValueError("outside the folder; name a file in it")
+        return value
 
 
 def read_folder(path: Path, settings: FolderSettings | None = None, name: str | None = None) -> Catalogue:
     """Read a catalogue folder; what was dropped or merged is in the counts (:func:`assemble`).
 
-    Raises DataError naming the file, the line, what is wrong and the cure, for whatever cannot be used as it is.
+    Unless ``unreadable`` refuses them, pictures that are not there keep their place, for whoever tries to read them.
+    Raises DataError naming the file, the line, what is wrong and the cure, for all that cannot be used as it is.
     """
     path, settings = Path(path), settings or FolderSettings()
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; give one with {settings.interactions} and items.csv")
-    items = _read_items(path, settings)
-    rows = _read_interactions(path / settings.interactions)
-    catalogue = assemble(name or path.resolve().name, rows, items, settings, {})
+    faults = Faults()
+    items: _ItemTable | None = None
+    rows: Rows | None = None
+    with faults.noted():
+        items = _read_items(path, settings, faults) if settings.content else None
+    with faults.noted():
+        rows = _read_interactions(table_file(path, settings.interactions), faults)
+        if not rows.line and not faults:
+            faults.add(f"{rows.file}: no interactions below the header; add some")
+    if rows and items and items.whole:
+        check_items_known(rows, items, faults)
+    faults.refuse()
+    assert rows is not None  # else there is a fault
+    catalogue = assemble(name or path.resolve().name, rows, items or Items.of_rows(rows), settings, {})
     if settings.group_divisor is None:
         return catalogue
     return replace(catalogue, user_group=_groups(catalogue, settings.group_divisor))
+
+
+def table_file(path: Path, name: str) -> Path:
+    """A table of a folder: ``name``, or the same compressed. Raises DataError if both are there."""
+    plain, packed = path / name, path / f"{name}.gz"
+    if plain.is_file() and packed.is_file():
+        raise DataError(f"{path}: has {name} and {packed.name}; keep one of the two")
+    return packed if packed.is_file() else plain
 
 
 class CatalogueFolder:
@@ -60,7 +104,7 @@ class CatalogueFolder:
 
     @staticmethod
     def recognises(folder: Path) -> bool:
-        return (folder / "interactions.csv").is_file()
+        return any((folder / name).is_file() for name in ("interactions.csv", "interactions.csv.gz"))
 
     @staticmethod
     def read(folder: Path, settings: FolderSettings, name: str | None = None) -> Catalogue:
@@ -75,64 +119,122 @@ def read_content(path: Path, settings: FolderSettings | None = None, name: str |
     path, settings = Path(path), settings or FolderSettings()
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; give one with items.csv")
-    items, none = _read_items(path, settings), np.zeros(0, dtype=np.int64)
+    faults = Faults()
+    items, none = _read_items(path, settings, faults), np.zeros(0, dtype=np.int64)
+    faults.refuse()
     return Catalogue(
         name or path.resolve().name, (), tuple(items.ids), none, none, tuple(items.texts), tuple(items.images)
     )
 
 
-def _read_items(path: Path, settings: FolderSettings) -> Items:
-    file = path / "items.csv"
-    _, table = read_rows(file, ("item_id", *settings.text_fields, "image"))
-    items = Items(ids=(ids := []), texts=(texts := []), images=(images := []))
+def named_pictures(path: Path, settings: FolderSettings) -> list[tuple[str, Path]]:
+    """(item, picture) of all pictures that are there, whatever else is wrong with the folder."""
+    faults = Faults()
+    with faults.noted():
+        items = _read_items(path, settings, faults)
+        pairs = zip(items.ids, items.images, strict=True)
+        return [(item_id, picture) for item_id, picture in pairs if picture is not None]
+    return []
+
+
+@dataclass
+class _ItemTable(Items):
+    whole: bool = True  # no row was left out, so an item that is not there is not in the file
+
+
+def _read_items(path: Path, settings: FolderSettings, faults: Faults) -> _ItemTable:
+    file = table_file(path, "items.csv")
+    ready = [m for m in MODALITIES if settings.takes_ready(m) and (path / f"{m}.npy").is_file()]
+    instead = ready if settings.ready is not None else []
+    pictures = "visual" in settings.content and "visual" not in instead
+    words = "textual" in settings.content and "textual" not in instead
+    asked = settings.text_fields if words else ()
+    must = asked if "text_fields" in settings.model_fields_set else ()
+    usual = tuple(field for field in (*asked, *(["image"] if pictures else [])) if field not in must)
+    header, table = read_rows(file, ("item_id", *must), optional=usual, faults=faults)
+    fields = [field for field in asked if field in header]
+    for column in (["image"] if pictures else []) + (list(asked[:1]) if words and not fields else []):
+        close = meant_for(column, header, ("item_id", *usual), CLOSE)
+        if close and column not in header:
+            raise DataError(
+                f"{file} line 1: no column {column!r} among {', '.join(header)}; rename {close!r} if that is it, else "
+                f"add an empty column {column!r}"
+            )
+    pictures = pictures and "image" in header
+    items = _ItemTable(ids=(ids := []), texts=(texts := []), images=(images := []))
     seen: dict[str, int] = {}
+    before, own = len(faults), 0
     for line, cells in table:
-        place = f"{file} line {line}"
-        item_id = identifier(cells["item_id"], place, "item_id")
-        if item_id in seen:
-            raise DataError(f"{place}: item {item_id!r} is already in line {seen[item_id]}; keep one of the two rows")
-        seen[item_id] = line
-        ids.append(item_id)
-        texts.append(compose(cells[field] for field in settings.text_fields))
-        images.append(_picture(path, cells["image"], place))
-    if not ids:
+        place, picture = f"{file} line {line}", None
+        try:
+            item_id = identifier(cells["item_id"], place, "item_id")
+            if item_id in seen:
+                raise DataError(
+                    f"{place}: item {item_id!r} is already in line {seen[item_id]}; keep one of the two rows"
+                )
+            seen[item_id] = line
+            ids.append(item_id)
+            texts.append(compose(cells[field] for field in fields))
+            images.append(None)
+            if pictures:
+                images[-1] = _picture(path, cells["image"], place, settings)
+        except DataError as error:
+            faults.add(str(error))
+            own += 1
+    items.whole = len(faults) == before + own
+    if not ids and items.whole:
         raise DataError(f"{file}: no items below the header; add one row per item")
-    ready = {m: path / f"{m}.npy" for m in MODALITIES}
-    items.features = {m: load_matrix(file, len(ids)) for m, file in ready.items() if file.is_file()}
+    for modality in ready if items.whole else []:
+        with faults.noted():
+            matrix = load_matrix(path / f"{modality}.npy", len(ids))
+            items.features = {**items.features, modality: matrix}
     return items
 
 
-def _picture(folder: Path, cell: str, place: str) -> Path | None:
+def _picture(folder: Path, cell: str, place: str, settings: FolderSettings) -> Path | None:
     if not cell:
         return None
     relative = PurePosixPath(cell)
-    if relative.is_absolute() or ".." in relative.parts:
-        raise DataError(f"{place}: image {cell!r} is outside the folder; copy it to images/ and name it from there")
     picture = folder / relative
-    if not picture.is_file():
+    if relative.is_absolute() or ".." in relative.parts or not is_inside(picture, folder):
+        raise DataError(f"{place}: image {cell!r} is outside the folder; copy it to images/ and name it from there")
+    if settings.unreadable == "refuse" and not _is_file(picture):
         raise DataError(
-            f"{place}: image {cell!r} not found under {folder}; add it, or leave the cell empty if the item has none"
+            f"{place}: image {cell!r} not found under {folder}; add it, or leave the cell empty if the item has none; "
+            "for all such items: --unreadable drop leaves them out, --unreadable keep keeps them without a picture"
         )
     return picture
 
 
-def _read_interactions(file: Path) -> Rows:
-    header, table = read_rows(file, ("user_id", "item_id"))
-    rows = Rows(str(file))
-    rows.rating = [] if "rating" in header else None
-    rows.timestamp = [] if "timestamp" in header else None
-    rows.label = [] if "split" in header else None
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # longer than a name can be, or with a character that no name has
+        return False
+
+
+def _read_interactions(file: Path, faults: Faults) -> Rows:
+    optional = ("rating", "timestamp", "split")
+    header, table = read_rows(file, ("user_id", "item_id"), optional=optional, faults=faults)
+    rows = Rows(str(file), columns=header)
+    given = [column for column in optional if column in header]
+    values: dict[str, list[Any]] = {column: [] for column in given}
+    parse = {"rating": finite_number, "timestamp": whole_number}
     for line, cells in table:
         place = f"{file} line {line}"
+        try:
+            user_id = identifier(cells["user_id"], place, "user_id")
+            item_id = identifier(cells["item_id"], place, "item_id")
+            read = [parse[c](cells[c], place, c) if c in parse else _label((line, cells), file) for c in given]
+        except DataError as error:
+            faults.add(str(error))
+            continue
         rows.line.append(line)
-        rows.user_id.append(identifier(cells["user_id"], place, "user_id"))
-        rows.item_id.append(identifier(cells["item_id"], place, "item_id"))
-        if rows.rating is not None:
-            rows.rating.append(finite_number(cells["rating"], place, "rating"))
-        if rows.timestamp is not None:
-            rows.timestamp.append(whole_number(cells["timestamp"], place, "timestamp"))
-        if rows.label is not None:
-            rows.label.append(_label((line, cells), file))
+        rows.user_id.append(user_id)
+        rows.item_id.append(item_id)
+        for column, value in zip(given, read, strict=True):
+            values[column].append(value)
+    rows.rating, rows.timestamp, rows.label = (values.get(column) for column in optional)
     return rows
 
 

@@ -4,43 +4,77 @@
     image_feat.npy       optional [item, dim], row i belongs to itemID i; text_feat.npy likewise
     u_id_mapping.csv     optional, tab separated: the source's user id and userID; i_id_mapping.csv likewise
 
-MMRec itself reads userID, itemID, x_label and the features (enoche/MMRec: `src/utils/dataset.py`).
+MMRec itself reads userID, itemID, x_label and the features (enoche/MMRec: `src/utils/dataset.py`); ``rating`` is read
+for ``min_rating`` alone.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydantic import Field
 
-from lmmrec_core.data.files import identifier, load_matrix, read_rows, whole_number
+from lmmrec_core.config import Settings
+from lmmrec_core.data.faults import Faults
+from lmmrec_core.data.files import finite_number, identifier, load_matrix, read_rows, whole_number
 from lmmrec_core.data.writing import new_folder, write_table
 from lmmrec_core.errors import DataError
-from lmmrec_core.flow import PARTS, Catalogue, Features, Float32Array, IntArray, Modality, Split
-from lmmrec_core.source import NoSettings
+from lmmrec_core.flow import MODALITIES, PARTS, Catalogue, Features, Float32Array, IntArray, Modality, Split
 
 FEATURE_FILES: dict[Modality, str] = {"visual": "image_feat.npy", "textual": "text_feat.npy"}
 _MAPPINGS = {"userID": ("u_id_mapping.csv", "user_id"), "itemID": ("i_id_mapping.csv", "asin")}
 
 
-def read_mmrec(path: Path, name: str | None = None) -> Catalogue:
+class MMRecSettings(Settings):
+    """How such a folder is read; the layout has no place for texts and pictures."""
+
+    min_rating: float | None = Field(
+        None, allow_inf_nan=False, description="ratings of at least this are positives; none: every row is"
+    )
+    content: tuple[Modality, ...] = Field(MODALITIES, description="modalities whose features are read")
+
+
+def read_mmrec(path: Path, name: str | None = None, settings: MMRecSettings | None = None) -> Catalogue:
     """Read a folder with one ``*.inter`` or ``*.inter.gz`` file; the file's numbering is kept.
 
     Users and items without interactions stay, as in MMRec, which takes the highest number for their count. The
     catalogue has no texts and no pictures.
-    Raises DataError naming the file, the line, what is wrong and the cure.
+    Raises DataError naming the file, the line, what is wrong and the cure, for all that cannot be used as it is.
     """
-    path = Path(path)
+    path, settings, faults = Path(path), settings or MMRecSettings(), Faults()
     found = _inter_files(path)
     if len(found) != 1:
         seen = ", ".join(file.name for file in found) or "none"
         raise DataError(
             f"{path}: needs exactly one .inter or .inter.gz file, saw {seen}; give the folder of one data set"
         )
-    user, item, timestamp, label = _read_inter(found[0])
-    files = {m: path / file for m, file in FEATURE_FILES.items() if (path / file).is_file()}
-    user_ids, groups = _read_mapping(path, "userID", int(user.max()) + 1)
-    item_ids, _ = _read_mapping(path, "itemID", int(item.max()) + 1)
+    rows = _read_inter(found[0], settings, faults)
+    faults.refuse()
+    user, item, label, timestamp = (rows.get(c) for c in ("userID", "itemID", "x_label", "timestamp"))
+    assert user is not None and item is not None
+    (user_ids, groups), (item_ids, _) = ((), None), ((), None)
+    with faults.noted():
+        user_ids, groups = _read_mapping(path, "userID", int(user.max()) + 1)
+    with faults.noted():
+        item_ids, _ = _read_mapping(path, "itemID", int(item.max()) + 1)
     n_items = len(item_ids)
+    features: dict[Modality, Float32Array] = {}
+    for modality, file in FEATURE_FILES.items():
+        if n_items and modality in settings.content and (path / file).is_file():
+            with faults.noted():
+                features[modality] = load_matrix(path / file, n_items, f"items of {found[0].name}")
+    faults.refuse()
+    kept = np.ones(len(user), dtype=bool)
+    if settings.min_rating is not None:
+        kept = rows["rating"] >= settings.min_rating
+        if not kept.any():
+            raise DataError(
+                f"{found[0]}: none of {len(kept)} ratings reaches min_rating = {settings.min_rating}; lower min_rating"
+            )
+    n_read, below = len(user), int((~kept).sum())
+    user, item = user[kept], item[kept]
+    label, timestamp = (None if column is None else column[kept] for column in (label, timestamp))
     keys, first, group = np.unique(user * n_items + item, return_index=True, return_inverse=True)
     if label is not None and (label != label[first][group]).any():
         row = np.flatnonzero(label != label[first][group])[0]
@@ -52,7 +86,6 @@ def read_mmrec(path: Path, name: str | None = None) -> Catalogue:
         earliest = np.full(len(keys), np.iinfo(np.int64).max)
         np.minimum.at(earliest, group, timestamp)
         timestamp = earliest
-    features = {m: load_matrix(file, n_items, f"items of {found[0].name}") for m, file in files.items()}
     return Catalogue(
         name=name or found[0].name.removesuffix(".gz").removesuffix(".inter"),
         user_ids=user_ids,
@@ -66,7 +99,8 @@ def read_mmrec(path: Path, name: str | None = None) -> Catalogue:
         user_group=groups,
         ready_features=features,
         counts={
-            "rows_read": len(user),
+            "rows_read": n_read,
+            "rows_below_min_rating": below,
             "rows_merged": len(user) - len(keys),
             "users_without_interactions": len(user_ids) - len(np.unique(user)),
             "items_without_interactions": n_items - len(np.unique(item)),
@@ -79,42 +113,58 @@ class MMRecFolder:
 
     name = "mmrec"
     marks = "*.inter"
-    Settings = NoSettings
+    Settings = MMRecSettings
 
     @staticmethod
     def recognises(folder: Path) -> bool:
         return bool(_inter_files(folder))
 
     @staticmethod
-    def read(folder: Path, settings: NoSettings, name: str | None = None) -> Catalogue:
-        return read_mmrec(folder, name)
+    def read(folder: Path, settings: MMRecSettings, name: str | None = None) -> Catalogue:
+        return read_mmrec(folder, name, settings)
 
 
 def _inter_files(folder: Path) -> list[Path]:
     return sorted([*folder.glob("*.inter"), *folder.glob("*.inter.gz")])
 
 
-def _read_inter(file: Path) -> tuple[IntArray, IntArray, IntArray | None, IntArray | None]:
-    header, table = read_rows(file, ("userID", "itemID"), "\t")
-    columns: dict[str, list[int]] = {c: [] for c in ("userID", "itemID", "timestamp", "x_label") if c in header}
+def _read_inter(file: Path, settings: MMRecSettings, faults: Faults) -> dict[str, Any]:
+    """The columns of the file as arrays [row], by name; ratings only if they are asked for."""
+    optional = ("rating", "timestamp", "x_label")
+    header, table = read_rows(file, ("userID", "itemID"), "\t", optional=optional, faults=faults)
+    rated = settings.min_rating is not None
+    if rated and "rating" not in header:
+        raise DataError(f"{file}: min_rating = {settings.min_rating} needs a column 'rating'; leave min_rating out")
+    read = [c for c in ("userID", "itemID", "timestamp", "x_label") if c in header]
+    columns: dict[str, list[float]] = {c: [] for c in [*read, *(["rating"] if rated else [])]}
     for line, cells in table:
         place = f"{file} line {line}"
-        for column, values in columns.items():
-            value = whole_number(cells[column], place, column)
-            if column == "x_label" and value not in (0, 1, 2):
-                raise DataError(f"{place}: x_label {value} is no part; write 0 (train), 1 (valid) or 2 (test)")
-            if column in _MAPPINGS and not 0 <= value < 2**31:
-                raise DataError(f"{place}: {column} {value} is not a number from 0; renumber them")
-            values.append(value)
+        try:
+            values: list[float] = [_checked_number(cells[column], place, column) for column in read]
+            values += [finite_number(cells["rating"], place, "rating")] if rated else []
+        except DataError as error:
+            faults.add(str(error))
+            continue
+        for column, value in zip(columns.values(), values, strict=True):
+            column.append(value)
     if not columns["userID"]:
+        faults.refuse()
         raise DataError(f"{file}: no interactions below the header; add some")
     for column in _MAPPINGS:  # a mistyped number would make every table that long
         if max(columns[column]) > 10 * len(columns[column]) + 1000:
-            raise DataError(
+            faults.add(
                 f"{file}: {column} goes up to {max(columns[column])} in {len(columns[column])} rows; number them from 0"
             )
-    arrays = {column: np.array(values, dtype=np.int64) for column, values in columns.items()}
-    return arrays["userID"], arrays["itemID"], arrays.get("timestamp"), arrays.get("x_label")
+    return {c: np.array(v, dtype=np.float64 if c == "rating" else np.int64) for c, v in columns.items()}
+
+
+def _checked_number(cell: str, place: str, column: str) -> int:
+    value = whole_number(cell, place, column)
+    if column == "x_label" and value not in (0, 1, 2):
+        raise DataError(f"{place}: x_label {value} is no part; write 0 (train), 1 (valid) or 2 (test)")
+    if column in _MAPPINGS and not 0 <= value < 2**31:
+        raise DataError(f"{place}: {column} {value} is not a number from 0; renumber them")
+    return value
 
 
 def _read_mapping(folder: Path, column: str, at_least: int) -> tuple[tuple[str, ...], IntArray | None]:

@@ -129,7 +129,7 @@ def test_nothing_is_overwritten_and_foreign_values_are_refused(tmp_path):
         ("", "empty file"),
         ("userID\titemID\n", "no interactions below the header"),
         ("user_id\titemID\n0\t0\n", "line 1: no column 'userID'.*rename 'user_id'"),
-        ("userID,itemID\n0,0\n", "no column 'userID'"),
+        ("userID,itemID\n0,0\n", "line 1: separated by ',', not by tabs"),
         ("userID\titemID\nx\t0\n", "line 2: userID 'x' is not a number"),
         ("userID\titemID\n-1\t0\n", "line 2: userID -1 is not a number from 0"),
         ("userID\titemID\n0\t999999\n", "itemID goes up to 999999 in 1 rows"),

@@ -1,0 +1,77 @@
+"""Names of columns: which are read, which are near misses of those, and what else a column is often called."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
+
+CLOSE = 0.8  # names this alike are near misses: ratings, time_stamp, splt
+_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", ",": "','"}
+
+#: What others call a column that we read. A hint names it; for the column of parts it is a near miss, too dear to ignore.
+ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
+    "user_id": ("user", "userid", "uid", "reviewerid", "customer", "customerid", "session", "sessionid"),
+    "item_id": ("item", "itemid", "iid", "asin", "parentasin", "product", "productid", "movieid", "sku", "id"),
+    "rating": ("overall", "stars", "score", "rate"),
+    "timestamp": ("time", "date", "unixreviewtime", "ts"),
+    "split": ("xlabel", "label", "part", "partition", "fold", "set", "subset", "splitlabel", "traintest"),
+    "x_label": ("split", "label", "part", "partition", "fold", "set", "subset"),
+    "image": ("picture", "img", "photo", "imagepath", "imagefile", "filename", "file", "path", "poster"),
+    "title": ("name", "productname", "itemname"),
+    "description": ("text", "desc", "plot", "summary"),
+    "categories": ("category", "genre", "genres", "tags"),
+    "brand": ("maker", "manufacturer", "store"),
+}
+_PARTS = ("split", "x_label")
+
+
+def plain(column: str) -> str:
+    """A name without what people vary: case, blanks, underscores, hyphens, quotes."""
+    return re.sub(r"[^a-z0-9]", "", column.lower())
+
+
+def near_misses(header: Sequence[str], read: Iterable[str], optional: Iterable[str]) -> dict[str, str]:
+    """Column of the header that would be passed over → the optional column that it may be meant for."""
+    known = {*read, *optional}
+    missed = {}
+    for column in header:
+        for wanted in optional:
+            if column in known or wanted in header:
+                continue
+            if _near(plain(column), wanted):
+                missed[column] = wanted
+                break
+    return missed
+
+
+def _near(name: str, wanted: str) -> bool:
+    alike = SequenceMatcher(None, name, plain(wanted)).ratio() >= CLOSE
+    return alike or (wanted in _PARTS and name in ALSO_CALLED[wanted])
+
+
+def meant_for(wanted: str, header: Sequence[str], read: Iterable[str], least: float = 0.5) -> str | None:
+    """The column of the header that may be meant for ``wanted``, none of those that are read themselves.
+
+    A name that is often given to it goes first; then the one that is most like it, if by ``least`` or more.
+    """
+    others = {column: plain(column) for column in header if column and column not in set(read)}
+    for column, name in others.items():
+        if name == plain(wanted) or name in ALSO_CALLED.get(wanted, ()):
+            return column
+    likeness = {c: SequenceMatcher(None, name, plain(wanted)).ratio() for c, name in others.items()}
+    best = max(likeness, key=lambda column: likeness[column], default=None)
+    return best if best is not None and likeness[best] >= least else None
+
+
+def other_separator(first_line: str, required: Sequence[str], separator: str) -> str | None:
+    """In words, the separator that this header has in the place of ``separator``; None if it is that one."""
+    wanted = {plain(column) for column in required}
+    for other, words in _SEPARATORS.items():
+        cells = [plain(cell) for cell in first_line.split(other)]
+        if other != separator and len(cells) > 1 and (wanted & set(cells) or separator not in first_line):
+            return words
+    return None
+
+
+def in_words(separator: str) -> str:
+    """A separator as a message names it."""
+    return _SEPARATORS.get(separator, repr(separator))
