@@ -5,11 +5,28 @@ catches everything this package raises on purpose; the command line prints it wi
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
 
 
 class LmmrecError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base of all errors raised on purpose.
+
+    Where only the position of a user or an item is known, the message has ``{user}`` or ``{item}`` in its place and
+    the position comes by that name; :meth:`with_ids` puts the ids of the source there.
+    """
+
+    def __init__(self, message: str = "", **positions: int) -> None:
+        self.template, self.positions = message, positions
+        named = {kind: f"at position {position} (from 0)" for kind, position in positions.items()}
+        super().__init__(message.format(**named) if positions else message)
+
+    def with_ids(self, ids: Mapping[str, Sequence[str]]) -> Self:
+        """The same error with the ids of a catalogue's users and items; itself if it names none by position."""
+        if not self.positions:
+            return self
+        names = {kind: repr(ids[kind][position]) for kind, position in self.positions.items()}
+        return type(self)(self.template.format(**names))
 
 
 class ConfigError(LmmrecError):

@@ -6,12 +6,12 @@ or metric that another package brings is listed too.
 """
 
 import argparse
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
 from lmmrec_core import __version__
 from lmmrec_core.cli.forms import CHECK_TABLE_FORM
+from lmmrec_core.cli.options import add_catalogue, add_modalities, add_reading, add_set, add_track, listed_names
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.metrics import METRICS
 from lmmrec_core.names import (
@@ -21,9 +21,7 @@ from lmmrec_core.names import (
     FLOOR_MODELS,
     GRIDS,
     HELD_OUT,
-    MODALITY_SETS,
     PARADIGMS,
-    SPLIT_RULES,
     TRACKS,
 )
 from lmmrec_core.questions import QUESTIONS
@@ -80,25 +78,22 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)
-
-
 def _data(commands: _Commands) -> None:
     sub = commands.add_parser(
         "data",
         help="show the data sets of a track, or check a catalogue folder",
         description="Without arguments: every track's data sets with their statistics. With FOLDER: read that "
-        "catalogue, apply the k-core and the split, and print what was kept, dropped and missing. Nothing is trained.",
+        "catalogue, apply the k-core and the split, and print what was kept, dropped and missing, or all faults of its "
+        "files at once. Nothing is trained.",
     )
     sub.add_argument(
         "folder", nargs="?", help="a catalogue folder (interactions.csv, items.csv, images/) or an MMRec folder"
     )
-    sub.add_argument("--track", help=f"only this track: {_listed(TRACKS)}")
+    sub.add_argument("--track", help=f"only this track: {listed_names(TRACKS)}")
     sub.add_argument(
         "--data", default="", metavar="FOLDER", help="the folder of the real data sets; prepares them to count them"
     )
-    _add_reading(sub)
+    add_reading(sub)
     sub.set_defaults(action="lmmrec_core.cli.commands:data")
 
 
@@ -109,10 +104,10 @@ def _features(commands: _Commands) -> None:
         description="Extracts the features of every data set of a track (or of one catalogue) with one of the "
         "track's encoders. Features already in the store are checked and not computed again.",
     )
-    _add_track(sub)
-    _add_catalogue(sub)
-    sub.add_argument("--encoder", default=BASELINE, help=f"an entry of the track's `encoders` (default: {BASELINE})")
-    _add_reading(sub)
+    add_track(sub)
+    add_catalogue(sub)
+    sub.add_argument("--encoder", default="", help=f"an entry of the track's `encoders` (default: {BASELINE})")
+    add_reading(sub)
     sub.set_defaults(action="lmmrec_core.cli.commands:features")
 
 
@@ -123,30 +118,30 @@ def _run(commands: _Commands) -> None:
         description="Trains one recommender on one catalogue, evaluates it on the test part and stores the result "
         "under results/. The catalogue is yours: a folder as the book's data chapter describes, an MMRec folder, or "
         "one with ready features. A second call with the same settings returns the stored result. "
-        f"Measured per user: {_listed(METRICS)}.",
+        f"Measured per user: {listed_names(METRICS)}.",
     )
     sub.add_argument("--data", required=True, metavar="FOLDER", help="the catalogue folder")
     floor = [name for name in RECOMMENDERS if name in FLOOR_MODELS]
     others = [name for name in RECOMMENDERS if name not in FLOOR_MODELS]
-    sub.add_argument("--model", required=True, help=f"{_listed(others)}; without content: {_listed(floor)}")
+    sub.add_argument("--model", required=True, help=f"{listed_names(others)}; without content: {listed_names(floor)}")
     sub.add_argument(
         "--encoder",
-        default=BASELINE,
+        default="",
         help=f"what makes the features: an encoder of tracks/user.yaml (default: {BASELINE}; ready features of the "
-        f"catalogue go before it), or a YAML file with an entry of your own, made from: {_listed(ENCODERS)}",
+        f"catalogue go before it), or a YAML file with an entry of your own, made from: {listed_names(ENCODERS)}",
     )
     sub.add_argument(
-        "--paradigm", default="", help=f"{_listed(PARADIGMS)}, for one encoder of both modalities (default: PT)"
+        "--paradigm", default="", help=f"{listed_names(PARADIGMS)}, for one encoder of both modalities (default: PT)"
     )
-    _add_modalities(sub)
+    add_modalities(sub)
     sub.add_argument(
-        "--control", default="none", help=f"replace the content: {_listed(CONTROLS)} (default: none, keep it)"
+        "--control", default="", help=f"replace the content: {listed_names(CONTROLS)} (default: none, keep it)"
     )
     sub.add_argument("--seed", type=int, default=1, help="seed of initial values, negatives and order (default: 1)")
-    _add_set(sub, "a setting of the model or of its training")
+    add_set(sub, "a setting of the model or of its training")
     sub.add_argument("--json", action="store_true", help="print the run record as JSON on stdout, progress on stderr")
     sub.add_argument("--quiet", action="store_true", help="no progress bars")
-    _add_reading(sub)
+    add_reading(sub)
     sub.set_defaults(action="lmmrec_core.cli.commands:run")
 
 
@@ -157,8 +152,8 @@ def _reproduce(commands: _Commands) -> None:
         description="Runs every case of the grid that is not stored yet, in parallel processes. It can be interrupted "
         "at any time and goes on where it stopped. `make reproduce` calls this and then builds the book.",
     )
-    _add_track(sub)
-    sub.add_argument("--rq", default="", help=f"1, 2, 3, or one of {_listed(QUESTIONS)} (default: all)")
+    add_track(sub)
+    sub.add_argument("--rq", default="", help=f"1, 2, 3, or one of {listed_names(QUESTIONS)} (default: all)")
     sub.add_argument("--seeds", nargs="*", default=[], help="seeds, for instance 1 2 3 (default: the track's)")
     sub.add_argument("--jobs", type=int, default=2, help="processes at a time (default: 2)")
     sub.add_argument("--dry-run", action="store_true", help="only say what would run and what cannot")
@@ -176,32 +171,32 @@ def _search(commands: _Commands) -> None:
         "data set, model, encoder and paradigm of a track, or those that are named (several with commas), on a split "
         "and with a seed that no reported run uses; --apply writes what was found beside the track.",
     )
-    _add_track(sub)
+    add_track(sub)
     sub.add_argument("--dataset", default="", help="which data set of the track")
-    _add_catalogue(sub)
+    add_catalogue(sub)
     sub.add_argument("--model", default="", help="a model of the grid, for instance vbpr")
     sub.add_argument("--encoder", default="", help=f"an entry of the track's `encoders` (default: {BASELINE})")
     cells = sub.add_argument_group("every cell of a track")
     cells.add_argument("--cells", action="store_true", help="search all cells of the track, or those that are named")
-    cells.add_argument("--paradigm", default="", help=f"only cells of these: {_listed(PARADIGMS)}, none")
-    cells.add_argument("--jobs", type=int, default=2, help="processes at a time (default: 2)")
+    cells.add_argument("--paradigm", default="", help=f"only cells of these: {listed_names(PARADIGMS)}, none")
+    cells.add_argument("--jobs", type=int, help="processes at a time (default: 2)")
     cells.add_argument("--dry-run", action="store_true", help="only say how many trainings are left, and their minutes")
     cells.add_argument(
         "--apply", action="store_true", help="write the stored winners beside the track; alone: only that"
     )
-    _add_modalities(sub)
-    sub.add_argument("--grid", default="study", help=f"{_listed(GRIDS)} (default: study)")
+    add_modalities(sub)
+    sub.add_argument("--grid", default="study", help=f"{listed_names(GRIDS)} (default: study)")
     sub.add_argument("--trials", type=int, help="trainings (default: the grid's: 8 for study, else every point)")
     sub.add_argument("--seed", type=int, default=0, help="seed of all trials (default: 0, which no track uses)")
     sub.add_argument("--epochs", type=int, help="at most so many epochs a training (default: the track's or grid's)")
-    _add_set(sub, "a setting that is kept fixed, not searched")
+    add_set(sub, "a setting that is kept fixed, not searched")
     sub.add_argument(
         "--measure-leak", action="store_true", help="also measure what choosing by the test score would gain"
     )
     sub.add_argument("--select-on", default="valid", help="valid, or test: only to show the leak, never for a result")
     sub.add_argument("--json", action="store_true", help="print the summary as JSON on stdout, progress on stderr")
     sub.add_argument("--quiet", action="store_true", help="no progress bar")
-    _add_reading(sub)
+    add_reading(sub)
     sub.set_defaults(action="lmmrec_core.cli.search:search")
 
 
@@ -215,7 +210,7 @@ def _calibrate(commands: _Commands) -> None:
     )
     sub.add_argument(
         "--parts", nargs="*", choices=CALIBRATION_PARTS, default=[], metavar="PART",
-        help=f"{_listed(CALIBRATION_PARTS)} (default: all)",
+        help=f"{listed_names(CALIBRATION_PARTS)} (default: all)",
     )  # fmt: skip
     sub.add_argument("--worlds", type=int, help="worlds of each kind (default: as the book's calibration page says)")
     sub.add_argument("--jobs", type=int, default=2, help="processes at a time, one thread each (default: 2)")
@@ -259,7 +254,9 @@ def _results(commands: _Commands) -> None:
         ("status", "count the cases that are run, not trained, not run; training hours and commits"),
     ):
         task = tasks.add_parser(name, help=told)
-        task.add_argument("--track", default="controls", help=f"{_listed(TRACKS)}, or a .yaml file (default: controls)")
+        task.add_argument(
+            "--track", default="controls", help=f"{listed_names(TRACKS)}, or a .yaml file (default: controls)"
+        )
         if name == "status":
             task.add_argument("--json", action="store_true", help="print JSON on stdout")
         else:
@@ -314,34 +311,5 @@ def _export_mmrec(commands: _Commands) -> None:
     sub.add_argument("source", help="catalogue folder")
     sub.add_argument("target", help="new folder in the MMRec layout")
     sub.add_argument("--encoder", default="", help=f"extract features with this encoder first, for instance {BASELINE}")
-    _add_reading(sub)
+    add_reading(sub)
     sub.set_defaults(action="lmmrec_core.cli.commands:export_mmrec")
-
-
-def _add_track(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--track", default="controls", help=f"{_listed(TRACKS)}, or a .yaml file (default: controls)")
-    sub.add_argument("--data", default="", metavar="FOLDER", help="the folder of the real data sets")
-
-
-def _add_catalogue(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--catalogue", metavar="FOLDER", help="a catalogue of your own instead of a track")
-
-
-def _add_modalities(sub: argparse.ArgumentParser) -> None:
-    sets = [name for name in MODALITY_SETS if name != "none"]
-    sub.add_argument("--modalities", default=sets[0], help=f"{_listed(sets)} (default: {sets[0]})")
-
-
-def _add_set(sub: argparse.ArgumentParser, help_text: str) -> None:
-    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=f"{help_text} (may be repeated)")
-
-
-def _add_reading(sub: argparse.ArgumentParser) -> None:
-    group = sub.add_argument_group("how a catalogue of your own is read")
-    group.add_argument("--interactions", default="interactions.csv", help="the file of interactions in the folder")
-    group.add_argument("--min-rating", type=float, help="keep interactions rated at least this (default: all)")
-    group.add_argument(
-        "--k-core", type=int, default=5, help="least interactions of users and items; 1 keeps all (default: 5)"
-    )
-    group.add_argument("--split", default="", help=f"{_listed(SPLIT_RULES)} (default: given if the data have one)")
-    group.add_argument("--split-seed", type=int, default=2026, help="seed of a random split (default: 2026)")

@@ -4,32 +4,28 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
 import pandas as pd
 
 from lmmrec_core.cli.calibrate import renew_listings
-from lmmrec_core.config import parse_assignments, read_yaml
-from lmmrec_core.data import SOURCES, recognise
-from lmmrec_core.errors import ConfigError, DataError, unknown
-from lmmrec_core.flow import Modality
-from lmmrec_core.names import BASELINE, MODALITY_SETS, TRACKS
-from lmmrec_core.study.cases import Case, left_out, modalities_at_hand, split_runnable
-from lmmrec_core.study.datasets import dataset_of
+from lmmrec_core.cli.own_catalogue import encoder_name, user_track, user_workspace, whatever_is_there
+from lmmrec_core.cli.reading import OF_READING, asked_modalities, content_of, content_used, refuse, what_was_used
+from lmmrec_core.config import parse_assignments
+from lmmrec_core.errors import ConfigError, DataError
+from lmmrec_core.names import BASELINE, MODALITY_SETS, SEEDLESS_MODELS, TRACKS
+from lmmrec_core.study.cases import Case, left_out, split_runnable
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.track import DatasetSettings, TrackSettings, read_track
 from lmmrec_core.study.workspace import Workspace
 
 
 def data(arguments: argparse.Namespace) -> int:
-    """``lmmrec data``: statistics of tracks, or of one catalogue folder."""
+    """``lmmrec data``: statistics of tracks, or of one catalogue folder, or all that is wrong with it."""
     if arguments.folder:
-        from lmmrec_core.study.datasets import dataset_statistics
-
-        workspace, name = user_workspace(arguments, arguments.folder)
-        _print_mapping(dataset_statistics(workspace.dataset(name)))
-        return 0
+        refuse(arguments, ("track", "data"), "has no effect with a folder of your own; leave it out")
+        return _check_folder(arguments)
+    refuse(arguments, OF_READING, "is for a catalogue of your own; name its folder")
     for track_name in [arguments.track] if arguments.track else TRACKS:
         study = Study.open(track_name, data=arguments.data if track_name != "controls" else "")
         if study.workspace.data is not None or track_name == "controls":
@@ -40,6 +36,36 @@ def data(arguments: argparse.Namespace) -> int:
         ]
         print(f"{study.track.title}: {study.track.description.strip()}")
         print(frame[columns].to_string(index=True, na_rep="not prepared here"), end="\n\n")
+    return 0
+
+
+def _check_folder(arguments: argparse.Namespace) -> int:
+    """Print what a catalogue becomes. Raises DataError with all faults that can be found, those of pictures too."""
+    from lmmrec_core.data.folder import FolderSettings, named_pictures
+    from lmmrec_core.encoders.pictures.unreadable import told, unreadable_pictures
+    from lmmrec_core.study.datasets import dataset_statistics
+
+    faults: list[str] = []
+    path = Path(arguments.folder).resolve()
+    try:
+        workspace, name, content = whatever_is_there(arguments, arguments.folder)
+        catalogue = workspace.dataset(name).catalogue
+        pictures = list(zip(catalogue.item_ids, catalogue.images, strict=True))
+    except DataError as error:
+        faults.append(str(error))
+        asked = {"interactions": arguments.interactions} if arguments.interactions else {}
+        pictures = list(named_pictures(path, FolderSettings.build(asked, str(path))))
+    if not arguments.unreadable:
+        broken = unreadable_pictures(pictures, sys.stderr.isatty())
+        faults += [told(list(broken.values()), path.name)] if broken else []
+    if faults:
+        raise DataError("\n".join(faults))
+    found = dataset_statistics(workspace.dataset(name))
+    counts = found.pop("counts")
+    core = workspace.track.dataset(name).k_core
+    there = {m: s for s, m in MODALITY_SETS.items()}[content.modalities]
+    _print_mapping({**found, "k_core": "none" if core is None else core, "modalities": there})
+    _print_mapping(counts)
     return 0
 
 
@@ -59,16 +85,20 @@ def features(arguments: argparse.Namespace) -> int:
     """``lmmrec features``: extract features and print their cards."""
     from lmmrec_core.study.features import load_features
 
+    encoder = arguments.encoder or BASELINE
     if arguments.catalogue:
-        workspace, name = user_workspace(arguments, arguments.catalogue)
+        refuse(arguments, ("track", "data"), "has no effect with --catalogue; leave it out")
+        workspace, name, _ = whatever_is_there(arguments, arguments.catalogue)
         names = [name]
+        encoder = encoder_name(encoder)
     else:
-        workspace = Workspace.open(arguments.track, arguments.data)
+        refuse(arguments, OF_READING, "is for a catalogue of your own; name it with --catalogue")
+        workspace = Workspace.open(arguments.track or "controls", arguments.data)
         names = list(workspace.track.datasets)
     workspace = workspace if sys.stderr.isatty() else workspace.quiet()
     for name in names:
-        paradigm = workspace.track.paradigms(arguments.encoder)[0]
-        found = load_features(workspace, workspace.dataset(name), arguments.encoder, paradigm)
+        paradigm = workspace.track.paradigms(encoder)[0]
+        found = load_features(workspace, workspace.dataset(name), encoder, paradigm)
         shapes = {modality: list(matrix.shape) for modality, matrix in found.matrices.items()}
         absent = {modality: int((~present).sum()) for modality, present in found.present.items()}
         _print_mapping({"dataset": name, "digest": found.digest, "shapes": shapes, "items without": absent})
@@ -77,18 +107,23 @@ def features(arguments: argparse.Namespace) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """``lmmrec run``: one case on the user's own catalogue."""
-    from lmmrec_core.recommenders import RECOMMENDERS
     from lmmrec_core.study.inputs import prepare_weights
     from lmmrec_core.study.run import plan, resolve, run_case
 
     overrides = parse_assignments(arguments.set)
     own = {key: value for key, value in overrides.items() if not key.startswith("end_to_end.")}
     resolve(Workspace.open("user"), arguments.model, own)  # refuse a misspelt name before anything is read
-    workspace, name = user_workspace(arguments, arguments.data)
+    _refuse_idle_settings(arguments.model, own)
+    if arguments.seed < 0:
+        raise ConfigError(f"--seed {arguments.seed}: give a whole number from 0")
+    track = user_track(arguments)
+    content = content_of(arguments, track, encoder_name(arguments.encoder or BASELINE))
+    workspace, name = user_workspace(arguments, arguments.data, content)
     workspace = workspace.quiet() if arguments.quiet else workspace
-    content = _content_of(workspace, name, arguments) if RECOMMENDERS[arguments.model].uses_features else {}
     cell = {"track": workspace.track.name, "dataset": name, "model": arguments.model, "seed": arguments.seed}
-    case = Case.build({**cell, **content}, "lmmrec run")
+    case = Case.build({**cell, **(_content_fields(workspace, arguments) if content.modalities else {})}, "lmmrec run")
+    if not (arguments.json and arguments.quiet):
+        _tell_what_was_used(case, workspace, sys.stderr if arguments.json else sys.stdout)
     prepare_weights([case], workspace)
     result = run_case(plan(case, workspace, overrides), workspace)
     if arguments.json:
@@ -100,9 +135,31 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _content_of(workspace: Workspace, name: str, arguments: argparse.Namespace) -> dict[str, str]:
+def _refuse_idle_settings(model: str, overrides: Mapping[str, object]) -> None:
+    """Raises ConfigError for a setting of training, where nothing is trained."""
+    from lmmrec_core.recommenders import RECOMMENDERS
+
+    if hasattr(RECOMMENDERS[model], "loss"):
+        return
+    own = RECOMMENDERS[model].Settings.model_fields
+    if idle := [key for key in overrides if key not in own]:
+        listed = ", ".join(own) or "none"
+        raise ConfigError(f"--set {idle[0]} has no effect: model {model!r} is not trained; its settings: {listed}")
+
+
+def _tell_what_was_used(case: Case, workspace: Workspace, stream: TextIO) -> None:
+    """Print, before anything is trained, what a run reads."""
+    settings = workspace.track.dataset(case.dataset)
+    used = what_was_used(workspace.dataset(case.dataset), settings) | content_used(case.model_dump(), workspace.track)
+    if case.model in SEEDLESS_MODELS:
+        used["seed"] = f"{case.seed}, but {case.model} draws nothing: every seed gives the same lists"
+    for key, value in used.items():
+        print(f"{key:>16}  {value}", file=stream, flush=True)
+
+
+def _content_fields(workspace: Workspace, arguments: argparse.Namespace) -> dict[str, str]:
     """The fields of a case that say what content it reads."""
-    encoder = "own" if _is_file(arguments.encoder) else arguments.encoder
+    encoder = encoder_name(arguments.encoder or BASELINE)
     paradigms = workspace.track.paradigms(encoder)
     if arguments.paradigm and paradigms == ("none",):
         raise ConfigError(
@@ -111,33 +168,14 @@ def _content_of(workspace: Workspace, name: str, arguments: argparse.Namespace) 
     return {
         "encoder": encoder,
         "paradigm": arguments.paradigm or paradigms[0],
-        "modalities": _modalities(arguments.modalities, workspace.dataset(name).catalogue.ready_features),
-        "control": arguments.control,
+        "modalities": asked_modalities(arguments),
+        "control": arguments.control or "none",
     }
-
-
-def _is_file(encoder: str) -> bool:
-    return encoder.endswith((".yaml", ".yml"))
-
-
-def _with_own_encoder(track: TrackSettings, asked: str) -> TrackSettings:
-    """The track, with the entry of a YAML file as its encoder ``own`` if a file was named."""
-    if _is_file(asked):
-        return track.model_copy(update={"encoders": {**track.encoders, "own": read_yaml(Path(asked))}})
-    if asked not in track.encoders:
-        raise unknown("encoder", asked, track.encoders, "--encoder (or the name of a .yaml file)")
-    return track
-
-
-def _modalities(asked: str, ready: Mapping[Modality, object]) -> str:
-    if asked not in MODALITY_SETS or asked == "none":
-        raise ConfigError(f"--modalities {asked!r}: write V&T, V or T (quote 'V&T' in a shell)")
-    return modalities_at_hand(asked, ready)
 
 
 def reproduce(arguments: argparse.Namespace) -> int:
     """``lmmrec reproduce``: the grid, or one question of it."""
-    study = Study.open(arguments.track, seeds=_whole(arguments.seeds), data=arguments.data)
+    study = Study.open(arguments.track or "controls", seeds=_whole(arguments.seeds), data=arguments.data)
     runnable, others = split_runnable(study.cases(arguments.rq), study.track)
     thinned = sum(left_out(case, study.track) is not None for case in others)
     rest = f"{thinned} are left out by the track, {len(others) - thinned} cannot yet (--dry-run says why)"
@@ -182,56 +220,16 @@ def export_mmrec(arguments: argparse.Namespace) -> int:
     from lmmrec_core.study.features import load_features
 
     _refuse_existing(arguments.target)
-    workspace, name = user_workspace(arguments, arguments.source)
+    workspace, name, _ = whatever_is_there(arguments, arguments.source)
     dataset = workspace.dataset(name)
     found = ready_features(dataset.catalogue) if dataset.catalogue.ready_features else None
     if arguments.encoder:
-        paradigm = workspace.track.paradigms(arguments.encoder)[0]
-        found = load_features(workspace, dataset, arguments.encoder, paradigm)
+        encoder = encoder_name(arguments.encoder)
+        found = load_features(workspace, dataset, encoder, workspace.track.paradigms(encoder)[0])
     split = dataset.split
     write_mmrec(dataset.catalogue, split, found, Path(arguments.target))
     print(f"{arguments.target}: {len(split.train)} train, {len(split.valid)} valid, {len(split.test)} test rows")
     return 0
-
-
-# The parity folder is compared with runs of enoche/MMRec (src/configs/overall.yaml): epochs, and rows as they come
-_TOOLBOX: dict[str, object] = {
-    "normalise_features": False,
-    "training": {"epochs": 1000, "evaluate_every": 1, "patience": 20, "batch_size": 2048, "learning_rate": 0.001},
-}
-
-
-def user_workspace(arguments: argparse.Namespace, folder: str) -> tuple[Workspace, str]:
-    """The ``user`` track with one data set, the given folder. Its format is recognised by its files.
-
-    Raises DataError for a folder that does not exist or has no known format.
-    """
-    path = Path(folder).resolve()
-    source = "folder" if (path / arguments.interactions).is_file() else recognise(path)
-    options = _options(arguments, source)
-    catalogue = SOURCES[source].read(path, SOURCES[source].Settings.build(options, folder), path.name)
-    rule = arguments.split or ("mmrec" if catalogue.label is None else "given")
-    settings = DatasetSettings.build(
-        {
-            "title": path.name, "source": source, "path": path.name, "options": options,
-            "k_core": None if rule == "given" or arguments.k_core <= 1 else arguments.k_core,
-            "split": {"rule": rule, "seed": None if rule in ("given", "global_time") else arguments.split_seed},
-        },
-        "catalogue options",
-    )  # fmt: skip
-    track = _with_own_encoder(read_track("user"), getattr(arguments, "encoder", "") or BASELINE)
-    track = track.model_copy(update={"datasets": {path.name: settings}, **(_TOOLBOX if source == "parity" else {})})
-    workspace = replace(Workspace.open(track), data=path.parent)
-    workspace.hold(dataset_of(catalogue, settings, path.name))
-    return workspace, path.name
-
-
-def _options(arguments: argparse.Namespace, source: str) -> dict[str, object]:
-    """The options that this format knows, and those that were given: what means nothing to it is refused."""
-    defaults = {"interactions": "interactions.csv", "min_rating": None}
-    known = SOURCES[source].Settings.model_fields
-    given = {key: getattr(arguments, key) for key in defaults}
-    return {key: value for key, value in given.items() if key in known or value != defaults[key]}
 
 
 def _refuse_existing(target: str) -> None:

@@ -4,10 +4,12 @@ import argparse
 import json
 import sys
 
-from lmmrec_core.cli import commands
+from lmmrec_core.cli.own_catalogue import encoder_name, user_track, user_workspace
+from lmmrec_core.cli.reading import OF_CONTENT, OF_READING, asked_modalities, content_of, refuse
 from lmmrec_core.config import parse_assignments
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import BASELINE
+from lmmrec_core.study.cases import reads_content
 from lmmrec_core.study.workspace import Workspace
 
 
@@ -19,16 +21,20 @@ def search(arguments: argparse.Namespace) -> int:
         raise ConfigError("--model is missing; write for instance --model vbpr, or --cells for all cells of the track")
     if arguments.paradigm:
         raise ConfigError("--paradigm chooses among the cells of a track; add --cells")
+    if arguments.jobs is not None:
+        raise ConfigError("--jobs is for the search of all cells; one model is searched by one process")
     from lmmrec_core.study.search.search import search_settings
 
+    if not reads_content(arguments.model):
+        refuse(arguments, OF_CONTENT, f"has no effect: model {arguments.model!r} reads no content; leave it out")
     workspace, dataset = _place(arguments)
     fixed = parse_assignments(arguments.set)
     if arguments.epochs is not None:
         fixed["epochs"] = arguments.epochs
     found = search_settings(
         workspace.quiet() if arguments.quiet else workspace, arguments.model, dataset,
-        encoder=arguments.encoder or BASELINE, modalities=arguments.modalities, grid=arguments.grid,
-        trials=arguments.trials, seed=arguments.seed, select_on=arguments.select_on,
+        encoder=encoder_name(arguments.encoder or BASELINE), modalities=asked_modalities(arguments),
+        grid=arguments.grid, trials=arguments.trials, seed=arguments.seed, select_on=arguments.select_on,
         measure_leak=arguments.measure_leak, settings=fixed,
     )  # fmt: skip
     if arguments.json:
@@ -60,8 +66,11 @@ def _place(arguments: argparse.Namespace) -> tuple[Workspace, str]:
     if arguments.catalogue:
         if arguments.dataset:
             raise ConfigError("--catalogue and --dataset exclude each other; give one")
-        return commands.user_workspace(arguments, arguments.catalogue)
-    workspace = Workspace.open(arguments.track, arguments.data)
+        refuse(arguments, ("track", "data"), "has no effect with --catalogue; leave it out")
+        content = content_of(arguments, user_track(arguments), encoder_name(arguments.encoder or BASELINE))
+        return user_workspace(arguments, arguments.catalogue, content)
+    refuse(arguments, OF_READING, "is for a catalogue of your own; name it with --catalogue")
+    workspace = Workspace.open(arguments.track or "controls", arguments.data)
     if not arguments.dataset:
         raise ConfigError(
             f"--dataset is missing; write one of {', '.join(workspace.track.datasets)}, or --catalogue FOLDER for yours"
@@ -76,6 +85,9 @@ _SINGLE: dict[str, object] = {
     "set": [],
     "measure_leak": False,
     "select_on": "valid",
+    "modalities": "",
+    "seed": 0,
+    "json": False,
 }
 
 
@@ -91,7 +103,8 @@ def _search_cells(arguments: argparse.Namespace) -> int:
             raise ConfigError(
                 f"--{name.replace('_', '-')} is for the search of one model; all cells are searched alike"
             )
-    workspace = Workspace.open(arguments.track, arguments.data)
+    refuse(arguments, OF_READING, "is for a catalogue of your own, and these are cells of a track; leave it out")
+    workspace = Workspace.open(arguments.track or "controls", arguments.data)
     workspace = workspace.quiet() if arguments.quiet else workspace
     grid = read_grid(arguments.grid)
     fields = ("dataset", "model", "encoder", "paradigm")
@@ -111,7 +124,7 @@ def _search_cells(arguments: argparse.Namespace) -> int:
     if arguments.cells:
         from lmmrec_core.study.search.whole import search_cells
 
-        outcome = search_cells(workspace, grid, cells, arguments.jobs)
+        outcome = search_cells(workspace, grid, cells, 2 if arguments.jobs is None else arguments.jobs)
         print(f"{outcome.computed} trainings now, {outcome.done_before} before, in {len(cells)} cells")
         for name, why in {cell.name: why for cell, why in outcome.failures}.items():
             print(f"{name}: {why}", file=sys.stderr)

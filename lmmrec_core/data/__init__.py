@@ -38,7 +38,8 @@ def recognise(folder: Path) -> str:
         if source.recognises(folder):
             return name
     raise DataError(
-        f"{folder}: of no known data format; {_near_miss(folder)}known: {_formats()}; see the data chapter for the first"
+        f"{folder}: of no known data format; {_near_miss(folder)}known: {_formats()}; "
+        "see the data chapter for the first"
     )
 
 
@@ -59,7 +60,9 @@ def _near_miss(folder: Path) -> str:
         table = next((name for name in tables if re.match(r"ratings|reviews|events|clicks", name.lower())), None)
     if table is not None:
         return f"did you mean {table} as its interactions? Rename it interactions.csv, or say --interactions {table}; "
-    inner = [name for name in names if (folder / name).is_dir() and any(s.recognises(folder / name) for s in _sources())]
+    inner = [
+        name for name in names if (folder / name).is_dir() and any(s.recognises(folder / name) for s in _sources())
+    ]
     return f"did you mean its folder {inner[0]}? " if inner else f"it holds {', '.join(names[:8])}; "
 
 

@@ -22,7 +22,7 @@ from lmmrec_core.flow import MODALITIES, BoolArray, Catalogue, Float32Array, Int
 class NoContentError(DataError):
     """A catalogue without any content of a modality that was asked for."""
 
-    def __init__(self, message: str, modality: Modality) -> None:
+    def __init__(self, message: str, modality: Modality = "visual") -> None:
         super().__init__(message)
         self.modality = modality
 
@@ -39,7 +39,8 @@ class ContentSettings(Settings):
     missing_image: Literal["drop", "keep"] = Field("drop", description="items without a picture")
     missing_text: Literal["drop", "keep"] = Field("drop", description="items without any text")
     content: tuple[Modality, ...] = Field(
-        MODALITIES, description="what of an item is read; what is not is never missed, and nothing is read but ids for ()"
+        MODALITIES,
+        description="what of an item is read; what is not is never missed, and nothing is read but ids for ()",
     )
     ready: tuple[Modality, ...] | None = Field(
         None,
@@ -158,7 +159,9 @@ def _positives(rows: Rows, min_rating: float | None) -> BoolArray:
     if rows.rating is None:
         close = meant_for("rating", rows.columns, ("user_id", "item_id", "timestamp", "split"))
         hint = f"rename {close!r} if that is it" if close else "add it"
-        raise DataError(f"{rows.file}: min_rating = {min_rating} needs a column 'rating'; {hint} or leave min_rating out")
+        raise DataError(
+            f"{rows.file}: min_rating = {min_rating} needs a column 'rating'; {hint} or leave min_rating out"
+        )
     return np.asarray(rows.rating) >= min_rating
 
 
@@ -220,8 +223,8 @@ def _nothing_there(catalogue: Catalogue, modality: Modality, settings: ContentSe
     if modality == "visual":
         return (
             f"{catalogue.name}: none of the {catalogue.n_items} items with interactions has a picture; add pictures, "
-            "give ready visual features, or set missing_image: keep; to do without pictures: --modalities T, or a model "
-            "that reads no content"
+            "give ready visual features, or set missing_image: keep; to do without pictures: --modalities T, or a "
+            "model that reads no content"
         )
     return (
         f"{catalogue.name}: no item with interactions has a text in {', '.join(settings.text_fields)}; add texts, give "

@@ -7,7 +7,8 @@ from difflib import SequenceMatcher
 CLOSE = 0.8  # names this alike are near misses: ratings, time_stamp, splt
 _SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", ",": "','"}
 
-#: What others call a column that we read. A hint names it; for the column of parts it is a near miss, too dear to ignore.
+#: What others call a column that we read. A hint names it. For the column of parts it is a near miss: that would be
+#: too dear to pass over.
 ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
     "user_id": ("user", "userid", "uid", "reviewerid", "customer", "customerid", "session", "sessionid"),
     "item_id": ("item", "itemid", "iid", "asin", "parentasin", "product", "productid", "movieid", "sku", "id"),

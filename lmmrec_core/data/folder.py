@@ -161,11 +161,14 @@ def _read_items(path: Path, settings: FolderSettings, faults: Faults) -> _ItemTa
                 f"add an empty column {column!r}"
             )
     pictures = pictures and "image" in header
-    items = _ItemTable(ids=(ids := []), texts=(texts := []), images=(images := []))
+    ids: list[str] = []
+    texts: list[str] = []
+    images: list[Path | None] = []
+    items = _ItemTable(ids, texts, images)
     seen: dict[str, int] = {}
     before, own = len(faults), 0
     for line, cells in table:
-        place, picture = f"{file} line {line}", None
+        place = f"{file} line {line}"
         try:
             item_id = identifier(cells["item_id"], place, "item_id")
             if item_id in seen:

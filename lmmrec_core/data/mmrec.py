@@ -53,7 +53,9 @@ def read_mmrec(path: Path, name: str | None = None, settings: MMRecSettings | No
     faults.refuse()
     user, item, label, timestamp = (rows.get(c) for c in ("userID", "itemID", "x_label", "timestamp"))
     assert user is not None and item is not None
-    (user_ids, groups), (item_ids, _) = ((), None), ((), None)
+    user_ids: tuple[str, ...] = ()
+    item_ids: tuple[str, ...] = ()
+    groups: IntArray | None = None
     with faults.noted():
         user_ids, groups = _read_mapping(path, "userID", int(user.max()) + 1)
     with faults.noted():
@@ -145,8 +147,8 @@ def _read_inter(file: Path, settings: MMRecSettings, faults: Faults) -> dict[str
         except DataError as error:
             faults.add(str(error))
             continue
-        for column, value in zip(columns.values(), values, strict=True):
-            column.append(value)
+        for kept_column, value in zip(columns.values(), values, strict=True):
+            kept_column.append(value)
     if not columns["userID"]:
         faults.refuse()
         raise DataError(f"{file}: no interactions below the header; add some")

@@ -82,8 +82,9 @@ def find_hits(top_items: IntArray, users: IntArray, split: Split, part: Part, k:
     absent = np.setdiff1d(np.flatnonzero(counts), users)
     if len(absent):
         raise ResultError(
-            f"{len(absent)} users have {part} rows but no list (first: user {absent[0]}); "
-            f"rank for every user of the {part} part, or the mean is over other users than stated"
+            f"{len(absent)} users have {part} rows but no list (first: user {{user}}); "
+            f"rank for every user of the {part} part, or the mean is over other users than stated",
+            user=int(absent[0]),
         )
     keep = counts[users] > 0
     if not keep.any():
@@ -127,12 +128,13 @@ def _check_lists(found: Hits, split: Split) -> None:
     repeated = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(axis=1)
     if repeated.any():
         user = found.users[np.argmax(repeated)]
-        raise ResultError(f"the list of user {user} holds an item twice; rank each item once")
+        raise ResultError("the list of user {user} holds an item twice; rank each item once", user=int(user))
     seen = _contains(split.train_keys, found.users, found.top_items, split).any(axis=1)
     if seen.any():
         raise ResultError(
-            f"the lists of {seen.sum()} users hold training items (first: user {found.users[np.argmax(seen)]}); "
-            "mask the training items before ranking"
+            f"the lists of {seen.sum()} users hold training items (first: user {{user}}); "
+            "mask the training items before ranking",
+            user=int(found.users[np.argmax(seen)]),
         )
 
 

@@ -167,8 +167,9 @@ def checked_features(data: TrainingData, name: str) -> dict[Modality, Tensor]:
         bad = ~torch.isfinite(matrix).all(dim=1)
         if bool(bad.any()):
             raise FeatureError(
-                f"{name}: {modality} features of item {int(bad.nonzero()[0])} are not finite "
-                f"({int(bad.sum())} items in all); extract them again or apply a rule for missing content"
+                f"{name}: {modality} features of item {{item}} are not finite "
+                f"({int(bad.sum())} items in all); extract them again or apply a rule for missing content",
+                item=int(bad.nonzero()[0]),
             )
         features[modality] = matrix
     if not features:

@@ -43,8 +43,9 @@ def laplacian(columns: Int[Tensor, "item k"], weights: Float[Tensor, "item k"], 
     if bool((total < 0).any()):
         item = int((total < 0).nonzero()[0])
         raise TrainingError(
-            f"{what}: the kept similarities of item {item} sum to {float(total[item]):.3g}, so the graph cannot be "
-            "normalised; set clip_negatives=true or a smaller k"
+            f"{what}: the kept similarities of item {{item}} sum to {float(total[item]):.3g}, so the graph cannot be "
+            "normalised; set clip_negatives=true or a smaller k",
+            item=item,
         )
     positive = total > 0
     scale = torch.where(positive, total, 1.0).rsqrt() * positive

@@ -5,12 +5,11 @@ ours beyond it are the floor that reads no content, two later models, the modali
 content controls. A case that cannot run stays in the grid, so that the tables say *not run*.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from lmmrec_core.config import Settings
 from lmmrec_core.errors import ConfigError
-from lmmrec_core.flow import Modality
 from lmmrec_core.names import (
     BASELINE,
     CONTROLS,
@@ -108,13 +107,6 @@ def reads_content(model: str) -> bool:
     if model in MODEL_TITLES:
         return model not in FLOOR_MODELS
     return bool(RECOMMENDERS[model].uses_features)
-
-
-def modalities_at_hand(asked: str, ready: Collection[Modality]) -> str:
-    """The modalities of a case on a catalogue that brings ``ready`` features: both means the one that is there."""
-    if asked == "V&T" and len(ready) == 1:
-        return "V" if "visual" in ready else "T"
-    return asked
 
 
 def _cases_with_content(cell: Mapping[str, Any], track: TrackSettings) -> list[Case]:

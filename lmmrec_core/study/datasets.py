@@ -1,6 +1,8 @@
 """Data sets: read, filtered and split once for all cases, and their statistics (Table 2) kept beside the results."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,18 +12,30 @@ import pandas as pd
 
 from lmmrec_core.config import Settings
 from lmmrec_core.data import SOURCES
-from lmmrec_core.data.filtering import k_core, with_edges
+from lmmrec_core.data.filtering import k_core, keep_items, with_edges
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
 from lmmrec_core.data.splitting import REDRAWN, make_split
 from lmmrec_core.digests import digest
 from lmmrec_core.disk import whole_folder, write_file
-from lmmrec_core.errors import ConfigError, DataError, ResultError
+from lmmrec_core.errors import ConfigError, DataError, LmmrecError, ResultError
 from lmmrec_core.flow import Catalogue, Split
 from lmmrec_core.metrics.slices import gini
 from lmmrec_core.source import DrawnSource
 from lmmrec_core.study.track import DatasetSettings, SplitSettings, TrackSettings
 
 FILE = "dataset.json"
+
+
+@contextmanager
+def naming_ids(catalogue: Catalogue) -> Iterator[None]:
+    """An error inside that names a user or an item by position names it by the id of the source instead."""
+    try:
+        yield
+    except LmmrecError as error:
+        named = error.with_ids({"user": catalogue.user_ids, "item": catalogue.item_ids})
+        if named is error:
+            raise
+        raise named from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +103,31 @@ def _read(settings: DatasetSettings, name: str, data: Path | None, drawn: Path) 
         folder = _drawn(source, options, drawn)
     else:
         folder = require_below(data, settings.path, name)
-    return source.read(folder, options, name)
+    return read_catalogue(settings.source, folder, options, name)
+
+
+def read_catalogue(source: str, folder: Path, options: Settings, name: str, progress: bool = False) -> Catalogue:
+    """The catalogue in a folder of a format, with what its options say of pictures that cannot be read.
+
+    Raises DataError as the format's reader does.
+    """
+    catalogue = SOURCES[source].read(folder, options, name)
+    policy = getattr(options, "unreadable", "refuse")
+    if policy == "refuse":
+        return catalogue
+    from lmmrec_core.encoders.pictures.unreadable import (
+        unreadable_pictures,  # needs torch, which readers of results do not
+    )
+
+    pairs = zip(catalogue.item_ids, catalogue.images, strict=True)
+    broken = unreadable_pictures(pairs, progress)
+    there = np.array([item_id not in broken for item_id in catalogue.item_ids], dtype=bool)
+    counts = {**catalogue.counts, "images_unreadable": len(broken)}
+    catalogue = replace(catalogue, counts=counts)
+    if policy == "drop":
+        return keep_items(catalogue, there, "with_unreadable_image")
+    images = tuple(image if ok else None for image, ok in zip(catalogue.images, there, strict=True))
+    return replace(catalogue, images=images)
 
 
 def _drawn(source: DrawnSource, options: Settings, drawn: Path) -> Path:

@@ -8,6 +8,7 @@ from lmmrec_core.encoders.extract import extract, feature_spec
 from lmmrec_core.encoders.features.ready import ready_features
 from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.encoders.features.transforms import rotate
+from lmmrec_core.encoders.pictures.unreadable import naming_unreadable
 from lmmrec_core.encoders.precision import with_precision
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import MODALITIES, Features, Modality
@@ -31,14 +32,23 @@ def load_features(
     for an encoder that the track does not have, FeatureError for features that cannot be used.
     """
     track, catalogue = workspace.track, dataset.catalogue
-    members = track.encoder(encoder)
     if _brings_its_own(dataset, track, encoder):
         return ready_features(catalogue, track.missing)
+    with naming_unreadable(catalogue, workspace.progress):
+        return _computed(workspace, dataset, encoder, paradigm, seed)
+
+
+def _computed(workspace: Workspace, dataset: Dataset, encoder: str, paradigm: str, seed: int | None) -> Features:
+    track, catalogue = workspace.track, dataset.catalogue
+    members = track.encoder(encoder)
     precision: Precision = "fp32"
     if is_multimodal(members):
         precision = read_entry(track, encoder).precision
         both = trained_encoder(workspace, encoder, paradigm, dataset, seed)
         encoders: dict[Modality, Encoder] = {modality: both for modality in both.modalities}
+        if track.name == "user":  # of a user's catalogue only what the case reads is there
+            has = {"visual": any(catalogue.images), "textual": any(catalogue.texts)}
+            encoders = {modality: both for modality in encoders if has[modality]} or encoders
     else:
         make_shared_weights(workspace, encoder, dataset)
         encoders = one_modality_encoders(workspace, encoder)
@@ -104,8 +114,12 @@ def _spec(workspace: Workspace, dataset: Dataset, encoder: str, paradigm: str, s
 
 
 def _brings_its_own(dataset: Dataset, track: TrackSettings, encoder: str) -> bool:
-    """A user's catalogue with ready features is used with them, unless another encoder is asked for."""
-    return bool(dataset.catalogue.ready_features) and track.name == "user" and encoder == BASELINE
+    """Whether features are the catalogue's own: its entry says so, or it is a user's and has them for all it reads."""
+    entry, ready = track.encoder(encoder), dataset.catalogue.ready_features
+    if entry and all(member == "ready" for member in entry.values()):
+        return True
+    wanted = [modality for modality in MODALITIES if modality in entry]
+    return track.name == "user" and encoder == BASELINE and bool(wanted) and all(m in ready for m in wanted)
 
 
 def _ready(members: Mapping[str, Any]) -> list[Modality]:
@@ -116,6 +130,7 @@ def _with_ready(features: Features, own: Features, modalities: list[Modality]) -
     absent = [m for m in modalities if m not in own.matrices]
     if absent:
         raise FeatureError(f"the catalogue brings no ready {absent[0]} features; add them or name an encoder for them")
-    matrices = {**features.matrices, **{m: own.matrices[m] for m in modalities}}
-    present = {**features.present, **{m: own.present[m] for m in modalities}}
+    both = [(features, m) for m in features.matrices] + [(own, m) for m in modalities]
+    both.sort(key=lambda source: MODALITIES.index(source[1]))
+    matrices, present = ({m: getattr(f, kind)[m] for f, m in both} for kind in ("matrices", "present"))
     return Features(matrices, present, {**features.card, "ready": modalities}, digest([features.digest, own.digest]))

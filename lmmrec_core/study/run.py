@@ -22,6 +22,7 @@ from lmmrec_core.results.store import key_of
 from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import Case
+from lmmrec_core.study.datasets import naming_ids
 from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.joint.attach import attach_encoder, keep_trained
 from lmmrec_core.study.joint.warm_start import end_of_first_phase, train_warm
@@ -29,7 +30,7 @@ from lmmrec_core.study.searched import searched_settings
 from lmmrec_core.study.track import OF_ENCODER, UNIDENTIFIED, EvaluationSettings, declared_digest
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.weights.records import judged_by_weights, suspect_weights
-from lmmrec_core.study.workspace import Workspace
+from lmmrec_core.study.workspace import Workspace, check_device
 from lmmrec_core.training.joint.hooks import FeatureTraining
 from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.loop import PACE_UNITS, Training, TrainingSettings, train
@@ -188,10 +189,17 @@ def run_case(todo: Plan, workspace: Workspace) -> Result:
 
     Raises TrainingError, FeatureError or ResultError; nothing is stored then, and a checkpoint stays.
     """
-    case, store = todo.case, workspace.store
     done = folder_of(todo, workspace)
     if is_done(todo, workspace):
-        return store.load(done)
+        return workspace.store.load(done)
+    check_device(todo.training.device)
+    with naming_ids(workspace.dataset(todo.case.dataset, todo.case.split).catalogue):
+        _run_and_store(todo, workspace, done)
+    return workspace.store.load(done)
+
+
+def _run_and_store(todo: Plan, workspace: Workspace, done: Path) -> None:
+    case, store = todo.case, workspace.store
     started, again = code_now(), store.holds(done)
     reset_peak_memory()
     dataset = workspace.dataset(case.dataset, case.split)
@@ -214,7 +222,6 @@ def run_case(todo: Plan, workspace: Workspace) -> Result:
     store.save(case.track, case.dataset, case.slug, todo.key, record, per_user, top_items, again)
     for file in (checkpoint, end_of_first_phase(checkpoint)):
         file.unlink(missing_ok=True)
-    return store.load(done)
 
 
 def fit(

@@ -122,3 +122,18 @@ class Workspace:
             "_further": {},
             "_answers": {},
         }
+
+
+def check_device(device: str) -> None:
+    """Raises ConfigError for a device that PyTorch does not have on this machine."""
+    import torch
+
+    try:
+        kind = torch.device(device)
+    except RuntimeError:
+        raise ConfigError(f"device = {device!r} is no device; write device=cpu, device=cuda or device=cuda:1") from None
+    count = torch.cuda.device_count()
+    if kind.type == "cuda" and not (kind.index or 0) < count:
+        raise ConfigError(f"device = {device!r}: PyTorch sees {count} GPUs on this machine; set device=cpu")
+    if kind.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device = {device!r}: trainings run on cpu or cuda; set device=cpu")

@@ -39,8 +39,8 @@ def top_k(
         if bool(values.isnan().any()):
             bad = int(values.isnan().any(1).nonzero()[0])
             raise TrainingError(
-                f"scores of user {int(some[bad])} are NaN, so no ranking exists; "
-                "lower learning_rate or check the features"
+                "scores of user {user} are NaN, so no ranking exists; lower learning_rate or check the features",
+                user=int(some[bad]),
             )
         best[values == -torch.inf] = -1
         lists[start : start + len(some), :width] = best.cpu().numpy()

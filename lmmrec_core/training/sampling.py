@@ -25,8 +25,9 @@ class NegativeSampler:
         full = (per_user >= len(self.candidates)).nonzero()
         if len(full):
             raise TrainingError(
-                f"user {int(full[0])} has all {len(self.candidates)} items of the training part, so no negative can be "
-                "drawn; remove such users from the data or use a recommender without negatives"
+                f"user {{user}} has all {len(self.candidates)} items of the training part, so no negative can be "
+                "drawn; remove such users from the data or use a recommender without negatives",
+                user=int(full[0]),
             )
 
     def sample(self, user: Int[Tensor, "batch"], generator: torch.Generator) -> Int[Tensor, "batch"]:

@@ -1,6 +1,8 @@
 """The command line as a person meets it."""
 
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -158,10 +160,15 @@ def test_search_searches_on_a_catalogue_and_the_second_call_trains_nothing(catal
     assert "best on validation" in out and f"--set reg_weight={summary['best']['settings']['reg_weight']}" in out
 
 
-def test_search_on_a_catalogue_with_one_modality_uses_that_one(catalogue, capsys):
+def test_search_on_a_catalogue_with_one_modality_must_be_told_so(catalogue, capsys):
+    shutil.rmtree(catalogue / "images")
     (catalogue / "visual.npy").unlink()
+    items = (catalogue / "items.csv").read_text()
+    (catalogue / "items.csv").write_text(re.sub("images/.*", "", items))
     call = ["search", "--catalogue", str(catalogue), "--model", "vbpr", "--trials", "1", "--epochs", "1", "--quiet"]
-    assert main([*call, "--json"]) == 0
+    assert main([*call, "--json"]) == 1
+    assert "--modalities T" in capsys.readouterr().err
+    assert main([*call, "--json", "--modalities", "T"]) == 0
     assert json.loads(capsys.readouterr().out)["case"]["modalities"] == "T"
 
 

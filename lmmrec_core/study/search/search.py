@@ -22,14 +22,14 @@ from lmmrec_core.flow import Split
 from lmmrec_core.names import BASELINE
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.roles import Recommender, TrainingData
-from lmmrec_core.study.cases import Case, modalities_at_hand
+from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.inputs import prepare_weights
 from lmmrec_core.study.run import Plan, features_of, fit, plan, recall_20, resolve, training_data
 from lmmrec_core.study.search.grids import Grid, ModelGrid, Point, check_names, combinations, read_grid
 from lmmrec_core.study.search.summary import chosen, frame_of, leak_of, score_of, summary_path, write_summary
 from lmmrec_core.study.search.trials import Trial, open_trials, points_to_try
-from lmmrec_core.study.workspace import Workspace
+from lmmrec_core.study.workspace import Workspace, check_device
 from lmmrec_core.training.loop import Training
 
 SELECT_ON = ("valid", "test")
@@ -131,7 +131,7 @@ def search_settings(
     fixed = _fixed(own, grid, model, settings or {})
     resolved, _ = resolve(workspace, model, fixed)
     live = own.live(resolved.model_dump())
-    case = _with_what_there_is(_case(workspace, model, dataset, encoder, modalities, seed), workspace.dataset(dataset))
+    case = _case(workspace, model, dataset, encoder, modalities, seed)
     fixed = {name: value for name, value in fixed.items() if name not in live}
     prepare_weights([case], workspace)
     search = _Search(workspace, case, grid, own, live, fixed, trials, select_on, measure_leak or select_on == "test")
@@ -173,14 +173,6 @@ def _case(workspace: Workspace, model: str, dataset: str, encoder: str, modaliti
     return Case.build(cell, "search")
 
 
-def _with_what_there_is(case: Case, dataset: Dataset) -> Case:
-    """A user's catalogue may bring ready features of one modality; then both means that one, as in `lmmrec run`."""
-    if case.track != "user":
-        return case
-    there = modalities_at_hand(case.modalities, dataset.catalogue.ready_features)
-    return case.model_copy(update={"modalities": there})
-
-
 def _try_points(search: _Search, folder: Path, inputs: TrainingData) -> list[Trial]:
     """Train until the budget is spent; the points of the budget, in the order tried."""
     points = points_to_try(combinations(search.live), search.budget, search.case.seed)
@@ -208,6 +200,7 @@ def _try_points(search: _Search, folder: Path, inputs: TrainingData) -> list[Tri
 def _try_point(search: _Search, point: Point, inputs: TrainingData) -> Trial:
     """Train at a point; a trial with its score or its failure."""
     todo = search.plan_of(point)
+    check_device(todo.training.device)
     checkpoint = search.workspace.checkpoints / f"search-{todo.key}.pt"
     began = time.perf_counter()
     try:
@@ -216,6 +209,8 @@ def _try_point(search: _Search, point: Point, inputs: TrainingData) -> Trial:
         seconds = max(time.perf_counter() - began, notes.pop("trained", 0.0))
         trial = Trial(point, valid, None, {**notes, "seconds": seconds})
     except TrainingError as error:
+        catalogue = search.dataset.catalogue
+        error = error.with_ids({"user": catalogue.user_ids, "item": catalogue.item_ids})
         trial = Trial(point, None, str(error), {"seconds": time.perf_counter() - began})
     checkpoint.unlink(missing_ok=True)
     return trial

@@ -21,7 +21,7 @@ from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Modality
 from lmmrec_core.names import Precision
 from lmmrec_core.study.datasets import Dataset, require_below
-from lmmrec_core.study.track import TrackSettings
+from lmmrec_core.study.track import TrackSettings, is_multimodal
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.settings import EndToEndSettings
 
@@ -126,6 +126,22 @@ def read_entry(track: TrackSettings, name: str) -> MultimodalSettings:
         raise ConfigError(f"{where}, fine_tune: the seed is that of the run; leave it out")
     EndToEndSettings.build(entry.end_to_end, f"{where}, end_to_end")
     return entry
+
+
+def check_entry(track: TrackSettings, name: str) -> None:
+    """Raises ConfigError for anything in the entry ``name`` that nobody has, settings of its encoders included."""
+    if is_multimodal(track.encoder(name)):
+        entry = read_entry(track, name)
+        members: list[MemberSettings | str] = [MemberSettings(encoder=entry.encoder, settings=entry.settings)]
+    else:
+        members = list(read_separate(track, name).members().values())
+    for member in members:
+        key = member if isinstance(member, str) else member.encoder
+        where = f"track {track.name!r}, encoders, {name}"
+        if key not in ENCODERS:
+            raise unknown("encoder", key, ENCODERS, where)
+        if not isinstance(member, str):
+            ENCODERS[key].Settings.build(member.settings, f"{where}, settings of {key}")
 
 
 def end_to_end_settings(

@@ -1,0 +1,51 @@
+"""Pictures of a catalogue that cannot be read: found all at once, by the reader that encoders use."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lmmrec_core.encoders.pictures.reading import read_picture
+from lmmrec_core.errors import FeatureError
+from lmmrec_core.flow import Catalogue
+
+_SHOWN = 20  # pictures that a message names
+
+
+def unreadable_pictures(pictures: Iterable[tuple[str, Path | None]], progress: bool = False) -> dict[str, str]:
+    """Item → why its picture cannot be read, for all that cannot. Each picture is decoded and let go again."""
+    pairs = [(item_id, path) for item_id, path in pictures if path is not None]
+    found: dict[str, str] = {}
+    for item_id, path in tqdm(pairs, desc="pictures", unit="picture", disable=not progress):
+        try:
+            read_picture(path, item_id)
+        except FeatureError as error:
+            found[item_id] = str(error)
+    return found
+
+
+@contextmanager
+def naming_unreadable(catalogue: Catalogue, progress: bool = False) -> Iterator[None]:
+    """A FeatureError inside becomes one that names all pictures that cannot be read, if there are any."""
+    try:
+        yield
+    except FeatureError as error:
+        found = unreadable_pictures(zip(catalogue.item_ids, catalogue.images, strict=True), progress)
+        if not found:
+            raise
+        raise FeatureError(told(list(found.values()), catalogue.name)) from error
+
+
+def told(faults: list[str], name: str) -> str:
+    """One message of all these faults, with the cures that a command and a track file have."""
+    more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
+    return "\n  ".join(
+        [
+            f"{name}: {len(faults)} pictures cannot be read; replace them, or leave these items out "
+            "(--unreadable drop), or keep them without a picture (--unreadable keep); in a track file, write "
+            "unreadable: drop or keep among the options",
+            *faults[:_SHOWN],
+            *more,
+        ]
+    )
