@@ -12,7 +12,8 @@ import yaml
 from lmmrec_core.book.execution import execute_all, execute_page
 from lmmrec_core.book.pages import PLACES, unfit
 from lmmrec_core.book.rendering import build
-from lmmrec_core.book.runner import faults, read_notebook, run_notebook
+from lmmrec_core.book.runner import checked, faults, parameters_of, read_notebook, run_notebook
+from lmmrec_core.book.values import check_values
 from lmmrec_core.config import read_yaml
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.home import checkout
@@ -53,6 +54,9 @@ def parse_values(assignments: Sequence[str], file: Path | None) -> dict[str, obj
 
 def _run(arguments: argparse.Namespace) -> None:
     values = parse_values(arguments.assignments, arguments.file)
+    where = arguments.source.name
+    declared = parameters_of(read_notebook(arguments.source), where)
+    check_values(checked(values, declared, where), declared, where)
     run_notebook(arguments.source, arguments.target, values, cwd=arguments.cwd, timeout=arguments.timeout)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lmmrec_core.cli.calibrate import renew_listings
 from lmmrec_core.cli.own_catalogue import encoder_name, user_track, user_workspace, whatever_is_there
-from lmmrec_core.cli.reading import OF_READING, asked_modalities, content_of, content_used, refuse, what_was_used
+from lmmrec_core.cli.reading import OF_READING, asked_modalities, content_asked, content_used, refuse, what_was_used
 from lmmrec_core.config import parse_assignments
 from lmmrec_core.errors import ConfigError, DataError
 from lmmrec_core.names import BASELINE, MODALITY_SETS, SEEDLESS_MODELS, TRACKS
@@ -42,7 +42,7 @@ def data(arguments: argparse.Namespace) -> int:
 def _check_folder(arguments: argparse.Namespace) -> int:
     """Print what a catalogue becomes. Raises DataError with all faults that can be found, those of pictures too."""
     from lmmrec_core.data.folder import FolderSettings, named_pictures
-    from lmmrec_core.encoders.pictures.unreadable import told, unreadable_pictures
+    from lmmrec_core.encoders.pictures.unreadable import unreadable_pictures, unreadable_told
     from lmmrec_core.study.datasets import dataset_statistics
 
     faults: list[str] = []
@@ -57,15 +57,14 @@ def _check_folder(arguments: argparse.Namespace) -> int:
         pictures = list(named_pictures(path, FolderSettings.build(asked, str(path))))
     if not arguments.unreadable:
         broken = unreadable_pictures(pictures, sys.stderr.isatty())
-        faults += [told(list(broken.values()), path.name)] if broken else []
+        faults += [unreadable_told(list(broken.values()), path.name)] if broken else []
     if faults:
         raise DataError("\n".join(faults))
     found = dataset_statistics(workspace.dataset(name))
-    counts = found.pop("counts")
-    core = workspace.track.dataset(name).k_core
-    there = {m: s for s, m in MODALITY_SETS.items()}[content.modalities]
-    _print_mapping({**found, "k_core": "none" if core is None else core, "modalities": there})
-    _print_mapping(counts)
+    counts = {key: number for key, number in found.pop("counts").items() if number}
+    there = {modalities: word for word, modalities in MODALITY_SETS.items()}[content.modalities]
+    used = what_was_used(workspace.dataset(name), workspace.track.dataset(name))
+    _print_mapping({**found, **counts, **used, "modalities": there})
     return 0
 
 
@@ -117,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.seed < 0:
         raise ConfigError(f"--seed {arguments.seed}: give a whole number from 0")
     track = user_track(arguments)
-    content = content_of(arguments, track, encoder_name(arguments.encoder or BASELINE))
+    content = content_asked(arguments, track, encoder_name(arguments.encoder or BASELINE))
     workspace, name = user_workspace(arguments, arguments.data, content)
     workspace = workspace.quiet() if arguments.quiet else workspace
     cell = {"track": workspace.track.name, "dataset": name, "model": arguments.model, "seed": arguments.seed}
@@ -220,7 +219,7 @@ def export_mmrec(arguments: argparse.Namespace) -> int:
     from lmmrec_core.study.features import load_features
 
     _refuse_existing(arguments.target)
-    workspace, name, _ = whatever_is_there(arguments, arguments.source)
+    workspace, name, _ = whatever_is_there(arguments, arguments.source, encoded=bool(arguments.encoder))
     dataset = workspace.dataset(name)
     found = ready_features(dataset.catalogue) if dataset.catalogue.ready_features else None
     if arguments.encoder:

@@ -56,13 +56,15 @@ def user_workspace(arguments: argparse.Namespace, folder: str, content: Content)
     return workspace, path.name
 
 
-def whatever_is_there(arguments: argparse.Namespace, folder: str) -> tuple[Workspace, str, Content]:
+def whatever_is_there(
+    arguments: argparse.Namespace, folder: str, encoded: bool = True
+) -> tuple[Workspace, str, Content]:
     """:func:`user_workspace` with all the content that the catalogue has; which that is comes last."""
     encoder = encoder_name(getattr(arguments, "encoder", "") or BASELINE)
     entry = user_track(arguments).encoder(encoder)
     modalities = tuple(m for m in MODALITIES if is_multimodal(entry) or entry.get(m) is not None)
     while True:
-        content = Content(modalities, ready_modalities(user_track(arguments), encoder, modalities))
+        content = Content(modalities, ready_modalities(user_track(arguments), encoder, modalities), encoded)
         try:
             return *user_workspace(arguments, folder, content), content
         except NoContentError as error:

@@ -29,6 +29,7 @@ class Content:
 
     modalities: tuple[Modality, ...] = MODALITIES
     ready: tuple[Modality, ...] = MODALITIES
+    encoded: bool = True  # else pictures and texts are not looked into, and nobody is dropped for lacking them
 
 
 def given(arguments: argparse.Namespace, names: Iterable[str]) -> list[str]:
@@ -51,7 +52,7 @@ def asked_modalities(arguments: argparse.Namespace) -> str:
     return str(asked)
 
 
-def content_of(arguments: argparse.Namespace, track: TrackSettings, encoder: str) -> Content:
+def content_asked(arguments: argparse.Namespace, track: TrackSettings, encoder: str) -> Content:
     """What a model reads of the items. Raises ConfigError for content options of a model that reads none."""
     if not reads_content(arguments.model):
         refuse(arguments, OF_CONTENT, f"has no effect: model {arguments.model!r} reads no content; leave it out")
@@ -94,6 +95,8 @@ def options_of(arguments: argparse.Namespace, source: str, content: Content) -> 
         asked["content"] = [m for m in MODALITIES if m in read]
     if "ready" in known:
         asked["ready"] = list(content.ready)
+    if "missing_image" in known and not content.encoded:
+        asked = {"missing_image": "keep", "missing_text": "keep", **asked}
     return asked
 
 
@@ -158,6 +161,9 @@ def what_was_used(dataset: Dataset, settings: DatasetSettings) -> dict[str, str]
             if any(parts.values()):
                 told = ", ".join(f"{number} {what}" for what, number in parts.items() if number)
                 lost.append(f"{told} {reason.replace('_', ' ')}")
+    left = len(catalogue.user) - len(split.train) - len(split.valid) - len(split.test)
+    if left:
+        lost.append(f"{left} interactions held out of users or items that train has not")
     drawn = "" if split.seed is None else f", seed {split.seed}"
     return {
         "catalogue": f"{dataset.name}, format {settings.source}: {catalogue.n_users} users, {catalogue.n_items} items",

@@ -5,7 +5,7 @@ import json
 import sys
 
 from lmmrec_core.cli.own_catalogue import encoder_name, user_track, user_workspace
-from lmmrec_core.cli.reading import OF_CONTENT, OF_READING, asked_modalities, content_of, refuse
+from lmmrec_core.cli.reading import OF_CONTENT, OF_READING, asked_modalities, content_asked, refuse
 from lmmrec_core.config import parse_assignments
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import BASELINE
@@ -67,7 +67,7 @@ def _place(arguments: argparse.Namespace) -> tuple[Workspace, str]:
         if arguments.dataset:
             raise ConfigError("--catalogue and --dataset exclude each other; give one")
         refuse(arguments, ("track", "data"), "has no effect with --catalogue; leave it out")
-        content = content_of(arguments, user_track(arguments), encoder_name(arguments.encoder or BASELINE))
+        content = content_asked(arguments, user_track(arguments), encoder_name(arguments.encoder or BASELINE))
         return user_workspace(arguments, arguments.catalogue, content)
     refuse(arguments, OF_READING, "is for a catalogue of your own; name it with --catalogue")
     workspace = Workspace.open(arguments.track or "controls", arguments.data)

@@ -6,6 +6,7 @@ import io
 import math
 import zlib
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def read_text(path: Path) -> str:
     Raises DataError for a file that is absent, damaged or not UTF-8.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file; add it or correct the name")
+        raise DataError(f"{path}: no such file; {_did_you_mean(path)}add it or correct the name")
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
@@ -49,6 +50,16 @@ def read_text(path: Path) -> str:
             f"{path} line {line}: not UTF-8 text (byte {content[error.start]:#x}, as in Latin-1 or Windows-1252); "
             "save the file as UTF-8"
         ) from None
+
+
+def _did_you_mean(path: Path) -> str:
+    """The file of the same folder whose name is nearest, as the start of a sentence; "" if none is near."""
+    try:
+        names = [file.name for file in path.parent.iterdir() if file.is_file()]
+    except OSError:
+        return ""
+    close = get_close_matches(path.name, names, n=1, cutoff=0.75)
+    return f"did you mean {close[0]}? Else " if close else ""
 
 
 def read_rows(

@@ -166,8 +166,9 @@ def _read_items(path: Path, settings: FolderSettings, faults: Faults) -> _ItemTa
     images: list[Path | None] = []
     items = _ItemTable(ids, texts, images)
     seen: dict[str, int] = {}
-    before, own = len(faults), 0
+    before, own, n_rows = len(faults), 0, 0
     for line, cells in table:
+        n_rows += 1
         place = f"{file} line {line}"
         try:
             item_id = identifier(cells["item_id"], place, "item_id")
@@ -189,7 +190,7 @@ def _read_items(path: Path, settings: FolderSettings, faults: Faults) -> _ItemTa
         raise DataError(f"{file}: no items below the header; add one row per item")
     for modality in ready if items.whole else []:
         with faults.noted():
-            matrix = load_matrix(path / f"{modality}.npy", len(ids))
+            matrix = load_matrix(path / f"{modality}.npy", n_rows)
             items.features = {**items.features, modality: matrix}
     return items
 

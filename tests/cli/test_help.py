@@ -76,7 +76,7 @@ def test_an_example_is_understood_and_its_settings_exist(line: str) -> None:
     if getattr(arguments, "track", None):
         assert arguments.track in TRACKS
     if arguments.command == "search" and not arguments.cells:
-        assert arguments.dataset in read_track(arguments.track).datasets
+        assert arguments.dataset in read_track(arguments.track or "controls").datasets
 
 
 def test_every_command_has_an_example_or_is_one_of_few() -> None:

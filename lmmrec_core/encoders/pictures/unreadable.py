@@ -22,6 +22,8 @@ def unreadable_pictures(pictures: Iterable[tuple[str, Path | None]], progress: b
             read_picture(path, item_id)
         except FeatureError as error:
             found[item_id] = str(error)
+        except (OSError, ValueError) as error:  # a name that no file can have
+            found[item_id] = f"item {item_id!r}: its picture has no name that a file can have ({error})"
     return found
 
 
@@ -34,10 +36,10 @@ def naming_unreadable(catalogue: Catalogue, progress: bool = False) -> Iterator[
         found = unreadable_pictures(zip(catalogue.item_ids, catalogue.images, strict=True), progress)
         if not found:
             raise
-        raise FeatureError(told(list(found.values()), catalogue.name)) from error
+        raise FeatureError(unreadable_told(list(found.values()), catalogue.name)) from error
 
 
-def told(faults: list[str], name: str) -> str:
+def unreadable_told(faults: list[str], name: str) -> str:
     """One message of all these faults, with the cures that a command and a track file have."""
     more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
     return "\n  ".join(
