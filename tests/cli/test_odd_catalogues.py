@@ -61,7 +61,7 @@ def mmrec(folder, labelled=True, rng_seed=1):
     lines = ["userID\titemID\trating\ttimestamp" + ("\tx_label" if labelled else "")]
     for u in range(20):
         for n, i in enumerate(rng.choice(10, 6, replace=False)):
-            lines.append(f"{u}\t{i}\t{1 + n % 5}.0\t{n}" + (f"\t{max(0, n - 3)}" if labelled else ""))
+            lines.append(f"{u}\t{i}\t{1 if n < 2 else 4}.0\t{n}" + (f"\t{max(0, n - 3)}" if labelled else ""))
     (folder / "toy.inter").write_text("\n".join(lines) + "\n")
     for name in ("image_feat", "text_feat"):
         np.save(folder / f"{name}.npy", rng.normal(size=(10, 3)).astype("float32"))
@@ -402,9 +402,9 @@ def test_a_near_miss_of_an_item_or_a_file_is_named(shop, capsys):
     error = told(capsys, "data", shop, rc=1)
     assert "item 'i1' is not among" in error
     assert "did you mean interactions.csv?" in told(capsys, "data", shop, "--interactions", "interaction.csv", rc=1)
+    assert f"did you mean its folder {shop.name}" in told(capsys, "data", shop.parent, rc=1)
     (shop / "interactions.csv").rename(shop / "Interaction.csv")
     assert "did you mean Interaction.csv" in told(capsys, "data", shop, rc=1)
-    assert f"did you mean its folder {shop.name}" in told(capsys, "data", shop.parent, rc=1)
 
 
 def test_a_user_with_every_item_is_named_by_the_id_of_the_file(shop, capsys):
