@@ -107,14 +107,14 @@ def test_persons_are_carried_along() -> None:
 @pytest.mark.parametrize(
     ("lists", "users", "message"),
     [
-        (LISTS[:2], [0, 1], r"1 users have test rows but no list \(first: user 2\)"),
+        (LISTS[:2], [0, 1], r"1 users have test rows but no list \(first: user at position 2 \(from 0\)\)"),
         (LISTS[:2], [0, 1, 2], "do not belong to users"),
         (LISTS[::-1], [2, 1, 0], "ascending"),
         (LISTS, [0, 1, 9], "within 0..2"),
         (np.where(LISTS == 5, 6, LISTS), [0, 1, 2], "another catalogue"),
         (LISTS.astype(float), [0, 1, 2], "integers"),
-        (np.where(LISTS == 5, 4, LISTS), [0, 1, 2], "list of user 2 holds an item twice"),
-        (np.where(LISTS == 1, 0, LISTS), [0, 1, 2], r"hold training items \(first: user 0\)"),
+        (np.where(LISTS == 5, 4, LISTS), [0, 1, 2], r"list of user at position 2 \(from 0\) holds an item twice"),
+        (np.where(LISTS == 1, 0, LISTS), [0, 1, 2], r"hold training items \(first: user at position 0 \(from 0\)\)"),
         (LISTS[:, :3], [0, 1, 2], "k = 4, but the lists hold 3"),
     ],
 )

@@ -72,7 +72,7 @@ def test_test_lists_keep_validation_items_unless_told():
 def test_nan_scores_are_refused_by_user():
     matrix = np.zeros((3, 6))
     matrix[2, 4] = np.nan
-    with pytest.raises(TrainingError, match="scores of user 2 are NaN"):
+    with pytest.raises(TrainingError, match=r"scores of user at position 2 \(from 0\) are NaN"):
         top_k(scorer_of(matrix), np.arange(3), split_of(3, 6, {(0, 0)}), k=2)
 
 

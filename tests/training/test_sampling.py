@@ -17,7 +17,7 @@ def test_never_a_training_item_and_always_one_of_the_training_part(pairs, seed):
     present = set(item.tolist())
     full = [u for u in set(user.tolist()) if {i for v, i in pairs if v == u} == present]
     if full:
-        with pytest.raises(TrainingError, match=f"user {min(full)} has all {len(present)} items"):
+        with pytest.raises(TrainingError, match=f"user at position {min(full)} .from 0. has all {len(present)} items"):
             NegativeSampler(user, item, 10)
         return
     generator = torch.Generator().manual_seed(seed)

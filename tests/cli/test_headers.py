@@ -1,0 +1,73 @@
+"""Which columns and files of a catalogue are read: the header is judged once, by the reader."""
+
+import gzip
+
+import pytest
+
+from tests.cli.shops import mmrec, record, rows_of, told, with_split, write_rows
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '"user_id","item_id","split"',
+        "user_id, item_id, split",
+        '"user_id", "item_id", "split"',
+        "\ufeffuser_id,item_id,split",
+    ],
+)
+def test_a_split_is_used_however_its_header_is_quoted_or_spaced(shop, capsys, header):
+    with_split(shop, header)
+    found = record(capsys, "--data", shop, "--model", "popularity")["data"]
+    assert (found["rule"], found["train"], found["valid"], found["test"]) == ("given", 120, 30, 30)
+
+
+@pytest.mark.parametrize("column", ["Split", "SPLIT", "x_label", "splits", "spilt", "subset", "fold", "set"])
+def test_a_near_miss_of_the_column_of_parts_is_refused(shop, capsys, column):
+    with_split(shop, f"user_id,item_id,{column}")
+    for command in (("data", shop), ("run", "--data", shop, "--model", "popularity")):
+        assert f"column {column!r} is not read; did you mean 'split'?" in told(capsys, *command, rc=1)
+
+
+@pytest.mark.parametrize(
+    ("column", "wanted"), [("Rating", "rating"), ("ratings", "rating"), ("time_stamp", "timestamp")]
+)
+def test_a_near_miss_of_another_optional_column_is_refused(shop, capsys, column, wanted):
+    write_rows(shop, f"user_id,item_id,{column}", [",".join(line.split(",")[:3]) for line in rows_of(shop)])
+    assert f"did you mean {wanted!r}?" in told(capsys, "data", shop, rc=1)
+
+
+def test_columns_of_other_names_do_no_harm(shop, capsys):
+    write_rows(
+        shop, "user_id,item_id,device,price", [",".join(line.split(",")[:2]) + ",phone,3" for line in rows_of(shop)]
+    )
+    assert "mmrec" in told(capsys, "data", shop)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-be"])
+def test_interactions_in_another_encoding_are_refused_by_every_command(shop, capsys, encoding):
+    text = (shop / "interactions.csv").read_text().replace("u0,", "josé,")
+    (shop / "interactions.csv").write_bytes(text.encode(encoding))
+    for command in (
+        ("data", shop), ("run", "--data", shop, "--model", "ease"), ("features", "--catalogue", shop),
+        ("search", "--catalogue", shop, "--model", "itemknn"), ("export-mmrec", shop, shop / "out"),
+    ):  # fmt: skip
+        error = told(capsys, *command, rc=1)
+        assert "interactions.csv" in error and "save the file as UTF-8" in error and len(error.splitlines()) == 1
+
+
+def test_compressed_tables_are_read(shop, capsys):
+    plain = record(capsys, "--data", shop, "--model", "ease")["metrics"]
+    (shop / "interactions.csv.gz").write_bytes(gzip.compress((shop / "interactions.csv").read_bytes()))
+    assert "interactions.csv and interactions.csv.gz; keep one" in told(capsys, "data", shop, rc=1)
+    (shop / "interactions.csv").unlink()
+    assert record(capsys, "--data", shop, "--model", "ease")["metrics"] == plain
+    (shop / "interactions.csv.gz").rename(shop / "rows.csv.gz")
+    assert record(capsys, "--data", shop, "--model", "ease", "--interactions", "rows.csv.gz")["metrics"] == plain
+
+
+def test_an_mmrec_folder_comes_without_its_column_of_parts(tmp_path, capsys):
+    folder = mmrec(tmp_path / "toy", labelled=False)
+    assert record(capsys, "--data", folder, "--model", "ease")["data"]["rule"] == "mmrec"
+    (folder / "toy.inter").write_text((folder / "toy.inter").read_text().replace("timestamp", "label", 1))
+    assert "did you mean 'x_label'?" in told(capsys, "data", folder, rc=1)
