@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lmmrec_core.cli import main
 
-CASES = int(os.environ.get("LMMREC_FUZZ", "150"))
+CASES = int(os.environ.get("LMMREC_FUZZ", "300"))
 WORDS = (
     "", " ", "user_id", "item_id", "split", "Split", "x_label", "train", "test", "valid", "0", "-1", "1e999", "nan",
     "9" * 400, "u1", "i1", "../i1", "/etc/passwd", "\x00", "\ufeff", "\u2028", '"', "'", ";", "\t", "=1+1", "é",
