@@ -124,6 +124,12 @@ class Epoch:
     seconds: float
 
 
+def was_trained(record: Mapping[str, Any]) -> bool:
+    """:attr:`Result.trained`, from the run record alone."""
+    notes = (record.get("training") or {}).get("features") or {}
+    return bool(notes.get("trained", True))
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """Per-user metrics of one run, in full precision, with its identity and provenance."""
@@ -140,8 +146,12 @@ class Result:
 
         Such a run is not of its paradigm: it is shown as *not trained*, and enters no mean and no test.
         """
-        notes = (self.record.get("training") or {}).get("features") or {}
-        return bool(notes.get("trained", True))
+        return was_trained(self.record)
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """Which run of its cell it is: its split (0: the data set's own) and seed."""
+        return int(self.case.get("split", 0)), int(self.case["seed"])
 
     @property
     def shared(self) -> bool:

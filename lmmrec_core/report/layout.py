@@ -109,14 +109,13 @@ def by_case(results: Iterable[Result]) -> dict[tuple[str, str, Variant], dict[tu
     for result in results:
         case = result.case
         runs = grouped.setdefault((str(case["dataset"]), str(case["model"]), Variant.of(case)), {})
-        number = int(case.get("split", 0)), int(case["seed"])
-        if number in runs:
-            keys = [str(found.record.get("key", "?")) for found in (runs[number], result)]
+        if result.number in runs:
+            keys = [str(found.record.get("key", "?")) for found in (runs[result.number], result)]
             raise ResultError(
-                f"{_name(result.case)}: two results of seed {number[1]}, keys {' and '.join(keys)}; "
+                f"{_name(result.case)}: two results of seed {case['seed']}, keys {' and '.join(keys)}; "
                 "a table shows one setting, so select one of them before building it"
             )
-        runs[number] = result
+        runs[result.number] = result
     return grouped
 
 
@@ -145,8 +144,8 @@ def fill_measured(
     """Mean over seeds in each cell, sample standard deviation over seeds if there are several.
 
     Runs that do not count as trained enter no mean: the cell says how many seeds are left, or that none is. The cells
-    of a column are over the same splits, those that all of them have. Cells in
-    doubt are marked (:mod:`lmmrec_core.report.marks`).
+    of a column are over the same splits, those that all of them have. Cells in doubt are marked
+    (:mod:`lmmrec_core.report.marks`).
 
     ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`, and the size of
     their family in the caption. Cells that have runs of uncommitted code alone say so; where such runs were allowed to

@@ -35,8 +35,10 @@ def load_features(
     if _brings_its_own(dataset, track, encoder):
         return ready_features(catalogue, track.missing)
     precision: Precision = "fp32"
+    turned: Modality | None = None
     if is_multimodal(members):
-        precision = read_entry(track, encoder).precision
+        entry = read_entry(track, encoder)
+        precision, turned = entry.precision, entry.rotated
         both = trained_encoder(workspace, encoder, paradigm, dataset, seed)
         encoders: dict[Modality, Encoder] = {modality: both for modality in both.modalities}
     else:
@@ -59,7 +61,6 @@ def load_features(
             batch_size=32 if device == "cpu" else 256,
         ),
     )
-    turned = read_entry(track, encoder).rotated if is_multimodal(members) else None
     if turned is not None:
         return rotate(features, turned, _ROTATION)
     ready = _ready(members)

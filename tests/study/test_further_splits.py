@@ -78,7 +78,7 @@ def test_a_split_that_is_not_another_is_refused(workspace, track) -> None:
     timed = track.model_dump()
     timed["datasets"]["complementary"]["split"] = {"rule": "global_time"}
     here = replace(workspace, track=TrackSettings.build(timed, "a test"))
-    here._datasets["complementary"] = workspace.dataset("complementary")
+    here.hold(workspace.dataset("complementary"))
     with pytest.raises(ConfigError, match="'global_time' draws nothing"):
         here.dataset("complementary", 5)
 

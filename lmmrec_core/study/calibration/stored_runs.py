@@ -42,15 +42,15 @@ def calibrate_stored(part: str, study: Study) -> int | None:
     """
     if part not in _CODE:
         raise ConfigError(f"part {part!r} is not made from stored runs; write {AGAINST_ITSELF} or {DETECTABLE}")
-    results = study.results().counted
-    if not results:
+    if not study.sorted_records()[0]:
         return None
     name, made_from = f"{part}-{study.track.name}", made_from_runs(part, study)
     before = up_to_date(study.workspace.results, name, made_from)
     if before is not None:
         return _tests_in(before.rows)
     started = code_now()
-    rows = against_itself_rows(results, study.labels) if part == AGAINST_ITSELF else detectable_rows(study)
+    itself = part == AGAINST_ITSELF
+    rows = against_itself_rows(study.results().counted, study.labels) if itself else detectable_rows(study)
     write_listing(study.workspace.results, name, rows, made_from, started)
     return _tests_in(rows)
 

@@ -108,13 +108,13 @@ def _cases(track: TrackSettings, grid: Grid) -> list[Case]:
     found = {}
     for case in all_cases(track, track.seeds[:1]):
         whole = case.control == "none" and case.modalities in ("none", "V&T") and case.paradigm != WARM
-        if whole and case.model in grid.models and reason_not_run(case, track) is None:
-            found[cell_of(case.model_dump())] = case.model_copy(update={"seed": grid.seed, "split": 0})
+        if whole and not case.split and case.model in grid.models and reason_not_run(case, track) is None:
+            found[cell_of(case.model_dump())] = case.model_copy(update={"seed": grid.seed})
     return list(found.values())
 
 
 def _why_taken(case: Case, track: TrackSettings) -> str | None:
-    return next((rule.why for rule in track.not_searched if rule.holds(case.model_dump())), None)
+    return next((rule.why for rule in track.not_searched if rule.fits(case.model_dump())), None)
 
 
 def _cell(case: Case, track: TrackSettings, grid: Grid) -> Cell:
