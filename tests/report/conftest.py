@@ -68,6 +68,7 @@ def comparison(**fields: object) -> dict[str, object]:
         "df": 12.0,
         "p": 0.001,
         "p_holm": 0.01,
+        "splits": 1,
         "effect": 0.1,
         "n": 1000,
         "persons": 800,
