@@ -69,6 +69,53 @@ def test_other_data_has_words_of_its_own() -> None:
     assert set(undirected["because"]) == {"printed signs differ, or alike"}
 
 
+FILMS = ("ml-sparse", "ml-dense", "mt-sparse", "mt-full")
+
+
+def test_on_data_that_is_not_the_papers_each_data_set_is_judged_by_itself() -> None:
+    """Two comparisons each on four data sets: none reaches a lead of 2 alone that all reach together."""
+    certain = _measured(1.0, 0.005, FILMS)
+    decided = claimed_changes("rq1", FILMS, PAPER_MODELS, "ndcg@20", read_rule().rounding)["direction"] != 0
+    wide = certain.assign(relative_low=-2.0, relative_high=2.0)
+    one_each = wide.copy()
+    for name in FILMS:
+        first = certain.index[decided & (certain["dataset"] == name)][0]
+        one_each.loc[first] = certain.loc[first]
+    found = verdict("rq1", one_each, FILMS)
+    assert {title: part.counts["transfers"] for title, part in found.apart.items()} == dict.fromkeys(found.apart, 1)
+    assert {part.status for part in found.apart.values()} == {"inconclusive"}
+
+    tests = pd.concat([certain[certain["dataset"] == "ml-sparse"], wide[wide["dataset"] == "mt-full"]])
+    mirrored = _measured(-1.0, 0.005, ("mt-sparse",))
+    found = verdict("rq1", pd.concat([tests, mirrored]), FILMS)
+    words = {
+        "ML-sparse": "transfers",
+        "ML-dense": "not run",
+        "MT-sparse": "does not transfer",
+        "MT-full": "inconclusive",
+    }
+    assert {title: part.status for title, part in found.apart.items()} == words
+    assert list(found.apart) == list(words)  # in the order of the track
+    assert found.counts == {} and all(
+        f"- **{title}: {word}.** Of 10" in found.markdown() for title, word in words.items()
+    )
+    assert found.quoted["verdict-ML-dense"] == "not run (none of its 10 comparisons has results yet)"
+    assert found.quoted["verdict-ML-sparse"].startswith("transfers (7 for, 0 against, of 7; median change")
+    assert list(found.quoted) == ["verdict", *(f"verdict-{title}" for title in words)]
+    assert found.markdown().count("*Rule.*") == 1
+
+
+def test_a_track_of_four_data_sets_counts_each_as_if_it_were_alone() -> None:
+    tests = _measured(0.7, 0.03, FILMS)
+    whole = verdict("rq2", _measured(0.7, 0.03, FILMS, "rq2"), FILMS)
+    assert whole.apart["MT-sparse"] == verdict("rq2", _measured(0.7, 0.03, FILMS, "rq2"), ["mt-sparse"])
+    judged = judge_all("rq1", tests, FILMS)
+    listed = claims_listing(judged)
+    alone = [claims_listing(judge_all("rq1", tests, [name])) for name in FILMS]
+    pd.testing.assert_frame_equal(listed, pd.concat(alone, ignore_index=True))
+    assert set(listed["data"]) == {"ML-sparse", "ML-dense", "MT-sparse", "MT-full"}
+
+
 def test_printed_signs_differ_in_three_of_four_and_three_of_ten() -> None:
     def without(question: str) -> int:
         frame = claimed_changes(question, ["ml-sparse"], PAPER_MODELS, "ndcg@20", read_rule().rounding)
@@ -96,6 +143,8 @@ def test_the_sentence_states_counts_lead_and_evidence() -> None:
     assert read_rule().digest in found.markdown() and "95 % interval" in found.markdown()
     whole = verdict("rq1", _measured(1.0, 0.005), DATASETS)
     assert "direction: 29; chance seldom gives a lead of 4." in whole.sentence
+    assert "over these data sets together. Each has users and items of its own." in whole.sentence
+    assert not whole.apart and list(whole.quoted) == ["verdict"]
     for part in (
         "1,000 users (800 persons), 3 seeds",
         "detectable 15 %",
@@ -107,9 +156,12 @@ def test_the_sentence_states_counts_lead_and_evidence() -> None:
 
 @pytest.mark.parametrize("question", CLAIMING)
 def test_nothing_measured_is_not_run(question: str) -> None:
-    found = verdict(question, NONE, ["baby", "ml-sparse"])
+    found = verdict(question, NONE, ["ml-sparse"])
     assert found.status == "not run"
-    assert "nan" not in found.markdown()
+    mixed = verdict(question, NONE, ["baby", "ml-sparse", "sports"])
+    assert mixed.status == "Amazon Baby and Amazon Sports: not run; ML-sparse: not run"
+    assert "supports" in mixed.rule and "transfers" in mixed.rule
+    assert "nan" not in found.markdown() + mixed.markdown()
     assert conclude(question, NONE, ["baby"]).status == "not run"
     assert found.brief.startswith("not run (none of its ") and found.brief.endswith(" comparisons has results yet)")
 
@@ -194,6 +246,15 @@ def test_claims_are_counted_pair_by_pair() -> None:
     assert listed["comparisons"].tolist() == [15, 15, 30]
     assert listed["with a direction"].tolist()[2] == 29 and listed["lead needed"].tolist()[2] == 4
     assert set(listed["verdict"]) == {"supports"}
+    assert set(listed["data"]) == {"Amazon Sports, Amazon Clothing and Amazon Baby"}
+    row = listed.to_dict("records")[2]
+    evidence = ("users", "persons", "seeds", "detectable")
+    assert tuple(row[name] for name in evidence) == ("1,000", "800", "3", "15 %")
+    assert row["median change"].startswith("+") and " to +" in row["interval"]
+    mixed = claims_listing(judge_all("rq1", _measured(1.0, 0.005, ("baby",)), ["baby", "ml-sparse"]))
+    assert mixed.set_index(["data", "claim"]).loc[("ML-sparse", "all of them"), ["verdict", "users", "supports"]].tolist() == [
+        "not run", "", "",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
