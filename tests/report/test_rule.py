@@ -32,7 +32,6 @@ from lmmrec_core.report.rule_shown import (
     levels_listing,
     levels_words,
     rule_words,
-    shared_users_words,
 )
 from lmmrec_core.report.verdict import judge_all
 from lmmrec_core.significance.power import minimum_detectable_effect
@@ -260,44 +259,6 @@ def test_where_little_can_be_seen_the_rule_says_so() -> None:
     assert seeing.loc["the printed changes are true", "claim_for"] > 0.99
     assert seeing.loc["nothing exists", "claim_against"] > 0.99
     assert seeing.loc["the opposite is true", "claim_against"] > 0.99
-
-
-def test_on_one_data_set_any_number_of_comparisons_reaches_its_lead_and_few_do_by_accident() -> None:
-    assert all(RULE.fewest(n) <= n for n in range(1, 91))
-    directed = {}
-    for question in (name for name, asked in QUESTIONS.items() if asked.claimed):
-        claims = assumed_claims(question, 0.2, ["ml-sparse"])
-        directed[question] = int((claims["direction"] != 0).sum())
-        for common in (COMMON, 0.4):  # with the runs and users that they share
-            assert claim_chances(claims, 0.0, draws=20_000, common=common)["for"] <= 0.025
-    assert directed == {
-        "motivation": 1,
-        "rq1": 7,
-        "rq2": 19,
-        "rq3": 4,
-    }
-    assert [RULE.fewest(n) for n in directed.values()] == [1, 2, 3, 2]
-    said = shared_users_words([0.2], draws=500)
-    assert "% with a correlation of 0, " in said and "% with a correlation of 0.4 between" in said
-
-
-def test_chances_of_a_claim_are_given_for_what_is_judged_together() -> None:
-    pair = QUESTIONS["rq1"].claimed[0]
-
-    def blocks(*datasets: str) -> list[str]:
-        tests = pd.DataFrame([comparison(dataset=name, model=m, pair=pair) for name in datasets for m in PAPER_MODELS])
-        shown = characteristics_listing(judge_all("rq1", tests, datasets), draws=200)
-        return [name for name in shown[("", "data")] if name]
-
-    assert blocks("ml-sparse", "ml-dense") == ["ML-sparse", "ML-dense"]
-    assert blocks("baby", "sports", "mt-full") == [
-        "Amazon Baby", "Amazon Sports", "MT-full", "the paper's data sets together",
-    ]  # fmt: skip
-    one, four = (
-        characteristics_listing(judge_all("rq1", pd.DataFrame(), datasets), draws=200)
-        for datasets in (["ml-sparse"], ["ml-sparse", "ml-dense", "mt-sparse", "mt-full"])
-    )
-    pd.testing.assert_frame_equal(one, four)
 
 
 def test_a_page_shows_measured_errors_where_there_are_some_and_assumed_ones_else() -> None:
