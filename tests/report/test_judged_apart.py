@@ -15,7 +15,7 @@ FILMS = ("ml-sparse", "ml-dense", "mt-sparse", "mt-full")
 
 
 def test_on_data_that_is_not_the_papers_each_data_set_is_judged_by_itself() -> None:
-    """One decided comparison on each of four data sets: added up they would have the lead that 28 need, alone none has."""
+    """One decided comparison on each of four data sets: added up they have the lead that 28 need, alone none has."""
     assert (read_rule().fewest(4 * 7), read_rule().fewest(7)) == (4, 2)
     certain = measured_claims(1.0, 0.005, FILMS)
     decided = claimed_changes("rq1", FILMS, PAPER_MODELS, "ndcg@20", read_rule().rounding)["direction"] != 0
