@@ -4,7 +4,7 @@ Each is frozen and holds NumPy arrays. A stage takes values from its left and re
 no stage imports another. Axes: ``user``, ``item``, ``edge`` (one interaction), ``dim``, ``k`` (rank).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -128,6 +128,12 @@ def was_trained(record: Mapping[str, Any]) -> bool:
     """:attr:`Result.trained`, from the run record alone."""
     notes = (record.get("training") or {}).get("features") or {}
     return bool(notes.get("trained", True))
+
+
+def common_splits(cells: Iterable[Collection[tuple[int, int]]]) -> frozenset[int]:
+    """The splits that all cells have, each given by the (split, seed) of its runs; cells without runs do not count."""
+    found = [frozenset(split for split, _ in numbers) for numbers in cells if numbers]
+    return frozenset.intersection(*found) if found else frozenset()
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,13 +3,16 @@
 The runs of a case differ in their seed, and where it was run on several splits, in their split.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import pandas as pd
 
 from lmmrec_core.errors import ResultError, unknown
 from lmmrec_core.flow import Result
 from lmmrec_core.results.store import CASE
+
+_Cell = TypeVar("_Cell", bound=Hashable)
 
 
 def pooled_per_user(results: Sequence[Result], metric: str) -> tuple[pd.Series, pd.Series | None]:
@@ -64,6 +67,18 @@ def per_run(results: Sequence[Result], metric: str) -> dict[tuple[int, int], pd.
             raise ResultError(f"{_name(result)} and {_name(first)} are over different users; use the same split")
         by_run[result.number] = values
     return dict(sorted(by_run.items()))
+
+
+def distinct(cells: Mapping[_Cell, Mapping[int, pd.Series]]) -> dict[_Cell, Mapping[int, pd.Series]]:
+    """The cells (seed → user → value) less those whose runs equal, bit for bit, those of a cell before.
+
+    Such cells were declared apart but did the same, for instance content of zeros from two encoders: as evidence of how
+    runs vary they count once.
+    """
+    found: dict[tuple[tuple[int, bytes], ...], _Cell] = {}
+    for name, by_seed in cells.items():
+        found.setdefault(tuple((seed, values.to_numpy().tobytes()) for seed, values in by_seed.items()), name)
+    return {name: cells[name] for name in found.values()}
 
 
 def check_mix(results: Iterable[Result]) -> None:

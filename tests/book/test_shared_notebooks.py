@@ -75,6 +75,7 @@ def test_the_page_of_the_rule_states_it_and_what_it_would_say(glued: dict) -> No
     assert glued["verdict"] == read_rule().digest and read_rule().digest in shown["rule"]
     for page in ("characteristics", "elsewhere"):
         assert shown[page].count("nothing exists") == 12  # four questions, three sizes
+    assert "with a correlation of 0.4" in shown["shared-users"]
     assert "does not transfer" in shown["elsewhere"] and "contradicts" in shown["characteristics"]
     assert "% at most" in shown["verdict"] and read_rule().history[0].digest in shown["history"]
 
