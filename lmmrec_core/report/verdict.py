@@ -16,6 +16,7 @@ import pandas as pd
 from lmmrec_core.names import DRAWN, PAPER_MODELS
 from lmmrec_core.questions import Pair
 from lmmrec_core.report.changes import claimed_changes
+from lmmrec_core.report.html import signed_percent
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name
 from lmmrec_core.report.published import DATASETS
 from lmmrec_core.report.rule import OUTCOMES, OutcomeName, Rule, read_rule
@@ -289,7 +290,7 @@ def _range(values: pd.Series) -> str:
 
 
 def _signed(share: float) -> str:
-    return "undefined" if math.isnan(share) else f"{100 * share:+.1f} %".replace("-", "−")
+    return "undefined" if math.isnan(share) else signed_percent(share)
 
 
 def _and(words: Iterable[str]) -> str:

@@ -27,8 +27,8 @@ from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS, DrawnWorld, wor
 from tests.study.calibration.conftest import keep_listing, made_line
 
 KEYS = {
-    "aa_rate", "aa_rate_interval", "aa_pairs", "aa_worlds_rate", "aa_worlds_rate_interval", "aa_worlds_pairs",
-    "null_rate", "null_rate_interval", "null_tests", "null_worlds", "power_complementary",
+    "aa_rate", "aa_rate_interval", "aa_pairs", "aa_levels", "aa_by_model", "aa_worlds_rate", "aa_worlds_rate_interval",
+    "aa_worlds_pairs", "null_rate", "null_rate_interval", "null_tests", "null_worlds", "power_complementary",
     "power_complementary_interval", "coverage", "coverage_interval", "coverage_lowest", "coverage_lowest_interval",
     "mde", "computed_from",
 }  # fmt: skip
@@ -71,6 +71,10 @@ def test_rates_are_counted_by_hand(store, monkeypatch) -> None:
     stored = read_calibration(results)
     found = write_summary_of(stored, results)
     assert found["aa_rate"] == pytest.approx(1 / 12) and found["aa_pairs"] == 12
+    assert found["aa_levels"] == {"0.01": 0.0, "0.001": 0.0}
+    assert found["aa_by_model"] == {
+        "vbpr": {"pairs": 12, "rate": found["aa_rate"], "rate_interval": found["aa_rate_interval"]}
+    }
     assert (found["null_tests"], found["null_worlds"]) == (20, 10)
     tests = figures.null_tests(stored, "ndcg@20")
     assert found["null_rate"] == (tests["p"] < 0.05).sum() / 20
@@ -88,7 +92,8 @@ def test_rates_are_counted_by_hand(store, monkeypatch) -> None:
 def test_coverage_is_that_of_the_books_test_over_all_worlds(tmp_path, code) -> None:
     rows = pd.DataFrame(
         {"world": [0, 0, 1, 1], "candidate": ["crossed, moderated", "users only (seeds fixed)"] * 2,
-         "covered": [0.9, 0.1, 1.0, 0.2], "repetitions": [100, 100, 300, 300]}
+         "covered": [0.9, 0.1, 1.0, 0.2], "repetitions": [100, 100, 300, 300], "effect": [0.0, 0.0, 0.1, 0.1],
+         "rejected": [0.1, 0.9, 0.5, 0.9]}
     )  # fmt: skip
     keep_listing(tmp_path, "coverage", rows)
     found = summary_of(read_calibration(tmp_path))
@@ -98,8 +103,9 @@ def test_coverage_is_that_of_the_books_test_over_all_worlds(tmp_path, code) -> N
         exact = stats.binomtest(hits, of).proportion_ci(method="exact")
         assert found[f"{name}_interval"] == pytest.approx([exact.low, exact.high])
     page = CalibrationPage(read_calibration(tmp_path))
-    assert "97.5 % of the intervals" in page.lowest_coverage() and "90.0 % do" in page.lowest_coverage()
+    assert "97.5 % of the intervals" in page.coverage_in_words() and "90.0 % do" in page.coverage_in_words()
     assert "in the worst of the simulated worlds 90.0 %" in page.in_words()
+    assert figures.false_alarms(page.stored.coverage) == (0.1, 0.1)  # the other world has an effect
 
 
 def test_lines_of_uncommitted_code_or_other_settings_do_not_count(store, code, controls, monkeypatch) -> None:
