@@ -166,7 +166,7 @@ def planted_in_words(stored: Stored, metric: str) -> str:
     why = (
         f" No difference is found only where the 90 % interval of the change lies within ±{100 * MARGIN:g} %. Half of "
         f"that interval is in the median world {_and(wide)}. Where it is more than {100 * MARGIN:g} %, the runs cannot "
-        "tell, whatever is true; where it is little less, only a change near zero is enough."
+        "tell, whatever is true; where it is not much less, only a change near zero will do."
         if wide
         else ""
     )
