@@ -201,7 +201,9 @@ class CalibrationPage:
             rows.append(
                 {
                     "true change": in_percent(book["effect"]), "spread over seeds": in_percent(book["seed_cv"]),
-                    "seeds": int(book["seeds"]), "mean": f"{book['level']:g}",
+                    "seeds": int(book["seeds"]), "splits": int(book["splits"]),
+                    "spread over splits": in_percent(book["split_cv"]) if book["splits"] > 1 else "",
+                    "mean": f"{book['level']:g}",
                     "users a person": f"{book['users_each']:g}",
                     "other cells": int(book["further"]), "the book": in_percent(book["covered"]),
                     "of the change": in_percent(book["covered_relative"]), "users only": in_percent(fixed["covered"]),

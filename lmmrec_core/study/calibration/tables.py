@@ -92,10 +92,11 @@ _TESTS = {
 
 
 def candidate_rows(stored: Stored) -> _Rows:
-    """Every candidate over all simulated worlds: false alarms, coverage, what it finds where seeds matter little."""
+    """Every candidate over the simulated worlds of one split: false alarms, coverage, what it finds in quiet ones."""
     if stored.coverage is None:
         return []
     simulated, rows = stored.coverage.rows, []
+    simulated = simulated[simulated["splits"] == 1]  # over several splits not all are tests
     for name, title in _TESTS.items():
         own = simulated[simulated["candidate"] == name]
         null, quiet = own[own["effect"] == 0], own[(own["effect"] > 0) & (own["seed_cv"] == own["seed_cv"].min())]

@@ -12,7 +12,7 @@ from lmmrec_core.names import CALIBRATION_PARTS
 from lmmrec_core.report.planted import PLANTED_CONTENT, PLANTED_FIRST
 from lmmrec_core.results.provenance import ALLOW, Code, code_now
 from lmmrec_core.significance.rates import rate_of
-from lmmrec_core.significance.simulation import CANDIDATES
+from lmmrec_core.significance.simulation import CANDIDATES, World
 from lmmrec_core.study.calibration import simulated, tables
 from lmmrec_core.study.calibration import summary as figures
 from lmmrec_core.study.calibration.files import add_line, part_path, read_lines
@@ -254,15 +254,16 @@ def test_planted_answers_are_read_from_null_worlds_too_and_the_first_answer_stan
     assert "Null" in shown and shown.count("within ±5% (first, not counted)") == 2 * 2
 
 
-def test_candidates_are_counted_over_all_simulated_worlds(tmp_path, code) -> None:
-    """Two worlds without an effect and two with one; seeds vary by 2 % in the first of each."""
+def test_candidates_are_counted_over_all_simulated_worlds_of_one_split(tmp_path, code) -> None:
+    """Two worlds without an effect and two with one; seeds vary by 2 % in the first. One world of three splits."""
     rows = pd.DataFrame(
         [
             {"world": world, "effect": effect, "seed_cv": cv, "candidate": name, "repetitions": repetitions,
-             "rejected": rejected, "covered": 1 - rejected if effect == 0 else 0.9}
+             "rejected": rejected, "covered": 1 - rejected if effect == 0 else 0.9, "splits": 3 if world == 4 else 1}
             for name, repetitions, shift in (("crossed, moderated", 1000, 0.0), ("two-way bootstrap", 200, -0.02))
             for world, (effect, cv, rejected) in enumerate(
-                [(0.0, 0.02, 0.04 + shift), (0.0, 0.06, 0.06 + shift), (0.3, 0.02, 0.8 + shift), (0.3, 0.06, 0.5)])
+                [(0.0, 0.02, 0.04 + shift), (0.0, 0.06, 0.06 + shift), (0.3, 0.02, 0.8 + shift), (0.3, 0.06, 0.5),
+                 (0.0, 0.02, 1.0)])
         ]
     )  # fmt: skip
     keep_listing(tmp_path, "coverage", rows)
@@ -275,10 +276,13 @@ def test_candidates_are_counted_over_all_simulated_worlds(tmp_path, code) -> Non
     assert bootstrap["found where seeds matter little"] == "78.0 %"
 
 
-def test_every_candidate_is_simulated_in_every_world_and_named_on_the_page() -> None:
+def test_every_candidate_is_simulated_in_every_world_of_one_split_and_named_on_the_page(monkeypatch) -> None:
     class Bar:
         def update(self) -> None:
             pass
 
-    frame = next(simulated._simulate(3, Bar()))  # type: ignore[arg-type]
+    several = World(splits=3, further=2)
+    monkeypatch.setattr(simulated, "SIMULATED", (World(), several))
+    frame, other = simulated._simulate(3, Bar())  # type: ignore[arg-type]
+    assert set(other["candidate"]) == {simulated.BOOK_TEST, simulated.SEEDS_FIXED} and set(other["splits"]) == {3}
     assert set(frame["candidate"]) == set(CANDIDATES) == set(tables._TESTS) and set(frame["repetitions"]) == {3}
