@@ -4,7 +4,7 @@ Each is frozen and holds NumPy arrays. A stage takes values from its left and re
 no stage imports another. Axes: ``user``, ``item``, ``edge`` (one interaction), ``dim``, ``k`` (rank).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -124,6 +124,18 @@ class Epoch:
     seconds: float
 
 
+def was_trained(record: Mapping[str, Any]) -> bool:
+    """:attr:`Result.trained`, from the run record alone."""
+    notes = (record.get("training") or {}).get("features") or {}
+    return bool(notes.get("trained", True))
+
+
+def common_splits(cells: Iterable[Collection[tuple[int, int]]]) -> frozenset[int]:
+    """The splits that all cells have, each given by the (split, seed) of its runs; cells without runs do not count."""
+    found = [frozenset(split for split, _ in numbers) for numbers in cells if numbers]
+    return frozenset.intersection(*found) if found else frozenset()
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """Per-user metrics of one run, in full precision, with its identity and provenance."""
@@ -140,8 +152,12 @@ class Result:
 
         Such a run is not of its paradigm: it is shown as *not trained*, and enters no mean and no test.
         """
-        notes = (self.record.get("training") or {}).get("features") or {}
-        return bool(notes.get("trained", True))
+        return was_trained(self.record)
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """Which run of its cell it is: its split (0: the data set's own) and seed."""
+        return int(self.case.get("split", 0)), int(self.case["seed"])
 
     @property
     def shared(self) -> bool:

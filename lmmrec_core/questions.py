@@ -118,6 +118,11 @@ class Question:
         if odd := [str(pair) for pair in self.claimed if pair not in self.planned]:
             raise ConfigError(f"question {self.name!r} claims {odd}, which it does not plan; add them to planned")
 
+    def sides(self, model: str) -> tuple[tuple[str, Variant], ...]:
+        """(recommender, variant) of all that is compared for ``model``: its own variants, and its rivals."""
+        pairs = (*self.planned, *self.shown)
+        return tuple(dict.fromkeys(side for pair in pairs for side in pair.sides(model)))
+
 
 def trained(encoder: str, paradigm: str) -> Variant:
     """A multi-modal encoder under a paradigm, with both modalities."""

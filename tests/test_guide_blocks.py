@@ -76,14 +76,15 @@ def test_the_example_of_a_question_makes_its_table_and_its_verdict(monkeypatch: 
     shown: dict[str, object] = {}
     cells = {
         "study": Study.open("films"), "models": ["vbpr", "bm3"], "metric": "ndcg@20", "table6": written["table6"],
-        "show": shown.__setitem__, "quote": shown.__setitem__, "judge_all": judge_all, "conclude": conclude,
+        "show": shown.__setitem__, "quote_all": shown.update, "judge_all": judge_all, "conclude": conclude,
     }  # fmt: skip
     exec(block("add_question", "python", 3), cells)
     table = shown["table6"]
     assert [label for _, label in table.values.index][:2] == ["VBPR VLMo-small-PT", "VBPR CLIP-small-PT"]
     origins = {name: set(table.origin.loc[name].to_numpy().ravel()) for name in ("VBPR", "BM3")}
     assert origins == {"VBPR": {"measured"}, "BM3": {"not run"}}
-    assert len(cells["judged"]) == 4 and shown["verdict"].startswith(tuple(read_rule().words["elsewhere"]))
+    assert len(cells["judged"]) == 4 and shown["verdict"].startswith("ML-sparse: ")
+    assert shown["verdict-MT-full"].startswith(tuple(read_rule().words["elsewhere"]))
 
 
 @pytest.mark.parametrize("code", [b for b in BLOCKS if b.language == "yaml"], ids=str)

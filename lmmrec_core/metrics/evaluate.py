@@ -150,18 +150,16 @@ def _hit_lists(found: Hits) -> tuple[pd.Series, pd.Series]:
 
 def _overall(found: Hits, split: Split, part: Part, ks: Sequence[int]) -> dict[str, float]:
     cold, short = cold_items(split), short_histories(split)[found.users]
-    cold_hits, n_cold = within(found.hits, found.top_items, found.users, split, part, cold)
     overall = {f"coverage@{k}": coverage(found.top_items, split.n_items, k) for k in ks}
     overall |= {f"exposure_gini@{k}": exposure_gini(found.top_items, split.n_items, k) for k in ks}
     overall |= {f"novelty@{k}": novelty(found.top_items, split, k) for k in ks}
-    for band, items in popularity_bands(split).items():
-        hits, n_held = within(found.hits, found.top_items, found.users, split, part, items)
-        overall |= {f"{band}_recall@{k}": float(recall(hits, n_held, k).mean()) for k in ks if len(n_held)}
-    for k in ks:
-        if len(n_cold):
-            overall[f"cold_recall@{k}"] = float(recall(cold_hits, n_cold, k).mean())
-        if short.any():
-            overall[f"short_recall@{k}"] = float(recall(found.hits[short], found.n_relevant[short], k).mean())
+    parts = {
+        name: within(found.hits, found.top_items, found.users, split, part, items)
+        for name, items in {**popularity_bands(split), "cold": cold}.items()
+    }
+    parts["short"] = found.hits[short], found.n_relevant[short]
+    for name, (hits, n_held) in parts.items():
+        overall |= {f"{name}_recall@{k}": float(recall(hits, n_held, k).mean()) for k in ks if len(n_held)}
     overall["cold_share"] = held_out_share(split, part, cold)
     overall["unseen_share"] = held_out_share(split, part, cold_items(split, at_most=0))
     return overall

@@ -18,9 +18,9 @@ from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric
 from lmmrec_core.report.layout import (
     RunsOfCell,
     by_case,
-    common_splits,
     on_splits,
     run_mean,
+    splits_of_cells,
     trained_runs,
     withheld_cells,
 )
@@ -112,7 +112,7 @@ def change_table(
             origin.iat[i, j] = "not printed" if math.isnan(printed) else "derived"
         for j, dataset in enumerate(datasets, start=len(DATASETS)):
             a, b = (runs.get((dataset, *side), {}) for side in pair.sides(model))
-            splits = common_splits((a, b))
+            splits = splits_of_cells(runs.get((dataset, *side), {}) for side in asked.sides(model))
             first, second = (trained_runs(on_splits(side, splits)) for side in (a, b))
             measured, deviation = _measured_change(first, second, metric)
             values.iat[i, j], spread.iat[i, j] = measured, deviation

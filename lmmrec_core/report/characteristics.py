@@ -4,9 +4,8 @@ Four truths are asked: the printed changes are true, half of each is, nothing ex
 comparison the answer is exact: the estimate is normal around the truth, its standard error has a chi distribution with
 the comparison's degrees of freedom. For a claim it is simulated, because comparisons share runs: each system has one
 draw, and a comparison is the difference of two. Those of different recommenders share no run but the users, on whom
-they err together a little (:data:`COMMON`). The reference's mean is taken as known, printed changes
-as exact (each is the ratio of two rounded figures), and data sets as independent. Two slices of one data set, such as
-ML-sparse and ML-dense, are not: they share persons and items, so a claim over both errs together more than simulated.
+they err together a little (:data:`COMMON`). The reference's mean is taken as known, printed changes as exact (each is
+the ratio of two rounded figures), and data sets as independent: only the paper's are judged together.
 """
 
 import math
@@ -23,6 +22,7 @@ from lmmrec_core.report.changes import claimed_changes
 from lmmrec_core.report.labels import dataset_name
 from lmmrec_core.report.published import DATASETS
 from lmmrec_core.report.rule import OUTCOMES, OutcomeName, Rule, read_rule
+from lmmrec_core.report.verdict import judged_apart
 from lmmrec_core.seeds import numpy_stream
 
 #: The truths that are asked: in words → the share of each printed change that is true.
@@ -142,16 +142,18 @@ def assumed_claims(
 def characteristics_listing(judged: pd.DataFrame, rule: Rule | None = None, draws: int = 4000) -> pd.DataFrame:
     """What the rule would say of comparisons like those of a page, for readers; no lines if it judges nothing.
 
-    One block per data set with runs, from their standard errors, and one of all if there are several. Without any run,
-    one block per size of :data:`DETECTABLE`.
+    One block per data set with runs, from their standard errors, and one for the paper's together if there are several.
+    Without any run, one block per size of :data:`DETECTABLE`, for what is judged together.
     """
     rule = rule or read_rule()
     run = judged[judged["outcome"] != "absent"]
     blocks = [(dataset_name(str(name)), part) for name, part in run.groupby("dataset", sort=False)]
-    if len(blocks) > 1:
-        blocks.append(("all of them", run))
+    together = run[run["dataset"].isin(DATASETS)]
+    if together["dataset"].nunique() > 1:
+        blocks.append(("the paper's data sets together", together))
     if run.empty and len(judged):
-        sizes = {size: judged.assign(error=error_of(size, rule.level), df=math.inf) for size in DETECTABLE}
+        first = next(iter(judged_apart(judged).values()))  # other data sets are held against the same printed changes
+        sizes = {size: first.assign(error=error_of(size, rule.level), df=math.inf) for size in DETECTABLE}
         blocks = [(f"not run; if {100 * size:g} % were detectable", claims) for size, claims in sizes.items()]
     here = bool(judged["dataset"].isin(DATASETS).all())
     return listing_of({name: characteristics(claims, rule, draws) for name, claims in blocks}, rule, here)

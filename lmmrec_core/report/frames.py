@@ -46,11 +46,12 @@ def history_frame(results: Iterable[Result], labels: Labels = PAPER_LABELS) -> p
 
 def _identity(result: Result, labels: Labels) -> dict[str, Any]:
     case, variant = result.case, Variant.of(result.case)
+    split, seed = result.number
     return {
         "dataset": dataset_name(str(case["dataset"])),
         "model": model_name(str(case["model"])),
         "variant": labels.variant(variant),
         "label": labels.case(str(case["model"]), variant),
-        "split": int(case.get("split", 0)),
-        "seed": int(case["seed"]),
+        "split": split,
+        "seed": seed,
     }

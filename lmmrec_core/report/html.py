@@ -58,7 +58,7 @@ def plain_table(
     for j, column in enumerate(body.columns):
         for i, value in enumerate(body[column].tolist()):
             text.iat[i, j] = (
-                _percent(value) if column in percent and not _absent(value) else shown_number(value, digits)
+                signed_percent(value) if column in percent and not _absent(value) else shown_number(value, digits)
             )
     words = pd.DataFrame("", index=text.index, columns=text.columns, dtype=object)
     words = words.mask(text.map(len) > 24, "text")
@@ -110,7 +110,7 @@ def _cell(table: Table, i: int, j: int, digits: int | None, percent: bool) -> st
         return _SAME_RUN
     if origin == "not run" or _absent(value):
         return NOT_RUN
-    shown = _percent(value) if percent else shown_number(value, digits)
+    shown = signed_percent(value) if percent else shown_number(value, digits)
     mark = "" if table.marks is None else str(table.marks.iat[i, j])
     if mark:
         shown += f'<sup class="stars">{escape(mark)}</sup>'
@@ -124,7 +124,8 @@ def _absent(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _percent(value: float) -> str:
+def signed_percent(value: float) -> str:
+    """0.123 → "+12.3 %", with a true minus sign."""
     return f"{100 * value:+.1f} %".replace("-", "−")
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.errors import ConfigError, ResultError, unknown
-from lmmrec_core.flow import Result, Results, Table
+from lmmrec_core.flow import Result, Results, Table, common_splits
 from lmmrec_core.names import MODEL_TITLES
 from lmmrec_core.questions import ALPHA, Pair, Variant
-from lmmrec_core.report.labels import Labels, dataset_name, metric_name
+from lmmrec_core.report.labels import Labels, dataset_name, metric_name, model_name
 from lmmrec_core.report.marks import doubts, doubts_note
 
 _UNTRAINED = (
@@ -109,14 +109,13 @@ def by_case(results: Iterable[Result]) -> dict[tuple[str, str, Variant], dict[tu
     for result in results:
         case = result.case
         runs = grouped.setdefault((str(case["dataset"]), str(case["model"]), Variant.of(case)), {})
-        number = int(case.get("split", 0)), int(case["seed"])
-        if number in runs:
-            keys = [str(found.record.get("key", "?")) for found in (runs[number], result)]
+        if result.number in runs:
+            keys = [str(found.record.get("key", "?")) for found in (runs[result.number], result)]
             raise ResultError(
-                f"{_name(result.case)}: two results of seed {number[1]}, keys {' and '.join(keys)}; "
+                f"{_name(result.case)}: two results of seed {case['seed']}, keys {' and '.join(keys)}; "
                 "a table shows one setting, so select one of them before building it"
             )
-        runs[number] = result
+        runs[result.number] = result
     return grouped
 
 
@@ -130,13 +129,12 @@ def on_splits(runs: RunsOfCell, splits: Collection[int]) -> dict[tuple[int, int]
     return {number: result for number, result in runs.items() if number[0] in splits}
 
 
-def common_splits(cells: Iterable[RunsOfCell]) -> frozenset[int]:
+def splits_of_cells(cells: Iterable[RunsOfCell]) -> frozenset[int]:
     """The splits that all cells with a trained run have: numbers on other held-out items are not compared.
 
     Without such a cell, the data set's own.
     """
-    found = [frozenset(split for split, _ in trained_runs(runs)) for runs in cells]
-    return frozenset.intersection(*some) if (some := [splits for splits in found if splits]) else frozenset({0})
+    return common_splits(trained_runs(runs) for runs in cells) or frozenset({0})
 
 
 def fill_measured(
@@ -145,8 +143,8 @@ def fill_measured(
     """Mean over seeds in each cell, sample standard deviation over seeds if there are several.
 
     Runs that do not count as trained enter no mean: the cell says how many seeds are left, or that none is. The cells
-    of a column are over the same splits, those that all of them have. Cells in
-    doubt are marked (:mod:`lmmrec_core.report.marks`).
+    of a recommender on a data set are over the same splits, those that all of them have. Cells in doubt are marked
+    (:mod:`lmmrec_core.report.marks`).
 
     ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`, and the size of
     their family in the caption. Cells that have runs of uncommitted code alone say so; where such runs were allowed to
@@ -162,13 +160,16 @@ def fill_measured(
     values, spread, origin = layout.empty(math.nan), layout.empty(math.nan), layout.empty("not run")
     shown, left_out, doubtful, uncommitted = [], layout.empty(""), layout.empty(""), 0
     used = {
-        column: common_splits(grouped.get((column.dataset, row.model, row.variant), {}) for row in layout.rows)
-        for column in layout.columns
+        (dataset, model): splits_of_cells(
+            grouped.get((dataset, model, row.variant), {}) for row in layout.rows if row.model == model
+        )
+        for dataset in dict.fromkeys(column.dataset for column in layout.columns)
+        for model in dict.fromkeys(row.model for row in layout.rows)
     }
     for i, row in enumerate(layout.rows):
         for j, column in enumerate(layout.columns):
             cell = (column.dataset, row.model, row.variant)
-            found = on_splits(grouped.get(cell, {}), used[column])
+            found = on_splits(grouped.get(cell, {}), used[column.dataset, row.model])
             runs = trained_runs(found)
             left_out.iat[i, j] = f"{len(runs)} of {len(found)}" if len(runs) < len(found) else ""
             if not runs:
@@ -191,6 +192,7 @@ def fill_measured(
     for frame in added:
         marks = frame if marks is None else (marks + " " + frame).map(str.strip)
     caption = f"{caption} {seeds_note(shown)}{arrows_note(comparisons)}{_allowed_note(uncommitted, len(shown))}"
+    caption += _other_splits_note(used, comparisons)
     caption += doubts_note(doubtful.to_numpy().ravel())
     return Table(name, caption, values, origin, marks, spread)
 
@@ -272,6 +274,16 @@ def arrows_note(comparisons: pd.DataFrame | None, alpha: float = ALPHA) -> str:
         f" Arrows: p below {alpha} after Holm's correction for the {sizes} planned pairs of a data set and a metric, "
         "users and seeds both taken as samples."
     )
+
+
+def _other_splits_note(used: Mapping[tuple[str, str], Collection[int]], comparisons: pd.DataFrame | None) -> str:
+    """The sentence of a caption that names the recommenders whose tests are over other splits than their cells."""
+    named = {}
+    for test in () if comparisons is None else comparisons.to_dict("records"):
+        place = test["dataset"], test["model"]
+        if place in used and len(used[place]) != test["splits"]:
+            named[place] = f"{model_name(test['model'])} on {dataset_name(test['dataset'])}"
+    return f" Over other splits than the tests: {', '.join(named.values())}." if named else ""
 
 
 def seeds_note(shown: Sequence[frozenset[tuple[int, int]]]) -> str:

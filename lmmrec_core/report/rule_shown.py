@@ -11,7 +11,14 @@ from matplotlib.ticker import PercentFormatter
 
 from lmmrec_core.names import PAPER_MODELS
 from lmmrec_core.questions import QUESTIONS
-from lmmrec_core.report.characteristics import DETECTABLE, TRUTHS, assumed_claims, characteristics
+from lmmrec_core.report.characteristics import (
+    COMMON,
+    DETECTABLE,
+    TRUTHS,
+    assumed_claims,
+    characteristics,
+    claim_chances,
+)
 from lmmrec_core.report.figures import BLUE, GREY, ORANGE, WIDTH, closed, theme
 from lmmrec_core.report.published import DATASETS
 from lmmrec_core.report.rule import Rule, read_rule
@@ -67,6 +74,28 @@ def questions_characteristics(
             name = f"{_title(question)}, {100 * size:g} % detectable, {directed} with a direction"
             found[name] = characteristics(claims, rule, draws)
     return found
+
+
+def shared_users_words(
+    detectable: Sequence[float] = DETECTABLE,
+    dataset: str = "ml-sparse",
+    metric: str = "ndcg@20",
+    rule: Rule | None = None,
+    draws: int = 4000,
+) -> str:
+    """How often at most a claim of nothing transfers to one data set, by how much recommenders err together."""
+    rule = rule or read_rule()
+    asked = [(name, size) for name in JUDGED for size in detectable]
+    claims = [assumed_claims(name, size, [dataset], metric=metric, rule=rule) for name, size in asked]
+    most = {
+        common: max(claim_chances(one, 0.0, rule, draws, common=common)["for"] for one in claims)
+        for common in (0.0, COMMON, 0.4)
+    }
+    told = [f"{100 * chance:.1f} % with a correlation of {common:g}" for common, chance in most.items()]
+    return (
+        f"On one data set, where nothing exists, a claim transfers by accident in at most {', '.join(told)} between "
+        f"the errors of two recommenders (simulated, ± {100 * _error(rule, draws):.1f})."
+    )
 
 
 def levels(
@@ -137,13 +166,17 @@ def rule_words(found: dict[str, pd.DataFrame], rule: Rule | None = None, draws: 
     right, nothing = (list(TRUTHS).index(name) for name in ("the printed changes are true", "nothing exists"))
     accident = max(float(block["claim_for"].tolist()[nothing]) for block in found.values())
     injustice = max(float(block["claim_against"].tolist()[right]) for block in found.values())
-    error = math.sqrt(rule.claim_level * (1 - rule.claim_level) / draws)
     return (
         "**Over the questions and sizes of this page, a claim that does not exist is supported with a probability of "
         f"{100 * accident:.1f} % at most, and one that is exactly as printed is contradicted with "
-        f"{100 * injustice:.1f} % at most** (simulated, ± {100 * error:.1f}). Where the words come seldom even if the "
-        "paper is right, the runs are too few to tell, and the rule says so."
+        f"{100 * injustice:.1f} % at most** (simulated, ± {100 * _error(rule, draws):.1f}). Where the words come "
+        "seldom even if the paper is right, the runs are too few to tell, and the rule says so."
     )
+
+
+def _error(rule: Rule, draws: int) -> float:
+    """The standard error of a simulated chance as large as the one that a claim is allowed."""
+    return math.sqrt(rule.claim_level * (1 - rule.claim_level) / draws)
 
 
 def _title(question: str) -> str:

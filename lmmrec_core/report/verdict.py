@@ -2,12 +2,13 @@
 
 :func:`judge_all` gives every claimed comparison its word, :func:`verdict` the question. Synthetic data has no verdict
 on the paper's claims: its pages end with the answers that were planted (:mod:`report.planted`). A question is judged on
-one metric, because the four metrics of a run are not independent observations.
+one metric, because the four metrics of a run are not independent observations, and on one data set, because those of a
+track need not be independent either; only the paper's three, over which it claims, are judged together.
 """
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ import pandas as pd
 from lmmrec_core.names import DRAWN, PAPER_MODELS
 from lmmrec_core.questions import Pair
 from lmmrec_core.report.changes import claimed_changes
+from lmmrec_core.report.html import signed_percent
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name
 from lmmrec_core.report.published import DATASETS
 from lmmrec_core.report.rule import OUTCOMES, OutcomeName, Rule, read_rule
@@ -28,7 +30,11 @@ _COLUMNS = (*_KEYS, "printed", "direction", *_MEASURED, "outcome", "word", "beca
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer to one question, with the counts it rests on. Shown in a notebook as its Markdown."""
+    """The answer to one question, with the counts it rests on. Shown in a notebook as its Markdown.
+
+    Data sets that are judged apart have a verdict each, in ``apart``; then ``status`` lists their words and ``counts``
+    is empty.
+    """
 
     question: str
     status: str
@@ -36,9 +42,13 @@ class Verdict:
     sentence: str  # Markdown, made from the counts
     rule: str
     basis: str = ""  # what the word rests on, in a few words
+    apart: Mapping[str, "Verdict"] = field(default_factory=dict)  # title of the data → its verdict
 
     def markdown(self) -> str:
         rule = f"\n\n*Rule.* {self.rule}" if self.rule else ""
+        if self.apart:
+            lines = [f"- **{title}: {part.status}.** {part.sentence}" for title, part in self.apart.items()]
+            return "\n".join([f"**Verdicts.** {self.sentence}\n", *lines]) + rule
         return f"**Verdict: {self.status}.** {self.sentence}{rule}"
 
     def _repr_markdown_(self) -> str:
@@ -47,7 +57,14 @@ class Verdict:
     @property
     def brief(self) -> str:
         """The word with its basis, for a cell of the front page."""
+        if self.apart:
+            return "; ".join(f"{title}: {part.brief}" for title, part in self.apart.items())
         return f"{self.status} ({self.basis})" if self.basis else self.status
+
+    @property
+    def quoted(self) -> dict[str, str]:
+        """What other pages can quote: ``"verdict"``, and ``"verdict-ML-sparse"`` for each data set judged apart."""
+        return {"verdict": self.brief, **{f"verdict-{title}": part.brief for title, part in self.apart.items()}}
 
 
 def judge_all(
@@ -115,10 +132,31 @@ def verdict(
 ) -> Verdict:
     """The verdict on a question ("motivation", "rq1", "rq2", "rq3"); *no verdict* if all ``datasets`` are ``drawn``."""
     rule = rule or read_rule()
-    judged = judge_all(question, comparisons, datasets, models, metric, rule, drawn)
-    if judged.empty:
+    parts = judged_apart(judge_all(question, comparisons, datasets, models, metric, rule, drawn))
+    if not parts:
         return Verdict(question, NO_VERDICT, {}, ON_SYNTHETIC, "")
-    here = bool(judged["dataset"].isin(DATASETS).all())
+    apart = {title: _verdict(question, part, metric, rule) for title, part in parts.items()}
+    if len(apart) == 1:
+        return next(iter(apart.values()))
+    status = "; ".join(f"{title}: {part.status}" for title, part in apart.items())
+    rules = "\n\n".join(dict.fromkeys(part.rule for part in apart.values()))
+    return Verdict(question, status, {}, "One for each data set; what they say is not added up.", rules, apart=apart)
+
+
+def judged_apart(judged: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Title → the comparisons of :func:`judge_all` that a claim is judged on, in the order of the track.
+
+    The paper's data sets, over which it claims, are one part; each other data set is a part of its own.
+    """
+    parts: dict[str, list[str]] = {}
+    for name in dict.fromkeys(judged["dataset"]):
+        parts.setdefault("" if name in DATASETS else name, []).append(name)
+    return {_and(map(dataset_name, names)): judged[judged["dataset"].isin(names)] for names in parts.values()}
+
+
+def _verdict(question: str, judged: pd.DataFrame, metric: str, rule: Rule) -> Verdict:
+    """The verdict on one part of :func:`judged_apart`."""
+    here = _of_the_paper(judged)
     outcome, run = claim_outcome(judged, rule), judged[judged["outcome"] != "absent"]
     words = {kind: rule.word(kind, here) for kind in OUTCOMES}
     counts = {words[kind]: int((judged["outcome"] == kind).sum()) for kind in OUTCOMES}
@@ -135,10 +173,11 @@ def verdict(
             f" Comparisons that were run and have a printed direction: {directed}; chance seldom gives a lead of "
             f"{rule.fewest(directed)}."
         )
-    foreign = [dataset_name(name) for name in dict.fromkeys(judged["dataset"]) if name not in DATASETS]
-    if foreign and len(run):
+    if here and judged["dataset"].nunique() > 1:
+        sentence += " The paper claims over these data sets together. Each has users and items of its own."
+    if not here and len(run):
         sentence += (
-            f" {_and(foreign)} {'are' if len(foreign) > 1 else 'is'} not in the paper: "
+            f" {dataset_name(judged['dataset'].iloc[0])} is not in the paper: "
             "the printed change is the mean over its three data sets."
         )
     of_them = f"of its {len(judged)} comparisons"
@@ -148,6 +187,10 @@ def verdict(
         sentence += f" What stands behind it: {basis}."
         basis = f"{counts[words['for']]} for, {counts[words['against']]} against, of {directed}; {basis}"
     return Verdict(question, words[outcome], counts, sentence, rule.sentence(here), basis)
+
+
+def _of_the_paper(judged: pd.DataFrame) -> bool:
+    return bool(judged["dataset"].isin(DATASETS).all())
 
 
 def claim_outcome(judged: pd.DataFrame, rule: Rule) -> OutcomeName:
@@ -163,18 +206,26 @@ def evidence(run: pd.DataFrame) -> str:
     """What the words of these comparisons rest on: median change with its interval, users, persons, seeds, what could
     have been found. Changes count as positive in the printed direction; those without one are left out.
     """
+    shown = _evidence(run)
+    return (
+        f"median change in the printed direction {shown['median change']} ({shown['interval']}), {shown['users']} "
+        f"users ({shown['persons']} persons), {shown['seeds']} seeds, detectable {shown['detectable']}"
+    )
+
+
+def _evidence(run: pd.DataFrame) -> dict[str, str]:
     asked = run[run["direction"] != 0] if (run["direction"] != 0).any() else run
     flipped = asked["direction"] < 0
     change = asked["measured"].where(~flipped, -asked["measured"]).median()
     low = asked["low"].where(~flipped, -asked["high"]).median()
     high = asked["high"].where(~flipped, -asked["low"]).median()
-    interval = "no interval" if math.isnan(low) or math.isnan(high) else f"{_signed(low)} to {_signed(high)}"
     detectable = asked["mde"].median()
-    could = f"{100 * detectable:.0f} %" if math.isfinite(detectable) else "nothing"
-    return (
-        f"median change in the printed direction {_signed(change)} ({interval}), {_range(asked['n'])} users "
-        f"({_range(asked['persons'])} persons), {_range(asked['seeds'])} seeds, detectable {could}"
-    )
+    return {
+        "median change": _signed(change),
+        "interval": "no interval" if math.isnan(low) or math.isnan(high) else f"{_signed(low)} to {_signed(high)}",
+        "detectable": f"{100 * detectable:.0f} %" if math.isfinite(detectable) else "nothing",
+        **{title: _range(asked[name]) for title, name in (("users", "n"), ("persons", "persons"), ("seeds", "seeds"))},
+    }
 
 
 def judged_listing(judged: pd.DataFrame, labels: Labels = PAPER_LABELS) -> pd.DataFrame:
@@ -202,19 +253,26 @@ JUDGED_FRACTIONS = ("printed", "measured", "from", "to", "detectable")
 
 
 def claims_listing(judged: pd.DataFrame, labels: Labels = PAPER_LABELS, rule: Rule | None = None) -> pd.DataFrame:
-    """One line per claimed pair, over models and data sets, with the count behind its word; last the whole question."""
+    """One line per part of :func:`judged_apart` and claimed pair, over models, and one per part for the whole question.
+
+    Beside the word stand the counts behind it, and the medians of its comparisons in the printed direction.
+    """
     rule = rule or read_rule()
-    pairs: list[Pair] = list(dict.fromkeys(judged["pair"]))
-    parts = [(" / ".join(pair.words(labels.encoders)), judged[judged["pair"] == pair]) for pair in pairs]
     rows = []
-    for name, part in [*parts, ("all of them", judged)] if len(parts) > 1 else parts:
-        here = bool(part["dataset"].isin(DATASETS).all())
-        asked = part[(part["direction"] != 0) & (part["outcome"] != "absent")]
-        row: dict[str, object] = {"claim": name, "comparisons": len(part), "with a direction": len(asked)}
-        row |= {rule.word(kind, here): int((asked["outcome"] == kind).sum()) for kind in ("for", "against")}
-        row["lead needed"] = rule.fewest(len(asked)) if len(asked) else ""
-        rows.append(row | {"verdict": rule.word(claim_outcome(part, rule), here)})
-    return pd.DataFrame(rows)
+    for title, part in judged_apart(judged).items():
+        here = _of_the_paper(part)
+        pairs: list[Pair] = list(dict.fromkeys(part["pair"]))
+        claims = [(" / ".join(pair.words(labels.encoders)), part[part["pair"] == pair]) for pair in pairs]
+        for name, claim in [*claims, ("all of them", part)] if len(claims) > 1 else claims:
+            run = claim[claim["outcome"] != "absent"]
+            asked = run[run["direction"] != 0]
+            row: dict[str, object] = {"data": title, "claim": name}
+            row |= {"verdict": rule.word(claim_outcome(claim, rule), here), "comparisons": len(claim)}
+            row |= {"with a direction": len(asked), "lead needed": rule.fewest(len(asked)) if len(asked) else ""}
+            row |= {rule.word(kind, here): int((asked["outcome"] == kind).sum()) for kind in ("for", "against")}
+            rows.append(row | (_evidence(run) if len(run) else {}))
+    heads = list(dict.fromkeys(head for row in rows for head in row))
+    return pd.DataFrame([[row.get(head, "") for head in heads] for row in rows], columns=heads)
 
 
 def plain_number(value: float | None) -> float:
@@ -232,7 +290,7 @@ def _range(values: pd.Series) -> str:
 
 
 def _signed(share: float) -> str:
-    return "undefined" if math.isnan(share) else f"{100 * share:+.1f} %".replace("-", "−")
+    return "undefined" if math.isnan(share) else signed_percent(share)
 
 
 def _and(words: Iterable[str]) -> str:

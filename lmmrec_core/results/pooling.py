@@ -3,13 +3,16 @@
 The runs of a case differ in their seed, and where it was run on several splits, in their split.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import pandas as pd
 
 from lmmrec_core.errors import ResultError, unknown
 from lmmrec_core.flow import Result
 from lmmrec_core.results.store import CASE
+
+_Cell = TypeVar("_Cell", bound=Hashable)
 
 
 def pooled_per_user(results: Sequence[Result], metric: str) -> tuple[pd.Series, pd.Series | None]:
@@ -46,13 +49,14 @@ def per_run(results: Sequence[Result], metric: str) -> dict[tuple[int, int], pd.
             "trained; train longer, with more updates"
         )
     by_run: dict[tuple[int, int], pd.Series] = {}
+    first_on: dict[int, Result] = {}  # split → a run, whose users all others there must have
     for result in counted:
-        first = next(other for other in counted if _number(other)[0] == _number(result)[0])
+        first = first_on.setdefault(result.number[0], result)
         if any(result.case.get(name) != counted[0].case.get(name) for name in CASE if name not in ("split", "seed")):
             raise ResultError(
                 f"{_name(result)} and {_name(counted[0])} are different cases; average seeds of one case only"
             )
-        if _number(result) in by_run:
+        if result.number in by_run:
             raise ResultError(f"two results of {_name(result)}, one with key {_key(result)}; keep one in the selection")
         try:
             values = result.values(metric)
@@ -61,12 +65,20 @@ def per_run(results: Sequence[Result], metric: str) -> dict[tuple[int, int], pd.
             raise ResultError(f"{_name(result)} ({_key(result)}) {unknown('metric', metric, names)}") from None
         if len(result.per_user) != len(first.per_user) or not result.per_user.index.isin(first.per_user.index).all():
             raise ResultError(f"{_name(result)} and {_name(first)} are over different users; use the same split")
-        by_run[_number(result)] = values
+        by_run[result.number] = values
     return dict(sorted(by_run.items()))
 
 
-def _number(result: Result) -> tuple[int, int]:
-    return int(result.case.get("split", 0)), int(result.case["seed"])
+def distinct(cells: Mapping[_Cell, Mapping[int, pd.Series]]) -> dict[_Cell, Mapping[int, pd.Series]]:
+    """The cells (seed → user → value) less those whose runs equal, bit for bit, those of a cell before.
+
+    Such cells were declared apart but did the same, for instance content of zeros from two encoders: as evidence of how
+    runs vary they count once.
+    """
+    found: dict[tuple[tuple[int, bytes], ...], _Cell] = {}
+    for name, by_seed in cells.items():
+        found.setdefault(tuple((seed, values.to_numpy().tobytes()) for seed, values in by_seed.items()), name)
+    return {name: cells[name] for name in found.values()}
 
 
 def check_mix(results: Iterable[Result]) -> None:
@@ -80,7 +92,7 @@ def check_mix(results: Iterable[Result]) -> None:
                 f"{_key(first)} has schema {first.record.get('schema')}, {_key(result)} has "
                 f"{result.record.get('schema')}; run the older one again"
             )
-        place = result.case["track"], result.case["dataset"], _number(result)[0]
+        place = result.case["track"], result.case["dataset"], result.number[0]
         other = by_dataset.setdefault(place, result)
         if _split(other) != _split(result):
             raise ResultError(

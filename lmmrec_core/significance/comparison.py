@@ -34,6 +34,7 @@ class Comparison:
     effect: float  # Cohen's d_z over users, on means over seeds; ±inf if all users differ by the same amount
     n: int  # users; with several splits, users of all of them
     persons: int
+    splits: int
     wins: int  # users with a > b, on means over seeds
     ties: int
     losses: int
@@ -85,6 +86,7 @@ def compare_pair(pair: Crossed, noise: Noises = (None, None), level: float = _LE
         effect=_standardised(by_user, pair.scale),
         n=len(by_user),
         persons=pair.persons,
+        splits=len(pair.a),
         wins=wins,
         ties=len(by_user) - wins - losses,
         losses=losses,

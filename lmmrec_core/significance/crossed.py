@@ -15,7 +15,9 @@ does, would make the variance too large on average (:mod:`lmmrec_core.significan
 5 %). So the sum stands as it is, but is never below half of the persons' part.
 
 With several splits, the split takes the place of the seed: its users' values are other held-out items of the same
-persons, both systems share it, and seeds are nested in it, so the spread over splits contains theirs.
+persons, both systems share it, and seeds are nested in it, so the spread over splits contains theirs. What a split does
+to both systems alike cancels; what is left varies by a squared coefficient of variation that the cells of a model share
+(:mod:`lmmrec_core.significance.split_noise`). Without others to learn it from, the pair's own is used.
 """
 
 from collections.abc import Sequence
@@ -94,13 +96,14 @@ def means_variance(pair: Crossed, noise: Noises = (None, None)) -> MeansVariance
     """Variance of the two means over persons and replicates; None where one seed says nothing of others.
 
     ``noise``: of a's and of b's model (:func:`~lmmrec_core.significance.seed_noise.seed_noise`), to moderate the
-    variance over seeds; None keeps a cell's own. With several splits it is not used.
+    variance over seeds; None keeps a cell's own. With several splits it is that over splits, and the first of the two
+    counts (:func:`~lmmrec_core.significance.split_noise.split_noise`).
     """
     persons = persons_part(pair)
     parts = [(persons, pair.persons - 1.0)]
     if len(pair.a) > 1:
-        replicates, shared = _splits_part(pair)
-        parts.append((replicates, len(pair.a) - 1.0))
+        replicates, shared, df = _splits_part(pair, noise[0])
+        parts.append((replicates, df))
         return MeansVariance(_at_least_half(persons, replicates - shared), tuple(parts))
     sides = [
         Side(mean, values.shape[1], *mean_squares(values, pair.person[0], pair.persons))
@@ -211,14 +214,24 @@ def _by_split(pair: Crossed) -> list[FloatArray]:
     return found
 
 
-def _splits_part(pair: Crossed) -> tuple[FloatArray, FloatArray]:
-    """Covariance [2, 2] of the means due to splits (and the seeds in them), and the part that persons hold as well."""
+def _splits_part(pair: Crossed, noise: SeedNoise | None) -> tuple[FloatArray, FloatArray, float]:
+    """Covariance [2, 2] of the means due to splits and the seeds in them, what of it persons hold as well, and its df.
+
+    With ``noise``: of what splits do to one system alone; the two sides' parts are equal, relative to their means.
+    """
     splits = len(pair.a)
     means = np.array([[a.mean(), b.mean()] for a, b in zip(pair.a, pair.b, strict=True)])
     sums = np.stack(_by_split(pair))
     rest = sums - sums.mean(axis=0)
     correction = splits / (splits - 1) * pair.persons / (pair.persons - 1)
-    return np.cov(means.T, ddof=1) / splits, np.einsum("kpi,kpj->ij", rest, rest) * correction
+    shared = np.einsum("kpi,kpj->ij", rest, rest) * correction
+    whole = means.mean(axis=0)
+    if noise is None or not whole.all():
+        return np.cov(means.T, ddof=1) / splits, shared, splits - 1.0
+    own = float((means[:, 0] / whole[0] - means[:, 1] / whole[1]).var(ddof=1)) / 2
+    squared, df = noise.moderated(own, splits - 1.0)
+    apart = float(shared[0, 0] - 2 * shared[0, 1] + shared[1, 1]) / 2
+    return np.diag(squared * whole**2 / splits), np.diag([apart, apart]), df
 
 
 def _at_least_half(persons: FloatArray, added: FloatArray) -> FloatArray:

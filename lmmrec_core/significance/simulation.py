@@ -1,7 +1,8 @@
 """What each candidate test does where the truth is known: made users and seeds, as the tables' metrics behave.
 
 A user's value is that of one held-out item: zero, unless it is among the first twenty. Persons own several users. A
-seed moves a system's chance of a hit up or down, by a coefficient of variation that differs between cells. Whatever is
+seed moves a system's chance of a hit up or down, by a coefficient of variation that differs between cells; so does a
+split, on which the users are the same and the held-out items others. Whatever is
 claimed of a test (:mod:`lmmrec_core.significance.crossed`) is measured here, and the default was chosen by it.
 """
 
@@ -23,7 +24,8 @@ from lmmrec_core.significance.crossed import (
     relative_interval,
     users_only,
 )
-from lmmrec_core.significance.seed_noise import CellNoise, cell_noise, seed_noise
+from lmmrec_core.significance.seed_noise import CellNoise, SeedNoise, cell_noise, seed_noise
+from lmmrec_core.significance.split_noise import split_noise
 from lmmrec_core.significance.units import Crossed
 
 _DEPTH = 20
@@ -40,8 +42,18 @@ class World:
     seeds: int = 3
     seed_cv: float = 0.06  # typical coefficient of variation of that chance over seeds
     unlike: float = 0.5  # standard deviation over cells of the logarithm of that coefficient
-    further: int = 6  # cells of the same model whose seeds are known as well
+    further: int = 6  # cells of the same model whose seeds (and splits) are known as well
     effect: float = 0.0
+    splits: int = 1
+    split_cv: float = 0.0  # coefficient of variation of the chance of a system over splits; needs several of them
+
+
+@dataclass(frozen=True)
+class SeedNoises:
+    """The noise of a model as it is learnt from its cells, and as if they varied alike; None where nothing tells."""
+
+    moderated: SeedNoise | None
+    alike: SeedNoise | None
 
 
 @dataclass(frozen=True)
@@ -54,30 +66,35 @@ class Decided:
     relative: tuple[float, float] | None = None
 
 
-def made_pair(world: World, generator: np.random.Generator) -> tuple[Crossed, list[CellNoise | None]]:
-    """One pair of systems, and the noise over seeds of the model's cells, theirs among them.
+def made_pair(world: World, generator: np.random.Generator) -> tuple[Crossed, SeedNoises]:
+    """One pair of systems, and what the cells of the model, theirs among them, say of its noise.
 
     A latent normal of each user, system and seed decides how deep the held-out item is ranked. A fifth of its variance
-    is the person's, three tenths the user's, a tenth the user's with this system, the rest the single run's.
+    is the person's, three tenths the user's on a split, a tenth the user's with this system, the rest the single run's.
     """
     each = generator.geometric(1 / world.users_each, world.persons)
     person = np.repeat(np.arange(world.persons), each)
-    n = len(person)
-    shared = np.sqrt(0.2) * generator.standard_normal(world.persons)[person]
-    shared += np.sqrt(0.3) * generator.standard_normal(n)
-    sides = []
-    for effect in (world.effect, 0.0):
-        latent = shared + np.sqrt(0.1) * generator.standard_normal(n)
-        runs = latent[:, None] + np.sqrt(0.4) * generator.standard_normal((n, world.seeds))
-        shift = np.exp(world.unlike * generator.standard_normal()) * world.seed_cv
-        moved = 1 + shift * generator.standard_normal(world.seeds)
-        sides.append(_ranked(runs, world.level * (1 + effect) * np.maximum(moved, 0.0)))
-    a, b = sides
-    means = [float(np.mean([column.mean() for column in side.T])) for side in sides]
-    pair = Crossed((a,), (b,), (person,), world.persons, means[0], means[1])
-    noises = [cell_noise(side, person, world.persons) for side in sides]
+    of_person = np.sqrt(0.2) * generator.standard_normal(world.persons)[person]
+    effects = [world.effect, 0.0, *([0.0] * world.further if world.splits > 1 else [])]
+    over_seeds = np.exp(world.unlike * generator.standard_normal(len(effects))) * world.seed_cv
+    systems: list[list[FloatArray]] = [[] for _ in effects]
+    for _ in range(world.splits):
+        shared = of_person + np.sqrt(0.3) * generator.standard_normal(len(person))
+        for system, effect, spread in zip(systems, effects, over_seeds, strict=True):
+            latent = shared + np.sqrt(0.1) * generator.standard_normal(len(person))
+            runs = latent[:, None] + np.sqrt(0.4) * generator.standard_normal((len(person), world.seeds))
+            moved = 1 + spread * generator.standard_normal(world.seeds) + world.split_cv * generator.standard_normal()
+            system.append(_ranked(runs, world.level * (1 + effect) * np.maximum(moved, 0.0)))
+    a, b = systems[:2]
+    means = [float(np.mean([values.mean() for values in side])) for side in (a, b)]
+    pair = Crossed(tuple(a), tuple(b), (person,) * world.splits, world.persons, means[0], means[1])
+    if world.splits > 1:
+        noise = split_noise([[float(values.mean()) for values in system] for system in systems])
+        return pair, SeedNoises(noise, None)
+    noises = [cell_noise(values, person, world.persons) for values in (*a, *b)]
     residual = np.mean([noise.residual for noise in noises if noise is not None] or [0.0])
-    return pair, [*noises, *_further(world, float(residual), generator)]
+    cells = [*noises, *_further(world, float(residual), generator)]
+    return pair, SeedNoises(seed_noise(cells), seed_noise(cells, alike=True))
 
 
 def _ranked(latent: FloatArray, chance: FloatArray) -> FloatArray:
@@ -107,29 +124,27 @@ def _crossed(pair: Crossed, noises: Noises) -> Decided:
     return _t_test(found, relative_interval(pair, variance, found.df))
 
 
-Candidate = Callable[[Crossed, list[CellNoise | None], np.random.Generator], Decided]
+Candidate = Callable[[Crossed, SeedNoises, np.random.Generator], Decided]
 
 
-def _own(pair: Crossed, cells: list[CellNoise | None], generator: np.random.Generator) -> Decided:
+def _own(pair: Crossed, noises: SeedNoises, generator: np.random.Generator) -> Decided:
     return _crossed(pair, (None, None))
 
 
-def _moderated(pair: Crossed, cells: list[CellNoise | None], generator: np.random.Generator) -> Decided:
-    noise = seed_noise(cells)
-    return _crossed(pair, (noise, noise))
+def _moderated(pair: Crossed, noises: SeedNoises, generator: np.random.Generator) -> Decided:
+    return _crossed(pair, (noises.moderated, noises.moderated))
 
 
-def _pooled(pair: Crossed, cells: list[CellNoise | None], generator: np.random.Generator) -> Decided:
-    noise = seed_noise(cells, alike=True)
-    return _crossed(pair, (noise, noise))
+def _pooled(pair: Crossed, noises: SeedNoises, generator: np.random.Generator) -> Decided:
+    return _crossed(pair, (noises.alike, noises.alike))
 
 
-def _bootstrap(pair: Crossed, cells: list[CellNoise | None], generator: np.random.Generator) -> Decided:
+def _bootstrap(pair: Crossed, noises: SeedNoises, generator: np.random.Generator) -> Decided:
     low, high, p = percentile_test(two_way_bootstrap(pair, generator))
     return Decided(p, low, high)
 
 
-def _users_only(pair: Crossed, cells: list[CellNoise | None], generator: np.random.Generator) -> Decided:
+def _users_only(pair: Crossed, noises: SeedNoises, generator: np.random.Generator) -> Decided:
     return _t_test(users_only(pair))
 
 
@@ -164,9 +179,9 @@ def operating_characteristics(
         truth = world.level * float(_GAIN.mean())
         decided: dict[str, list[Decided]] = {name: [] for name in names}
         for _ in range(repetitions):
-            pair, cells = made_pair(world, generator)
+            pair, noises = made_pair(world, generator)
             for name in names:
-                decided[name].append(CANDIDATES[name](pair, cells, generator))
+                decided[name].append(CANDIDATES[name](pair, noises, generator))
         for name in names:
             rows.append({**vars(world), "candidate": name, **_rates(decided[name], world.effect, truth, alpha)})
     return pd.DataFrame(rows)

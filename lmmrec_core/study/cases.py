@@ -66,6 +66,11 @@ class Case(Settings):
         return frozenset(name for name, question in QUESTIONS.items() if question.reads(variant))
 
 
+def identity_of(case: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """What tells the case of a stored run from others; that of an older run has the defaults of later fields."""
+    return tuple(Case.build(case, "stored run").model_dump().items())
+
+
 def all_cases(track: TrackSettings, seeds: Sequence[int]) -> tuple[Case, ...]:
     """Every case of a track, runnable or not, in the order of the tables.
 
@@ -75,8 +80,7 @@ def all_cases(track: TrackSettings, seeds: Sequence[int]) -> tuple[Case, ...]:
     ``track.ablate`` modalities are removed and content is shuffled; the other controls replace features, so they need
     fixed ones (PT). Where ``track.warm_start`` says so, end-to-end training starts warm as well, and cells of
     ``track.arms`` are run a second time under other settings. What is run on further splits (``track.further_splits``)
-    comes last of its model. Cells that the track leaves out are here too, see
-    :func:`reason_not_run`.
+    comes last of its model. Cells that the track leaves out are here too, see :func:`reason_not_run`.
 
     Raises ConfigError for seeds that are not distinct.
     """
@@ -128,7 +132,7 @@ def _cases_with_content(cell: Mapping[str, Any], track: TrackSettings) -> list[C
                 cells.append({"encoder": encoder, "paradigm": WARM, "modalities": "V&T"})
     whole = [more for more in cells if more["modalities"] == "V&T" and "control" not in more]
     for name, arm in track.arms.items():
-        cells += [{**more, "arm": name} for more in whole if arm.holds({"paradigm": "none", **cell, **more})]
+        cells += [{**more, "arm": name} for more in whole if arm.fits({"paradigm": "none", **cell, **more})]
     return [Case.build({**cell, **more}, "grid") for more in cells]
 
 

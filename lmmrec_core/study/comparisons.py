@@ -12,19 +12,21 @@ from typing import Any
 
 import pandas as pd
 
-from lmmrec_core.flow import Result
+from lmmrec_core.flow import Result, common_splits
 from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
 from lmmrec_core.questions import ALPHA, MARGIN, Pair, Variant, question_of
-from lmmrec_core.results.pooling import per_run, per_seed, pooled_per_user
+from lmmrec_core.results.pooling import distinct, per_run, per_seed, pooled_per_user
 from lmmrec_core.significance.comparison import Comparison
 from lmmrec_core.significance.equivalence import equivalence_p
 from lmmrec_core.significance.families import Family, Planned, compare_family
 from lmmrec_core.significance.power import minimum_detectable_effect
 from lmmrec_core.significance.seed_noise import SeedNoise, noise_of, seed_noise
+from lmmrec_core.significance.split_noise import means_by_split, split_noise
+from lmmrec_core.significance.units import BySplitAndSeed
 
 _TESTED = (
     "mean_a", "mean_b", "difference", "relative", "relative_low", "relative_high", "ci_low", "ci_high", "se", "df", "p",
-    "effect", "n", "persons", "seeds", "spread", "wins", "losses", "ties", "share_gained", "testable",
+    "effect", "n", "persons", "splits", "seeds", "spread", "wins", "losses", "ties", "share_gained", "testable",
 )  # fmt: skip
 _FURTHER = ("p_holm", "mde", "mde_holm", "equivalence_p", "family", "family_size")
 _COLUMNS = ("dataset", "model", "metric", "pair", *_TESTED, *_FURTHER)
@@ -44,7 +46,8 @@ def comparisons(
     dataset, model, metric, ``pair`` (a :class:`~lmmrec_core.questions.Pair`, which prints as its label)
         What was compared.
     mean_a, mean_b, difference, relative
-        The tables' cells, their difference a − b and a / b − 1 (None where the mean of b is 0).
+        The tables' cells, their difference a − b and a / b − 1 (None where the mean of b is 0), over the splits that
+        all sides of the question's pairs of the recommender have.
     se, df, p, ci_low, ci_high, relative_low, relative_high
         The crossed test of users and seeds, with its 95 % intervals.
     p_holm, family, family_size
@@ -53,9 +56,9 @@ def comparisons(
         That the true difference is within ±``MARGIN`` of the mean of b; not adjusted.
     mde, mde_holm
         Relative change that would be found with probability 0.8, unadjusted and at Holm's first step.
-    n, persons, seeds, spread, effect, wins, losses, ties, share_gained
-        Users and the persons behind them, runs of the side that has fewer, deviation over seeds, d_z over users, how
-        many users either side serves better, and the share of a's among them.
+    n, persons, splits, seeds, spread, effect, wins, losses, ties, share_gained
+        Users and the persons behind them, splits, runs of the side that has fewer, deviation over seeds, d_z over
+        users, how many users either side serves better, and the share of a's among them.
     testable
         False where a side has one seed and nothing tells how seeds vary: then p is 1 and the interval has no end.
 
@@ -85,12 +88,19 @@ def _family(
     family = Family(
         f"{question}, {dataset}, {metric}",
         f"{len(pairs)} planned pairs of {question} on {dataset}, {metric}",
-        tuple(Planned(f"{model}: {pair}", *_sides(pair.sides(model), measured)) for model, pair in pairs),
+        tuple(Planned(f"{model}: {pair}", *_sides(model, pair, measured)) for model, pair in pairs),
     )
-    systems = {_name(side): per_run(measured[side], metric) for side in sides}
+    runs = {side: per_run(measured[side], metric) for side in sides}
     groups = pooled_per_user(measured[sides[0]], metric)[1]
     of_model = model_noise((model for model, _ in sides), measured, metric, groups)
-    noise = {_name(side): of_model[side[0]] for side in sides}
+    systems: dict[str, BySplitAndSeed] = {}
+    noise: dict[str, SeedNoise | None] = {}
+    for model in dict.fromkeys(model for model, _ in pairs):
+        own, several = _on_its_splits(question, model, runs)
+        over_splits = split_noise(means_by_split(own[side]) for side in own if side[0] == model) if several else None
+        for side, found in own.items():
+            systems[_name(model, side)] = found
+            noise[_name(model, side)] = over_splits if several else of_model[side[0]]
     rows = []
     tested = compare_family(family, systems, groups, noise, allow_missing=True)
     for (model, pair), member in zip(pairs, tested, strict=True):
@@ -107,19 +117,36 @@ def model_noise(
 ) -> dict[str, SeedNoise | None]:
     """Recommender → how it varies over seeds, learnt from all its measured cells (each a recommender and a variant).
 
-    The runs of an arm that changes nothing are those of its cell and tell nothing more.
+    Cells that have the same runs, such as an arm that changes nothing, tell no more than one of them.
     """
     of_model: dict[str, SeedNoise | None] = {}
     for model in dict.fromkeys(models):
         own = [[r for r in found if not r.shared] for (name, _), found in measured.items() if name == model]
-        cells = [per_seed(found, metric) for found in own if found]
-        of_model[model] = seed_noise(noise_of(cell, groups) for cell in cells)
+        cells = distinct({number: per_seed(found, metric) for number, found in enumerate(own) if found})
+        of_model[model] = seed_noise(noise_of(cell, groups) for cell in cells.values())
     return of_model
 
 
-def _sides(sides: tuple[_Side, _Side], measured: Mapping[_Side, Sequence[Result]]) -> tuple[str, str]:
+def _on_its_splits(
+    question: str, model: str, runs: Mapping[_Side, BySplitAndSeed]
+) -> tuple[dict[_Side, BySplitAndSeed], bool]:
+    """What the pairs of a recommender compare, on the splits that all of it has, and whether these are several.
+
+    Where all of it has no split in common, it is returned whole.
+    """
+    own = {side: runs[side] for side in question_of(question).sides(model) if side in runs}
+    splits = common_splits(own.values())
+    if not splits:
+        return own, False
+    for side, found in own.items():
+        own[side] = {number: values for number, values in found.items() if number[0] in splits}
+    return own, len(splits) > 1
+
+
+def _sides(model: str, pair: Pair, measured: Mapping[_Side, Sequence[Result]]) -> tuple[str, str]:
     """Names of the sides of a pair. Where both are the same runs (an arm that changes nothing) nothing is compared."""
-    a, b = map(_name, sides)
+    sides = pair.sides(model)
+    a, b = (_name(model, side) for side in sides)
     runs = [{str(result.record.get("key")) for result in measured.get(side, ())} for side in sides]
     shared = any(result.shared for side in sides for result in measured.get(side, ()))
     return (a, f"{b}, the same runs") if shared and runs[0] & runs[1] else (a, b)
@@ -135,6 +162,6 @@ def _decided(comparison: Comparison, tests: int) -> dict[str, float]:
     }
 
 
-def _name(side: _Side) -> str:
-    model, variant = side
-    return f"{model} {variant.label}"
+def _name(model: str, side: _Side) -> str:
+    """A side as one that ``model`` is compared on: another's may be over other splits."""
+    return f"{model}: {side[0]} {side[1].label}"

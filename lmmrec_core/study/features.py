@@ -42,8 +42,10 @@ def _computed(workspace: Workspace, dataset: Dataset, encoder: str, paradigm: st
     track, catalogue = workspace.track, dataset.catalogue
     members = track.encoder(encoder)
     precision: Precision = "fp32"
+    turned: Modality | None = None
     if is_multimodal(members):
-        precision = read_entry(track, encoder).precision
+        entry = read_entry(track, encoder)
+        precision, turned = entry.precision, entry.rotated
         both = trained_encoder(workspace, encoder, paradigm, dataset, seed)
         encoders: dict[Modality, Encoder] = {modality: both for modality in both.modalities}
         if track.name == "user":  # of a user's catalogue only what the case reads is there
@@ -69,7 +71,6 @@ def _computed(workspace: Workspace, dataset: Dataset, encoder: str, paradigm: st
             batch_size=32 if device == "cpu" else 256,
         ),
     )
-    turned = read_entry(track, encoder).rotated if is_multimodal(members) else None
     if turned is not None:
         return rotate(features, turned, _ROTATION)
     ready = _ready(members)

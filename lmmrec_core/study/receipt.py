@@ -6,18 +6,19 @@ digest is what the row is about.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
 from lmmrec_core.digests import digest
-from lmmrec_core.flow import Result
+from lmmrec_core.flow import was_trained
 from lmmrec_core.names import MEMBER_TITLES, WARM
 from lmmrec_core.questions import Variant
 from lmmrec_core.report.labels import Labels
-from lmmrec_core.results.provenance import code_state, provenance
+from lmmrec_core.results.provenance import code_now, code_state
 from lmmrec_core.results.store import CASE, Record
-from lmmrec_core.study.cases import Case, reason_not_run
+from lmmrec_core.study.cases import Case, identity_of, reason_not_run
 from lmmrec_core.study.track import DatasetSettings, TrackSettings
 from lmmrec_core.study.weights.records import weights_read
 
@@ -132,8 +133,8 @@ def status_counts(
     leaves out or cannot run is *left out*. ``training hours`` are those of the counted runs on the clock of their
     machine, each run once. ``commit`` and ``dirty`` are of the code now; ``commits``: how many runs each commit made.
     """
-    states = {_identity(record): "run" if _trained(record) else "not trained" for record in counted}
-    states |= {_identity(record): "uncommitted" for record in withheld}
+    states = {identity_of(r.case): "run" if was_trained(r.data) else "not trained" for r in counted}
+    states |= {identity_of(record.case): "uncommitted" for record in withheld}
     counts: dict[str, Counter[str]] = {name: Counter() for name in track.datasets}
     for case in cases:
         missing = "left out" if reason_not_run(case, track) else "not run"
@@ -143,11 +144,9 @@ def status_counts(
     for record in {record.key: record for record in counted}.values():
         hours[record.case["dataset"]] += record.data["cost"].get("seconds", 0.0) / 3600
         commits[str(record.data["provenance"].get("commit"))] += 1
-    code = provenance()
     return {
         "track": track.name,
-        "commit": code["commit"],
-        "dirty": code["dirty"],
+        **asdict(code_now()),
         "datasets": {name: _counts(found, hours[name]) for name, found in counts.items()},
         "total": _counts(sum(counts.values(), Counter()), sum(hours.values())),
         "commits": dict(commits.most_common()),
@@ -157,11 +156,3 @@ def status_counts(
 def _counts(found: "Counter[str]", hours: float) -> dict[str, Any]:
     states = {state: found[state] for state in STATES}
     return {"planned": found.total(), **states, "training hours": round(hours, 3)}
-
-
-def _identity(record: Record) -> tuple[tuple[str, Any], ...]:
-    return tuple(Case.build(record.case, "stored run").model_dump().items())
-
-
-def _trained(record: Record) -> bool:
-    return Result(record.case, pd.DataFrame(), {}, record.data).trained

@@ -16,7 +16,7 @@ from lmmrec_core.questions import parse_question
 from lmmrec_core.report.labels import Labels
 from lmmrec_core.results.provenance import ALLOW, allows_uncommitted, code_state
 from lmmrec_core.results.store import Record
-from lmmrec_core.study.cases import Case, all_cases, left_out, reason_not_run, split_runnable
+from lmmrec_core.study.cases import Case, all_cases, identity_of, left_out, reason_not_run, split_runnable
 from lmmrec_core.study.comparisons import comparisons
 from lmmrec_core.study.datasets import stored_statistics
 from lmmrec_core.study.diagnostics import read_diagnostics
@@ -127,7 +127,7 @@ class Study:
         suspect = suspect_weights(self.track, self.workspace.results)
         found: dict[tuple[Any, ...], list[Record]] = {}
         for record in self.workspace.store.find_records(track=self.track.name, on_damage="warn"):
-            case = tuple(Case.build(record.case, "stored run").model_dump().items())
+            case = identity_of(record.case)
             if wanted.get(case) != record.data.get("declared"):
                 continue
             found.setdefault(case, []).append(judged_by_weights(record, suspect))

@@ -74,8 +74,23 @@ class EvaluationSettings(Settings):
     mask_valid: bool = Field(False, description="take validation items out of the test ranking")
 
 
-class GridCells(Settings):
-    """Cells of the grid. A field left out fits all."""
+class CellRule(Settings):
+    """A rule about cells of the grid, by some of datasets, models, encoders, paradigms, modalities and controls.
+
+    A field left out fits all.
+    """
+
+    def fits(self, case: Mapping[str, Any]) -> bool:
+        """Whether the rule is about a case."""
+        for name in ("dataset", "model", "encoder", "paradigm", "modalities", "control"):
+            wanted = getattr(self, name if name == "modalities" else f"{name}s", None)
+            if wanted is not None and case[name] not in wanted:
+                return False
+        return True
+
+
+class GridCells(CellRule):
+    """Cells of the grid, of any kind."""
 
     datasets: tuple[str, ...] | None = None
     models: tuple[str, ...] | None = None
@@ -83,14 +98,6 @@ class GridCells(Settings):
     paradigms: tuple[str, ...] | None = None
     modalities: tuple[str, ...] | None = None
     controls: tuple[str, ...] | None = None
-
-    def hold(self, case: Mapping[str, Any]) -> bool:
-        """Whether a case is of these cells."""
-        for name in ("dataset", "model", "encoder", "paradigm", "modalities", "control"):
-            wanted = getattr(self, name if name == "modalities" else f"{name}s")
-            if wanted is not None and case[name] not in wanted:
-                return False
-        return True
 
 
 class LeftOut(GridCells):
@@ -101,7 +108,7 @@ class LeftOut(GridCells):
 
     def holds(self, case: Mapping[str, Any], seeds: Sequence[int]) -> bool:
         """Whether the rule leaves a case out; ``seeds`` are the track's."""
-        return self.hold(case) and (self.seeds == 0 or case["seed"] in seeds[self.seeds :])
+        return self.fits(case) and (self.seeds == 0 or case["seed"] in seeds[self.seeds :])
 
 
 class FurtherSplits(GridCells):
@@ -118,8 +125,8 @@ class FurtherSplits(GridCells):
         return value
 
 
-class ArmSettings(Settings):
-    """Cells that are run a second time under other settings, to see what these do. A field left out fits all."""
+class ArmSettings(CellRule):
+    """Cells that are run a second time under other settings, to see what these do."""
 
     settings: dict[str, Any] = Field(min_length=1, description="of the model, its training or end_to_end.NAME")
     datasets: tuple[str, ...] | None = None
@@ -127,11 +134,6 @@ class ArmSettings(Settings):
     encoders: tuple[str, ...] | None = None
     paradigms: tuple[str, ...] | None = None
     why: str = Field(min_length=1, description="shown under the table of arms")
-
-    def holds(self, case: Mapping[str, Any]) -> bool:
-        """Whether a case of the grid is run under the arm too."""
-        wanted = {name: getattr(self, f"{name}s") for name in ("dataset", "model", "encoder", "paradigm")}
-        return all(names is None or case[name] in names for name, names in wanted.items())
 
     def changes_nothing(self, run: Mapping[str, Any]) -> bool:
         """Whether a stored run of the cell has the arm's settings anyway, for instance because a search found them.
@@ -156,19 +158,14 @@ class WarmStartSettings(Settings):
     encoders: tuple[str, ...]
 
 
-class NotSearched(Settings):
-    """Cells that are not searched but set as those of their model and encoder under PT. A field left out fits all."""
+class NotSearched(CellRule):
+    """Cells that are not searched but set as those of their model and encoder under PT."""
 
     datasets: tuple[str, ...] | None = None
     models: tuple[str, ...] | None = None
     encoders: tuple[str, ...] | None = None
     paradigms: tuple[Literal["FT", "ETE"], ...] = ("FT", "ETE")
     why: str = Field(min_length=1, description="shown where the searched settings are listed")
-
-    def holds(self, case: Mapping[str, Any]) -> bool:
-        """Whether the rule is about a case."""
-        wanted = (("dataset", self.datasets), ("model", self.models), ("encoder", self.encoders))
-        return case["paradigm"] in self.paradigms and all(n is None or case[name] in n for name, n in wanted)
 
 
 class TrackSettings(Settings):
@@ -224,7 +221,7 @@ class TrackSettings(Settings):
 
     def splits_beyond(self, case: Mapping[str, Any]) -> tuple[int, ...]:
         """The seeds of the further splits on which a case is run too, in the order of the file."""
-        found = [rule.splits for rule in self.further_splits if rule.hold(case) and case["arm"] in rule.arms]
+        found = [rule.splits for rule in self.further_splits if rule.fits(case) and case["arm"] in rule.arms]
         return tuple(dict.fromkeys(split for splits in found for split in splits))
 
     @property

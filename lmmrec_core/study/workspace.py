@@ -27,8 +27,7 @@ class Workspace:
     cache: Path
     data: Path | None = None  # the folder of the real data sets
     progress: bool = True  # whether long work shows progress bars
-    _datasets: dict[str, Dataset] = field(default_factory=dict, init=False, repr=False)
-    _further: dict[tuple[str, int], Dataset] = field(default_factory=dict, init=False, repr=False)
+    _datasets: dict[tuple[str, int], Dataset] = field(default_factory=dict, init=False, repr=False)
     _answers: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
@@ -91,17 +90,18 @@ class Workspace:
 
         Raises ConfigError or DataError naming what to give.
         """
-        if name not in self._datasets:
-            self._datasets[name] = read_dataset(self.track.dataset(name), name, self.data, self.catalogues)
-        if not split:
-            return self._datasets[name]
-        if (name, split) not in self._further:
-            self._further[name, split] = on_split(self._datasets[name], self.track.dataset(name), split)
-        return self._further[name, split]
+        if (name, split) not in self._datasets:
+            settings = self.track.dataset(name)
+            self._datasets[name, split] = (
+                on_split(self.dataset(name), settings, split)
+                if split
+                else read_dataset(settings, name, self.data, self.catalogues)
+            )
+        return self._datasets[name, split]
 
     def hold(self, dataset: Dataset) -> None:
         """Take in a data set that was read already."""
-        self._datasets[dataset.name] = dataset
+        self._datasets[dataset.name, 0] = dataset
 
     def once(self, asked: tuple[str, ...], find: Callable[[], str]) -> str:
         """What ``find`` returned when ``asked`` was first asked here: for answers that every case needs."""
@@ -112,16 +112,11 @@ class Workspace:
     def quiet(self) -> "Workspace":
         """The same without progress bars; both share what either reads."""
         silent = replace(self, progress=False)
-        silent.__dict__.update(_datasets=self._datasets, _further=self._further, _answers=self._answers)
+        silent.__dict__.update(_datasets=self._datasets, _answers=self._answers)
         return silent
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            **{f.name: getattr(self, f.name) for f in fields(self)},
-            "_datasets": {},
-            "_further": {},
-            "_answers": {},
-        }
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "_datasets": {}, "_answers": {}}
 
 
 def check_device(device: str) -> None:

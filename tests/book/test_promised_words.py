@@ -1,11 +1,15 @@
 """What the chapters promise about verdicts, marks of doubt and the second modality is kept."""
 
+import pandas as pd
+
 from lmmrec_core.audit.anchors import read_anchors
 from lmmrec_core.audit.cells import paper_cells, where
 from lmmrec_core.audit.pretraining import OTHERS
+from lmmrec_core.report.labels import dataset_name
 from lmmrec_core.report.marks import AT_CAP, DISAGREE, DISAGREEMENT
 from lmmrec_core.report.published import read_results
 from lmmrec_core.report.rule import read_rule
+from lmmrec_core.report.verdict import verdict
 from lmmrec_core.study.track import read_track
 from tests.book.source import QUESTION_PAGES, ROOT, cells, chapter, table_under
 
@@ -26,7 +30,26 @@ def test_every_page_of_a_question_ends_with_words_evidence_and_chances() -> None
         code = cells(path, "code")
         for name in ("judged_listing", "claims_listing", "characteristics_listing", "conclude"):
             assert f"{name}(" in code, (path, name)
-        assert 'quote("verdict", answer.brief)' in code  # the front page shows the word with what it rests on
+        assert "quote_all(answer.quoted)" in code  # the front page shows each word with what it rests on
+
+
+def test_the_front_page_has_a_line_for_each_data_set_of_films_in_the_order_of_the_track() -> None:
+    front = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
+    names = [dataset_name(name) for name in read_track("films").datasets]
+    for path in QUESTION_PAGES:
+        lines = [line for line in front.splitlines() if f"films/{path.name}::" in line]
+        assert [line.split(" | ")[1] for line in lines] == names
+        assert all(f"::verdict-{name}:s`" in line for name, line in zip(names, lines, strict=True))
+    assert "films/00_data.ipynb::" not in front and "agreement between them is not further evidence" in front
+
+
+def test_no_claim_is_judged_over_data_sets_that_are_not_the_papers() -> None:
+    assert "a claim is judged on each of the four data sets by itself" in chapter("data").replace("\n", " ")
+    assert "by itself, and never over several" in chapter("claims")
+    for question in ("motivation", "rq1", "rq2", "rq3"):
+        films = list(read_track("films").datasets)
+        assert list(verdict(question, pd.DataFrame(), films).apart) == [dataset_name(name) for name in films]
+        assert not verdict(question, pd.DataFrame(), list(read_track("paper").datasets)).apart
 
 
 def test_marks_of_doubt_are_those_that_the_chapter_explains() -> None:

@@ -75,6 +75,7 @@ def test_the_page_of_the_rule_states_it_and_what_it_would_say(glued: dict) -> No
     assert glued["verdict"] == read_rule().digest and read_rule().digest in shown["rule"]
     for page in ("characteristics", "elsewhere"):
         assert shown[page].count("nothing exists") == 12  # four questions, three sizes
+    assert "with a correlation of 0.4" in shown["shared-users"]
     assert "does not transfer" in shown["elsewhere"] and "contradicts" in shown["characteristics"]
     assert "% at most" in shown["verdict"] and read_rule().history[0].digest in shown["history"]
 
@@ -83,7 +84,7 @@ def test_without_any_world_the_calibration_says_not_run(glued: dict, empty_study
     shown = execute(CALIBRATION, None)["shown"]
     listings = {name for name in shown if not name.startswith("redone")}
     listings -= {"open", "bars", "p-value-figure", "power-figure", "verdict"}
-    assert {shown[name] for name in listings} == {"*Not run yet: `make calibrate`.*"} and len(listings) == 12
+    assert {shown[name] for name in listings} == {"*Not run yet: `make calibrate`.*"} and len(listings) == 14
     assert shown["bars"].count(">not run<") == 2 * 4 and shown["verdict"].count("not run") == 6
     assert "0 null worlds, 0 planted worlds, 0 power worlds, 0 capacity worlds, 0 pairs" in shown["open"]
     assert {glued[f"{name}_rate"] for name in ("null", "aa", "aa_worlds")} == {"not run"}

@@ -6,7 +6,11 @@ import pandas as pd
 import pytest
 
 from lmmrec_core.flow import Result
+from lmmrec_core.names import PAPER_MODELS
 from lmmrec_core.questions import MODALITY_SPECIFIC, controlled
+from lmmrec_core.report.changes import claimed_changes
+from lmmrec_core.report.published import DATASETS
+from lmmrec_core.report.rule import read_rule
 
 MakeResult = Callable[..., Result]
 
@@ -68,6 +72,7 @@ def comparison(**fields: object) -> dict[str, object]:
         "df": 12.0,
         "p": 0.001,
         "p_holm": 0.01,
+        "splits": 1,
         "effect": 0.1,
         "n": 1000,
         "persons": 800,
@@ -81,3 +86,18 @@ def comparison(**fields: object) -> dict[str, object]:
         "family_size": 15,
         **fields,
     }
+
+
+def measured_claims(
+    share: float, half: float, datasets: tuple[str, ...] = DATASETS, question: str = "rq1"
+) -> pd.DataFrame:
+    """The claimed comparisons, measured as ``share`` of the printed change, with an interval of ± ``half``."""
+    frame = claimed_changes(question, datasets, PAPER_MODELS, "ndcg@20", read_rule().rounding)
+    rows = [
+        comparison(
+            dataset=row["dataset"], model=row["model"], pair=row["pair"], relative=share * row["printed"],
+            relative_low=share * row["printed"] - half, relative_high=share * row["printed"] + half,
+        )
+        for row in frame.to_dict("records")
+    ]  # fmt: skip
+    return pd.DataFrame(rows)

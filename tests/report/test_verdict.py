@@ -26,7 +26,7 @@ from lmmrec_core.study.cases import all_cases, reason_not_run
 from lmmrec_core.study.study import Study
 from lmmrec_core.study.track import TrackSettings, read_track
 from lmmrec_core.study.workspace import Workspace
-from tests.report.conftest import comparison
+from tests.report.conftest import comparison, measured_claims
 
 NONE = pd.DataFrame()
 PRETRAINED = Pair(trained("clip", "PT"), MODALITY_SPECIFIC)
@@ -34,32 +34,19 @@ KINDS = ("complementary", "redundant", "null")
 CLAIMING = [name for name, question in QUESTIONS.items() if question.claimed]
 
 
-def _measured(share: float, half: float, datasets: tuple[str, ...] = DATASETS, question: str = "rq1") -> pd.DataFrame:
-    """The claimed comparisons, measured as ``share`` of the printed change, with an interval of ± ``half``."""
-    frame = claimed_changes(question, datasets, PAPER_MODELS, "ndcg@20", read_rule().rounding)
-    rows = [
-        comparison(
-            dataset=row["dataset"], model=row["model"], pair=row["pair"], relative=share * row["printed"],
-            relative_low=share * row["printed"] - half, relative_high=share * row["printed"] + half,
-        )
-        for row in frame.to_dict("records")
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
-
-
 def test_a_perfect_copy_supports_its_mirror_contradicts_and_noise_decides_nothing() -> None:
-    assert verdict("rq1", _measured(1.0, 0.005), DATASETS).status == "supports"
-    assert verdict("rq1", _measured(-1.0, 0.005), DATASETS).status == "contradicts"
-    assert verdict("rq1", _measured(1.0, 2.0), DATASETS).status == "inconclusive"
-    assert verdict("rq1", _measured(0.0, 0.0001), DATASETS).status == "contradicts"  # nothing there, and certain
+    assert verdict("rq1", measured_claims(1.0, 0.005), DATASETS).status == "supports"
+    assert verdict("rq1", measured_claims(-1.0, 0.005), DATASETS).status == "contradicts"
+    assert verdict("rq1", measured_claims(1.0, 2.0), DATASETS).status == "inconclusive"
+    assert verdict("rq1", measured_claims(0.0, 0.0001), DATASETS).status == "contradicts"  # nothing there, and certain
 
 
 def test_other_data_has_words_of_its_own() -> None:
-    assert verdict("rq1", _measured(1.0, 0.005, ("ml-sparse",)), ["ml-sparse"]).status == "transfers"
-    found = verdict("rq1", _measured(-1.0, 0.005, ("ml-sparse",)), ["ml-sparse"])
+    assert verdict("rq1", measured_claims(1.0, 0.005, ("ml-sparse",)), ["ml-sparse"]).status == "transfers"
+    found = verdict("rq1", measured_claims(-1.0, 0.005, ("ml-sparse",)), ["ml-sparse"])
     assert found.status == "does not transfer" and "ML-sparse is not in the paper" in found.sentence
     assert "transfers" in found.rule and "supports" not in found.rule
-    judged = judge_all("rq1", _measured(1.0, 0.005, ("ml-sparse",)), ["ml-sparse"])
+    judged = judge_all("rq1", measured_claims(1.0, 0.005, ("ml-sparse",)), ["ml-sparse"])
     # the paper's three signs differ for VBPR with VLMo and for MMGCN with either encoder
     undirected = judged[judged["direction"] == 0]
     assert [(row["model"], str(row["pair"])) for row in undirected.to_dict("records")] == [
@@ -85,7 +72,7 @@ def test_figures_a_last_digit_apart_have_no_direction() -> None:
 
 
 def test_the_sentence_states_counts_lead_and_evidence() -> None:
-    found = verdict("rq1", _measured(1.0, 0.005).head(3), DATASETS)
+    found = verdict("rq1", measured_claims(1.0, 0.005).head(3), DATASETS)
     assert found.status == "not run"
     assert (found.counts["supports"], found.counts["not run"]) == (3, 27)
     assert "Of 30 comparisons on NDCG@20: 3 *supports*, 0 *contradicts*, 0 *inconclusive*, 27 *not" in found.sentence
@@ -94,8 +81,10 @@ def test_the_sentence_states_counts_lead_and_evidence() -> None:
         and found.brief == "not run (3 of its 30 comparisons have results yet)"
     )
     assert read_rule().digest in found.markdown() and "95 % interval" in found.markdown()
-    whole = verdict("rq1", _measured(1.0, 0.005), DATASETS)
+    whole = verdict("rq1", measured_claims(1.0, 0.005), DATASETS)
     assert "direction: 29; chance seldom gives a lead of 4." in whole.sentence
+    assert "over these data sets together. Each has users and items of its own." in whole.sentence
+    assert not whole.apart and list(whole.quoted) == ["verdict"]
     for part in (
         "1,000 users (800 persons), 3 seeds",
         "detectable 15 %",
@@ -107,9 +96,12 @@ def test_the_sentence_states_counts_lead_and_evidence() -> None:
 
 @pytest.mark.parametrize("question", CLAIMING)
 def test_nothing_measured_is_not_run(question: str) -> None:
-    found = verdict(question, NONE, ["baby", "ml-sparse"])
+    found = verdict(question, NONE, ["ml-sparse"])
     assert found.status == "not run"
-    assert "nan" not in found.markdown()
+    mixed = verdict(question, NONE, ["baby", "ml-sparse", "sports"])
+    assert mixed.status == "Amazon Baby and Amazon Sports: not run; ML-sparse: not run"
+    assert "supports" in mixed.rule and "transfers" in mixed.rule
+    assert "nan" not in found.markdown() + mixed.markdown()
     assert conclude(question, NONE, ["baby"]).status == "not run"
     assert found.brief.startswith("not run (none of its ") and found.brief.endswith(" comparisons has results yet)")
 
@@ -134,7 +126,8 @@ def test_the_controls_have_no_verdict_on_the_paper(question: str) -> None:
 
 
 def test_a_mixed_track_judges_what_is_not_synthetic() -> None:
-    tests = pd.concat([_measured(1.0, 0.005, ("baby",)), pd.DataFrame([comparison(dataset="null", pair=PRETRAINED)])])
+    synthetic = pd.DataFrame([comparison(dataset="null", pair=PRETRAINED)])
+    tests = pd.concat([measured_claims(1.0, 0.005, ("baby",)), synthetic])
     assert set(judge_all("rq1", tests, ["baby", "null"])["dataset"]) == {"baby"}
 
 
@@ -189,11 +182,16 @@ def test_every_word_says_why(low: float | None, high: float | None, because: str
 
 
 def test_claims_are_counted_pair_by_pair() -> None:
-    listed = claims_listing(judge_all("rq1", _measured(1.0, 0.005), DATASETS))
+    listed = claims_listing(judge_all("rq1", measured_claims(1.0, 0.005), DATASETS))
     assert listed["claim"].tolist() == ["VLMo-PT / baseline", "CLIP-PT / baseline", "all of them"]
     assert listed["comparisons"].tolist() == [15, 15, 30]
     assert listed["with a direction"].tolist()[2] == 29 and listed["lead needed"].tolist()[2] == 4
     assert set(listed["verdict"]) == {"supports"}
+    assert set(listed["data"]) == {"Amazon Sports, Amazon Clothing and Amazon Baby"}
+    row = listed.to_dict("records")[2]
+    evidence = ("users", "persons", "seeds", "detectable")
+    assert tuple(row[name] for name in evidence) == ("1,000", "800", "3", "15 %")
+    assert row["median change"].startswith("+") and " to +" in row["interval"]
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,8 @@ def keys(track_name: str, home: Path, data: Path | None) -> dict[str, str]:
         (home / "data" / "vlmo").mkdir(parents=True)
         (home / "data" / "vlmo" / "vlmo_base_plus_patch16_224.pt").write_bytes(b"weights")
         workspace = replace(workspace, data=home / "data")
-        workspace._datasets.update({name: made_up_dataset(name) for name in workspace.track.datasets})
+        for name in workspace.track.datasets:
+            workspace.hold(made_up_dataset(name))
     lines: dict[str, list[str]] = {}
     for case in all_cases(workspace.track, SEEDS):
         lines.setdefault(f"{case.dataset}/{case.model}", []).append(f"{case.slug} {plan(case, workspace).key}")

@@ -8,9 +8,10 @@ import pytest
 
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Result
-from lmmrec_core.questions import MODALITY_SPECIFIC, Variant
+from lmmrec_core.questions import MODALITY_SPECIFIC, Variant, question_of
 from lmmrec_core.report.layout import Layout, TableRow, fill_measured, metric_columns
 from lmmrec_core.significance.comparison import compare
+from lmmrec_core.significance.split_noise import means_by_split, split_noise
 from lmmrec_core.study.cases import Case, all_cases
 from lmmrec_core.study.comparisons import comparisons
 from lmmrec_core.study.run import plan, run_case
@@ -78,7 +79,7 @@ def test_a_split_that_is_not_another_is_refused(workspace, track) -> None:
     timed = track.model_dump()
     timed["datasets"]["complementary"]["split"] = {"rule": "global_time"}
     here = replace(workspace, track=TrackSettings.build(timed, "a test"))
-    here._datasets["complementary"] = workspace.dataset("complementary")
+    here.hold(workspace.dataset("complementary"))
     with pytest.raises(ConfigError, match="'global_time' draws nothing"):
         here.dataset("complementary", 5)
 
@@ -97,21 +98,57 @@ def test_the_cells_of_a_column_are_over_the_splits_that_all_of_them_have() -> No
     assert "Mean over seeds 1, 2 on each of 2 splits" in both.caption
 
 
-def test_a_pair_is_tested_on_the_splits_that_both_sides_have() -> None:
+def test_the_cells_of_another_recommender_have_splits_of_their_own() -> None:
     results = made_results(METRIC, (1, 2))
+    rows = tuple(TableRow(model, "", model, MODALITY_SPECIFIC) for model in ("vbpr", "lattice"))
+    layout = Layout(rows, metric_columns(["null"], [METRIC]))
+    own = fill_measured("t", "", layout, results).values
     vbpr = [r for r in results if r.case["model"] == "vbpr"]
-    asked = [r for r in vbpr if Variant.of(r.case) in (MODALITY_SPECIFIC, Variant("clip", "PT", "V&T"))]
+    found = fill_measured("t", "", layout, [*results, *moved(vbpr, 5, lift=1.0)]).values
+    np.testing.assert_allclose(found - own, [[0.5], [0.0]])
+
+
+def test_a_pair_is_tested_on_the_splits_of_its_recommender_as_its_cells_are_shown() -> None:
+    results = made_results(METRIC, (1, 2))
+    asked = dict.fromkeys(question_of("rq1").sides("vbpr"))
+    compared = [r for r in results if (r.case["model"], Variant.of(r.case)) in asked]
     alone = comparisons("rq1", results, ["null"], [METRIC])
-    lopsided = comparisons(
-        "rq1", [*results, *moved([r for r in asked if r.case["encoder"] == "clip"], 5, 1.0)], ["null"], [METRIC]
-    )
-    pd.testing.assert_frame_equal(lopsided, alone)
-    several = comparisons("rq1", [*results, *moved(asked, 5)], ["null"], [METRIC])
-    changed = [str(t["pair"]) for t, u in zip(alone.to_dict("records"), several.to_dict("records"), strict=True)
-               if t["n"] != u["n"]]  # fmt: skip
-    assert changed == ["CLIP-PT / baseline"]
-    row = next(t for t in several.to_dict("records") if t["n"] == 120)
-    runs = {v: {(int(r.case.get("split", 0)), r.case["seed"]): r.per_user[METRIC] for r in [*asked, *moved(asked, 5)]
-                if r.case["encoder"] == v} for v in ("clip", "baseline")}  # fmt: skip
-    by_hand = compare(runs["clip"], runs["baseline"], asked[0].per_user["group"])
+    some = [r for r in compared if r.case["encoder"] in ("clip", "baseline")]
+    lopsided = comparisons("rq1", [*results, *moved(some, 5, 1.0)], ["null"], [METRIC])
+    pd.testing.assert_frame_equal(lopsided, alone)  # one of its cells lacks the split
+    whole = [*results, *moved(compared, 5)]
+    several = comparisons("rq1", whole, ["null"], [METRIC])
+    assert {(row["model"], row["splits"]) for row in several.to_dict("records")} == {
+        (model, 2 if model == "vbpr" else 1) for model in alone["model"]
+    }
+    for row in several.to_dict("records"):
+        sides = question_of("rq1").sides(row["model"])
+        rows = tuple(TableRow("", "", model, variant) for model, variant in sides if model == row["model"])
+        cells = fill_measured("t", "", Layout(rows, metric_columns(["null"], [METRIC])), whole).values.iloc[:, 0]
+        shown = dict(zip([(r.model, r.variant) for r in rows], cells, strict=True))
+        for mean, side in zip((row["mean_a"], row["mean_b"]), row["pair"].sides(row["model"]), strict=True):
+            assert side not in shown or mean == pytest.approx(shown[side], rel=1e-12)
+    row = next(t for t in several.to_dict("records") if str(t["pair"]) == "CLIP-PT / baseline" and t["splits"] == 2)
+    runs = {v: {r.number: r.per_user[METRIC] for r in [*some, *moved(some, 5)] if Variant.of(r.case) == v}
+            for v in (row["pair"].a, row["pair"].b)}  # fmt: skip
+    cells: dict[Variant, dict] = {}
+    for r in [*compared, *moved(compared, 5)]:
+        if r.case["model"] == "vbpr":
+            cells.setdefault(Variant.of(r.case), {})[r.number] = r.per_user[METRIC]
+    noise = split_noise(map(means_by_split, cells.values()))
+    assert noise is not None and len(cells) == 4
+    by_hand = compare(runs[row["pair"].a], runs[row["pair"].b], some[0].per_user["group"], (noise, noise))
     assert (row["difference"], row["p"], row["seeds"]) == (by_hand.difference, by_hand.p, 4)
+
+
+def test_a_caption_says_where_tests_are_over_other_splits_than_the_cells() -> None:
+    results = made_results(METRIC, (1, 2))
+    asked = dict.fromkeys(question_of("rq1").sides("vbpr"))
+    whole = [*results, *moved([r for r in results if (r.case["model"], Variant.of(r.case)) in asked], 5)]
+    variants = MODALITY_SPECIFIC, Variant("clip", "PT", "V&T"), Variant("clip", "FT", "V&T")
+    rows = tuple(TableRow("VBPR", v.label, "vbpr", v) for v in variants)
+    layout = Layout(rows, metric_columns(["null"], [METRIC]))
+    tests = comparisons("rq1", whole, ["null"], [METRIC])
+    assert "Over other splits than the tests: VBPR on Null." in fill_measured("t", "", layout, whole, tests).caption
+    shown = fill_measured("t", "", replace(layout, rows=rows[:2]), whole, tests)
+    assert "Over other splits" not in shown.caption

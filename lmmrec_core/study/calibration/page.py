@@ -8,12 +8,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
-from scipy.stats import binom
 
 from lmmrec_core.errors import unknown
 from lmmrec_core.home import default_home
 from lmmrec_core.names import MODEL_TITLES
-from lmmrec_core.questions import MARGIN
+from lmmrec_core.questions import ALPHA, MARGIN
 from lmmrec_core.report.calibration import p_value_figure, power_figure
 from lmmrec_core.report.html import Sentence, listing_or_words
 from lmmrec_core.report.labels import dataset_name, metric_name, model_name
@@ -35,13 +34,16 @@ from lmmrec_core.study.calibration.tables import (
     planted_answers,
     told,
 )
+from lmmrec_core.study.calibration.words import (
+    NOT_RUN_YET,
+    bar_rows,
+    coverage_in_words,
+    itself_in_words,
+    planted_in_words,
+    verdict_in_words,
+)
 from lmmrec_core.study.calibration.world_tests import divisions_of
 from lmmrec_core.study.calibration.worlds import KEPT_METRICS, WORLDS
-
-_NOT_RUN = "*Not run yet: `make calibrate`.*"
-_LOWEST, _HIGHEST, _FEWEST, _POWER = 0.03, 0.07, 200, 0.95  # the bars; pairs and worlds, at least
-_FEWEST_PLANTED = 20
-_NOMINAL = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,36 +76,25 @@ class CalibrationPage:
 
     def bars(self) -> Styler:
         """What was asked of the tests before they were measured, and whether it holds."""
-        pairs, fresh = figures.aa_rate(self._pairs), figures.rejected(figures.world_pairs(self.stored, self.metric))
-        null, power = figures.rejected(self._null), figures.power_of(self._planted_content)
-        worlds, planted = self._null["world"].nunique(), self._planted_content["world"].nunique()
-        by_chance = binom.ppf([0.025, 0.975], null.n, _NOMINAL) / null.n if null else (0.0, 0.0)
-        within = f", {100 * by_chance[0]:.1f} to {100 * by_chance[1]:.1f} % by chance" if null else ""
-        rows = [
-            ("A system against itself is called different in 3 to 7 % of pairs: seeds of the study's stored runs",
-             pairs, pairs and _judged(_LOWEST <= pairs.rate <= _HIGHEST, pairs.n >= _FEWEST)),
-            ("The same: seeds of runs on fresh null worlds",
-             fresh, fresh and _judged(_LOWEST <= fresh.rate <= _HIGHEST, fresh.n >= _FEWEST)),
-            (f"Where content says nothing, it is called useful or harmful in 5 % of tests{within}", null,
-             null and _judged(by_chance[0] <= null.rate <= by_chance[1], worlds >= _FEWEST)),
-            ("The planted effect is found in at least 95 % of worlds",
-             power, power and _judged(power.rate >= _POWER, planted >= _FEWEST_PLANTED)),
-        ]  # fmt: skip
-        shown = [{"asked": asked, **told(rate), "answer": said or "not run"} for asked, rate, said in rows]
-        return listing_or_words(pd.DataFrame(shown), "calibration-bars", _NOT_RUN, prose=True)  # type: ignore[return-value]
+        shown = pd.DataFrame(bar_rows(self.stored, self.metric))
+        return listing_or_words(shown, "calibration-bars", NOT_RUN_YET, prose=True)  # type: ignore[return-value]
 
     def against_itself(self) -> Styler | Sentence:
         """The A/A rates by data set and metric, of the book's test and of the one that takes seeds as fixed."""
-        return listing_or_words(pd.DataFrame(itself_by_dataset(self.stored)), "against-itself", _NOT_RUN)
+        return listing_or_words(pd.DataFrame(itself_by_dataset(self.stored)), "against-itself", NOT_RUN_YET)
 
     def against_itself_by_model(self) -> Styler | Sentence:
         """The same by model, and how many cells and pairs could not be tested for want of others to learn from."""
         rows = itself_by_model(self.stored, self.metric)
-        return listing_or_words(pd.DataFrame(rows), "against-itself-models", _NOT_RUN)
+        return listing_or_words(pd.DataFrame(rows), "against-itself-models", NOT_RUN_YET)
+
+    def itself_in_words(self) -> str:
+        """One Markdown paragraph on those rates: models outside the band, cells added later, how sure they are."""
+        return itself_in_words(self.stored, self.metric)
 
     def against_itself_on_worlds(self) -> Styler | Sentence:
         """The A/A rates on the null worlds, by model and metric."""
-        return listing_or_words(pd.DataFrame(itself_on_worlds(self.stored)), "against-itself-worlds", _NOT_RUN)
+        return listing_or_words(pd.DataFrame(itself_on_worlds(self.stored)), "against-itself-worlds", NOT_RUN_YET)
 
     def null_figure(self) -> Figure:
         """The p-values of the null worlds against those of a test that is right."""
@@ -119,11 +110,11 @@ class CalibrationPage:
             for model, part in [*tests.groupby("model", sort=False), ("both", tests)] if len(tests) else []:
                 place = {"model": MODEL_TITLES.get(str(model), str(model)), "metric": metric_name(metric)}
                 others = {
-                    name: in_percent(float((part[p] < _NOMINAL).mean()))
+                    name: in_percent(float((part[p] < ALPHA).mean()))
                     for name, p in (("own seeds only", "p_own"), ("users only", "p_users"))
                 }
                 rows.append({**place, "tests": len(part), **told(figures.rejected(part)), **others})
-        return listing_or_words(pd.DataFrame(rows), "null-rates", _NOT_RUN)
+        return listing_or_words(pd.DataFrame(rows), "null-rates", NOT_RUN_YET)
 
     def divisions(self) -> Styler | Sentence:
         """The rate over divisions of the six runs of a null world, by what the sides share."""
@@ -137,9 +128,9 @@ class CalibrationPage:
         for name, chosen in kinds.items():
             part = found[chosen.astype(bool)]
             if len(part):
-                rate = rate_of((part["p"] < _NOMINAL).tolist(), figures.clusters(part))
+                rate = rate_of((part["p"] < ALPHA).tolist(), figures.clusters(part))
                 rows.append({"division": name, "tests": len(part), **told(rate)})
-        return listing_or_words(pd.DataFrame(rows), "divisions", _NOT_RUN)
+        return listing_or_words(pd.DataFrame(rows), "divisions", NOT_RUN_YET)
 
     @cached_property
     def curve(self) -> pd.DataFrame:
@@ -167,7 +158,7 @@ class CalibrationPage:
             }
             for row in self.curve.to_dict("records")
         ]  # fmt: skip
-        return listing_or_words(pd.DataFrame(rows), "power", _NOT_RUN, percent=("measured change",))
+        return listing_or_words(pd.DataFrame(rows), "power", NOT_RUN_YET, percent=("measured change",))
 
     def planted(self) -> Styler | Sentence:
         """The planted answers as rates over worlds, by the rule of the results' pages.
@@ -190,13 +181,17 @@ class CalibrationPage:
                         NOT_FOUND: said.count(NOT_FOUND), CANNOT_TELL: said.count(CANNOT_TELL),
                     }
                 )  # fmt: skip
-        return listing_or_words(pd.DataFrame(rows), "planted-rates", _NOT_RUN)
+        return listing_or_words(pd.DataFrame(rows), "planted-rates", NOT_RUN_YET)
+
+    def planted_in_words(self) -> str:
+        """One Markdown paragraph: which planted answers are seldom found, and why."""
+        return planted_in_words(self.stored, self.metric)
 
     def capacity(self) -> Styler | Sentence:
         """What a second modality seems to add to MMGCN where content says nothing."""
         rows = capacity_rows(self.stored, self.metric)
         changes = ("median change", "lowest", "highest")
-        return listing_or_words(pd.DataFrame(rows), "capacity", _NOT_RUN, percent=changes)
+        return listing_or_words(pd.DataFrame(rows), "capacity", NOT_RUN_YET, percent=changes)
 
     def coverage(self) -> Styler | Sentence:
         """How often 95 % intervals hold the truth, by simulated world, the worst first."""
@@ -206,28 +201,23 @@ class CalibrationPage:
             rows.append(
                 {
                     "true change": in_percent(book["effect"]), "spread over seeds": in_percent(book["seed_cv"]),
-                    "seeds": int(book["seeds"]), "mean": f"{book['level']:g}",
+                    "seeds": int(book["seeds"]), "splits": int(book["splits"]),
+                    "spread over splits": in_percent(book["split_cv"]) if book["splits"] > 1 else "",
+                    "mean": f"{book['level']:g}",
                     "users a person": f"{book['users_each']:g}",
                     "other cells": int(book["further"]), "the book": in_percent(book["covered"]),
                     "of the change": in_percent(book["covered_relative"]), "users only": in_percent(fixed["covered"]),
                 }
             )  # fmt: skip
-        return listing_or_words(pd.DataFrame(rows), "coverage", _NOT_RUN)
+        return listing_or_words(pd.DataFrame(rows), "coverage", NOT_RUN_YET)
 
     def candidates(self) -> Styler | Sentence:
         """Every candidate test over all simulated worlds."""
-        return listing_or_words(pd.DataFrame(candidate_rows(self.stored)), "candidates", _NOT_RUN)
+        return listing_or_words(pd.DataFrame(candidate_rows(self.stored)), "candidates", NOT_RUN_YET)
 
-    def lowest_coverage(self) -> str:
-        """One Markdown sentence on the world where fewest intervals hold the truth; it is the lowest of several by
-        chance too."""
-        lowest, whole = figures.lowest_coverage(self.stored.coverage), figures.coverage_of(self.stored.coverage)
-        if lowest is None or whole is None:
-            return _NOT_RUN
-        return (
-            f"In all, {in_percent(whole.rate)} of the intervals hold the truth ({between(vars(whole))}). In the worst "
-            f"world, the first line, {in_percent(lowest.rate)} do ({between(vars(lowest))})."
-        )
+    def coverage_in_words(self) -> str:
+        """One Markdown paragraph: coverage in all and in the worst world, and false alarms."""
+        return coverage_in_words(self.stored)
 
     def detectable(self) -> Styler | Sentence:
         """The minimum detectable effect by data set and question: median and range over its pairs."""
@@ -242,7 +232,7 @@ class CalibrationPage:
                         "not testable": found["untestable"],
                     }
                 )  # fmt: skip
-        return listing_or_words(pd.DataFrame(rows), "detectable", _NOT_RUN)
+        return listing_or_words(pd.DataFrame(rows), "detectable", NOT_RUN_YET)
 
     def quoted(self) -> dict[str, str]:
         """The headline figures as words, by their names in the summary."""
@@ -253,19 +243,8 @@ class CalibrationPage:
         }
 
     def in_words(self) -> str:
-        """The headline figures as one Markdown sentence."""
-        said = self.quoted()
-        itself, fresh = (
-            f"{said[f'{name}_rate']} of {said[f'{name}_pairs']} pairs" if int(said[f"{name}_pairs"]) else "not run"
-            for name in ("aa", "aa_worlds")
-        )
-        null = f"{said['null_rate']} of {said['null_tests']} tests on {said['null_worlds']} worlds"
-        return (
-            f"**A system against itself is called different: in the stored runs {itself}, on null worlds {fresh}. "
-            f"Content that says nothing is called useful or harmful: {null if int(said['null_tests']) else 'not run'}. "
-            f"The planted effect is found: {said['power_complementary']}. Simulated intervals hold the truth: "
-            f"{said['coverage']}, in the worst of the simulated worlds {said['coverage_lowest']}.**"
-        )
+        """The headline figures as a Markdown list."""
+        return verdict_in_words(self.stored)
 
     @cached_property
     def _pairs(self) -> pd.DataFrame:
@@ -275,10 +254,6 @@ class CalibrationPage:
     def _null(self) -> pd.DataFrame:
         return figures.null_tests(self.stored, self.metric)
 
-    @cached_property
-    def _planted_content(self) -> pd.DataFrame:
-        return figures.planted_tests(self.stored, self.metric)
-
     @property
     def _simulated(self) -> pd.DataFrame:
         listing = self.stored.coverage
@@ -287,10 +262,6 @@ class CalibrationPage:
 
 def _share_covered(world: pd.DataFrame) -> float:
     return float(world.loc[world["candidate"] == BOOK_TEST, "covered"].iloc[0])
-
-
-def _judged(holds: bool, enough: bool = True) -> str:
-    return ("holds" if holds else "does not hold") + ("" if enough else ", too few yet")
 
 
 def _spread(found: Any) -> str:

@@ -14,7 +14,7 @@ from pandas.io.formats.style import Styler
 
 from lmmrec_core.flow import Result
 from lmmrec_core.questions import Variant
-from lmmrec_core.report.html import Sentence, listing_or_words
+from lmmrec_core.report.html import Sentence, listing_or_words, signed_percent
 from lmmrec_core.report.labels import model_name
 from lmmrec_core.report.layout import by_case
 from lmmrec_core.results.pooling import per_seed, pooled_per_user
@@ -73,6 +73,11 @@ def redone(study: Study, metric: str = "ndcg@20") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def first_runs(part: str) -> dict[str, Any]:
+    """What the first runs said beside the comparisons, by ``part`` of the file: ``itself`` or ``capacity``."""
+    return dict(yaml.safe_load(REDONE.read_text(encoding="utf-8"))[part])
+
+
 def _side(given: Mapping[str, str], model: str) -> _Side:
     fields = {name: value for name, value in given.items() if name != "model"}
     return given.get("model", model), Variant(**fields)
@@ -89,7 +94,7 @@ def _then(stored: Mapping[str, Any], metric: str) -> dict[str, Any]:
     return {
         **_seeds([run["best_epoch"] for run in a], [run["best_epoch"] for run in b], "epoch"),
         **_means([run[metric] for run in a], [run[metric] for run in b]),
-        "change": f"{tested['change']:+.1%}", "interval": "", "p": tested["p"],
+        "change": signed_percent(tested["change"]), "interval": "", "p": tested["p"],
     }  # fmt: skip
 
 
@@ -104,8 +109,8 @@ def _now(a: _Side, b: _Side, cells: Mapping[_Side, Sequence[Result]], metric: st
     return {
         **_seeds(_best_steps(cells[a]), _best_steps(cells[b]), "step"),
         **_means(*([float(values.mean()) for values in side.values()] for side in sides)),
-        "change": "–" if found.relative is None else f"{found.relative:+.1%}",
-        "interval": "" if low is None or high is None else f"{low:+.0%} to {high:+.0%}",
+        "change": "–" if found.relative is None else signed_percent(found.relative),
+        "interval": "" if low is None or high is None else f"{signed_percent(low)} to {signed_percent(high)}",
         "p": found.p,
     }  # fmt: skip
 

@@ -17,7 +17,7 @@ BOOK_TEST, SEEDS_FIXED = "crossed, moderated", "users only (seeds fixed)"
 REPETITIONS = 1000
 FEWER = 200  # repetitions of the candidates that no page uses; the bootstrap takes ten times as long as the book's test
 
-#: Every combination of effect and spread over seeds, then the other settings changed one at a time.
+#: Every combination of effect and spread over seeds, then the other settings changed one at a time, then three splits.
 SIMULATED: tuple[World, ...] = (
     *(World(effect=effect, seed_cv=cv) for effect in (0.0, 0.1, 0.3) for cv in (0.0, 0.02, 0.06, 0.12)),
     World(effect=0.1, users_each=1.0, persons=600),
@@ -25,6 +25,7 @@ SIMULATED: tuple[World, ...] = (
     World(effect=0.1, seeds=5),
     World(effect=0.1, further=2),
     World(effect=0.1, unlike=0.0),
+    *(World(effect=effect, splits=3, split_cv=cv, further=2) for effect in (0.0, 0.1) for cv in (0.0, 0.03, 0.06)),
 )
 
 
@@ -49,8 +50,9 @@ def coverage_made_from(repetitions: int = REPETITIONS) -> MadeFrom:
 def _simulate(repetitions: int, bar: tqdm) -> Iterator[pd.DataFrame]:
     for number, world in enumerate(SIMULATED):
         shown = (BOOK_TEST, SEEDS_FIXED)
-        rest = [name for name in CANDIDATES if name not in shown]
-        counts = {shown: repetitions, tuple(rest): min(FEWER, repetitions)}
+        counts: dict[tuple[str, ...], int] = {shown: repetitions}
+        if world.splits == 1:  # over several splits the candidates are the same test, or none
+            counts[tuple(name for name in CANDIDATES if name not in shown)] = min(FEWER, repetitions)
         rates = pd.concat(operating_characteristics([world], count, of, seed=number) for of, count in counts.items())
         rates.insert(0, "world", number)
         yield rates

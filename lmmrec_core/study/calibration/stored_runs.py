@@ -13,7 +13,7 @@ from lmmrec_core.flow import Result
 from lmmrec_core.names import PAPER_METRICS
 from lmmrec_core.questions import ALPHA, MARGIN, QUESTIONS, Variant
 from lmmrec_core.report.labels import Labels
-from lmmrec_core.results.pooling import per_seed, pooled_per_user
+from lmmrec_core.results.pooling import distinct, per_seed, pooled_per_user
 from lmmrec_core.results.provenance import code_now
 from lmmrec_core.significance.against_itself import Cells, against_itself
 from lmmrec_core.significance.crossed import users_only
@@ -42,15 +42,15 @@ def calibrate_stored(part: str, study: Study) -> int | None:
     """
     if part not in _CODE:
         raise ConfigError(f"part {part!r} is not made from stored runs; write {AGAINST_ITSELF} or {DETECTABLE}")
-    results = study.results().counted
-    if not results:
+    if not study.sorted_records()[0]:
         return None
     name, made_from = f"{part}-{study.track.name}", made_from_runs(part, study)
     before = up_to_date(study.workspace.results, name, made_from)
     if before is not None:
         return _tests_in(before.rows)
     started = code_now()
-    rows = against_itself_rows(results, study.labels) if part == AGAINST_ITSELF else detectable_rows(study)
+    itself = part == AGAINST_ITSELF
+    rows = against_itself_rows(study.results().counted, study.labels) if itself else detectable_rows(study)
     write_listing(study.workspace.results, name, rows, made_from, started)
     return _tests_in(rows)
 
@@ -89,8 +89,8 @@ def against_itself_rows(
     """Every pair of seeds of every cell of results on its data set's own split: one line a pair and metric.
 
     dataset, model, cell, metric, seed_a, seed_b, difference, ci_low, ci_high, ``p`` of the crossed test with the spread
-    over seeds of the model's other cells, and ``p_users``, which takes seeds as fixed. Where fewer than three others
-    have several seeds, the pair is not testable: p and its interval are NaN.
+    over seeds of the model's other cells, and ``p_users``, which takes seeds as fixed. Cells whose runs are the same
+    count once. Where fewer than three others have several seeds, the pair is not testable: p and its interval are NaN.
     """
     by_cell: dict[tuple[str, str], dict[str, list[Result]]] = {}
     for result in (one for one in results if one.trained and not one.shared and not one.case.get("split")):
@@ -101,7 +101,7 @@ def against_itself_rows(
     for (dataset, name), cells in by_cell.items():
         groups = pooled_per_user(next(iter(cells.values())), metrics[0])[1]
         for metric in metrics:
-            values: Cells = {cell: per_seed(found, metric) for cell, found in cells.items()}
+            values: Cells = distinct({cell: per_seed(found, metric) for cell, found in cells.items()})
             tested = against_itself(values, groups).set_index(["cell", "seed_a", "seed_b"]).to_dict("index")
             for (cell, one, other), p_users in _users_only(values, groups).items():
                 row: dict[str, Any] = {"dataset": dataset, "model": name, "cell": cell, "metric": metric}

@@ -19,6 +19,8 @@ from lmmrec_core.study.calibration.world_tests import seeds_against_seeds, world
 
 METRIC = "ndcg@20"  # of the headline figures; metrics of one run are one observation seen several ways
 FEWEST = 10  # clusters that can tell how alike their members are
+AA_BAND, ASKED_POWER = (0.03, 0.07), 0.95  # the bars: a system against itself, and the planted effect
+AA_LEVELS = (ALPHA, 0.01, 0.001)  # at which a system against itself is counted
 _CELL = ["track", "dataset", "model", "cell"]
 
 
@@ -26,6 +28,7 @@ def summary_of(stored: Stored) -> dict[str, Any]:
     """The figures as plain JSON values; None for what was not run.
 
     ``aa_rate`` of ``aa_pairs``: pairs of seeds of one cell of the stored runs that the test finds different at 5 %;
+    ``aa_levels``: the same at stricter levels; ``aa_by_model``: pairs, rate and interval of each model at 5 %;
     ``aa_worlds_rate`` of ``aa_worlds_pairs``: the same of the runs on null worlds. ``null_rate`` of
     ``null_tests`` on ``null_worlds``: content against shuffled where content says nothing. ``power_complementary``:
     content found better than shuffled where all of the planted effect is there. ``coverage``: simulated 95 % intervals
@@ -38,6 +41,10 @@ def summary_of(stored: Stored) -> dict[str, Any]:
     pairs = pairs_of(stored, METRIC)
     figures |= _rate("aa_rate", aa_rate(pairs))
     figures["aa_pairs"] = int(pairs["p"].notna().sum())
+    levels = {f"{level:g}": aa_rate(pairs, level=level) for level in AA_LEVELS[1:]}
+    figures["aa_levels"] = {level: rate.rate for level, rate in levels.items() if rate} or None
+    by_model = aa_by_model(pairs).items()
+    figures["aa_by_model"] = {model: {"pairs": rate.n, **_rate("rate", rate)} for model, rate in by_model} or None
     fresh = world_pairs(stored, METRIC)
     figures |= _rate("aa_worlds_rate", rejected(fresh))
     figures["aa_worlds_pairs"] = len(fresh)
@@ -71,8 +78,8 @@ def cells_in(pairs: pd.DataFrame) -> int:
     return len(pairs.drop_duplicates(_CELL))
 
 
-def aa_rate(pairs: pd.DataFrame, p: str = "p") -> Rate | None:
-    """How often a system is found different from itself, of the testable pairs.
+def aa_rate(pairs: pd.DataFrame, p: str = "p", level: float = ALPHA) -> Rate | None:
+    """How often a system is found different from itself at a level, of the testable pairs.
 
     The pairs of one model on one data set are a cluster: they share users and what is learnt of the spread over seeds.
     With fewer than :data:`FEWEST` of those, the pairs of a cell are.
@@ -80,7 +87,18 @@ def aa_rate(pairs: pd.DataFrame, p: str = "p") -> Rate | None:
     tested = pairs[pairs["p"].notna()]
     if tested.empty:
         return None
-    return rate_of((tested[p] < ALPHA).tolist(), _clusters(tested, _CELL[:3], _CELL))
+    return rate_of((tested[p] < level).tolist(), _clusters(tested, _CELL[:3], _CELL))
+
+
+def aa_by_model(pairs: pd.DataFrame) -> dict[str, Rate]:
+    """:func:`aa_rate` of each model that has testable pairs."""
+    rates = {str(model): aa_rate(part) for model, part in pairs.groupby("model", sort=False)}
+    return {model: rate for model, rate in rates.items() if rate}
+
+
+def aa_clusters(pairs: pd.DataFrame) -> int:
+    """How many combinations of model and data set the testable pairs are of."""
+    return len(pairs[pairs["p"].notna()].drop_duplicates(_CELL[:3]))
 
 
 def world_pairs(stored: Stored, metric: str) -> pd.DataFrame:
@@ -106,9 +124,9 @@ def power_tests(stored: Stored, metric: str) -> pd.DataFrame:
     return pd.concat(frames).sort_values(["content", "world"]) if frames else part
 
 
-def rejected(tests: pd.DataFrame, p: str = "p") -> Rate | None:
-    """How often a test finds a difference at the 5 % level, unadjusted; clusters as in :func:`clusters`."""
-    return None if tests.empty else rate_of((tests[p] < ALPHA).tolist(), clusters(tests))
+def rejected(tests: pd.DataFrame, p: str = "p", level: float = ALPHA) -> Rate | None:
+    """How often a test finds a difference at a level, unadjusted; clusters as in :func:`clusters`."""
+    return None if tests.empty else rate_of((tests[p] < level).tolist(), clusters(tests))
 
 
 def power_of(tests: pd.DataFrame) -> Rate | None:
@@ -146,6 +164,15 @@ def lowest_coverage(listing: Listing | None, candidate: str = BOOK_TEST) -> Rate
         return None
     rows = listing.rows[listing.rows["candidate"] == candidate]
     return rate_of(_covered(min(rows.to_dict("records"), key=lambda row: float(row["covered"]))))
+
+
+def false_alarms(listing: Listing | None, candidate: str = BOOK_TEST) -> tuple[float, float] | None:
+    """Mean and highest share of rejections over the simulated worlds without an effect; None without any."""
+    if listing is None:
+        return None
+    rows = listing.rows[listing.rows["candidate"] == candidate]
+    rates = rows.loc[rows["effect"] == 0, "rejected"]
+    return (float(rates.mean()), float(rates.max())) if len(rates) else None
 
 
 def _covered(row: Mapping[Hashable, Any]) -> list[bool]:

@@ -1,6 +1,6 @@
 """Rows of the calibration's listings: a system against itself, capacity; and the words for rates that all use."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,7 @@ from lmmrec_core.report.planted import Expectation, answer
 from lmmrec_core.significance.rates import Rate
 from lmmrec_core.study.calibration import summary as figures
 from lmmrec_core.study.calibration.reading import Stored
+from lmmrec_core.study.calibration.redone import first_runs
 from lmmrec_core.study.calibration.simulated import BOOK_TEST, SEEDS_FIXED
 from lmmrec_core.study.calibration.world_tests import worlds_tested
 from lmmrec_core.study.calibration.worlds import KEPT_METRICS
@@ -30,14 +31,17 @@ def itself_by_dataset(stored: Stored) -> _Rows:
 
 
 def itself_by_model(stored: Stored, metric: str) -> _Rows:
-    """The A/A rates of stored runs by model, with the cells that have too few others to learn from, and their pairs."""
+    """The A/A rates of stored runs by model, with the cells that have too few others to learn from, and their pairs.
+
+    All models together come first.
+    """
     rows: _Rows = []
-    for model, part in figures.pairs_of(stored, metric).groupby("model", sort=False):
+    pairs = figures.pairs_of(stored, metric)
+    for model, part in [("all", pairs), *pairs.groupby("model", sort=False)] if len(pairs) else []:
+        name = "all" if model == "all" else model_name(str(model))
         without = part[part["p"].isna()]
         words = f"{figures.cells_in(without)} ({len(without)} {'pair' if len(without) == 1 else 'pairs'})"
-        rows.append(
-            {"model": model_name(str(model)), **_rates(part), "cells not testable": words if len(without) else ""}
-        )
+        rows.append({"model": name, **_rates(part), "cells not testable": words if len(without) else ""})
     return rows
 
 
@@ -48,10 +52,8 @@ def itself_on_worlds(stored: Stored) -> _Rows:
         pairs = figures.world_pairs(stored, metric)
         for model, part in [*pairs.groupby("model", sort=False), ("both", pairs)] if len(pairs) else []:
             name = "both" if model == "both" else model_name(str(model))
-            tests = {"worlds": part["world"].nunique(), "pairs": len(part), **told(figures.rejected(part))}
-            fixed = figures.rejected(part, "p_users")
-            assert fixed is not None
-            rows.append({"model": name, "metric": metric_name(metric), **tests, "users only": in_percent(fixed.rate)})
+            tests = {"worlds": part["world"].nunique(), "pairs": len(part), **_at_levels(figures.rejected, part)}
+            rows.append({"model": name, "metric": metric_name(metric), **tests})
     return rows
 
 
@@ -63,14 +65,18 @@ CAPACITY = {
 
 
 def capacity_rows(stored: Stored, metric: str) -> _Rows:
-    """What a second modality seems to add where content says nothing, by model and comparison."""
-    tests, rows = worlds_tested(stored.worlds["capacity"], metric), []
+    """What a second modality seems to add where content says nothing, by model and comparison.
+
+    ``first runs``: what those said of MMGCN on one world, in words.
+    """
+    tests, rows, then = worlds_tested(stored.worlds["capacity"], metric), [], first_runs("capacity")
     for model, own in tests.groupby("model", sort=False):
         for name, pair in CAPACITY.items():
             part = own[own["pair"].isin([pair])]
             found = part[part["p"] < ALPHA]
             higher, change = int((found["difference"] > 0).sum()), part["relative"]
-            place = {"model": model_name(str(model)), "comparison": name, "worlds": len(part)}
+            first = then[name] if model == "mmgcn" else ""
+            place = {"model": model_name(str(model)), "comparison": name, "first runs": first, "worlds": len(part)}
             changes = {"median change": change.median(), "lowest": change.min(), "highest": change.max()}
             rows.append({**place, **changes, "found better": higher, "found worse": len(found) - higher})
     return rows
@@ -86,10 +92,11 @@ _TESTS = {
 
 
 def candidate_rows(stored: Stored) -> _Rows:
-    """Every candidate over all simulated worlds: false alarms, coverage, what it finds where seeds matter little."""
+    """Every candidate over the simulated worlds of one split: false alarms, coverage, what it finds in quiet ones."""
     if stored.coverage is None:
         return []
     simulated, rows = stored.coverage.rows, []
+    simulated = simulated[simulated["splits"] == 1]  # over several splits not all are tests
     for name, title in _TESTS.items():
         own = simulated[simulated["candidate"] == name]
         null, quiet = own[own["effect"] == 0], own[(own["effect"] > 0) & (own["seed_cv"] == own["seed_cv"].min())]
@@ -142,11 +149,21 @@ def _named(row: Mapping[Hashable, Any]) -> dict[str, Any]:
 
 def _rates(pairs: pd.DataFrame) -> dict[str, Any]:
     """What the book's test says, and the one that takes seeds as fixed, of the same pairs."""
-    fixed = figures.aa_rate(pairs, "p_users")
-    return {
-        "pairs": int(pairs["p"].notna().sum()), **told(figures.aa_rate(pairs), "not testable"),
-        "users only": in_percent(fixed.rate) if fixed else "",
-    }  # fmt: skip
+    return {"pairs": int(pairs["p"].notna().sum()), **_at_levels(figures.aa_rate, pairs, "not testable")}
+
+
+def _at_levels(
+    rate: Callable[[pd.DataFrame, str, float], Rate | None], tests: pd.DataFrame, without: str = "not run"
+) -> dict[str, str]:
+    """The rate at 5 % with its interval, then at the stricter levels; last what the test over users alone says."""
+    found = told(rate(tests, "p", ALPHA), without)
+    strictest = figures.AA_LEVELS[-1]
+    further = [(f"at {100 * level:g} %", "p", level) for level in figures.AA_LEVELS[1:]]
+    further += [("users only", "p_users", ALPHA), (f"users only, at {100 * strictest:g} %", "p_users", strictest)]
+    for title, p, level in further:
+        one = rate(tests, p, level)
+        found[title] = in_percent(one.rate) if one else ""
+    return found
 
 
 def told(rate: Rate | None, without: str = "not run") -> dict[str, str]:

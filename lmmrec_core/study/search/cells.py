@@ -1,9 +1,9 @@
 """The cells of a track whose settings are searched, each with the same number of trainings.
 
 A cell is a data set, model, encoder and paradigm, with both modalities. Its trials have a seed and a split that no
-reported run uses: the training and validation rows of the reported split, divided anew. The reported test rows are in
-no part of it, and no initial values are those of a run. A split that comes with the data or follows time cannot be
-drawn again; there the trials see the training and validation parts of the reported split.
+reported run uses: the training and validation rows of the data set's own split, divided anew. The test rows of that
+split are in no part of it (those of further splits may be), and no initial values are those of a run. A split that
+comes with the data or follows time cannot be drawn again; there the trials see its training and validation parts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,11 +54,11 @@ def search_track(track: TrackSettings, grid: Grid) -> TrackSettings:
         raise ConfigError(
             f"grid {grid.name!r}: seed {grid.seed} is one of track {track.name!r}; give the search another"
         )
-    datasets = {}
+    datasets, further = {}, {seed for rule in track.further_splits for seed in rule.splits}
     for name, settings in track.datasets.items():
         split = settings.split
         if split.rule in REDRAWN:
-            if split.seed == grid.split_seed:
+            if grid.split_seed in (split.seed, *further):
                 raise ConfigError(
                     f"grid {grid.name!r}: split_seed {grid.split_seed} is that of data set {name!r} in track "
                     f"{track.name!r}; give the search another"
@@ -108,13 +108,13 @@ def _cases(track: TrackSettings, grid: Grid) -> list[Case]:
     found = {}
     for case in all_cases(track, track.seeds[:1]):
         whole = case.control == "none" and case.modalities in ("none", "V&T") and case.paradigm != WARM
-        if whole and case.model in grid.models and reason_not_run(case, track) is None:
-            found[cell_of(case.model_dump())] = case.model_copy(update={"seed": grid.seed, "split": 0})
+        if whole and not case.split and case.model in grid.models and reason_not_run(case, track) is None:
+            found[cell_of(case.model_dump())] = case.model_copy(update={"seed": grid.seed})
     return list(found.values())
 
 
 def _why_taken(case: Case, track: TrackSettings) -> str | None:
-    return next((rule.why for rule in track.not_searched if rule.holds(case.model_dump())), None)
+    return next((rule.why for rule in track.not_searched if rule.fits(case.model_dump())), None)
 
 
 def _cell(case: Case, track: TrackSettings, grid: Grid) -> Cell:

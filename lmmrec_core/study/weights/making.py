@@ -19,7 +19,7 @@ from lmmrec_core.data.controls import GENERATOR_VERSION
 from lmmrec_core.digests import digest
 from lmmrec_core.disk import write_file
 from lmmrec_core.encoders import ENCODERS
-from lmmrec_core.encoders.fine_tuning.holdout import LEAST_SHARE, SHARE
+from lmmrec_core.encoders.fine_tuning.holdout import SHARE
 from lmmrec_core.encoders.fine_tuning.loop import fine_tune
 from lmmrec_core.encoders.fine_tuning.pairs import TrainingPairs, collect_pairs
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
@@ -222,8 +222,9 @@ def _pretrained(job: _Job) -> tuple[Any, dict[str, Any]]:
     entry, progress = job.recipe.entry, job.workspace.progress
     assert entry.pretrain is not None
     outside, disjoint = outside_items(job.workspace, entry.pretrain)
+    share = job.recipe.values["pretrain"].get("held_out", SHARE)
     if entry.pretrain.mispaired:
-        outside = mispaired(outside, entry.pretrain.mispaired, LEAST_SHARE)
+        outside = mispaired(outside, entry.pretrain.mispaired, share)
         disjoint["mispaired"] = entry.pretrain.mispaired
     more: dict[str, Any] = {}
     cls = ENCODERS[entry.encoder]
@@ -237,7 +238,6 @@ def _pretrained(job: _Job) -> tuple[Any, dict[str, Any]]:
         record["alignment"] = dict(encoder.align(outside, progress))
         if not entry.pretrain.tune:
             return encoder, record
-    share = job.recipe.values["pretrain"].get("held_out", SHARE)
     pairs = collect_pairs(outside, encoder, share=share, progress=progress)
     if isinstance(encoder, FitsPixels):
         encoder.fit_pixels(torch.from_numpy(pairs.pixels[pairs.train_rows]))

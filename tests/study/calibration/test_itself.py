@@ -75,6 +75,8 @@ def test_pairs_that_cannot_be_tested_are_counted_by_model_and_are_in_no_rate(tmp
     by_model = {row["model"]: row for row in itself_by_model(stored, "ndcg@20")}
     assert by_model["VBPR"]["pairs"] == 6 and by_model["VBPR"]["cells not testable"] == ""
     assert by_model["VBPR"]["users only"] == "100.0 %"
+    assert (by_model["VBPR"]["at 1 %"], by_model["VBPR"]["users only, at 0.1 %"]) == ("0.0 %", "0.0 %")
+    assert by_model["all"]["pairs"] == 6 and by_model["all"]["cells not testable"] == "1 (3 pairs)"
     assert by_model["MMGCN"]["rate"] == "not testable" and by_model["MMGCN"]["cells not testable"] == "1 (3 pairs)"
     page = CalibrationPage(stored)
     assert "6 pairs of seeds" in page.summary() and "MMGCN" in page.against_itself_by_model().to_html()

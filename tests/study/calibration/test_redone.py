@@ -9,6 +9,7 @@ import yaml
 
 from lmmrec_core.flow import Result
 from lmmrec_core.questions import SHUFFLED, Variant
+from lmmrec_core.report.html import signed_percent
 from lmmrec_core.report.labels import PAPER_LABELS
 from lmmrec_core.study.calibration.redone import (
     REDONE,
@@ -67,7 +68,8 @@ def test_today_it_says_what_the_tables_say() -> None:
     row = shown.loc[("ML-sparse: VBPR baseline against baseline (shuffled)", "today")]
     tests = comparisons("rq3", results, ["sparse"], [METRIC])
     test = next(t for t in tests.to_dict("records") if t["model"] == "vbpr" and t["pair"] == SHUFFLED)
-    assert row["change"] == f"{test['relative']:+.1%}"
+    assert row["change"] == f"{100 * test['relative']:+.1f} %".replace("-", "−")
+    assert row["interval"] == " to ".join(signed_percent(test[f"relative_{end}"]) for end in ("low", "high"))
     assert row["p"] == pytest.approx(test["p"], abs=0.02)  # there the spread is learnt from the question's cells alone
     assert row["kept"].startswith("step ") and len(row["by seed"].split(", ")) == 3
 

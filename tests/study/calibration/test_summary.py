@@ -12,7 +12,7 @@ from lmmrec_core.names import CALIBRATION_PARTS
 from lmmrec_core.report.planted import PLANTED_CONTENT, PLANTED_FIRST
 from lmmrec_core.results.provenance import ALLOW, Code, code_now
 from lmmrec_core.significance.rates import rate_of
-from lmmrec_core.significance.simulation import CANDIDATES
+from lmmrec_core.significance.simulation import CANDIDATES, World
 from lmmrec_core.study.calibration import simulated, tables
 from lmmrec_core.study.calibration import summary as figures
 from lmmrec_core.study.calibration.files import add_line, part_path, read_lines
@@ -27,8 +27,8 @@ from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS, DrawnWorld, wor
 from tests.study.calibration.conftest import keep_listing, made_line
 
 KEYS = {
-    "aa_rate", "aa_rate_interval", "aa_pairs", "aa_worlds_rate", "aa_worlds_rate_interval", "aa_worlds_pairs",
-    "null_rate", "null_rate_interval", "null_tests", "null_worlds", "power_complementary",
+    "aa_rate", "aa_rate_interval", "aa_pairs", "aa_levels", "aa_by_model", "aa_worlds_rate", "aa_worlds_rate_interval",
+    "aa_worlds_pairs", "null_rate", "null_rate_interval", "null_tests", "null_worlds", "power_complementary",
     "power_complementary_interval", "coverage", "coverage_interval", "coverage_lowest", "coverage_lowest_interval",
     "mde", "computed_from",
 }  # fmt: skip
@@ -71,6 +71,10 @@ def test_rates_are_counted_by_hand(store, monkeypatch) -> None:
     stored = read_calibration(results)
     found = write_summary_of(stored, results)
     assert found["aa_rate"] == pytest.approx(1 / 12) and found["aa_pairs"] == 12
+    assert found["aa_levels"] == {"0.01": 0.0, "0.001": 0.0}
+    assert found["aa_by_model"] == {
+        "vbpr": {"pairs": 12, "rate": found["aa_rate"], "rate_interval": found["aa_rate_interval"]}
+    }
     assert (found["null_tests"], found["null_worlds"]) == (20, 10)
     tests = figures.null_tests(stored, "ndcg@20")
     assert found["null_rate"] == (tests["p"] < 0.05).sum() / 20
@@ -88,7 +92,8 @@ def test_rates_are_counted_by_hand(store, monkeypatch) -> None:
 def test_coverage_is_that_of_the_books_test_over_all_worlds(tmp_path, code) -> None:
     rows = pd.DataFrame(
         {"world": [0, 0, 1, 1], "candidate": ["crossed, moderated", "users only (seeds fixed)"] * 2,
-         "covered": [0.9, 0.1, 1.0, 0.2], "repetitions": [100, 100, 300, 300]}
+         "covered": [0.9, 0.1, 1.0, 0.2], "repetitions": [100, 100, 300, 300], "effect": [0.0, 0.0, 0.1, 0.1],
+         "rejected": [0.1, 0.9, 0.5, 0.9]}
     )  # fmt: skip
     keep_listing(tmp_path, "coverage", rows)
     found = summary_of(read_calibration(tmp_path))
@@ -98,8 +103,9 @@ def test_coverage_is_that_of_the_books_test_over_all_worlds(tmp_path, code) -> N
         exact = stats.binomtest(hits, of).proportion_ci(method="exact")
         assert found[f"{name}_interval"] == pytest.approx([exact.low, exact.high])
     page = CalibrationPage(read_calibration(tmp_path))
-    assert "97.5 % of the intervals" in page.lowest_coverage() and "90.0 % do" in page.lowest_coverage()
+    assert "97.5 % of the intervals" in page.coverage_in_words() and "90.0 % do" in page.coverage_in_words()
     assert "in the worst of the simulated worlds 90.0 %" in page.in_words()
+    assert figures.false_alarms(page.stored.coverage) == (0.1, 0.1)  # the other world has an effect
 
 
 def test_lines_of_uncommitted_code_or_other_settings_do_not_count(store, code, controls, monkeypatch) -> None:
@@ -248,15 +254,16 @@ def test_planted_answers_are_read_from_null_worlds_too_and_the_first_answer_stan
     assert "Null" in shown and shown.count("within ±5% (first, not counted)") == 2 * 2
 
 
-def test_candidates_are_counted_over_all_simulated_worlds(tmp_path, code) -> None:
-    """Two worlds without an effect and two with one; seeds vary by 2 % in the first of each."""
+def test_candidates_are_counted_over_all_simulated_worlds_of_one_split(tmp_path, code) -> None:
+    """Two worlds without an effect and two with one; seeds vary by 2 % in the first. One world of three splits."""
     rows = pd.DataFrame(
         [
             {"world": world, "effect": effect, "seed_cv": cv, "candidate": name, "repetitions": repetitions,
-             "rejected": rejected, "covered": 1 - rejected if effect == 0 else 0.9}
+             "rejected": rejected, "covered": 1 - rejected if effect == 0 else 0.9, "splits": 3 if world == 4 else 1}
             for name, repetitions, shift in (("crossed, moderated", 1000, 0.0), ("two-way bootstrap", 200, -0.02))
             for world, (effect, cv, rejected) in enumerate(
-                [(0.0, 0.02, 0.04 + shift), (0.0, 0.06, 0.06 + shift), (0.3, 0.02, 0.8 + shift), (0.3, 0.06, 0.5)])
+                [(0.0, 0.02, 0.04 + shift), (0.0, 0.06, 0.06 + shift), (0.3, 0.02, 0.8 + shift), (0.3, 0.06, 0.5),
+                 (0.0, 0.02, 1.0)])
         ]
     )  # fmt: skip
     keep_listing(tmp_path, "coverage", rows)
@@ -269,10 +276,13 @@ def test_candidates_are_counted_over_all_simulated_worlds(tmp_path, code) -> Non
     assert bootstrap["found where seeds matter little"] == "78.0 %"
 
 
-def test_every_candidate_is_simulated_in_every_world_and_named_on_the_page() -> None:
+def test_every_candidate_is_simulated_in_every_world_of_one_split_and_named_on_the_page(monkeypatch) -> None:
     class Bar:
         def update(self) -> None:
             pass
 
-    frame = next(simulated._simulate(3, Bar()))  # type: ignore[arg-type]
+    several = World(splits=3, further=2)
+    monkeypatch.setattr(simulated, "SIMULATED", (World(), several))
+    frame, other = simulated._simulate(3, Bar())  # type: ignore[arg-type]
+    assert set(other["candidate"]) == {simulated.BOOK_TEST, simulated.SEEDS_FIXED} and set(other["splits"]) == {3}
     assert set(frame["candidate"]) == set(CANDIDATES) == set(tables._TESTS) and set(frame["repetitions"]) == {3}

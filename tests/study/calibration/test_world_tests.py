@@ -104,5 +104,8 @@ def test_a_second_modality_is_held_against_equal_weights_too(controls) -> None:
         counted = rows[name]["found better"], rows[name]["found worse"]
         assert counted == ((own["difference"] > 0).sum(), (own["difference"] < 0).sum())
     assert rows["V&T against V"]["found better"] == 3
+    assert {name: row["first runs"] for name, row in rows.items()} == {
+        "V&T against V": "+36 %, p 1e-06", "V twice against V": "+44 %", "V&T against V and shuffled T": "−6 %, p 0.19"
+    }  # fmt: skip
     expected = found.loc[found["pair"] == PICTURES_ALONE, "relative"].median()
     assert rows["V&T against V"]["median change"] == expected and rows["V&T against V"]["worlds"] == 3
