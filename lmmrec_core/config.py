@@ -94,9 +94,7 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
             children = [child for pair in node.value for child in pair]
         known[id(node)] = 1 + sum(_count(child, known) for child in children)
     elif not known[id(node)]:
-        raise yaml.YAMLError(
-            f"line {node.start_mark.line + 1}: what the alias stands for contains itself; write it out"
-        )
+        raise yaml.YAMLError(f"line {node.start_mark.line + 1}: an alias contains itself; write it out")
     if known[id(node)] > YAML_LIMIT:
         raise yaml.YAMLError(f"its aliases stand for more than {YAML_LIMIT:,} values; write them out")
     return known[id(node)]

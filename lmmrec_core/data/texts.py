@@ -12,164 +12,21 @@ _CLOSES = {
 }
 _DECLARATION = re.compile(r"<[!?][^<>]*>")
 # removed without a trace, so that "<b>bold</b>er" stays one word; every other tag separates words
-_INLINE = frozenset(["a", "b", "i", "u", "em", "strong", "span", "font", "small", "big", "sub", "sup"])
-_ELEMENTS = _INLINE | frozenset(
-    [
-        "abbr",
-        "acronym",
-        "address",
-        "applet",
-        "area",
-        "article",
-        "aside",
-        "audio",
-        "base",
-        "basefont",
-        "bdi",
-        "bdo",
-        "blink",
-        "blockquote",
-        "body",
-        "br",
-        "button",
-        "canvas",
-        "caption",
-        "center",
-        "cite",
-        "code",
-        "col",
-        "colgroup",
-        "data",
-        "datalist",
-        "dd",
-        "del",
-        "details",
-        "dfn",
-        "dialog",
-        "dir",
-        "div",
-        "dl",
-        "dt",
-        "embed",
-        "fieldset",
-        "figcaption",
-        "figure",
-        "footer",
-        "form",
-        "frame",
-        "frameset",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "head",
-        "header",
-        "hgroup",
-        "hr",
-        "html",
-        "iframe",
-        "img",
-        "image",
-        "input",
-        "ins",
-        "kbd",
-        "label",
-        "legend",
-        "li",
-        "link",
-        "main",
-        "map",
-        "mark",
-        "marquee",
-        "menu",
-        "meta",
-        "meter",
-        "nav",
-        "nobr",
-        "noframes",
-        "noscript",
-        "object",
-        "ol",
-        "optgroup",
-        "option",
-        "output",
-        "p",
-        "param",
-        "picture",
-        "pre",
-        "progress",
-        "q",
-        "rp",
-        "rt",
-        "ruby",
-        "s",
-        "samp",
-        "script",
-        "search",
-        "section",
-        "select",
-        "slot",
-        "source",
-        "spacer",
-        "strike",
-        "style",
-        "summary",
-        "svg",
-        "table",
-        "tbody",
-        "td",
-        "template",
-        "textarea",
-        "tfoot",
-        "th",
-        "thead",
-        "time",
-        "title",
-        "tr",
-        "track",
-        "tt",
-        "ul",
-        "var",
-        "video",
-        "wbr",
-        "xml",
-        "xmp",
-    ]
-)
-# attributes that stand without a value
-_SWITCHES = frozenset(
-    [
-        "async",
-        "autofocus",
-        "autoplay",
-        "checked",
-        "compact",
-        "controls",
-        "declare",
-        "default",
-        "defer",
-        "disabled",
-        "hidden",
-        "ismap",
-        "itemscope",
-        "loop",
-        "multiple",
-        "muted",
-        "nohref",
-        "noresize",
-        "noshade",
-        "novalidate",
-        "nowrap",
-        "open",
-        "readonly",
-        "required",
-        "reversed",
-        "selected",
-        "allowfullscreen",
-    ]
-)
+_INLINE = frozenset(("a", "b", "i", "u", "em", "strong", "span", "font", "small", "big", "sub", "sup"))
+_NAMES = """
+    abbr acronym address applet area article aside audio base basefont bdi bdo blink blockquote body br button canvas
+    caption center cite code col colgroup data datalist dd del details dfn dialog dir div dl dt embed fieldset
+    figcaption figure footer form frame frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html iframe img image input ins
+    kbd label legend li link main map mark marquee menu meta meter nav nobr noframes noscript object ol optgroup option
+    output p param picture pre progress q rp rt ruby s samp script search section select slot source spacer strike style
+    summary svg table tbody td template textarea tfoot th thead time title tr track tt ul var video wbr xml xmp
+"""
+_ELEMENTS = _INLINE.union(_NAMES.split())
+_SWITCHES = """
+    async autofocus autoplay checked compact controls declare default defer disabled hidden ismap itemscope loop
+    multiple muted nohref noresize noshade novalidate nowrap open readonly required reversed selected allowfullscreen
+"""
+_VALUELESS = frozenset(_SWITCHES.split())  # attributes that stand without a value
 # a tag has a letter right after "<": "5 < 6 and 7 > 3" is no markup; what follows the name may hold no "<"
 _TAG = re.compile(r"<(/?)([A-Za-z][\w:.-]*)((?:[\s/][^<>]*)?)>")
 _OFFICE = re.compile(r"[a-z]\w*:[a-z][\w.-]*")  # o:p
@@ -232,7 +89,7 @@ def _replaced(tag: re.Match[str]) -> str:
     """What stands in the place of a tag: nothing, a blank, or, if it is none, itself."""
     name, rest = tag[2].lower(), tag[3].strip(" \t\r\n\f\v/")
     known = name in _ELEMENTS or _OFFICE.fullmatch(name)
-    if not known or not ("=" in rest or _SWITCHES.issuperset(rest.lower().split())):
+    if not known or not ("=" in rest or _VALUELESS.issuperset(rest.lower().split())):
         return tag[0]
     return "" if name in _INLINE else " "
 

@@ -20,6 +20,7 @@ from lmmrec_core.encoders.features.content import check_matrix, make_features
 from lmmrec_core.encoders.features.missing import check_rule, fill_missing
 from lmmrec_core.encoders.pictures.reading import pixels_of, read_picture
 from lmmrec_core.encoders.precision import compare_precisions, sample_of, with_precision
+from lmmrec_core.encoders.unread import counts_of
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, BoolArray, Catalogue, Features, Float32Array, IntArray, Modality
 from lmmrec_core.names import PRECISIONS, Precision
@@ -111,6 +112,8 @@ def extract(
             "missing": int((~encoded.present).sum()),
             "seconds": round(time.perf_counter() - start, 3),
         }
+        if modality == "textual":
+            notes[modality] |= counts_of(encoders[modality], catalogue)
     card = {
         "catalogue": catalogue.name,
         "spec": spec,

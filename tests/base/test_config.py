@@ -76,7 +76,7 @@ def test_aliases_that_stand_for_billions_of_values_are_refused_before_they_are_m
         with pytest.raises(ConfigError, match=r"bomb\.yaml: .*stand for more than 100,000 values"):
             read_yaml(tmp_path / "bomb.yaml")
         assert time.process_time() - start < 1, name
-    with pytest.raises(ConfigError, match="--set .*stand for more than"):
+    with pytest.raises(ConfigError, match=r"--set .*stand for more than"):
         parse_assignments(["x=[&a [1,1,1,1,1,1,1,1,1,1]" + "".join(
             f", &{new} [{', '.join([f'*{old}'] * 10)}]" for old, new in zip("abcde", "bcdef", strict=True)
         ) + "]"])  # fmt: skip

@@ -20,12 +20,14 @@ from lmmrec_core.encoders.light.networks import (
     WordNetwork,
     build_vocabulary,
     number_words,
+    split_words,
 )
 from lmmrec_core.encoders.light.training import OutsideItems, read_outside, train_network
 from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.pictures.reading import image_spec, pixels_of, read_picture, to_pixels
 from lmmrec_core.encoders.pictures.rule import HALF
 from lmmrec_core.encoders.saved import SavedNote, read_saved, restore, write_saved
+from lmmrec_core.encoders.unread import TokenCounts, count_tokens
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Modality
 from lmmrec_core.seeds import one_thread
@@ -157,6 +159,10 @@ class LightText(_Light):
     def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
         """``words``, int64 [item, length]; 0 is padding."""
         return {"words": number_words(texts, self.numbers, _LONGEST)}
+
+    def token_counts(self, texts: Sequence[str]) -> TokenCounts:
+        rows = ([self.numbers.get(word, UNKNOWN) for word in split_words(text)] for text in texts)
+        return count_tokens(rows, _LONGEST, UNKNOWN)
 
     def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
         vectors: Tensor = self.module(tokens["words"])

@@ -21,6 +21,7 @@ from lmmrec_core.encoders.clip.settings import CLIPSettings, CLIPVector
 from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.own.libraries import SentenceFolder, TimmPictures
 from lmmrec_core.encoders.pictures.rule import Fit
+from lmmrec_core.encoders.unread import CountsTokens, TokenCounts
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Modality
 
@@ -98,6 +99,10 @@ class Own:
     def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
         self._able("textual")
         return self.inner.preprocess_texts(texts)
+
+    def token_counts(self, texts: Sequence[str]) -> TokenCounts:
+        self._able("textual")
+        return self.inner.token_counts(texts) if isinstance(self.inner, CountsTokens) else TokenCounts()
 
     def image_vectors(self, pixels: Tensor) -> Tensor:
         self._able("visual")
