@@ -90,9 +90,7 @@ def test_a_tenth_is_allowed_and_more_is_warned_of(recwarn):
     extracted([*["jug kiln"] * 8, "vase bowl", "jug kiln"])  # 2 of 20
     extracted(["jug kiln jug kiln jug", *["jug"] * 9])  # 1 of 10 texts is cut
     assert not recwarn.list
-    with pytest.warns(
-        UserWarning, match=r"toy: .* does not know 15% of their 20 tokens, and nothing of 1 "
-    ):
+    with pytest.warns(UserWarning, match=r"toy: .* does not know 15% of their 20 tokens, and nothing of 1 "):
         extracted([*["jug kiln"] * 8, "vase bowl", "jug plate"])
     with pytest.warns(UserWarning, match=r"cuts 2 of the 10, which are too long"):
         extracted([*["jug kiln jug kiln jug"] * 2, *["jug"] * 8])

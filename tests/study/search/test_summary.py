@@ -6,7 +6,7 @@ import pytest
 
 from lmmrec_core.errors import ResultError
 from lmmrec_core.results.store import ResultStore
-from lmmrec_core.study import Study
+from lmmrec_core.study import Study, validation
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.run import plan, run_case
 from lmmrec_core.study.search import search as searching
@@ -28,7 +28,8 @@ def test_the_test_part_is_not_looked_at_unless_asked(search, monkeypatch):
         parts.append(part)
         return real(scorer, split, part, **more)
 
-    monkeypatch.setattr(searching, "recall_20", watched)
+    for place in (searching, validation):
+        monkeypatch.setattr(place, "recall_20", watched)
     search("itemknn")
     assert set(parts) == {"valid"}
     found = search("itemknn", measure_leak=True)
