@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from lmmrec_core.cli.calibrate import renew_listings
+from lmmrec_core.cli.naming import dataset_name
 from lmmrec_core.config import parse_assignments, read_yaml
 from lmmrec_core.data import SOURCES, recognise
 from lmmrec_core.errors import ConfigError, DataError, unknown
@@ -209,7 +210,8 @@ def user_workspace(arguments: argparse.Namespace, folder: str) -> tuple[Workspac
     path = Path(folder).resolve()
     source = "folder" if (path / arguments.interactions).is_file() else recognise(path)
     options = _options(arguments, source)
-    catalogue = SOURCES[source].read(path, SOURCES[source].Settings.build(options, folder), path.name)
+    name = dataset_name(path, getattr(arguments, "name", None))
+    catalogue = SOURCES[source].read(path, SOURCES[source].Settings.build(options, folder), name)
     rule = arguments.split or ("mmrec" if catalogue.label is None else "given")
     settings = DatasetSettings.build(
         {
@@ -220,10 +222,10 @@ def user_workspace(arguments: argparse.Namespace, folder: str) -> tuple[Workspac
         "catalogue options",
     )  # fmt: skip
     track = _with_own_encoder(read_track("user"), getattr(arguments, "encoder", "") or BASELINE)
-    track = track.model_copy(update={"datasets": {path.name: settings}, **(_TOOLBOX if source == "parity" else {})})
+    track = track.model_copy(update={"datasets": {name: settings}, **(_TOOLBOX if source == "parity" else {})})
     workspace = replace(Workspace.open(track), data=path.parent)
-    workspace.hold(dataset_of(catalogue, settings, path.name))
-    return workspace, path.name
+    workspace.hold(dataset_of(catalogue, settings, name))
+    return workspace, name
 
 
 def _options(arguments: argparse.Namespace, source: str) -> dict[str, object]:

@@ -61,6 +61,8 @@ def _place(arguments: argparse.Namespace) -> tuple[Workspace, str]:
         if arguments.dataset:
             raise ConfigError("--catalogue and --dataset exclude each other; give one")
         return commands.user_workspace(arguments, arguments.catalogue)
+    if arguments.name:
+        raise ConfigError("--name is for a catalogue of your own; the data sets of a track have their names")
     workspace = Workspace.open(arguments.track, arguments.data)
     if not arguments.dataset:
         raise ConfigError(
@@ -71,6 +73,7 @@ def _place(arguments: argparse.Namespace) -> tuple[Workspace, str]:
 
 _SINGLE: dict[str, object] = {
     "catalogue": None,
+    "name": "",
     "trials": None,
     "epochs": None,
     "set": [],

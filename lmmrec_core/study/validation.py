@@ -1,7 +1,7 @@
 """What stops a training and chooses settings: a measure on the validation part that can tell one epoch from another.
 
-It is Recall@20. In a catalogue so small that every user has at most 20 items left to rank, that is 1 whatever the order,
-so the first epoch and the first point of a search would be kept; NDCG@20 takes its place there.
+It is Recall@20. In a catalogue so small that every user has at most 20 items left to rank, that is 1 whatever the
+order, so the first epoch and the first point of a search would be kept; NDCG@20 takes its place there.
 """
 
 import warnings

@@ -238,7 +238,7 @@ def _measure(todo: Plan, search: _Search, inputs: TrainingData, checkpoint: Path
 def score_of_training(
     todo: Plan, model: Recommender, trained: Training | None, split: Split
 ) -> tuple[float, dict[str, Any]]:
-    """The validation score of the best epoch, Recall@20 where that can move, and how the training went. Raises TrainingError if it is no number."""
+    """The validation score of the best epoch, and how the training went. Raises TrainingError if it is no number."""
     notes: dict[str, Any] = {}
     valid: float | None = None
     if trained is not None:
