@@ -293,6 +293,7 @@ def _measure(
         "cost": {"seconds": trained.seconds if trained else 0.0, "peak_memory_bytes": peak_memory()},
     }
     if trained:
+        record["cost"]["threads"] = trained.threads
         record["training"] = {
             "best_epoch": trained.best_epoch,
             "best_step": trained.best_step,
