@@ -184,7 +184,9 @@ def _add(table: PrintedTable, cell: _Text, place: str, line: int, percent: bool)
 def _metric(text: str, place: str) -> tuple[str, int]:
     found = _METRIC.fullmatch(text.strip()) if len(text) <= _LONGEST else None
     if not found or int(found[2]) < 1:
-        raise DataError(f"{place}: metric {text[:_LONGEST]!r} has no name and cutoff; write for instance recall@20 or ndcg@10")
+        raise DataError(
+            f"{place}: metric {text[:_LONGEST]!r} has no name and cutoff; write for instance recall@20 or ndcg@10"
+        )
     name = _name(found[1])
     if name not in _READ and (close := nearest(name, _READ)):
         raise DataError(f"{place}: unknown metric {text!r}; did you mean {close}@{found[2]}?")

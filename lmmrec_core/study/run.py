@@ -279,7 +279,7 @@ def _measure(
     top_items = top_k(scorer, test_users, split, k=protocol.k, mask_valid=protocol.mask_valid)
     per_user, overall = evaluate_lists(top_items, test_users, split, "test")
     case = todo.case.model_dump()
-    record = {
+    record: dict[str, Any] = {
         "case": case,
         "declared": todo.declared,
         "settings": {
