@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from lmmrec_core.cli.calibrate import renew_listings
-from lmmrec_core.cli.naming import dataset_name
+from lmmrec_core.cli.naming import catalogue_name
 from lmmrec_core.config import parse_assignments, read_yaml
 from lmmrec_core.data import SOURCES, recognise
 from lmmrec_core.errors import ConfigError, DataError, unknown
@@ -210,7 +210,7 @@ def user_workspace(arguments: argparse.Namespace, folder: str) -> tuple[Workspac
     path = Path(folder).resolve()
     source = "folder" if (path / arguments.interactions).is_file() else recognise(path)
     options = _options(arguments, source)
-    name = dataset_name(path, getattr(arguments, "name", None))
+    name = catalogue_name(path, getattr(arguments, "name", None))
     catalogue = SOURCES[source].read(path, SOURCES[source].Settings.build(options, folder), name)
     rule = arguments.split or ("mmrec" if catalogue.label is None else "given")
     settings = DatasetSettings.build(

@@ -13,7 +13,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _LONGEST, _KEPT = 200, 50  # characters of a name, and of one that is made: a path must not be too long
 
 
-def dataset_name(folder: Path, asked: str | None = "") -> str:
+def catalogue_name(folder: Path, asked: str | None = "") -> str:
     """The name that was asked for, or the folder's, or, if that has blanks or other letters, one made of it.
 
     A made name ends in eight digits of a digest, so that two folders of other letters have two names; unless ``asked``

@@ -18,9 +18,9 @@ from tqdm import tqdm
 from lmmrec_core.digests import digest
 from lmmrec_core.encoders.features.content import check_matrix, make_features
 from lmmrec_core.encoders.features.missing import check_rule, fill_missing
+from lmmrec_core.encoders.features.unread import counts_of
 from lmmrec_core.encoders.pictures.reading import pixels_of, read_picture
 from lmmrec_core.encoders.precision import compare_precisions, sample_of, with_precision
-from lmmrec_core.encoders.unread import counts_of
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, BoolArray, Catalogue, Features, Float32Array, IntArray, Modality
 from lmmrec_core.names import PRECISIONS, Precision

@@ -13,8 +13,8 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 
 from lmmrec_core.config import Settings
 from lmmrec_core.digests import file_sha256
+from lmmrec_core.encoders.features.unread import TokenCounts, count_pieces
 from lmmrec_core.encoders.one_modality import OneModality
-from lmmrec_core.encoders.unread import TokenCounts, count_pieces
 from lmmrec_core.encoders.weights import check_sha256, load_strictly, package_file, read_tensors
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Modality

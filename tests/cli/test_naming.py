@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lmmrec_core.cli import main
-from lmmrec_core.cli.naming import dataset_name, is_plain, plain_name
+from lmmrec_core.cli.naming import catalogue_name, is_plain, plain_name
 from lmmrec_core.errors import ConfigError
 
 ODD = ("my shop", "каталог", "Möbel & Co", ".hidden", "..", "", "x\ny", "-rf", "a" * 300, "a\udcff", "店")
@@ -46,7 +46,7 @@ def test_a_made_name_is_plain_and_tells_names_apart(name):
 
 def test_plain_names_stay_as_they_are(tmp_path, capsys):
     for name in ("mine", "ml-100k", "A.b_c+1"):
-        assert dataset_name(tmp_path / name) == name
+        assert catalogue_name(tmp_path / name) == name
     assert capsys.readouterr().err == ""
 
 
@@ -104,4 +104,4 @@ def test_a_name_without_a_catalogue_of_ones_own_is_refused(capsys):
 
 def test_a_name_that_is_asked_for_is_refused_with_the_next_best(tmp_path):
     with pytest.raises(ConfigError, match="write for instance --name my-shop-"):
-        dataset_name(tmp_path, "my shop")
+        catalogue_name(tmp_path, "my shop")

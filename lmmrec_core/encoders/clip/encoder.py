@@ -31,9 +31,9 @@ from lmmrec_core.encoders.clip.towers import (
     through_head,
     vector_dim,
 )
+from lmmrec_core.encoders.features.unread import TokenCounts
 from lmmrec_core.encoders.pictures.rule import CLIP_MEAN, CLIP_STD, HALF, Fit, ImageRule
 from lmmrec_core.encoders.saved import SavedNote, read_note, read_saved, restore, write_saved
-from lmmrec_core.encoders.unread import TokenCounts
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import Modality

@@ -12,8 +12,8 @@ from open_clip.tokenizer import SimpleTokenizer, default_bpe
 from torch import Tensor
 
 from lmmrec_core.digests import digest, file_sha256
+from lmmrec_core.encoders.features.unread import TokenCounts, count_pieces, count_tokens
 from lmmrec_core.encoders.light.networks import split_words
-from lmmrec_core.encoders.unread import TokenCounts, count_pieces, count_tokens
 from lmmrec_core.errors import ConfigError, FeatureError
 
 RELEASE_CHARACTERS = 77  # the paper group's code (GLA-IR/LMM4REC) cuts texts there, before it tokenises them

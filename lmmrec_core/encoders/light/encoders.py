@@ -13,6 +13,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from lmmrec_core.digests import digest
+from lmmrec_core.encoders.features.unread import TokenCounts, count_tokens
 from lmmrec_core.encoders.light.networks import (
     DIM,
     UNKNOWN,
@@ -27,7 +28,6 @@ from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.pictures.reading import image_spec, pixels_of, read_picture, to_pixels
 from lmmrec_core.encoders.pictures.rule import HALF
 from lmmrec_core.encoders.saved import SavedNote, read_saved, restore, write_saved
-from lmmrec_core.encoders.unread import TokenCounts, count_tokens
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Modality
 from lmmrec_core.seeds import one_thread

@@ -18,10 +18,10 @@ from torch import Tensor
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.clip.encoder import CLIP
 from lmmrec_core.encoders.clip.settings import CLIPSettings, CLIPVector
+from lmmrec_core.encoders.features.unread import CountsTokens, TokenCounts
 from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.own.libraries import SentenceFolder, TimmPictures
 from lmmrec_core.encoders.pictures.rule import Fit
-from lmmrec_core.encoders.unread import CountsTokens, TokenCounts
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Modality
 

@@ -12,9 +12,9 @@ from timm.data import resolve_model_data_config
 from torch import Tensor
 
 from lmmrec_core.digests import digest, file_sha256
+from lmmrec_core.encoders.features.unread import TokenCounts, count_pieces
 from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.pictures.rule import Fit, ImageRule
-from lmmrec_core.encoders.unread import TokenCounts, count_pieces
 from lmmrec_core.encoders.weights import load_strictly, read_tensors
 from lmmrec_core.errors import FeatureError, unknown
 from lmmrec_core.flow import Modality

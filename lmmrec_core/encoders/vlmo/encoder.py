@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from lmmrec_core import config
+from lmmrec_core.encoders.features.unread import TokenCounts
 from lmmrec_core.encoders.pictures.reading import image_spec, to_pixels
 from lmmrec_core.encoders.saved import SavedNote, read_saved, restore, write_saved
-from lmmrec_core.encoders.unread import TokenCounts
 from lmmrec_core.encoders.vlmo.blocks import ExpertKind, at_least_fp32
 from lmmrec_core.encoders.vlmo.initial import empty_network
 from lmmrec_core.encoders.vlmo.model import GridEmbed, VLMoNetwork

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lmmrec_core.digests import digest, file_sha256
+from lmmrec_core.encoders.features.unread import TokenCounts, count_pieces, count_tokens
 from lmmrec_core.encoders.light.networks import split_words
-from lmmrec_core.encoders.unread import TokenCounts, count_pieces, count_tokens
 from lmmrec_core.encoders.weights import package_file
 from lmmrec_core.errors import FeatureError
 

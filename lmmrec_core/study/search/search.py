@@ -29,7 +29,7 @@ from lmmrec_core.study.run import Plan, features_of, fit, plan, resolve, trainin
 from lmmrec_core.study.search.grids import Grid, ModelGrid, Point, check_names, combinations, read_grid
 from lmmrec_core.study.search.summary import chosen, frame_of, leak_of, score_of, summary_path, write_summary
 from lmmrec_core.study.search.trials import Trial, open_trials, points_to_try
-from lmmrec_core.study.validation import CUTOFF, recall_20, stopping_metric, validation
+from lmmrec_core.study.search.validation import CUTOFF, recall_20, stopping_metric, validation
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.loop import Training
 

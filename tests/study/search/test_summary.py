@@ -6,10 +6,11 @@ import pytest
 
 from lmmrec_core.errors import ResultError
 from lmmrec_core.results.store import ResultStore
-from lmmrec_core.study import Study, validation
+from lmmrec_core.study import Study
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.run import plan, run_case
 from lmmrec_core.study.search import search as searching
+from lmmrec_core.study.search import validation
 from lmmrec_core.study.search.summary import read_summary, summary_path
 from tests.study.conftest import SEARCH_RATES as RATES
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lmmrec_core.metrics.evaluate import evaluate_lists
-from lmmrec_core.study import validation as validating
-from lmmrec_core.study.validation import candidates, recall_20, stopping_metric, validation, warn_if_saturated
+from lmmrec_core.study.search import validation as validating
+from lmmrec_core.study.search.validation import candidates, recall_20, stopping_metric, validation, warn_if_saturated
 from lmmrec_core.training.recommend import top_k
 from tests.oracles import ndcg
 from tests.recommenders.toys import random_data, split_for

@@ -7,7 +7,7 @@ from lmmrec_core.encoders.clip.settings import CLIPSettings
 from lmmrec_core.encoders.clip.tokens import OpenClipTokens, WordNumbers
 from lmmrec_core.encoders.extract import extract
 from lmmrec_core.encoders.features.cards import feature_card
-from lmmrec_core.encoders.unread import TokenCounts, count_tokens
+from lmmrec_core.encoders.features.unread import TokenCounts, count_tokens
 from lmmrec_core.encoders.vlmo.tokens import WholeWords
 from lmmrec_core.names import PRECISIONS
 from tests.encoders.toys import MeanColour, catalogue_of
