@@ -12,39 +12,39 @@ JOBS  ?= 2
 DATA  ?=
 VENV  ?= .venv
 BIN   := $(VENV)/bin
-READY := $(VENV)/.ready
+READY := $(subst $() ,\ ,$(VENV))/.ready
 LAB_FLAGS ?=
 
 # The first that runs and is new enough; python3.11 is the tested one
 PYTHON ?= $(shell for python in python3.11 python3; do \
-  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 help: ## what there is
 	@echo "make TARGET [VARIABLE=VALUE]..."
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' Makefile
 	@echo "Variables of reproduce: TRACK=controls|films|paper  RQ=1|2|3|motivation  SEEDS=\"1 2\"  JOBS=2  DATA=folder"
 
 reproduce: $(READY) ## set up, run what is missing of TRACK, build the book
-	$(BIN)/lmmrec reproduce --track "$(TRACK)" --rq "$(RQ)" --seeds $(SEEDS) --jobs "$(JOBS)" --data "$(DATA)"
+	"$(BIN)/lmmrec" reproduce --track "$(TRACK)" --rq "$(RQ)" --seeds $(SEEDS) --jobs "$(JOBS)" --data "$(DATA)"
 	@$(MAKE) --no-print-directory book
 
 book: $(READY) ## build the book from stored results; trains nothing
-	$(BIN)/lmmrec book all --jobs "$(JOBS)"
-	$(BIN)/lmmrec book build
+	"$(BIN)/lmmrec" book all --jobs "$(JOBS)"
+	"$(BIN)/lmmrec" book build
 
 calibrate: $(READY) ## measure how often the tests are right (hours); goes on where it stopped
-	$(BIN)/lmmrec calibrate --jobs "$(JOBS)"
+	"$(BIN)/lmmrec" calibrate --jobs "$(JOBS)"
 
 test: $(READY) ## all tests
-	$(BIN)/python -m pytest -n 2 -rs tests
+	"$(BIN)/python" -m pytest -n 2 -rs tests
 
 check: $(READY) ## style, types and the quick tests
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 -m "not slow and not browser" tests
+	"$(BIN)/ruff" check .
+	"$(BIN)/mypy"
+	"$(BIN)/python" -m pytest -n 2 -m "not slow and not browser" tests
 
 lab: $(READY) ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks \
+	"$(BIN)/jupyter" lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks \
 	  --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_FLAGS)
 
 clean: ## remove the rendered book and the executed notebooks; results stay
@@ -57,7 +57,7 @@ distclean: clean ## remove the environment and caches too; results stay
 # pip builds our package in an environment of its own, with the setuptools that pyproject.toml asks for.
 $(READY): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.11"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --no-input -q -r requirements.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --no-input -q --no-deps --no-build-isolation -e .
-	touch $@
+	test -x "$(BIN)/python" || "$(PYTHON)" -m venv "$(VENV)"
+	"$(BIN)/python" -m pip install --disable-pip-version-check --no-input -q -r requirements.txt
+	"$(BIN)/python" -m pip install --disable-pip-version-check --no-input -q --no-deps --no-build-isolation -e .
+	touch "$@"

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lmmrec_core.errors import ConfigError, unknown
 
+YAML_LIMIT = 100_000  # values in one file; the largest track has some hundreds
+
 
 class Settings(BaseModel):
     """Frozen settings; unknown keys are errors, defaults are checked like given values."""
@@ -58,10 +60,44 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
         if not separator or not key.strip():
             raise ConfigError(f"--set {entry!r} is not key=value; write for instance --set embedding_dim=32")
         try:
-            values[key.strip()] = _number(yaml.safe_load(text))
+            values[key.strip()] = _number(parse_yaml(text))
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {entry!r}: the value is not YAML ({error})") from None
     return values
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text, of plain kinds only.
+
+    Aliases are followed, so a few lines can stand for billions of values. They are counted before any is made: raises
+    YAMLError for more than ``YAML_LIMIT``, and for an alias that contains itself.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count(node, {})
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _count(node: yaml.Node, known: dict[int, int]) -> int:
+    """Values that a node stands for, itself included; ``known`` has those of nodes seen, 0 while they are counted."""
+    if id(node) not in known:
+        known[id(node)] = 0
+        children: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            children = node.value
+        elif isinstance(node, yaml.MappingNode):
+            children = [child for pair in node.value for child in pair]
+        known[id(node)] = 1 + sum(_count(child, known) for child in children)
+    elif not known[id(node)]:
+        raise yaml.YAMLError(f"line {node.start_mark.line + 1}: an alias contains itself; write it out")
+    if known[id(node)] > YAML_LIMIT:
+        raise yaml.YAMLError(f"its aliases stand for more than {YAML_LIMIT:,} values; write them out")
+    return known[id(node)]
 
 
 def _number(value: object) -> object:
@@ -79,7 +115,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such settings file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict):

@@ -1,5 +1,12 @@
-"""This process: a stop that waits for the end of an epoch, and the peak of its memory."""
+"""This process: a stop that waits for the end of an epoch, the peak of its memory, and how many threads it uses.
 
+Threads that share one small operation wait for each other many thousand times a second. By default they spin while they
+wait, and when another process takes one of the cores they spin for as long as that one has it. So commands let
+them sleep (:func:`wait_asleep`), use one thread for little work, and for more only as many as there are free cores
+(:func:`threads_for`).
+"""
+
+import os
 import signal
 import sys
 import threading
@@ -9,6 +16,11 @@ from types import FrameType, TracebackType
 
 import psutil
 
+#: Numbers touched in a step, below which a second thread costs more than it saves (benchmarks/threads.py). BPR at the
+#: size of Amazon Baby has 1.7 million, and is as fast with one thread.
+LITTLE_WORK = 4_000_000
+_NOISE = 0.3  # of a core: what an idle machine does by itself
+_ASLEEP = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}  # GNU's and LLVM's OpenMP
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -50,6 +62,29 @@ class StopRequest:
 def terminate_as_interrupt() -> None:
     """From now on a terminate signal to this process is an interrupt, so that it cleans up after itself."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
+def wait_asleep() -> None:
+    """Let threads that wait for each other sleep; only before torch is imported. What the environment says stays."""
+    for name, value in _ASLEEP.items():
+        os.environ.setdefault(name, value)
+
+
+def threads_for(work: int, at_most: int) -> int:
+    """How many threads to compute with: 1 for little work or on a busy machine, never more than ``at_most``.
+
+    ``work`` counts the numbers that one step touches, see ``LITTLE_WORK``. For little work the answer does not depend
+    on the machine.
+    """
+    return 1 if at_most == 1 or work < LITTLE_WORK else min(at_most, free_cores())
+
+
+def free_cores(seconds: float = 0.2) -> int:
+    """Cores that this process may use and that no other keeps busy, at least 1; watches them for ``seconds``."""
+    cores = psutil.cpu_count() or 1
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    busy = cores * psutil.cpu_percent(interval=seconds) / 100
+    return max(1, min(mine, int(cores - busy + _NOISE)))
 
 
 def reset_peak_memory() -> None:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "lmmrec_core"
 BASE = {
     "flow", "names", "questions", "roles", "registry", "config", "digests", "disk", "errors",
-    "seeds", "source", "losses", "checkpoints", "process", "home",
+    "seeds", "source", "losses", "checkpoints", "process", "home", "picture_files",
 }  # fmt: skip
 STAGES = ("data", "encoders", "recommenders", "training", "metrics", "significance", "results", "report", "audit")
 TORCHLESS = ("metrics", "significance", "results", "report", "audit")

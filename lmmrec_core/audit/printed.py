@@ -21,6 +21,7 @@ _SHORT = {
     "r": "recall", "n": "ndcg", "h": "hit", "hr": "hit", "hits": "hit", "hitrate": "hit", "hitratio": "hit",
     "p": "precision", "prec": "precision",
 }  # fmt: skip
+_LONGEST = 200  # characters of a head or metric; the time for these patterns grows with the cube of them
 _METRIC = re.compile(r"([a-z]+(?:[ _-]?(?:rate|ratio))?)\s*[@_ ]\s*(\d+)", re.IGNORECASE)
 _HEAD = re.compile(rf"(.*\S)[\s:/|]+({_METRIC.pattern})", re.IGNORECASE)
 _STARS = {"": False, "0": False, "no": False, "false": False, "1": True, "*": True, "yes": True, "true": True}
@@ -119,6 +120,8 @@ def _wide_columns(heads: Sequence[str], path: Path) -> dict[str, tuple[str, str]
 
 def _head(head: str) -> tuple[str, str] | None:
     """(data set or "", metric) of the head of a column of numbers; without an @ it must name a known metric."""
+    if len(head) > _LONGEST:
+        return None
     whole, parts = _METRIC.fullmatch(head), _HEAD.fullmatch(head)
     dataset, metric, name = ("", head, whole[1]) if whole else (parts[1], parts[2], parts[3]) if parts else ("", "", "")
     return (dataset, metric) if metric and ("@" in metric or _name(name) in _READ) else None
@@ -179,9 +182,11 @@ def _add(table: PrintedTable, cell: _Text, place: str, line: int, percent: bool)
 
 
 def _metric(text: str, place: str) -> tuple[str, int]:
-    found = _METRIC.fullmatch(text.strip())
+    found = _METRIC.fullmatch(text.strip()) if len(text) <= _LONGEST else None
     if not found or int(found[2]) < 1:
-        raise DataError(f"{place}: metric {text!r} has no name and cutoff; write for instance recall@20 or ndcg@10")
+        raise DataError(
+            f"{place}: metric {text[:_LONGEST]!r} has no name and cutoff; write for instance recall@20 or ndcg@10"
+        )
     name = _name(found[1])
     if name not in _READ and (close := nearest(name, _READ)):
         raise DataError(f"{place}: unknown metric {text!r}; did you mean {close}@{found[2]}?")

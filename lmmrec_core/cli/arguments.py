@@ -28,6 +28,7 @@ from lmmrec_core.questions import QUESTIONS
 from lmmrec_core.recommenders import RECOMMENDERS
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+_NAME = "what your catalogue is called in results/ (default: as its folder)"
 
 EXAMPLES = """\
 examples, from the first look to your own data:
@@ -137,6 +138,7 @@ def _run(commands: _Commands) -> None:
     sub.add_argument(
         "--control", default="", help=f"replace the content: {listed_names(CONTROLS)} (default: none, keep it)"
     )
+    sub.add_argument("--name", default="", help=_NAME)
     sub.add_argument("--seed", type=int, default=1, help="seed of initial values, negatives and order (default: 1)")
     add_set(sub, "a setting of the model or of its training")
     sub.add_argument("--json", action="store_true", help="print the run record as JSON on stdout, progress on stderr")
@@ -174,6 +176,7 @@ def _search(commands: _Commands) -> None:
     add_track(sub)
     sub.add_argument("--dataset", default="", help="which data set of the track")
     add_catalogue(sub)
+    sub.add_argument("--name", default="", help=_NAME)
     sub.add_argument("--model", default="", help="a model of the grid, for instance vbpr")
     sub.add_argument("--encoder", default="", help=f"an entry of the track's `encoders` (default: {BASELINE})")
     cells = sub.add_argument_group("every cell of a track")

@@ -14,7 +14,7 @@ from lmmrec_core.book.pages import PLACES, unfit
 from lmmrec_core.book.rendering import build
 from lmmrec_core.book.runner import checked, faults, parameters_of, read_notebook, run_notebook
 from lmmrec_core.book.values import check_values
-from lmmrec_core.config import read_yaml
+from lmmrec_core.config import parse_yaml, read_yaml
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.home import checkout
 
@@ -46,7 +46,7 @@ def parse_values(assignments: Sequence[str], file: Path | None) -> dict[str, obj
         if not separator or not name.strip():
             raise ConfigError(f"-p {entry!r} is not NAME=VALUE; write for instance -p seeds='[1, 2]'")
         try:
-            values[name.strip()] = yaml.safe_load(text)
+            values[name.strip()] = parse_yaml(text)
         except yaml.YAMLError:
             raise ConfigError(f"-p {entry!r}: the value is not YAML; write for instance -p seeds='[1, 2]'") from None
     return values

@@ -6,10 +6,12 @@ from pkgutil import resolve_name
 
 from lmmrec_core.cli.arguments import parser
 from lmmrec_core.errors import LmmrecError
+from lmmrec_core.process import wait_asleep
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. The exit status: 0 done, 1 failed and said why, 2 not understood, 130 interrupted."""
+    wait_asleep()
     command = "lmmrec"
     try:
         arguments = parser().parse_args(argv)

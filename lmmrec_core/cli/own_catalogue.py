@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from lmmrec_core.cli.naming import catalogue_name
 from lmmrec_core.cli.reading import (
     Content,
     check_content,
@@ -43,17 +44,15 @@ def user_workspace(arguments: argparse.Namespace, folder: str, content: Content)
     track, path = user_track(arguments), Path(folder).resolve()
     named = bool(arguments.interactions) and (path / arguments.interactions).is_file()
     source = "folder" if named else recognise(path)
-    options = options_of(arguments, source, content)
-    catalogue = read_catalogue(
-        source, path, SOURCES[source].Settings.build(options, folder), path.name, sys.stderr.isatty()
-    )
+    options, name = options_of(arguments, source, content), catalogue_name(path, getattr(arguments, "name", None))
+    catalogue = read_catalogue(source, path, SOURCES[source].Settings.build(options, folder), name, sys.stderr.isatty())
     check_content(arguments, catalogue, content)
     settings = dataset_settings(arguments, path.name, source, options, catalogue.label is not None)
     track = _reading(track, encoder_name(getattr(arguments, "encoder", "") or BASELINE), content, catalogue)
-    track = track.model_copy(update={"datasets": {path.name: settings}, **(_TOOLBOX if source == "parity" else {})})
+    track = track.model_copy(update={"datasets": {name: settings}, **(_TOOLBOX if source == "parity" else {})})
     workspace = replace(Workspace.open(track), data=path.parent)
-    workspace.hold(dataset_of(catalogue, settings, path.name))
-    return workspace, path.name
+    workspace.hold(dataset_of(catalogue, settings, name))
+    return workspace, name
 
 
 def whatever_is_there(

@@ -69,7 +69,7 @@ def _place(arguments: argparse.Namespace) -> tuple[Workspace, str]:
         refuse(arguments, ("track", "data"), "has no effect with --catalogue; leave it out")
         content = content_asked(arguments, user_track(arguments), encoder_name(arguments.encoder or BASELINE))
         return user_workspace(arguments, arguments.catalogue, content)
-    refuse(arguments, OF_READING, "is for a catalogue of your own; name it with --catalogue")
+    refuse(arguments, ("name", *OF_READING), "is for a catalogue of your own; name it with --catalogue")
     workspace = Workspace.open(arguments.track or "controls", arguments.data)
     if not arguments.dataset:
         raise ConfigError(
@@ -80,6 +80,7 @@ def _place(arguments: argparse.Namespace) -> tuple[Workspace, str]:
 
 _SINGLE: dict[str, object] = {
     "catalogue": None,
+    "name": "",
     "trials": None,
     "epochs": None,
     "set": [],

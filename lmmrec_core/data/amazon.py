@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 from pydantic import Field
 
 from lmmrec_core.data.assemble import ContentSettings, Items, Rows, assemble
@@ -30,6 +29,7 @@ from lmmrec_core.data.filtering import keep_items
 from lmmrec_core.data.texts import compose
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import Catalogue, Float32Array
+from lmmrec_core.picture_files import UnreadablePicture, open_picture
 
 _FEATURE_DIM = 4096
 _RECORD = np.dtype([("asin", "S10"), ("vector", "<f4", (_FEATURE_DIM,))])
@@ -269,9 +269,8 @@ def _pictures(folder: Path, asins: Sequence[str], faults: Faults) -> tuple[list[
 
 def _decodes(file: Path) -> bool:
     try:
-        with Image.open(file) as picture:
-            picture.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        open_picture(file)
+    except UnreadablePicture:
         return False
     return True
 

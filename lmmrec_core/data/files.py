@@ -4,10 +4,12 @@ import csv
 import gzip
 import io
 import math
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -22,17 +24,24 @@ _FIELD_LIMIT = 2**31 - 1  # characters of a cell; the csv module's own limit is 
 _MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK": "a zip archive or a workbook", b"\x1f\x8b": "gzip"}
 
 
+ARCHIVE_LIMIT = 8 * 2**30  # bytes that the arrays of an archive may take
+_SMALL = 2**16
+GZIP_LIMIT = 16 * 2**30  # bytes that one compressed file may hold
+_PLENTY = 2**26  # what a file may hold whatever its size: a short table can be very regular
+_GZIP_RATIO = 200  # text shrinks to a third or a tenth; zeros to a thousandth
+_PIECE = 2**20
+
+
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file, decompressed if its name ends in ``.gz``.
 
-    Raises DataError for a file that is absent, damaged or not UTF-8.
+    Raises DataError for a file that is absent, damaged or not UTF-8, and for a compressed one that holds more than
+    64 MiB and 200 times its own size, as no text does, or more than ``GZIP_LIMIT`` bytes.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; {_did_you_mean(path)}add it or correct the name")
     try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
+        content = _decompressed(path) if path.suffix == ".gz" else path.read_bytes()
     except gzip.BadGzipFile:
         raise DataError(f"{path}: not compressed by gzip, as its name says; rename it, or compress it") from None
     except (OSError, EOFError, zlib.error) as error:
@@ -50,6 +59,22 @@ def read_text(path: Path) -> str:
             f"{path} line {line}: not UTF-8 text (byte {content[error.start]:#x}, as in Latin-1 or Windows-1252); "
             "save the file as UTF-8"
         ) from None
+
+
+def _decompressed(path: Path) -> bytes:
+    """What a gzip file holds; no more than the limit is ever in memory."""
+    limit = min(GZIP_LIMIT, max(_PLENTY, _GZIP_RATIO * path.stat().st_size))
+    pieces, held = [], 0
+    with gzip.open(path) as file:
+        while piece := file.read(_PIECE):
+            pieces.append(piece)
+            held += len(piece)
+            if held > limit:
+                raise DataError(
+                    f"{path}: {path.stat().st_size:,} bytes that hold more than {limit:,}, as no table does; "
+                    "fetch the file again, or decompress it yourself if it is right"
+                )
+    return b"".join(pieces)
 
 
 def _did_you_mean(path: Path) -> str:
@@ -179,7 +204,7 @@ def as_matrix(values: np.ndarray, place: str, n_rows: int, row_name: str) -> Flo
     if len(values) != n_rows:
         raise DataError(f"{place}: {len(values)} rows for {n_rows} {row_name}; give one row per item, in that order")
     with np.errstate(over="ignore"):
-        matrix = np.ascontiguousarray(values, dtype=np.float32)
+        matrix = np.array(values, dtype=np.float32, order="C")  # a copy: ``values`` may be a map of a file
     broken = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(broken):
         raise DataError(
@@ -189,23 +214,47 @@ def as_matrix(values: np.ndarray, place: str, n_rows: int, row_name: str) -> Flo
     return matrix
 
 
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an ``.npz`` file, or ``{"": array}`` of an ``.npy`` file; never a pickle."""
+def load_arrays(path: Path, archives: bool = True) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file, or ``{"": array}`` of an ``.npy`` file, which may be a read-only map of it.
+
+    The first bytes decide which it is, not the name. Nothing is read of a file that is too short for what it claims,
+    nor of an archive that is not wanted (``archives`` false); a pickle is never read.
+    Raises DataError for any such file, and for an archive that holds more than ``ARCHIVE_LIMIT`` bytes.
+    """
     if not path.is_file():
         raise DataError(f"{path}: no such file; add it or correct the name")
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"": loaded}
-        with loaded:
-            return {key: loaded[key] for key in loaded.files}
+        if _is_archive(path):
+            if not archives:
+                raise DataError(f"{path}: an .npz archive; save one matrix with numpy.save")
+            _check_archive(path)
+            with np.load(path, allow_pickle=False) as loaded:
+                return {key: loaded[key] for key in loaded.files}
+        # a map needs no memory, and is refused if the file is too short; one of no rows cannot be mapped
+        mode: Literal["r"] | None = "r" if path.stat().st_size > _SMALL else None
+        return {"": np.load(path, allow_pickle=False, mmap_mode=mode)}
+    except DataError:
+        raise
     except Exception as error:  # NumPy raises many kinds for a damaged file, zip errors among them
         raise DataError(f"{path}: not a plain NumPy array file ({error}); save it again with numpy.save") from None
 
 
+def _is_archive(path: Path) -> bool:
+    """Whether a file is an ``.npz``, whatever its name."""
+    with path.open("rb") as file:
+        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def _check_archive(path: Path) -> None:
+    """Raises DataError for a zip that claims more than the limit; zipfile gives no more than it claims."""
+    with zipfile.ZipFile(path) as archive:
+        claimed = sum(entry.file_size for entry in archive.infolist())
+    if claimed > ARCHIVE_LIMIT:
+        raise DataError(
+            f"{path}: its arrays take {claimed:,} bytes, more than {ARCHIVE_LIMIT:,}; save one matrix with numpy.save"
+        )
+
+
 def load_matrix(path: Path, n_rows: int, row_name: str = "items of items.csv") -> Float32Array:
-    """The matrix of an ``.npy`` file, checked by :func:`as_matrix`."""
-    arrays = load_arrays(path)
-    if "" not in arrays:
-        raise DataError(f"{path}: an .npz archive; save one matrix with numpy.save")
-    return as_matrix(arrays[""], str(path), n_rows, row_name)
+    """The matrix of an ``.npy`` file, checked by :func:`as_matrix`; an archive of that name is refused unread."""
+    return as_matrix(load_arrays(path, archives=False)[""], str(path), n_rows, row_name)

@@ -18,7 +18,8 @@ from tqdm import tqdm
 from lmmrec_core.digests import digest
 from lmmrec_core.encoders.features.content import check_matrix, make_features
 from lmmrec_core.encoders.features.missing import check_rule, fill_missing
-from lmmrec_core.encoders.pictures.reading import read_picture
+from lmmrec_core.encoders.features.unread import counts_of
+from lmmrec_core.encoders.pictures.reading import pixels_of, read_picture
 from lmmrec_core.encoders.precision import compare_precisions, sample_of, with_precision
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.flow import MODALITIES, BoolArray, Catalogue, Features, Float32Array, IntArray, Modality
@@ -68,8 +69,8 @@ def extract(
     """Encode every item of a catalogue; rows in the order of ``catalogue.item_ids``.
 
     ``missing`` is the rule for items without a picture or text, ``"mean"`` or ``"zero"``. A broken picture file is
-    refused by name. No more than ``batch_size`` decoded pictures are in memory. Results are in fp32 (TF32 off); batch
-    size and threads change them by less than 1e-5, relative to their size.
+    refused by name. Memory for decoded pictures is bounded, see :mod:`~lmmrec_core.encoders.pictures.reading`. Results
+    are in fp32 (TF32 off); batch size and threads change them by less than 1e-5, relative to their size.
 
     bf16 is compared with fp32 on a sample of each modality first (:func:`~.precision.compare_precisions`). If one
     modality differs too much, all of them are computed in fp32, with a warning. The card records specs, counts, times,
@@ -111,6 +112,8 @@ def extract(
             "missing": int((~encoded.present).sum()),
             "seconds": round(time.perf_counter() - start, 3),
         }
+        if modality == "textual":
+            notes[modality] |= counts_of(encoders[modality], catalogue)
     card = {
         "catalogue": catalogue.name,
         "spec": spec,
@@ -179,7 +182,7 @@ def _encode(
         for start in range(0, len(todo), batch_size):
             items = todo[start : start + batch_size]
             if modality == "visual":
-                pixels = encoder.preprocess_images(_read_pictures(items, catalogue))
+                pixels = pixels_of(encoder.preprocess_images, _pictures_of(items, catalogue))
                 vectors = encoder.image_vectors(pixels.to(device))
             else:
                 tokens = encoder.preprocess_texts([catalogue.texts[i] for i in items])
@@ -213,13 +216,11 @@ def _with_text(catalogue: Catalogue) -> IntArray:
     return np.array(sorted(items, key=lambda i: (-len(catalogue.texts[i]), i)), dtype=np.int64)
 
 
-def _read_pictures(items: IntArray, catalogue: Catalogue) -> list[Image]:
-    pictures: list[Image] = []
+def _pictures_of(items: IntArray, catalogue: Catalogue) -> Iterator[Image]:
     for i in items.tolist():
         path = catalogue.images[i]
         assert path is not None  # only items with a picture are here
-        pictures.append(read_picture(path, catalogue.item_ids[i]))
-    return pictures
+        yield read_picture(path, catalogue.item_ids[i])
 
 
 def _checked(vectors: Tensor, encoder: Encoder, modality: Modality, item_ids: list[str]) -> Float32Array:

@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 
 from lmmrec_core.config import Settings
 from lmmrec_core.digests import file_sha256
+from lmmrec_core.encoders.features.unread import TokenCounts, count_pieces
 from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.weights import check_sha256, load_strictly, package_file, read_tensors
 from lmmrec_core.errors import FeatureError
@@ -92,6 +93,9 @@ class MiniLM(OneModality):
                 return_tensors="pt",
             )
         )
+
+    def token_counts(self, texts: Sequence[str]) -> TokenCounts:
+        return count_pieces(self.tokenizer, texts, self.settings.max_length)
 
     def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
         states = self.module(**tokens).last_hidden_state

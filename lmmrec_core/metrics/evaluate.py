@@ -9,7 +9,7 @@ import pandas as pd
 from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import BoolArray, IntArray, Part, Split
 from lmmrec_core.metrics import METRICS
-from lmmrec_core.metrics.ranking import recall
+from lmmrec_core.metrics.ranking import ndcg, recall
 from lmmrec_core.metrics.slices import (
     cold_items,
     coverage,
@@ -71,6 +71,12 @@ def mean_recall(top_items: IntArray, users: IntArray, split: Split, part: Part, 
     """Mean Recall@k alone, unrounded, for early stopping: equals the mean of that column of :func:`evaluate_lists`."""
     found = find_hits(np.asarray(top_items)[:, :k], users, split, part, k)
     return float(recall(found.hits, found.n_relevant, k).mean())
+
+
+def mean_ndcg(top_items: IntArray, users: IntArray, split: Split, part: Part, k: int = 20) -> float:
+    """Mean NDCG@k alone, as :func:`mean_recall`."""
+    found = find_hits(np.asarray(top_items)[:, :k], users, split, part, k)
+    return float(ndcg(found.hits, found.n_relevant, k).mean())
 
 
 def find_hits(top_items: IntArray, users: IntArray, split: Split, part: Part, k: int = 1) -> Hits:

@@ -1,19 +1,18 @@
 """One run: catalogue → features → recommender → run → result."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.features.transforms import apply_control, given_twice, keep_modalities
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.flow import Features, IntArray, Part, Result, Split
-from lmmrec_core.metrics.evaluate import evaluate_lists, mean_recall
+from lmmrec_core.flow import Features, IntArray, Result, Split
+from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.names import MODALITY_SETS, SHUFFLED_ALONE, TWICE, WARM
 from lmmrec_core.process import peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
@@ -26,6 +25,7 @@ from lmmrec_core.study.datasets import naming_ids
 from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.joint.attach import attach_encoder, keep_trained
 from lmmrec_core.study.joint.warm_start import end_of_first_phase, train_warm
+from lmmrec_core.study.search.validation import CUTOFF, stopping_metric, users_with, validation, warn_if_saturated
 from lmmrec_core.study.searched import searched_settings
 from lmmrec_core.study.track import OF_ENCODER, UNIDENTIFIED, EvaluationSettings, declared_digest
 from lmmrec_core.study.weights.recipes import end_to_end_settings
@@ -249,9 +249,11 @@ def fit(
         "progress": progress, "features": features,
     }  # fmt: skip
     if features is not None and todo.end_to_end is not None and todo.end_to_end.start == "warm":
-        return train_warm(build, data, split, todo.training, **given)
-    model = build()
-    trained = train(model, data, split, todo.training, **given)
+        model, trained = train_warm(build, data, split, todo.training, **given)
+    else:
+        model = build()
+        trained = train(model, data, split, todo.training, **given)
+    warn_if_saturated([epoch.valid for epoch in trained.history if epoch.valid is not None], todo.case.model)
     return model, trained if trained.history else None
 
 
@@ -275,31 +277,16 @@ def features_of(case: Case, workspace: Workspace) -> Features | None:
     return apply_control(features, case.control, case.seed, modalities)
 
 
-def validation(split: Split) -> Callable[[Scorer], float]:
-    """What stops a training and chooses settings: Recall@20 on the validation part."""
-    return lambda scorer: recall_20(scorer, split, "valid")
-
-
-def recall_20(scorer: Scorer, split: Split, part: Part, mask_valid: bool = False) -> float:
-    """Recall@20 on a part, mean over the users with a row in it; ``mask_valid`` as in the ranking protocol."""
-    users = _users_with(split, part)
-    return mean_recall(top_k(scorer, users, split, k=20, mask_valid=mask_valid), users, split, part, k=20)
-
-
-def _users_with(split: Split, part: Part) -> IntArray:
-    return np.unique(split.part(part).user)
-
-
 def _measure(
     todo: Plan, scorer: Scorer, split: Split, protocol: EvaluationSettings, trained: Training | None
 ) -> tuple[dict[str, Any], pd.DataFrame, IntArray]:
     """Rank and evaluate on validation and test; the first half of the run record."""
-    valid_users, test_users = _users_with(split, "valid"), _users_with(split, "test")
+    valid_users, test_users = users_with(split, "valid"), users_with(split, "test")
     valid, _ = evaluate_lists(top_k(scorer, valid_users, split, k=protocol.k), valid_users, split, "valid")
     top_items = top_k(scorer, test_users, split, k=protocol.k, mask_valid=protocol.mask_valid)
     per_user, overall = evaluate_lists(top_items, test_users, split, "test")
     case = todo.case.model_dump()
-    record = {
+    record: dict[str, Any] = {
         "case": case,
         "declared": todo.declared,
         "settings": {
@@ -313,6 +300,7 @@ def _measure(
         "cost": {"seconds": trained.seconds if trained else 0.0, "peak_memory_bytes": peak_memory()},
     }
     if trained:
+        record["cost"]["threads"] = trained.threads
         record["training"] = {
             "best_epoch": trained.best_epoch,
             "best_step": trained.best_step,
@@ -321,6 +309,8 @@ def _measure(
             "stopped": trained.stopped,
             "history": [asdict(epoch) for epoch in trained.history],
         } | ({"features": dict(trained.notes)} if trained.notes else {})
+        if (metric := stopping_metric(split)) != "recall":  # of all other runs it is Recall@20
+            record["training"]["validated_by"] = f"{metric}@{CUTOFF}"
     return record, per_user, top_items
 
 

@@ -21,6 +21,7 @@ from lmmrec_core.training.joint.hooks import FeatureTraining, TrainingStep
 from lmmrec_core.training.optimiser import Optimiser
 from lmmrec_core.training.pace import Pace, pace_of
 from lmmrec_core.training.sampling import NegativeSampler
+from lmmrec_core.training.threads import threads_in_use
 
 _STREAMS = ("shuffle", "negatives", "model")
 
@@ -49,7 +50,7 @@ class TrainingSettings(Settings):
     lr_decay_epochs: float = Field(default=50, gt=0)
     stop_rounding: int | None = None  # decimals of the compared validation score; 4 in MMRec
     checkpoint_seconds: float = Field(default=60, ge=0)
-    # CPU threads, None: as they are; 1 is best for small data or a shared machine
+    # CPU threads; None: by the size of the work and the load of the machine, see ``process.threads_for``
     threads: int | None = Field(default=None, ge=1)
     device: str = "cpu"
 
@@ -75,6 +76,7 @@ class Training:
     stopped: str  # "patience", "cap" (the last epoch or step was reached) or "nothing to train"
     seconds: float  # over all sittings when resumed
     steps_per_epoch: int = 0
+    threads: int = 1
     notes: Mapping[str, object] = field(default_factory=dict)  # of the training of the features, if there was one
 
     @property
@@ -124,10 +126,9 @@ def train(
                 "recommenders.base.GradientRecommender"
             )
         return Training((), 0, "nothing to train", 0.0)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
     model.to(settings.device)
-    with true_fp32(), torch.random.fork_rng(devices=[]):  # layers that draw from the global generator stay reproducible
+    # layers that draw from the global generator stay reproducible
+    with threads_in_use(settings.threads, model, data, features), true_fp32(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "global"))
         features = features or FeatureTraining()
         features.start(model, seed)
@@ -168,8 +169,9 @@ class _Loop(CheckpointedLoop):
             self.model.load_state_dict(self.best_weights)
             self.features.load_weights(self.best_features)
         return Training(
-            tuple(self.history), self.best_epoch, self.stopped, self.seconds, self.pace.n_batches, self.features.notes()
-        )
+            tuple(self.history), self.best_epoch, self.stopped, self.seconds, self.pace.n_batches,
+            torch.get_num_threads(), self.features.notes(),
+        )  # fmt: skip
 
     @property
     def epochs_done(self) -> int:
@@ -265,9 +267,12 @@ class _Loop(CheckpointedLoop):
             "best_features": self.best_features,
             "stopped": self.stopped,
             "seconds": self.seconds,
+            "threads": torch.get_num_threads(),
         }
 
     def restore(self, saved: State) -> None:
+        if self.settings.threads is None:  # sums of as many threads have the same last bits, however busy it is now
+            torch.set_num_threads(saved.get("threads", torch.get_num_threads()))
         self.model.load_state_dict(saved["model"])
         self.optimiser.load_state_dict(saved["optimiser"])
         for name, state in saved["generators"].items():

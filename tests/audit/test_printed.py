@@ -1,5 +1,6 @@
 """Tables of other papers, as awkward as they are printed: read as they stand, or refused with a cure."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +126,13 @@ def test_wide_tables_of_random_rankings_raise_no_alarm(
     for held_out in ("one", "few", "any"):
         assert main(["check-table", str(path), "--percent", "--held-out", held_out]) == 0
         assert "impossible (no ranking gives these numbers): none" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("piece", [" ", "a ", "a@", "Baby R@", "x:/|"])
+def test_long_heads_and_metrics_take_no_time(tmp_path: Path, piece: str) -> None:
+    long = "Baby R" + piece * (100_000 // len(piece))
+    start = time.process_time()
+    for lines in ([f"model,{long}", "A,0.1"], ["model,metric,value", f"A,{long},0.1"]):
+        with pytest.raises(DataError):
+            read_printed(write(tmp_path / "t.csv", *lines))
+    assert time.process_time() - start < 2

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from pydantic import Field
 
@@ -58,3 +60,35 @@ def test_nearest_finds_typing_slips_and_not_strangers():
     assert nearest("VBRP", ["vbpr", "bpr", "lattice"]) == "vbpr"
     assert nearest("qqqq", ["vbpr", "lattice"]) is None
     assert "known: bpr, vbpr" in str(unknown("model", "qqqq", ["vbpr", "bpr"]))
+
+
+def test_aliases_that_stand_for_billions_of_values_are_refused_before_they_are_made(tmp_path):
+    bombs = {
+        "lists": "".join(f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10) if n else 'lol'}]\n" for n in range(12)),
+        "merges": "".join(
+            f"x{n}: &x{n} {{<<: [{', '.join([f'*x{n - 1}'] * 10)}]}}\n" if n else "x0: &x0 {lol: 1}\n"
+            for n in range(12)
+        ),
+    }
+    for name, text in bombs.items():
+        (tmp_path / "bomb.yaml").write_text(text, encoding="utf-8")
+        start = time.process_time()
+        with pytest.raises(ConfigError, match=r"bomb\.yaml: .*stand for more than 100,000 values"):
+            read_yaml(tmp_path / "bomb.yaml")
+        assert time.process_time() - start < 1, name
+    with pytest.raises(ConfigError, match=r"--set .*stand for more than"):
+        parse_assignments(["x=[&a [1,1,1,1,1,1,1,1,1,1]" + "".join(
+            f", &{new} [{', '.join([f'*{old}'] * 10)}]" for old, new in zip("abcde", "bcdef", strict=True)
+        ) + "]"])  # fmt: skip
+
+
+def test_an_alias_that_contains_itself_is_refused(tmp_path):
+    (tmp_path / "loop.yaml").write_text("a: &a [1, *a]\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"loop\.yaml: .*contains itself"):
+        read_yaml(tmp_path / "loop.yaml")
+
+
+def test_aliases_are_read_as_yaml_reads_them(tmp_path):
+    (tmp_path / "plain.yaml").write_text("a: &a {x: 1, y: [2, 3]}\nb: *a\nc: {<<: *a, x: 4}\n", encoding="utf-8")
+    expected = {"a": {"x": 1, "y": [2, 3]}, "b": {"x": 1, "y": [2, 3]}, "c": {"x": 4, "y": [2, 3]}}
+    assert read_yaml(tmp_path / "plain.yaml") == expected

@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -26,10 +27,29 @@ from lmmrec_core.errors import ConfigError
         ("<style>p {color: red}</style>seen", "seen"),
         ("caf\u00e9 &quot;bear&quot;", 'caf\u00e9 "bear"'),
         ("", ""),
+        ("a<b and c>d", "a<b and c>d"),
+        ("if x <i and j> y, List<String> or <http://a.b>", "if x <i and j> y, List<String> or <http://a.b>"),
+        ("prices <low> to <high>", "prices <low> to <high>"),
+        ("<a href=x target = '_blank'>link</a>ed <td nowrap>cell<hr noshade/>", "linked cell"),
+        ("<script src='a>b'>var x = '<b>';</SCRIPT >seen <!-- <script> --> too", "seen too"),
+        ("never closed: <!-- here, <script>and here", "never closed: <!-- here, and here"),
+        ("&#" + "9" * 5000 + ";x", "\ufffdx"),
     ],
 )
 def test_markup_is_removed_and_text_kept(raw, expected):
     assert without_markup(raw) == expected
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<!--", "<!-- -->", "<script", "<script>", "<style>", "<xml>>", "</script ", "<script><!--", "<b ", "<b a", "<a/",
+     "<", "<!", "&#", "&#9", "&lt;", "<p =", " "],
+)  # fmt: skip
+def test_the_time_for_a_text_grows_with_its_length(piece):
+    """300,000 characters take less than a tenth of a second; whatever is quadratic takes minutes."""
+    start = time.process_time()
+    without_markup(piece * (300_000 // len(piece)))
+    assert time.process_time() - start < 3
 
 
 def test_fields_are_joined_by_a_stop_unless_they_end_in_one():

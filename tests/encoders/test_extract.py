@@ -1,4 +1,5 @@
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from lmmrec_core.encoders.extract import extract, feature_spec
 from lmmrec_core.errors import ConfigError, FeatureError
 from tests.encoders.toys import MeanColour, catalogue_of, draw
+from tests.limits import run_within
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)]
 TEXTS = ["banana", "a", "  ", "cat and dog", "xyz"]
@@ -162,3 +164,21 @@ def test_the_amazon_samples_with_their_defects(shared_data):
     features = extract({"visual": MeanColour()}, catalogue_of([""] * 20, paths, ids), progress=False)
     absent = [item for item, there in zip(ids, features.present["visual"], strict=True) if not there]
     assert absent == ["B0TOY00007", "B0TOY00013"]  # taken out; not there
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sets a limit of memory as Linux does")
+def test_large_pictures_are_not_held_together(tmp_path):
+    """Five pictures of 200 MB each, in one batch, within the stated 768 MB and those that wait."""
+    transparent = Image.new("LA", (8000, 8000), (128, 100))  # the most costly kind: grey, turned to RGBA, then to RGB
+    transparent.save(tmp_path / "large.png", compress_level=1)
+    code = """
+catalogue = catalogue_of(["a"] * 5, [Path(sys.argv[1])] * 5)
+features = extract({"visual": MeanColour()}, catalogue, batch_size=8, progress=False)
+print(features.matrices["visual"].round(3).tolist())
+"""
+    imports = """
+from lmmrec_core.encoders.extract import extract
+from tests.encoders.toys import MeanColour, catalogue_of
+"""
+    told = run_within(1024, imports, code, tmp_path / "large.png")
+    assert json.loads(told) == [[pytest.approx(205 / 255, abs=2e-3)] * 3] * 5

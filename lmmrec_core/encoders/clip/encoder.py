@@ -1,6 +1,7 @@
 """CLIP as an encoder: what the official, small and tiny models share."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -30,6 +31,7 @@ from lmmrec_core.encoders.clip.towers import (
     through_head,
     vector_dim,
 )
+from lmmrec_core.encoders.features.unread import TokenCounts
 from lmmrec_core.encoders.pictures.rule import CLIP_MEAN, CLIP_STD, HALF, Fit, ImageRule
 from lmmrec_core.encoders.saved import SavedNote, read_note, read_saved, restore, write_saved
 from lmmrec_core.encoders.weights import state_digest
@@ -171,6 +173,13 @@ class CLIP:
             longest = int(tokens["input_ids"].argmax(dim=1).max()) + 1  # the end token is the largest number
             tokens = {key: value[:, :longest] for key, value in tokens.items()}
         return tokens
+
+    def token_counts(self, texts: Sequence[str]) -> TokenCounts:
+        if self.settings.cut == "tokens":
+            return self.tokens.counts(texts)
+        whole = self.tokens.counts([text[:RELEASE_CHARACTERS] for text in texts])
+        long = sum(len(text) > RELEASE_CHARACTERS for text in texts)  # cut by characters, hence not by tokens
+        return replace(whole, cut_texts=long)
 
     def image_vectors(self, pixels: Tensor) -> Tensor:
         return image_vector(self.module, self._layout(pixels), self._vector)

@@ -26,7 +26,7 @@ from lmmrec_core.encoders.clip.towers import image_vector, text_vector
 from lmmrec_core.encoders.fine_tuning.holdout import LEAST_SHARE, drawn_items
 from lmmrec_core.encoders.fine_tuning.outside import outside_pairs
 from lmmrec_core.encoders.lite0 import EfficientNetLite0, Lite0Settings
-from lmmrec_core.encoders.pictures.reading import read_picture
+from lmmrec_core.encoders.pictures.reading import pixels_of, read_picture
 from lmmrec_core.encoders.weights import package_file
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Catalogue, FloatArray
@@ -168,8 +168,8 @@ def pooled_pairs(
     with torch.inference_mode():
         for start in starts:
             chunk = slice(start, start + batch_size)
-            pictures = [read_picture(path, item) for path, item in zip(images[chunk], item_ids[chunk], strict=True)]
-            pixels = encoder._layout(encoder.preprocess_images(pictures))
+            pictures = map(read_picture, images[chunk], item_ids[chunk])
+            pixels = encoder._layout(pixels_of(encoder.preprocess_images, pictures))
             visual.append(image_vector(encoder.module, pixels, "pre"))
             pooled = text_vector(encoder.module, encoder.preprocess_texts(texts[chunk]), "pre")
             textual.append(functional.normalize(pooled, dim=1))

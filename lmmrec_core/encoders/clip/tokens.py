@@ -12,6 +12,7 @@ from open_clip.tokenizer import SimpleTokenizer, default_bpe
 from torch import Tensor
 
 from lmmrec_core.digests import digest, file_sha256
+from lmmrec_core.encoders.features.unread import TokenCounts, count_pieces, count_tokens
 from lmmrec_core.encoders.light.networks import split_words
 from lmmrec_core.errors import ConfigError, FeatureError
 
@@ -25,6 +26,8 @@ class Tokens(Protocol):
     max_length: int
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]: ...
+
+    def counts(self, texts: Sequence[str]) -> TokenCounts: ...
 
     def spec(self) -> Mapping[str, Any]: ...
 
@@ -41,6 +44,13 @@ class OpenClipTokens:
     def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
         ids = self.tokenizer(list(texts), context_length=self.max_length)
         return {"input_ids": torch.nn.functional.pad(ids, (0, self.context_length - self.max_length))}
+
+    def counts(self, texts: Sequence[str]) -> TokenCounts:
+        if isinstance(self.tokenizer, SimpleTokenizer):  # byte pairs know every text
+            return count_tokens((self.tokenizer.encode(text) for text in texts), self.max_length - 2)
+        inner: Any = getattr(self.tokenizer, "tokenizer", None)
+        counts = hasattr(inner, "num_special_tokens_to_add")
+        return count_pieces(inner, texts, self.max_length) if counts else TokenCounts()
 
     def spec(self) -> Mapping[str, Any]:
         inner: Any = getattr(self.tokenizer, "tokenizer", None)  # another library's, if open_clip wraps one
@@ -74,6 +84,9 @@ class WordPieces:
         )
         return {key: encoded[key] for key in ("input_ids", "attention_mask")}
 
+    def counts(self, texts: Sequence[str]) -> TokenCounts:
+        return count_pieces(self.tokenizer, texts, self.max_length)
+
     def spec(self) -> Mapping[str, Any]:
         return {"tokenizer": "word pieces", "tokenizer_sha256": self.sha256}
 
@@ -101,6 +114,10 @@ class WordNumbers:
             words = [self._number(word) for word in self._split(text)[: self.max_length - 2]]
             row[: len(words) + 2] = torch.tensor([self.size - 2, *words, self.size - 1])
         return {"input_ids": rows}
+
+    def counts(self, texts: Sequence[str]) -> TokenCounts:
+        rows = ([self._number(word) for word in self._split(text)] for text in texts)
+        return count_tokens(rows, self.max_length - 2, UNKNOWN)
 
     def _split(self, text: str) -> list[str]:
         """Words as the light encoders split them; without a vocabulary digits count as words too."""

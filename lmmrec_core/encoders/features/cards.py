@@ -18,5 +18,13 @@ def feature_card(key: str, digest: str, card: Mapping[str, Any]) -> str:
             cells = [note.get("encoder", ""), note.get("items", ""), note.get("dim", ""), note.get("missing", "")]
             cells += [note.get("seconds", "")]
             lines.append(f"| {modality} | " + " | ".join(str(cell) for cell in cells) + " |")
+        told = modalities.get("textual", {})
+        if told.get("tokens"):
+            lines += [
+                "",
+                f"- unknown tokens: {told['unknown_tokens']} of {told['tokens']}; texts without a known one: "
+                f"{told['unknown_texts']} of {told['texts']}",
+                f"- texts cut because they are too long: {told['cut_texts']} of {told['texts']}",
+            ]
     lines += ["", "## Everything recorded", "", "```json", json.dumps(card, indent=2, ensure_ascii=False), "```", ""]
     return "\n".join(lines)

@@ -4,18 +4,19 @@ Pictures and texts are read and preprocessed once, and shared by all runs. So is
 makes of them, which is computed once per encoder.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
 import torch
 from jaxtyping import Int
+from PIL.Image import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from lmmrec_core.encoders.pictures.pixel_store import PixelStore
-from lmmrec_core.encoders.pictures.reading import read_picture
+from lmmrec_core.encoders.pictures.reading import pixels_of, read_picture
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Catalogue, Features, IntArray, Modality
@@ -82,15 +83,17 @@ def _read_pixels(encoder: Encoder, catalogue: Catalogue, present: Tensor, progre
     with bar:
         for start in range(0, len(todo), _CHUNK):
             items = todo[start : start + _CHUNK]
-            pictures = []
-            for i in items:
-                path = catalogue.images[i]
-                if path is None:
-                    raise FeatureError(f"item {catalogue.item_ids[i]!r} has no picture; extract its features again")
-                pictures.append(read_picture(path, catalogue.item_ids[i]))
-            kept.put(torch.tensor(items), encoder.preprocess_images(pictures))
+            kept.put(torch.tensor(items), pixels_of(encoder.preprocess_images, _pictures_of(items, catalogue)))
             bar.update(len(items))
     return kept
+
+
+def _pictures_of(items: list[int], catalogue: Catalogue) -> Iterator[Image]:
+    for i in items:
+        path = catalogue.images[i]
+        if path is None:
+            raise FeatureError(f"item {catalogue.item_ids[i]!r} has no picture; extract its features again")
+        yield read_picture(path, catalogue.item_ids[i])
 
 
 class CatalogueRows:

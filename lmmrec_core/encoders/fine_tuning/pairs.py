@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Int
+from PIL.Image import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from lmmrec_core.digests import digest
 from lmmrec_core.encoders.fine_tuning.holdout import SHARE, held_out_pairs
-from lmmrec_core.encoders.pictures.reading import read_picture
+from lmmrec_core.encoders.pictures.reading import pixels_of, read_picture
 from lmmrec_core.errors import ConfigError, DataError, FeatureError, unknown
 from lmmrec_core.flow import BoolArray, Catalogue, IntArray, Split
 from lmmrec_core.roles import Encoder
@@ -25,7 +26,7 @@ ItemChoice = Literal["all", "train_items"]
 ITEMS: tuple[ItemChoice, ...] = ("all", "train_items")
 _UNREADABLE = ("error", "missing")  # a broken picture file is refused by name, or counts as a missing picture
 MEMORY_LIMIT = 4 * 2**30  # bytes of pixels that are kept in memory; more go to a memory-mapped file
-_CHUNK = 32  # decoded pictures in memory at a time
+_CHUNK = 32  # items preprocessed at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,26 +179,36 @@ def _read(
     bar = tqdm(total=len(todo), desc=f"{catalogue.name}: pictures", unit="item", disable=not progress)
     with bar:
         for start in range(0, len(todo), _CHUNK):
-            pictures = []
-            for i in todo[start : start + _CHUNK]:
-                path = catalogue.images[i]
-                assert path is not None  # _candidates saw to it
-                try:
-                    picture = read_picture(path, catalogue.item_ids[i])
-                except FeatureError:
-                    if unreadable == "error":
-                        raise
-                    continue
-                pictures.append(picture)
-                digests.append(hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest())
-                kept.append(i)
-            if pictures:
-                values = encoder.preprocess_images(pictures).detach().numpy()
+            before = len(kept)
+            chunk = todo[start : start + _CHUNK]
+            pictures = _pictures_of(chunk, catalogue, unreadable, kept, digests)
+            values = pixels_of(encoder.preprocess_images, pictures).detach().numpy()
+            if len(kept) > before:
                 if not pixels.size:
                     pixels = _buffer((len(todo), *values.shape[1:]), memory_limit, folder)
-                pixels[len(kept) - len(values) : len(kept)] = values
+                pixels[before : len(kept)] = values
             bar.update(min(_CHUNK, len(todo) - start))
     return pixels[: len(kept)], kept, digests
+
+
+def _pictures_of(
+    chunk: list[int], catalogue: Catalogue, unreadable: str, kept: list[int], digests: list[str]
+) -> Iterator[Image]:
+    """The readable pictures of a chunk; notes in ``kept`` and ``digests`` which these are."""
+    for i in chunk:
+        path = catalogue.images[i]
+        assert path is not None  # _candidates saw to it
+        try:
+            picture = read_picture(path, catalogue.item_ids[i])
+        except FeatureError:
+            if unreadable == "error":
+                raise
+            continue
+        running = hashlib.sha256(f"{picture.size}".encode())
+        running.update(picture.tobytes())
+        digests.append(running.hexdigest())
+        kept.append(i)
+        yield picture
 
 
 def _buffer(shape: tuple[int, ...], memory_limit: int, folder: Path | None) -> npt.NDArray[np.float32]:

@@ -13,6 +13,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from lmmrec_core.digests import digest
+from lmmrec_core.encoders.features.unread import TokenCounts, count_tokens
 from lmmrec_core.encoders.light.networks import (
     DIM,
     UNKNOWN,
@@ -20,10 +21,11 @@ from lmmrec_core.encoders.light.networks import (
     WordNetwork,
     build_vocabulary,
     number_words,
+    split_words,
 )
 from lmmrec_core.encoders.light.training import OutsideItems, read_outside, train_network
 from lmmrec_core.encoders.one_modality import OneModality
-from lmmrec_core.encoders.pictures.reading import image_spec, read_picture, to_pixels
+from lmmrec_core.encoders.pictures.reading import image_spec, pixels_of, read_picture, to_pixels
 from lmmrec_core.encoders.pictures.rule import HALF
 from lmmrec_core.encoders.saved import SavedNote, read_saved, restore, write_saved
 from lmmrec_core.errors import FeatureError
@@ -158,20 +160,25 @@ class LightText(_Light):
         """``words``, int64 [item, length]; 0 is padding."""
         return {"words": number_words(texts, self.numbers, _LONGEST)}
 
+    def token_counts(self, texts: Sequence[str]) -> TokenCounts:
+        rows = ([self.numbers.get(word, UNKNOWN) for word in split_words(text)] for text in texts)
+        return count_tokens(rows, _LONGEST, UNKNOWN)
+
     def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
         vectors: Tensor = self.module(tokens["words"])
         return vectors
 
 
 def _train_cnn(outside: OutsideItems, seed: int, progress: bool) -> tuple[PictureNetwork, dict[str, Any]]:
-    pictures = [read_picture(path, item) for path, item in zip(outside.images, outside.item_ids, strict=True)]
+    def small(pictures: Sequence[Image]) -> Tensor:
+        return to_pixels(pictures, _SIDE, mean=HALF, std=HALF)
 
     def mirror(pixels: Tensor, stream: torch.Generator) -> Tensor:
         turned = torch.rand(len(pixels), generator=stream) < 0.5
         return torch.where(turned[:, None, None, None], pixels.flip(3), pixels)
 
     network, loss = train_network(
-        PictureNetwork, to_pixels(pictures, _SIDE, mean=HALF, std=HALF), outside.levels["visual"],
+        PictureNetwork, pixels_of(small, map(read_picture, outside.images, outside.item_ids)), outside.levels["visual"],
         epochs=EPOCHS["visual"], learning_rate=4e-3, seed=seed, name=LightCNN.name, change=mirror, progress=progress,
     )  # fmt: skip
     return network, _note(outside, "visual", seed, loss)

@@ -18,6 +18,7 @@ from torch import Tensor
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.clip.encoder import CLIP
 from lmmrec_core.encoders.clip.settings import CLIPSettings, CLIPVector
+from lmmrec_core.encoders.features.unread import CountsTokens, TokenCounts
 from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.own.libraries import SentenceFolder, TimmPictures
 from lmmrec_core.encoders.pictures.rule import Fit
@@ -98,6 +99,10 @@ class Own:
     def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
         self._able("textual")
         return self.inner.preprocess_texts(texts)
+
+    def token_counts(self, texts: Sequence[str]) -> TokenCounts:
+        self._able("textual")
+        return self.inner.token_counts(texts) if isinstance(self.inner, CountsTokens) else TokenCounts()
 
     def image_vectors(self, pixels: Tensor) -> Tensor:
         self._able("visual")

@@ -12,6 +12,7 @@ from timm.data import resolve_model_data_config
 from torch import Tensor
 
 from lmmrec_core.digests import digest, file_sha256
+from lmmrec_core.encoders.features.unread import TokenCounts, count_pieces
 from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.pictures.rule import Fit, ImageRule
 from lmmrec_core.encoders.weights import load_strictly, read_tensors
@@ -83,6 +84,12 @@ class SentenceFolder(OneModality):
         read = getattr(self.module, "preprocess", self.module.tokenize)  # tokenize is the older name
         features = read([self.prompt + text for text in texts])
         return {key: value for key, value in features.items() if isinstance(value, Tensor)}
+
+    def token_counts(self, texts: Sequence[str]) -> TokenCounts:
+        tokenizer, longest = self.module.tokenizer, self.module.max_seq_length
+        if longest is None or not hasattr(tokenizer, "num_special_tokens_to_add"):
+            return TokenCounts()  # a kind of sentence model that splits texts in its own way
+        return count_pieces(tokenizer, [self.prompt + text for text in texts], longest)
 
     def text_vectors(self, tokens: Mapping[str, Tensor]) -> Tensor:
         vectors: Tensor = self.module(dict(tokens))["sentence_embedding"]

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lmmrec_core import config
+from lmmrec_core.encoders.features.unread import TokenCounts
 from lmmrec_core.encoders.pictures.reading import image_spec, to_pixels
 from lmmrec_core.encoders.saved import SavedNote, read_saved, restore, write_saved
 from lmmrec_core.encoders.vlmo.blocks import ExpertKind, at_least_fp32
@@ -111,6 +112,9 @@ class VLMo:
     def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
         """``input_ids`` and ``attention_mask``, int64 [item, length], at most ``max_text_length`` tokens."""
         return self.tokeniser.encode(texts, self.settings.max_text_length)
+
+    def token_counts(self, texts: Sequence[str]) -> TokenCounts:
+        return self.tokeniser.counts(texts, self.settings.max_text_length)
 
     def image_vectors(self, pixels: Tensor) -> Tensor:
         return self._vector("imag", *self._embedded(pixels))

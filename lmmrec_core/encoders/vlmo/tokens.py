@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lmmrec_core.digests import digest, file_sha256
+from lmmrec_core.encoders.features.unread import TokenCounts, count_pieces, count_tokens
 from lmmrec_core.encoders.light.networks import split_words
 from lmmrec_core.encoders.weights import package_file
 from lmmrec_core.errors import FeatureError
@@ -24,6 +25,10 @@ class Tokeniser(Protocol):
 
     def encode(self, texts: Sequence[str], max_length: int) -> dict[str, Tensor]:
         """int64 [item, length]; texts are cut on the right to ``max_length`` ids, class and end token included."""
+        ...
+
+    def counts(self, texts: Sequence[str], max_length: int) -> TokenCounts:
+        """What of these texts :meth:`encode` gives, and what it cuts."""
         ...
 
     def word_starts(self, input_ids: Tensor) -> Tensor:
@@ -65,6 +70,9 @@ class WordPiece:
         made = self._tokenizer(list(texts), truncation=True, max_length=max_length, return_token_type_ids=False)
         return _pad(made["input_ids"])
 
+    def counts(self, texts: Sequence[str], max_length: int) -> TokenCounts:
+        return count_pieces(self._tokenizer, texts, max_length)
+
     def word_starts(self, input_ids: Tensor) -> Tensor:
         return self._starts.to(input_ids.device)[input_ids]
 
@@ -97,6 +105,10 @@ class WholeWords:
             ids = [self._number(word) for word in split_words(text)] or [self.UNKNOWN]
             rows.append([self.CLASS, *ids[: max_length - 2], self.END])
         return _pad(rows)
+
+    def counts(self, texts: Sequence[str], max_length: int) -> TokenCounts:
+        rows = ([self._number(word) for word in split_words(text)] or [self.UNKNOWN] for text in texts)
+        return count_tokens(rows, max_length - 2, self.UNKNOWN)
 
     def word_starts(self, input_ids: Tensor) -> Tensor:
         return torch.ones_like(input_ids, dtype=torch.bool)

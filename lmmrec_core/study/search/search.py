@@ -25,10 +25,11 @@ from lmmrec_core.roles import Recommender, TrainingData
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.inputs import prepare_weights
-from lmmrec_core.study.run import Plan, features_of, fit, plan, recall_20, resolve, training_data
+from lmmrec_core.study.run import Plan, features_of, fit, plan, resolve, training_data
 from lmmrec_core.study.search.grids import Grid, ModelGrid, Point, check_names, combinations, read_grid
 from lmmrec_core.study.search.summary import chosen, frame_of, leak_of, score_of, summary_path, write_summary
 from lmmrec_core.study.search.trials import Trial, open_trials, points_to_try
+from lmmrec_core.study.search.validation import CUTOFF, recall_20, stopping_metric, validation
 from lmmrec_core.study.workspace import Workspace, check_device
 from lmmrec_core.training.loop import Training
 
@@ -232,7 +233,7 @@ def _measure(todo: Plan, search: _Search, inputs: TrainingData, checkpoint: Path
 def score_of_training(
     todo: Plan, model: Recommender, trained: Training | None, split: Split
 ) -> tuple[float, dict[str, Any]]:
-    """Validation Recall@20 of the best epoch, and how the training went. Raises TrainingError if it is no number."""
+    """The validation score of the best epoch, and how the training went. Raises TrainingError if it is no number."""
     notes: dict[str, Any] = {}
     valid: float | None = None
     if trained is not None:
@@ -241,7 +242,7 @@ def score_of_training(
             "stopped": trained.stopped,
         }  # fmt: skip
         valid = next((epoch.valid for epoch in trained.history if epoch.number == trained.best_epoch), None)
-    valid = recall_20(model.scorer(), split, "valid") if valid is None else valid
+    valid = validation(split)(model.scorer()) if valid is None else valid
     if not math.isfinite(valid):
         raise TrainingError(f"{todo.case.model}: the validation score is {valid}; check that the split has users there")
     return valid, notes
@@ -254,7 +255,7 @@ def _summary(search: _Search, done: list[Trial], best: Trial, features: str | No
         "case": search.case.model_dump(exclude={"control", "split", "seed"}),
         "seed": search.case.seed,
         "seed_in_study": search.case.seed in search.workspace.track.seeds,
-        "objective": "recall@20 on the validation part, at the best epoch",
+        "objective": f"{stopping_metric(search.dataset.split)}@{CUTOFF} on the validation part, at the best epoch",
         "select_on": search.select_on,
         "grid": {
             "name": search.grid.name, "source": search.grid.source, "points": search.own.points,

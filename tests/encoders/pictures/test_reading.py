@@ -3,10 +3,13 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+import torch
+from PIL import EpsImagePlugin, Image, ImageFile
 
-from lmmrec_core.encoders.pictures import reading as pictures
-from lmmrec_core.encoders.pictures.reading import read_picture, to_rgb
+from lmmrec_core import picture_files
+from lmmrec_core.encoders.pictures import reading
+from lmmrec_core.encoders.pictures.reading import pixels_of, read_picture, to_pixels, to_rgb
+from lmmrec_core.encoders.pictures.rule import HALF
 from lmmrec_core.errors import FeatureError
 from tests.encoders.toys import draw
 
@@ -122,7 +125,7 @@ def test_decompression_bombs_are_refused_before_decoding(tmp_path, side, recwarn
 
 
 def test_the_size_limit_is_a_number_of_pixels(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 100)
+    monkeypatch.setattr(picture_files, "MAX_PIXELS", 100)
     Image.new("RGB", (10, 10)).save(tmp_path / "a.png")
     Image.new("RGB", (10, 11)).save(tmp_path / "b.png")
     read_picture(tmp_path / "a.png", "a")
@@ -130,9 +133,77 @@ def test_the_size_limit_is_a_number_of_pixels(tmp_path, monkeypatch):
         read_picture(tmp_path / "b.png", "b")
 
 
-def test_grey_of_32_bits():
-    grey = Image.fromarray(np.array([[0, 255], [7, 9]], dtype=np.int32))
-    assert np.asarray(to_rgb(grey))[:, :, 0].tolist() == [[0, 255], [7, 9]]
+def saved_grey(values, path):
+    Image.fromarray(np.asarray(values)).save(path)
+    return path
+
+
+def test_sixteen_bits_are_scaled_alike_however_dark_the_picture(tmp_path):
+    for brightest in (199, 255, 256, 65535):  # the smallest step of an 8-bit value is 256
+        picture = read_picture(saved_grey(np.array([[0, brightest]], dtype=np.uint16), tmp_path / "g.png"), "g")
+        assert np.asarray(picture)[0, :, 0].tolist() == [0, brightest // 256]
+    (tmp_path / "g.pgm").write_bytes(b"P5 2 1 65535\n" + bytes([0x00, 0xC8, 0x80, 0x40]))  # two bytes a value
+    assert np.asarray(read_picture(tmp_path / "g.pgm", "g"))[0, :, 0].tolist() == [0, 0x80]
+
+
+def test_floating_point_grey_is_a_share_of_white(tmp_path):
+    picture = read_picture(saved_grey(np.array([[0, 0.2, 0.5, 1]], dtype=np.float32), tmp_path / "f.tif"), "f")
+    assert np.asarray(picture)[0, :, 0].tolist() == [0, 51, 128, 255]
+    for value in (1.01, -0.01, np.nan, np.inf, 255.0):
+        path = saved_grey(np.array([[0, value]], dtype=np.float32), tmp_path / "f.tif")
+        with pytest.raises(FeatureError, match=r"item 'f'.*not between 0 and 1.*save it with 8 or 16 bits"):
+            read_picture(path, "f")
+
+
+def test_grey_of_32_bits_has_no_known_scale_and_is_refused(tmp_path):
+    path = saved_grey(np.array([[0, 255], [7, 9]], dtype=np.int32), tmp_path / "i.tif")
+    with pytest.raises(FeatureError, match=r"item 'i'.*full scale is not known.*save it with 8 or 16 bits"):
+        read_picture(path, "i")
+
+
+def test_large_pictures_are_converted_as_small_ones(tmp_path):
+    """Conversion in strips gives what Pillow gives for the whole."""
+    rng = np.random.default_rng(0)
+    solid = Image.fromarray(rng.integers(0, 256, (600, 3, 4), dtype=np.uint8), "RGBA")
+    white = Image.new("RGBA", solid.size, (255, 255, 255, 255))
+    assert np.array_equal(np.asarray(to_rgb(solid)), np.asarray(Image.alpha_composite(white, solid).convert("RGB")))
+    deep = rng.integers(0, 65536, (600, 3), dtype=np.uint16)
+    assert np.array_equal(np.asarray(to_rgb(Image.fromarray(deep)))[:, :, 1], deep // 256)
+
+
+def test_postscript_never_reaches_ghostscript(tmp_path, monkeypatch):
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was called"))
+    page = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n%%EOF\n"
+    (tmp_path / "a.png").write_bytes(page)  # the name says nothing
+    with pytest.raises(FeatureError, match=r"none of the formats AVIF, .*WEBP"):
+        read_picture(tmp_path / "a.png", "a")
+
+
+@pytest.mark.parametrize("name", ["a.ico", "a.pcx", "a.im", "a.tga", "a.dds", "a.icns", "a.sgi"])
+def test_formats_that_no_shop_uses_are_refused(tmp_path, name):
+    Image.new("RGB", (16, 16), "red").save(tmp_path / name)
+    with pytest.raises(FeatureError, match="none of the formats"):
+        read_picture(tmp_path / name, "a")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.gif", "a.webp", "a.bmp", "a.tif", "a.ppm", "a.jp2", "a.avif"])
+def test_formats_that_are_read(tmp_path, name):
+    Image.new("RGB", (16, 16), "red").save(tmp_path / name)
+    red, green, blue = colour(read_picture(tmp_path / name, "a"))
+    assert red > 240 and max(green, blue) < 15
+
+
+def test_pixels_do_not_depend_on_how_many_pictures_are_held(monkeypatch):
+    pictures = [draw(seed, (20 + seed, 30)) for seed in range(5)]
+    held = []
+
+    def preprocess(group):
+        held.append(len(group))
+        return to_pixels(group, 8, mean=HALF, std=HALF)
+
+    monkeypatch.setattr(reading, "HELD_PIXELS", 20 * 30 + 1)
+    assert torch.equal(pixels_of(preprocess, iter(pictures)), to_pixels(pictures, 8, mean=HALF, std=HALF))
+    assert held == [2, 1, 1, 1]
 
 
 @pytest.mark.shared
@@ -146,3 +217,13 @@ def test_the_defects_of_the_amazon_samples(shared_data):
     for item in ("B0TOY00007", "B0TOY00013"):  # truncated, absent
         with pytest.raises(FeatureError, match=item):
             read_picture(images / f"{item}.jpg", item)
+
+
+@pytest.mark.shared
+def test_the_odd_pictures(shared_data):
+    odd = shared_data / "odd-catalogues" / "pictures"
+    assert np.asarray(read_picture(odd / "g16dark.png", "g")).max() == 0
+    assert np.asarray(read_picture(odd / "f32.tif", "f")).max() == 254
+    for name, told in (("i32.tif", "full scale"), ("bomb70.png", "more than 64,000,000")):
+        with pytest.raises(FeatureError, match=told):
+            read_picture(odd / name, "x")

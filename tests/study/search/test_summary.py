@@ -10,6 +10,7 @@ from lmmrec_core.study import Study
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.run import plan, run_case
 from lmmrec_core.study.search import search as searching
+from lmmrec_core.study.search import validation
 from lmmrec_core.study.search.summary import read_summary, summary_path
 from tests.study.conftest import SEARCH_RATES as RATES
 
@@ -28,7 +29,8 @@ def test_the_test_part_is_not_looked_at_unless_asked(search, monkeypatch):
         parts.append(part)
         return real(scorer, split, part, **more)
 
-    monkeypatch.setattr(searching, "recall_20", watched)
+    for place in (searching, validation):
+        monkeypatch.setattr(place, "recall_20", watched)
     search("itemknn")
     assert set(parts) == {"valid"}
     found = search("itemknn", measure_leak=True)

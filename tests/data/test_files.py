@@ -1,0 +1,109 @@
+"""Hostile or clumsy files: refused before they take memory or time."""
+
+import gzip
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lmmrec_core.data import files
+from lmmrec_core.data.files import load_arrays, load_matrix, read_text
+from lmmrec_core.errors import DataError
+from tests.limits import run_within
+
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sets a limit of memory as Linux does")
+REFUSED = """
+try:
+    {call}
+except DataError as error:
+    print(error)
+"""
+
+
+def zeros_as_archive(path: Path, gibibytes: int) -> None:
+    """An archive of zeros as numpy.savez_compressed writes it; a thousandth of their size."""
+    piece = bytes(2**24)
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("visual.npy", "w", force_zip64=True) as member,
+    ):
+        np.lib.format.write_array_header_1_0(
+            member, {"descr": "<f4", "fortran_order": False, "shape": (gibibytes * 2**18, 1024)}
+        )
+        for _ in range(gibibytes * 2**30 // len(piece)):
+            member.write(piece)
+
+
+@on_linux
+def test_an_archive_named_like_a_matrix_is_refused_unread(tmp_path):
+    zeros_as_archive(tmp_path / "visual.npy", gibibytes=1)
+    start = time.perf_counter()
+    with pytest.raises(DataError, match=r"visual\.npy: an \.npz archive; save one matrix with numpy\.save"):
+        load_matrix(tmp_path / "visual.npy", 10)
+    assert time.perf_counter() - start < 1
+    imports = "from lmmrec_core.data.files import load_matrix\nfrom lmmrec_core.errors import DataError"
+    told = run_within(64, imports, REFUSED.format(call="load_matrix(Path(sys.argv[1]), 10)"), tmp_path / "visual.npy")
+    assert "an .npz archive" in told
+
+
+@on_linux
+def test_a_matrix_of_the_wrong_size_is_refused_without_being_read(tmp_path):
+    shape = (2**20, 512)  # 2 GiB, of which nothing is on disk
+    with (tmp_path / "visual.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        file.truncate(file.tell() + 4 * shape[0] * shape[1])
+    imports = "from lmmrec_core.data.files import load_matrix\nfrom lmmrec_core.errors import DataError"
+    call = REFUSED.format(call="load_matrix(Path(sys.argv[1]), 10)")
+    assert "1048576 rows for 10 items" in run_within(4096, imports, call, tmp_path / "visual.npy")  # mapped, not read
+
+
+@on_linux
+@pytest.mark.parametrize("tail", [b"", bytes(100_000)])
+def test_a_matrix_that_claims_more_than_its_file_holds_takes_no_memory(tmp_path, tail):
+    with (tmp_path / "visual.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10, 2**40)})
+        file.write(tail)
+    imports = "from lmmrec_core.data.files import load_matrix\nfrom lmmrec_core.errors import DataError"
+    call = REFUSED.format(call="load_matrix(Path(sys.argv[1]), 10)")
+    assert "not a plain NumPy array file" in run_within(64, imports, call, tmp_path / "visual.npy")
+
+
+def test_archives_are_told_by_their_first_bytes_and_bounded(tmp_path, monkeypatch):
+    np.savez(tmp_path / "two.npz", a=np.arange(3), b=np.eye(2))
+    (tmp_path / "two.npz").rename(tmp_path / "two.npy")
+    assert {name: array.shape for name, array in load_arrays(tmp_path / "two.npy").items()} == {"a": (3,), "b": (2, 2)}
+    np.save(tmp_path / "one.npy", np.eye(3))
+    (tmp_path / "one.npy").rename(tmp_path / "one.npz")
+    assert np.array_equal(load_arrays(tmp_path / "one.npz")[""], np.eye(3))
+    monkeypatch.setattr(files, "ARCHIVE_LIMIT", 100)
+    with pytest.raises(DataError, match="take 312 bytes, more than 100"):
+        load_arrays(tmp_path / "two.npy")
+
+
+def test_a_matrix_stays_as_it_was_read(tmp_path):
+    rows = np.random.default_rng(0).standard_normal((300, 300)).astype(np.float32)
+    np.save(tmp_path / "visual.npy", rows)
+    read = load_matrix(tmp_path / "visual.npy", 300)
+    np.save(tmp_path / "visual.npy", np.zeros_like(rows))
+    assert np.array_equal(read, rows) and not isinstance(read, np.memmap)
+
+
+@on_linux
+def test_a_compressed_file_of_zeros_is_refused_before_memory_is_full(tmp_path):
+    with gzip.open(tmp_path / "reviews.json.gz", "wb", compresslevel=9) as file:
+        for _ in range(64):
+            file.write(bytes(2**24))  # one GiB
+    imports = "from lmmrec_core.data.files import read_text\nfrom lmmrec_core.errors import DataError"
+    told = run_within(512, imports, REFUSED.format(call="read_text(Path(sys.argv[1]))"), tmp_path / "reviews.json.gz")
+    assert "as no table does; fetch the file again" in told
+
+
+def test_regular_tables_are_read_compressed_or_not(tmp_path):
+    table = "user_id,item_id\n" + "1,2\n" * 1_000_000
+    with gzip.open(tmp_path / "table.csv.gz", "wt", encoding="utf-8") as file:
+        file.write(table)
+    assert read_text(tmp_path / "table.csv.gz") == table
+    assert len(table) > 200 * (tmp_path / "table.csv.gz").stat().st_size  # more regular than any real one

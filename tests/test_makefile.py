@@ -1,0 +1,85 @@
+"""The make targets in a repository whose path has blanks and other letters, with stand-ins for what they call."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = re.findall(r"^([a-z]+):.*## ", MAKEFILE, flags=re.MULTILINE)
+NEEDS_VENV = re.findall(r"^([a-z]+): \$\(READY\)", MAKEFILE, flags=re.MULTILINE)
+# a program that notes how it was called, and makes the stand-ins of a new environment
+STAND_IN = """#!/bin/sh
+for word in "$0" "$@"; do printf '%s\\037' "$word" >> "$CALLS"; done
+printf '\\n' >> "$CALLS"
+if [ "$2" = venv ]; then
+  mkdir -p "$3/bin"
+  for name in python lmmrec ruff mypy jupyter; do cp "$0" "$3/bin/$name"; done
+fi
+"""
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "my répository copy"
+    folder.mkdir()
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copyfile(ROOT / name, folder / name)
+    program = folder / "a python"
+    program.write_text(STAND_IN, encoding="utf-8")
+    program.chmod(0o755)
+    return folder
+
+
+def calls(repository: Path, *words: str) -> list[list[str]]:
+    """What one `make` calls, each as its words; programs by their paths in the repository."""
+    noted = repository / "calls"
+    noted.unlink(missing_ok=True)
+    environment = {**os.environ, "CALLS": str(noted), "MAKEFLAGS": ""}
+    command = ["make", f"PYTHON={repository / 'a python'}", *words]
+    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = noted.read_text(encoding="utf-8").splitlines() if noted.exists() else []
+    return [line.split("\037")[:-1] for line in lines]
+
+
+def test_help_lists_every_target(repository: Path) -> None:
+    told = subprocess.run(["make"], cwd=repository, capture_output=True, text=True, check=True).stdout
+    assert [line.split()[0] for line in told.splitlines() if line.startswith("  ")] == TARGETS
+
+
+@pytest.mark.parametrize("venv", [".venv", "an environment"])
+@pytest.mark.parametrize("target", NEEDS_VENV)
+def test_every_target_sets_up_once_and_calls_what_it_should(repository: Path, target: str, venv: str) -> None:
+    first = calls(repository, target, f"VENV={venv}")
+    assert first[0] == [str(repository / "a python"), "-m", "venv", venv]
+    assert [call[:3] for call in first[1:3]] == [[f"{venv}/bin/python", "-m", "pip"]] * 2
+    assert (repository / venv / ".ready").is_file()
+    again = calls(repository, target, f"VENV={venv}")
+    assert again == first[3:] and again
+    assert all(call[0].startswith(f"{venv}/bin/") for call in again)
+
+
+def test_values_with_blanks_stay_one_word(repository: Path) -> None:
+    called = calls(repository, "reproduce", "DATA=../my data", "SEEDS=1 2", "TRACK=my track.yaml", "JOBS=1")
+    (reproduced,) = [call for call in called if "reproduce" in call]
+    expected = "reproduce|--track|my track.yaml|--rq||--seeds|1|2|--jobs|1|--data|../my data"
+    assert reproduced[1:] == expected.split("|")
+    (lab,) = [call for call in calls(repository, "lab") if "lab" in call]
+    assert f"--ServerApp.root_dir={repository}" in lab
+
+
+def test_cleaning_removes_what_was_made_and_nothing_beside_it(repository: Path) -> None:
+    calls(repository, "check", "VENV=an environment")
+    for kept in ("an", "environment", "results/x"):
+        (repository / kept).mkdir(parents=True)
+    (repository / ".cache").mkdir()
+    calls(repository, "distclean", "VENV=an environment")
+    assert not (repository / "an environment").exists() and not (repository / ".cache").exists()
+    assert all((repository / kept).is_dir() for kept in ("an", "environment", "results/x"))
