@@ -48,8 +48,10 @@ def prepare_weights(cases: Sequence[Case], workspace: Workspace, pool: Executor 
     """Make the weights that all data sets share and that these cases need; afterwards each can be planned.
 
     Encoders that are trained here from scratch are known by their weights, so theirs are always needed. Others are
-    known by their recipe, so theirs are made only if a case has no result. Raises as :func:`prepare_cases`.
+    known by their recipe, so theirs are made only if a case has no result. What killed processes left half written is
+    removed first. Raises as :func:`prepare_cases`.
     """
+    workspace.remove_abandoned()
     steps: dict[str, Step] = {}  # encoder → the first data set that it is needed for, and its name
     for case in cases:
         if case.encoder == "none" or case.encoder in steps:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lmmrec_core import checkpoints
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.features.transforms import apply_control, given_twice, keep_modalities
 from lmmrec_core.errors import ConfigError, unknown
@@ -24,7 +25,7 @@ from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.joint.attach import attach_encoder, keep_trained
-from lmmrec_core.study.joint.warm_start import end_of_first_phase, train_warm
+from lmmrec_core.study.joint.warm_start import train_warm
 from lmmrec_core.study.searched import searched_settings
 from lmmrec_core.study.track import OF_ENCODER, UNIDENTIFIED, EvaluationSettings, declared_digest
 from lmmrec_core.study.weights.recipes import end_to_end_settings
@@ -167,6 +168,11 @@ def folder_of(todo: Plan, workspace: Workspace) -> Path:
     return workspace.store.path_of(todo.key, case.track, case.dataset, case.slug)
 
 
+def checkpoint_of(todo: Plan, workspace: Workspace) -> Path:
+    """Where the training of a plan is kept while it is under way."""
+    return workspace.checkpoints / f"{todo.key}.pt"
+
+
 def is_done(todo: Plan, workspace: Workspace) -> bool:
     """Whether the result of a plan is stored, and nobody need make it again.
 
@@ -190,14 +196,15 @@ def run_case(todo: Plan, workspace: Workspace) -> Result:
     """
     case, store = todo.case, workspace.store
     done = folder_of(todo, workspace)
+    checkpoint = checkpoint_of(todo, workspace)
     if is_done(todo, workspace):
+        checkpoints.remove(checkpoint)  # of a process that was killed as soon as it had stored the result
         return store.load(done)
     started, again = code_now(), store.holds(done)
     reset_peak_memory()
     dataset = workspace.dataset(case.dataset, case.split)
     split = dataset.split
     features = features_of(case, workspace)
-    checkpoint = workspace.checkpoints / f"{todo.key}.pt"
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
     training = joint.features if joint else None
     model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, training)
@@ -212,8 +219,7 @@ def run_case(todo: Plan, workspace: Workspace) -> Result:
         record["features"]["trained"] = keep_trained(workspace, todo.key, case, model, features, joint.encoder)
     record["provenance"] = provenance(todo.training.device, started)
     store.save(case.track, case.dataset, case.slug, todo.key, record, per_user, top_items, again)
-    for file in (checkpoint, end_of_first_phase(checkpoint)):
-        file.unlink(missing_ok=True)
+    checkpoints.remove(checkpoint)
     return store.load(done)
 
 

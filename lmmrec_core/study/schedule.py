@@ -17,11 +17,12 @@ from multiprocessing.connection import wait
 
 from tqdm import tqdm
 
+from lmmrec_core import checkpoints
 from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
 from lmmrec_core.process import terminate_as_interrupt
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.inputs import prepare_cases, set_workspace, worker_workspace
-from lmmrec_core.study.run import Plan, folder_of, is_done, run_case
+from lmmrec_core.study.run import Plan, checkpoint_of, folder_of, is_done, run_case
 from lmmrec_core.study.workspace import Workspace
 
 _GRACE = 20.0  # seconds that a worker without a parent has to save its state
@@ -61,6 +62,7 @@ def _sort_out(plans: list[Plan], workspace: Workspace) -> tuple[list[Plan], list
         try:
             if is_done(p, workspace):
                 workspace.store.load(folder_of(p, workspace))
+                checkpoints.remove(checkpoint_of(p, workspace))  # of a process killed before it could
             else:
                 todo.append(p)
         except ResultError as error:

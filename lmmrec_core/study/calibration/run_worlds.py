@@ -12,7 +12,7 @@ from lmmrec_core.disk import held_alone
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.results.provenance import Code, allows_uncommitted, code_now, code_state, code_state_now
 from lmmrec_core.study.calibration.files import Line, add_line, part_path, read_lines
-from lmmrec_core.study.calibration.run_world import run_world
+from lmmrec_core.study.calibration.run_world import remove_scratch, run_world
 from lmmrec_core.study.calibration.worlds import DrawnWorld, encoder_cases
 from lmmrec_core.study.inputs import prepare_weights, worker_workspace
 from lmmrec_core.study.schedule import reason_of, worker_pool
@@ -58,6 +58,7 @@ def run_worlds(worlds: Sequence[DrawnWorld], workspace: Workspace, jobs: int) ->
     if jobs < 1:
         raise ConfigError(f"JOBS={jobs}: at least one process is needed; write JOBS=2")
     with _alone(workspace):
+        remove_scratch(workspace)
         todo = waiting(worlds, workspace)
         before = len(worlds) - len(todo)
         if not todo:
