@@ -125,7 +125,7 @@ def read_sealed(path: Path, error: type[LmmrecError] = ResultError) -> dict[str,
     """What :func:`write_sealed` wrote, its digest included. Raises ``error`` naming a damaged file and the cure."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:  # ValueError: neither UTF-8 nor JSON
+    except (OSError, ValueError, RecursionError) as problem:  # ValueError: neither UTF-8 nor JSON
         raise error(f"{path}: damaged ({problem}); {CURE}") from None
     if not isinstance(record, dict) or record.get("digest") != _seal(record):
         raise error(f"{path}: damaged (its content does not match its digest); {CURE}")
