@@ -11,7 +11,7 @@ import warnings
 import zipfile
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, TypeAlias, cast
 
 import torch
 from tqdm import tqdm
@@ -33,7 +33,7 @@ def save(path: Path, identity: str, state: State) -> None:
     with whole_file(path, TrainingError) as partial, partial.open("wb") as file:
         sealing = _Sealing(file)
         try:
-            torch.save({"schema": _SCHEMA, "identity": identity, "state": state}, sealing)
+            torch.save({"schema": _SCHEMA, "identity": identity, "state": state}, cast(IO[bytes], sealing))
         except RuntimeError as error:  # torch's own, where a write fails
             raise sealing.failed or OSError(str(error)) from None
         file.write(_MARK + sealing.running.hexdigest().encode())

@@ -55,7 +55,7 @@ def tensors_digest(state: Mapping[str, Tensor]) -> str:
     for key, value in sorted(state.items()):
         flat = value.detach().cpu().contiguous()
         running.update(f"{key}|{flat.dtype}|{tuple(flat.shape)}|".encode())
-        running.update(flat.reshape(-1).view(torch.uint8).numpy())
+        running.update(flat.reshape(-1).view(torch.uint8).numpy().data)
     return running.hexdigest()
 
 

@@ -16,7 +16,7 @@ from lmmrec_core.data.filtering import k_core, with_edges
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
 from lmmrec_core.data.splitting import REDRAWN, make_split
 from lmmrec_core.digests import SUMS, digest, sums_of
-from lmmrec_core.disk import read_sealed, whole_folder, write_sealed
+from lmmrec_core.disk import read_sealed, whole_folder, write_file, write_sealed
 from lmmrec_core.errors import ConfigError, DataError, ResultError
 from lmmrec_core.flow import Catalogue, Split
 from lmmrec_core.metrics.slices import gini
@@ -115,7 +115,7 @@ def drawn_once(folder: Path, draw: Callable[[Path], None]) -> Path:
     if not folder.is_dir():
         with whole_folder(folder, DataError) as partial:
             draw(partial)
-            (partial / SUMS).write_text(sums_of(partial), encoding="utf-8")
+            write_file(partial / SUMS, sums_of(partial), DataError)
     return folder
 
 

@@ -60,5 +60,5 @@ def test_a_long_name_can_be_written(tmp_path: Path) -> None:
 
 
 def test_a_name_that_no_disk_takes_is_refused_with_its_reason(tmp_path: Path) -> None:
-    with pytest.raises(disk.ResultError, match="could not be written .*name too long"):
+    with pytest.raises(disk.ResultError, match=r"could not be written .*name too long"):
         write_file(tmp_path / ("x" * 400), "{}")

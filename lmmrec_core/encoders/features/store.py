@@ -99,7 +99,8 @@ class FeatureStore:
     def get_or_compute(self, spec: Mapping[str, Any], compute: Callable[[], Features]) -> Features:
         """The stored features of ``spec``, or ``compute()``, stored for the next time.
 
-        A lost card is written again. A damaged file is moved aside (``.damaged``) with a warning that names it, and computed again.
+        A lost card is written again. A damaged file is moved aside (``.damaged``) with a warning that names it, and
+        computed again.
         """
         key = self.key(spec)
         try:
