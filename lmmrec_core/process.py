@@ -1,15 +1,22 @@
-"""This process: a stop that waits for the end of an epoch, and the peak of its memory."""
+"""This process: a stop that waits for the end of an epoch, and its memory: the peak, and what to say when it ends."""
 
+import re
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 
 import psutil
 
+from lmmrec_core.errors import TrainingError
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_NO_MEMORY = re.compile(
+    r"can't allocate memory|out of memory|not enough memory|storage size calculation", re.I
+)  # torch
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -50,6 +57,20 @@ class StopRequest:
 def terminate_as_interrupt() -> None:
     """From now on a terminate signal to this process is an interrupt, so that it cleans up after itself."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
+@contextmanager
+def enough_memory(what: str) -> Iterator[None]:
+    """Work of ``what`` that may need more memory than there is: raises TrainingError with the cure if it does."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
+            raise
+        told = (str(error).splitlines() or ["no more to be had"])[0]
+        raise TrainingError(
+            f"{what}: memory does not suffice ({told}); lower embedding_dim or batch_size, or use a larger machine"
+        ) from None
 
 
 def reset_peak_memory() -> None:

@@ -16,7 +16,7 @@ from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Features, IntArray, Part, Result, Split
 from lmmrec_core.metrics.evaluate import evaluate_lists, mean_recall
 from lmmrec_core.names import MODALITY_SETS, SHUFFLED_ALONE, TWICE, WARM
-from lmmrec_core.process import peak_memory, reset_peak_memory
+from lmmrec_core.process import enough_memory, peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.provenance import allows_uncommitted, code_now, code_state, code_state_now, provenance
 from lmmrec_core.results.store import key_of
@@ -235,7 +235,7 @@ def fit(
 
     ``features`` trains the item features too, from scratch or from a recommender trained without it
     (``EndToEndSettings.start``). Continues from ``checkpoint`` if that is of the same plan.
-    Raises TrainingError, also for a module that lacks a part of its role.
+    Raises TrainingError, also for a module that lacks a part of its role, and where memory does not suffice.
     """
     seed = todo.case.seed
 
@@ -247,11 +247,12 @@ def fit(
         "seed": seed, "validate": validation(split), "checkpoint": checkpoint, "identity": todo.key,
         "progress": progress, "features": features,
     }  # fmt: skip
-    if features is not None and todo.end_to_end is not None and todo.end_to_end.start == "warm":
-        return train_warm(build, data, split, todo.training, **given)
-    model = build()
-    trained = train(model, data, split, todo.training, **given)
-    return model, trained if trained.history else None
+    with enough_memory(todo.case.model):
+        if features is not None and todo.end_to_end is not None and todo.end_to_end.start == "warm":
+            return train_warm(build, data, split, todo.training, **given)
+        model = build()
+        trained = train(model, data, split, todo.training, **given)
+        return model, trained if trained.history else None
 
 
 def training_data(split: Split, features: Features | None) -> TrainingData:
