@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from lmmrec_core.errors import ConfigError, unknown
 
 _LARGEST = 2**63 - 1  # whole numbers beyond do not fit a tensor or a file
-_MOST, _DEEPEST = 100_000, 40  # values of one set of settings, all aliases followed; levels of lists and mappings
+YAML_LIMIT = 100_000  # values in one file, all aliases followed; the largest track has some hundreds
+_DEEPEST = 40  # levels of lists and mappings
 _LONGEST_FILE = 1 << 20  # bytes
 _SHOWN = 80  # characters of a value in a message
 
@@ -111,7 +112,12 @@ def parse_yaml(text: str, where: str) -> Any:
     itself.
     """
     try:
-        value = _Loader(text).get_single_data()
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count(node, {})  # a few lines of aliases can stand for billions of values: before any is made
+        value = loader.construct_document(node)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not valid YAML: {error}") from None
     except RecursionError:
@@ -137,11 +143,6 @@ class _Loader(yaml.SafeLoader):
                 known.add((key.tag, key.value))
         return node
 
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        super().flatten_mapping(node)
-        if len(node.value) > _MOST:  # each level of merges may multiply them
-            raise yaml.constructor.ConstructorError(None, None, "merges too much", node.start_mark)
-
     def whole_number(self, node: yaml.ScalarNode) -> int:
         """A whole number, decimal unless it begins with 0x or 0o. Raises ValueError."""
         text = str(self.construct_scalar(node)).replace("_", "")
@@ -163,18 +164,35 @@ _Loader.add_implicit_resolver(
 _Loader.add_constructor(_INT, _Loader.whole_number)
 
 
+def _count(node: yaml.Node, known: dict[int, int]) -> int:
+    """Values that a node stands for, itself included; ``known`` has those of nodes seen, 0 while they are counted."""
+    if id(node) not in known:
+        known[id(node)] = 0
+        children: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            children = node.value
+        elif isinstance(node, yaml.MappingNode):
+            children = [child for pair in node.value for child in pair]
+        known[id(node)] = 1 + sum(_count(child, known) for child in children)
+    elif not known[id(node)]:
+        raise yaml.YAMLError(f"line {node.start_mark.line + 1}: an alias contains itself; write it out")
+    if known[id(node)] > YAML_LIMIT:
+        raise yaml.YAMLError(f"its aliases stand for more than {YAML_LIMIT:,} values; write them out")
+    return known[id(node)]
+
+
 def _fault(value: object, written: bool = False) -> str:
     """What keeps a value from being a setting, with the cure; "" if nothing does.
 
     ``written``: in a file or on the command line, where only the types of YAML are known; code may give others.
     """
-    left, around = _MOST, set[int]()
+    left, around = YAML_LIMIT, set[int]()
 
     def search(value: object, place: str, depth: int) -> str:
         nonlocal left
         left -= 1
         if left < 0 or depth > _DEEPEST:
-            return f"more than {_MOST:,} values, or {_DEEPEST} levels: these are no settings"
+            return f"more than {YAML_LIMIT:,} values, or {_DEEPEST} levels: these are no settings"
         named = f"{place.removeprefix('.')}: " if place else ""
         if isinstance(value, str):
             return f"{named}{_shown(value)} is no text that UTF-8 can hold" if _has_surrogate(value) else ""
