@@ -1,5 +1,7 @@
 """This process: a stop that waits for the end of an epoch, and its memory: the peak, and what to say when it ends."""
 
+import multiprocessing
+import os
 import re
 import signal
 import sys
@@ -57,6 +59,26 @@ class StopRequest:
 def terminate_as_interrupt() -> None:
     """From now on a terminate signal to this process is an interrupt, so that it cleans up after itself."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
+def end_when_asked() -> None:
+    """From now on an interrupt or terminate signal ends this process by SystemExit, so that it tidies up, quietly."""
+    for number in _SIGNALS:
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
+
+
+@contextmanager
+def worker_task() -> Iterator[None]:
+    """A task in a worker process: told to end in the midst of it, the process ends when the task has tidied up.
+
+    Else its executor would take the end of the task for a result, and give it the next one.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if multiprocessing.parent_process() is None:
+            raise
+        os._exit(128 + signal.SIGTERM)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from lmmrec_core.errors import ResultError, TrainingError
 from lmmrec_core.names import WARM
+from lmmrec_core.process import worker_task
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import store_statistics
 from lmmrec_core.study.diagnostics import diagnostics_of
@@ -118,7 +119,8 @@ def set_workspace(workspace: Workspace) -> None:
 
 def in_worker(make: Make, step: Step) -> None:
     """Carry out a step with the workspace of this process."""
-    make(worker_workspace(), step)
+    with worker_task():
+        make(worker_workspace(), step)
 
 
 def worker_workspace() -> Workspace:

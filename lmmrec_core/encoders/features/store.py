@@ -90,7 +90,8 @@ class FeatureStore:
 
     def _write_card(self, key: str, features: Features) -> None:
         """Write the card of stored features, unless it is there as it should be."""
-        path, text = self.root / f"{key}.card.md", feature_card(key, features.digest, features.card)
+        card = json.loads(canonical_json(features.card))  # in the order in which it is read back
+        path, text = self.root / f"{key}.card.md", feature_card(key, features.digest, card)
         with suppress(OSError):  # absent, or cannot be read
             if path.read_bytes() == text.encode():
                 return

@@ -17,13 +17,14 @@ from lmmrec_core.data.splitting import REDRAWN
 from lmmrec_core.disk import held_alone
 from lmmrec_core.errors import ConfigError, TrainingError
 from lmmrec_core.flow import Features
+from lmmrec_core.process import worker_task
 from lmmrec_core.results.provenance import Code, code_now, code_state_now, provenance
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.inputs import Step, features_step, make_all, prepare_weights, worker_workspace
 from lmmrec_core.study.joint.attach import attach_encoder
 from lmmrec_core.study.run import features_of, fit, plan, training_data
-from lmmrec_core.study.schedule import reason_of, worker_pool
+from lmmrec_core.study.schedule import end_workers, reason_of, worker_pool
 from lmmrec_core.study.search.cells import Cell, search_workspace
 from lmmrec_core.study.search.grids import Grid, Point
 from lmmrec_core.study.search.record import CellTrials, check_same_data, read_trials, write_trials
@@ -79,6 +80,9 @@ def _search(workspace: Workspace, inner: Workspace, grid: Grid, cells: Sequence[
         reading = [features_step(case) for case in cases if case.encoder != "none"]
         make_all("features", dict.fromkeys(reading), _make_features, inner, small)
         return _Search(workspace, grid, found, before, pool).run(open_cells, jobs)
+    except BaseException:
+        end_workers(pool)
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -157,7 +161,8 @@ class _Search:
 
 
 def _work(case: Case, fixed: dict[str, Any], point: Point) -> dict[str, Any]:
-    return try_point(worker_workspace(), case, fixed, point)
+    with worker_task():
+        return try_point(worker_workspace(), case, fixed, point)
 
 
 def try_point(workspace: Workspace, case: Case, fixed: dict[str, Any], point: Point) -> dict[str, Any]:
