@@ -13,6 +13,8 @@ from lmmrec_core.errors import ResultError
 from lmmrec_core.flow import Table
 from lmmrec_core.report.html import results_table
 
+_HIDDEN = "application/papermill.record/"  # before the kind of what is kept and not shown
+
 
 def quotable(name: str, value: Any) -> float | int | str:
     """A NumPy or Python scalar as float, int or str.
@@ -32,9 +34,7 @@ def quotable(name: str, value: Any) -> float | int | str:
 
 def quote(name: str, value: Any) -> None:
     """Keep ``value`` in the notebook under ``name`` without showing it."""
-    from myst_nb import glue  # type: ignore[import-untyped]
-
-    glue(name, quotable(name, value), display=False)
+    _glue(name, quotable(name, value), display=False)
 
 
 def quote_all(values: Mapping[str, Any]) -> None:
@@ -49,6 +49,15 @@ def show(name: str, table: Any, **options: Any) -> None:
     In the book the cell's own output is removed (cell tag ``remove-output``) and the table stands where
     ``{glue-table}`` puts it, with its caption and number.
     """
-    from myst_nb import glue
+    _glue(name, results_table(table, **options) if isinstance(table, Table) else table)
 
-    glue(name, results_table(table, **options) if isinstance(table, Table) else table, display=True)
+
+def _glue(name: str, value: Any, display: bool = True) -> None:
+    """What ``myst_nb.glue`` does. Its import builds dozens of parsers of web addresses: more than a second a page."""
+    from IPython import display as ipython
+    from IPython.core.formatters import format_display_data
+
+    prefix = "" if display else _HIDDEN
+    forms, metadata = format_display_data(value)
+    metadata["scrapbook"] = {"name": name, "mime_prefix": prefix}
+    ipython.display({prefix + kind: form for kind, form in forms.items()}, raw=True, metadata=metadata)

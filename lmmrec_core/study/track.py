@@ -74,7 +74,7 @@ class EvaluationSettings(Settings):
     mask_valid: bool = Field(False, description="take validation items out of the test ranking")
 
 
-class Cells(Settings):
+class GridCells(Settings):
     """Cells of the grid. A field left out fits all."""
 
     datasets: tuple[str, ...] | None = None
@@ -93,7 +93,7 @@ class Cells(Settings):
         return True
 
 
-class LeftOut(Cells):
+class LeftOut(GridCells):
     """Cells of the grid that a track does not run, or runs with its first seeds only."""
 
     seeds: int = Field(0, ge=0, description="how many of the track's seeds are run")
@@ -104,7 +104,7 @@ class LeftOut(Cells):
         return self.hold(case) and (self.seeds == 0 or case["seed"] in seeds[self.seeds :])
 
 
-class FurtherSplits(Cells):
+class FurtherSplits(GridCells):
     """Cells that are run on other splits too, by the rule of their data set; arms are not, unless named."""
 
     splits: tuple[int, ...] = Field(min_length=1, description="their seeds")

@@ -9,7 +9,7 @@ import pytest
 @pytest.fixture
 def glued(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     kept: dict[str, Any] = {}
-    monkeypatch.setattr("myst_nb.glue", lambda name, value, display=True: kept.update({name: value}))
+    monkeypatch.setattr("lmmrec_core.report.quote._glue", lambda name, value, display=True: kept.update({name: value}))
     return kept
 
 
