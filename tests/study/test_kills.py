@@ -69,7 +69,7 @@ class Command:
             return False
         except subprocess.TimeoutExpired:
             pass
-        workers = psutil.Process(process.pid).children(recursive=True)
+        workers = psutil.Process(process.pid).children(recursive=True)  # until it is waited for, its number stays
         if whole_group:
             os.killpg(process.pid, number)
         else:
@@ -119,7 +119,7 @@ def command(request, root: Path, tmp_path: Path) -> Command:
     folder = tmp_path / "shop"
     write_controls("complementary", folder, 11, ControlSize(users=120, items=60))
     settings = [word for pair in ("epochs=150", "batch_size=64", "checkpoint_seconds=0") for word in ("--set", pair)]
-    return Command(root, ["run", str(folder), "--model", "lightgcn", *settings])
+    return Command(root, ["run", "--data", str(folder), "--model", "lightgcn", *settings])
 
 
 def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(command: Command, tmp_path: Path) -> None:
