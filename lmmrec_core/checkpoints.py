@@ -1,12 +1,17 @@
-"""Checkpoints: everything needed to go on bit for bit, written whole or not at all, and the loop that writes them."""
+"""Checkpoints: everything needed to go on bit for bit, written whole or not at all, and the loop that writes them.
 
+A file is what ``torch.save`` writes and, after it, the SHA-256 of that: a changed bit is noticed.
+"""
+
+import glob
+import hashlib
 import pickle
 import time
 import warnings
 import zipfile
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias, cast
 
 import torch
 from tqdm import tqdm
@@ -15,7 +20,10 @@ from lmmrec_core.disk import whole_file
 from lmmrec_core.errors import TrainingError
 from lmmrec_core.process import StopRequest
 
-_SCHEMA = 1
+_SCHEMA = 2
+_MARK = b"\nsha256 "  # before the digest; torch and zip readers pass by what follows the archive
+_SEAL = len(_MARK) + 64
+_BLOCK = 1 << 20
 
 State: TypeAlias = dict[str, Any]  # tensors, numbers, text, and tuples, lists and dicts of these
 
@@ -23,7 +31,51 @@ State: TypeAlias = dict[str, Any]  # tensors, numbers, text, and tuples, lists a
 def save(path: Path, identity: str, state: State) -> None:
     """Write ``state`` to ``path``, whole or not at all. Raises TrainingError if that cannot be written."""
     with whole_file(path, TrainingError) as partial, partial.open("wb") as file:
-        torch.save({"schema": _SCHEMA, "identity": identity, "state": state}, file)
+        sealing = _Sealing(file)
+        try:
+            torch.save({"schema": _SCHEMA, "identity": identity, "state": state}, cast(IO[bytes], sealing))
+        except RuntimeError as error:  # torch's own, where a write fails
+            raise sealing.failed or OSError(str(error)) from None
+        file.write(_MARK + sealing.running.hexdigest().encode())
+
+
+class _Sealing:
+    """A file to write to, the digest of what was written, and why that failed: torch does not say."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.running = file, hashlib.sha256()
+        self.failed: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        try:
+            written = self.file.write(content)
+        except OSError as error:
+            self.failed = error
+            raise
+        self.running.update(content)
+        return written
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def save_if_possible(path: Path, identity: str, state: State) -> bool:
+    """:func:`save`, but a file that cannot be written is told by a warning: it must not cost the training."""
+    try:
+        save(path, identity, state)
+    except TrainingError as error:
+        warnings.warn(f"{error}. Training goes on without this checkpoint: an interruption would lose it", stacklevel=2)
+        return False
+    return True
+
+
+def remove(path: Path) -> None:
+    """Delete the checkpoint of a training whose result is safe, and those of its phases (``<name>.<phase>.pt``)."""
+    for file in path.parent.glob(f"{glob.escape(path.stem)}.*pt"):
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            warnings.warn(f"{file}: not needed any more, but cannot be removed ({error.strerror})", stacklevel=2)
 
 
 def load(path: Path, identity: str) -> State | None:
@@ -35,6 +87,7 @@ def load(path: Path, identity: str) -> State | None:
     if not path.is_file():
         return None
     try:
+        _check_seal(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         saved, state = content["identity"], content["state"]
         if content["schema"] != _SCHEMA or not isinstance(state, dict):
@@ -49,9 +102,9 @@ def load(path: Path, identity: str) -> State | None:
         pickle.UnpicklingError,
         zipfile.BadZipFile,
     ) as error:
+        why = str(error) if isinstance(error, _Damaged) else type(error).__name__
         warnings.warn(
-            f"{path}: the checkpoint cannot be read ({type(error).__name__}); it is ignored and training starts over",
-            stacklevel=2,
+            f"{path}: the checkpoint cannot be read ({why}); it is ignored and training starts over", stacklevel=2
         )
         return None
     if saved != identity:
@@ -61,13 +114,29 @@ def load(path: Path, identity: str) -> State | None:
     return state
 
 
+class _Damaged(ValueError):
+    """A file that is not what :func:`save` wrote."""
+
+
+def _check_seal(path: Path) -> None:
+    """Raises _Damaged unless a file ends with the digest of the rest."""
+    rest, running = path.stat().st_size - _SEAL, hashlib.sha256()
+    with path.open("rb") as file:
+        while rest > 0 and (block := file.read(min(rest, _BLOCK))):
+            running.update(block)
+            rest -= len(block)
+        if file.read() != _MARK + running.hexdigest().encode():
+            raise _Damaged("damaged, or of an earlier version: its content has another digest")
+
+
 class CheckpointedLoop(ABC):
     """Epochs until ``stopped`` says why there are no more, resumed and saved so that an interruption changes nothing.
 
     A loop defines ``epoch``, ``state`` and ``restore``, how many epochs are done, and its progress bar. With ``path``,
     the state is saved between epochs, at most every ``save_seconds``, and when the process is asked to stop (interrupt
     or terminate signal; a second signal stops at once); ``resume`` goes on from a state with the same ``identity``.
-    A run that ends before its first save leaves no file. Deleting the file is the caller's, once the result is safe.
+    A run that ends before its first save leaves no file. Deleting the file (:func:`remove`) is the caller's, once the
+    result is safe. A disk that is full or cannot be written is told once, and training goes on.
     """
 
     def __init__(self, path: Path | None, identity: str, save_seconds: float) -> None:
@@ -102,13 +171,16 @@ class CheckpointedLoop(ABC):
 
     def run_epochs(self) -> None:
         """Raises KeyboardInterrupt or SystemExit after the epoch in which the process was asked to stop."""
-        last_save, written = time.monotonic(), self.epochs_done > 0
+        last_save, written, told = time.monotonic(), self.epochs_done > 0, False
         with self.bar() as bar, StopRequest() as stop:
             while not self.stopped:
                 self.epoch(self.epochs_done + 1, bar)
                 due = time.monotonic() - last_save >= self.save_seconds
                 if self.path is not None and (due or stop.asked or (written and self.stopped)):
-                    save(self.path, self.identity, self.state())
-                    last_save, written = time.monotonic(), True
+                    with warnings.catch_warnings():
+                        if told:  # once is enough; each time it is due, it is tried again
+                            warnings.simplefilter("ignore")
+                        saved = save_if_possible(self.path, self.identity, self.state())
+                    last_save, written, told = time.monotonic(), written or saved, told or not saved
                 if stop.asked:
                     stop.obey()

@@ -8,6 +8,8 @@ from typing import Any
 
 from lmmrec_core.errors import DataError, LmmrecError
 
+SUMS = "SHA256SUMS"  # the file in a folder with the digests of the others; `sha256sum --check` reads it
+
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no blanks: equal values give equal text."""
@@ -31,6 +33,12 @@ def file_sha256(path: Path, error: type[LmmrecError] = DataError) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as problem:
         raise error(f"{path}: cannot be read ({problem.strerror}); restore it, or give another path") from None
+
+
+def sums_of(folder: Path) -> str:
+    """SHA-256 and name of each file below ``folder`` but :data:`SUMS`, a line each, as ``sha256sum`` writes them."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return "".join(f"{file_sha256(files[name])}  {name}\n" for name in sorted(files) if name != SUMS)
 
 
 def files_digest(paths: Iterable[Path], root: Path) -> str:

@@ -1,19 +1,25 @@
 """Files and folders that are there whole or not at all, and JSON that notices when it was changed.
 
-Everything is written beside its place under a name that starts with :data:`PARTIAL`, flushed to disk and renamed, so
-neither a kill nor a full disk leaves half a file. What a killed process left behind is removed a day later.
+Everything is written beside its place under a name of its own that starts with :data:`PARTIAL` and says which process
+writes it, flushed to disk and renamed, so neither a kill nor a full disk leaves half a file, and two writers never
+share one. What a killed process left behind is removed by the next that writes there, or looks
+(:func:`remove_abandoned`); if it ran on another machine, a day later.
 """
 
 import json
 import os
+import re
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
 from filelock import FileLock, Timeout
 
 from lmmrec_core.digests import digest
@@ -21,7 +27,10 @@ from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
 
 PARTIAL = ".partial-"
 CURE = "delete it and run the same command again"
-_ABANDONED = 24 * 3600  # seconds after which what a killed process left is removed
+_ABANDONED = 24 * 3600  # seconds after which what a process of another machine left is removed
+_OWNER = re.compile(rf"{re.escape(PARTIAL)}(?P<process>\d+)@(?P<place>[0-9a-f]{{6}})-")
+_LONGEST = 40  # characters of a name that are repeated in that of its partial: names of 255 bytes are allowed
+_PROCESSES = Path("/proc/self/ns/pid")  # containers of one machine count their processes apart
 
 
 @contextmanager
@@ -55,7 +64,7 @@ def whole_file(path: Path, error: type[LmmrecError] = ResultError, needed: int =
     with _plain_errors(path, error, needed):
         try:
             _make_room(path)
-            handle, name = tempfile.mkstemp(prefix=f"{PARTIAL}{path.name}-", suffix=path.suffix, dir=path.parent)
+            handle, name = tempfile.mkstemp(prefix=_partial_name(path), suffix=path.suffix, dir=path.parent)
             os.close(handle)
             partial = Path(name)
             partial.chmod(0o644)  # mkstemp makes it private; what is kept is meant to be read
@@ -81,7 +90,7 @@ def whole_folder(
     with _plain_errors(path, error, needed):
         try:
             _make_room(path)
-            partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{path.name}-", dir=path.parent))
+            partial = Path(tempfile.mkdtemp(prefix=_partial_name(path), dir=path.parent))
             partial.chmod(0o755)
             yield partial
             for file in (*partial.rglob("*"), partial):
@@ -116,7 +125,7 @@ def read_sealed(path: Path, error: type[LmmrecError] = ResultError) -> dict[str,
     """What :func:`write_sealed` wrote, its digest included. Raises ``error`` naming a damaged file and the cure."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:  # ValueError: neither UTF-8 nor JSON
+    except (OSError, ValueError, RecursionError) as problem:  # ValueError: neither UTF-8 nor JSON
         raise error(f"{path}: damaged ({problem}); {CURE}") from None
     if not isinstance(record, dict) or record.get("digest") != _seal(record):
         raise error(f"{path}: damaged (its content does not match its digest); {CURE}")
@@ -139,19 +148,47 @@ def _plain_errors(path: Path, error: type[LmmrecError], needed: int) -> Iterator
         ) from None
 
 
+def _partial_name(path: Path) -> str:
+    return f"{PARTIAL}{os.getpid()}@{_place()}-{path.name[:_LONGEST]}-"
+
+
+@cache
+def _place() -> str:
+    """Tells machines, and containers of one, from each other."""
+    processes = _PROCESSES.stat().st_ino if _PROCESSES.exists() else 0
+    return digest([socket.gethostname(), processes], 6)
+
+
 def _make_room(path: Path) -> None:
-    """The parent folder, without what killed processes left there long ago."""
+    """The parent folder, without what killed processes left there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for entry in path.parent.glob(f"{PARTIAL}*"):
-        try:
-            if time.time() - entry.stat().st_mtime < _ABANDONED:
+    remove_abandoned(path.parent)
+
+
+def remove_abandoned(folder: Path, depth: int = 0) -> None:
+    """Remove what killed processes left half written in ``folder``, and in the folders at most ``depth`` below it.
+
+    What cannot be removed stays: whoever needs the room will be told.
+    """
+    for level in range(depth + 1):
+        for entry in folder.glob("*/" * level + f"{PARTIAL}*"):
+            try:
+                if not _is_abandoned(entry):
+                    continue
+            except FileNotFoundError:  # its owner has just renamed or removed it
                 continue
-        except FileNotFoundError:  # its owner has just renamed or removed it
-            continue
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    entry.unlink(missing_ok=True)
+
+
+def _is_abandoned(entry: Path) -> bool:
+    owner = _OWNER.match(entry.name)
+    if owner and owner["place"] == _place() and not psutil.pid_exists(int(owner["process"])):
+        return True
+    return time.time() - entry.stat().st_mtime >= _ABANDONED
 
 
 def _flush(path: Path) -> None:

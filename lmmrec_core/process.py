@@ -1,4 +1,4 @@
-"""This process: a stop that waits for the end of an epoch, the peak of its memory, and how many threads it uses.
+"""This process: a stop that waits for the end of an epoch, its memory, and how many threads it uses.
 
 Threads that share one small operation wait for each other many thousand times a second. By default they spin while they
 wait, and when another process takes one of the cores they spin for as long as that one has it. So commands let
@@ -6,15 +6,20 @@ them sleep (:func:`wait_asleep`), use one thread for little work, and for more o
 (:func:`threads_for`).
 """
 
+import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 
 import psutil
+
+from lmmrec_core.errors import TrainingError
 
 #: Numbers touched in a step, below which a second thread costs more than it saves (benchmarks/threads.py). BPR at the
 #: size of Amazon Baby has 1.7 million, and is as fast with one thread.
@@ -22,6 +27,9 @@ LITTLE_WORK = 4_000_000
 _NOISE = 0.3  # of a core: what an idle machine does by itself
 _ASLEEP = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}  # GNU's and LLVM's OpenMP
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_NO_MEMORY = re.compile(
+    r"can't allocate memory|out of memory|not enough memory|storage size calculation", re.I
+)  # torch
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -85,6 +93,40 @@ def free_cores(seconds: float = 0.2) -> int:
     mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
     busy = cores * psutil.cpu_percent(interval=seconds) / 100
     return max(1, min(mine, int(cores - busy + _NOISE)))
+
+
+def end_when_asked() -> None:
+    """From now on an interrupt or terminate signal ends this process by SystemExit, so that it tidies up, quietly."""
+    for number in _SIGNALS:
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
+
+
+@contextmanager
+def worker_task() -> Iterator[None]:
+    """A task in a worker process: told to end in the midst of it, the process ends when the task has tidied up.
+
+    Else its executor would take the end of the task for a result, and give it the next one.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if multiprocessing.parent_process() is None:
+            raise
+        os._exit(128 + signal.SIGTERM)
+
+
+@contextmanager
+def enough_memory(what: str) -> Iterator[None]:
+    """Work of ``what`` that may need more memory than there is: raises TrainingError with the cure if it does."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
+            raise
+        told = (str(error).splitlines() or ["no more to be had"])[0]
+        raise TrainingError(
+            f"{what}: memory does not suffice ({told}); lower embedding_dim or batch_size, or use a larger machine"
+        ) from None
 
 
 def reset_peak_memory() -> None:

@@ -177,7 +177,10 @@ def run_notebook(
     where = source.name
     values = checked(values, parameters_of(read_notebook(source), where), where)
     partial = (scratch or (checkout() or Path.cwd()) / "_build" / "partial") / f"{target.parent.name}-{target.name}"
-    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultError(f"{partial.parent}: cannot be made ({error.strerror}); allow writing there") from None
     importable = [str(checkout() or ""), os.environ.get("PYTHONPATH")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, importable))
     os.environ.setdefault("PYTHONHASHSEED", "0")  # the kernel inherits both; sets print in one order

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-import yaml
-
 from lmmrec_core.book.execution import execute_all, execute_page
 from lmmrec_core.book.pages import PLACES, unfit
 from lmmrec_core.book.rendering import build
@@ -46,9 +44,9 @@ def parse_values(assignments: Sequence[str], file: Path | None) -> dict[str, obj
         if not separator or not name.strip():
             raise ConfigError(f"-p {entry!r} is not NAME=VALUE; write for instance -p seeds='[1, 2]'")
         try:
-            values[name.strip()] = parse_yaml(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"-p {entry!r}: the value is not YAML; write for instance -p seeds='[1, 2]'") from None
+            values[name.strip()] = parse_yaml(text, f"-p {entry!r}")
+        except ConfigError as error:
+            raise ConfigError(f"{error}; write for instance -p seeds='[1, 2]'") from None
     return values
 
 

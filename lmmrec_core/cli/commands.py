@@ -239,8 +239,8 @@ def _refuse_existing(target: str) -> None:
 def _whole(seeds: list[str]) -> list[int]:
     words = [word for text in seeds for word in text.replace(",", " ").split()]
     for word in words:
-        if not word.isdigit():
-            raise ConfigError(f"--seeds {word!r} is not a whole number; write for instance --seeds 1 2 3")
+        if not (word.isascii() and word.isdigit() and len(word) <= 18):
+            raise ConfigError(f"--seeds {word[:40]!r} is not a whole number; write for instance --seeds 1 2 3")
     return [int(word) for word in words]
 
 

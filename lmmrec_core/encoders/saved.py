@@ -10,8 +10,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
+from lmmrec_core.digests import digest
 from lmmrec_core.disk import write_file
-from lmmrec_core.encoders.weights import load_strictly, state_digest
+from lmmrec_core.encoders.weights import load_strictly, state_digest, tensors_digest
 from lmmrec_core.errors import FeatureError
 
 _HEADER = "lmmrec"  # the entry of a file's header that holds the note
@@ -30,6 +31,7 @@ class SavedNote:
     source: Mapping[str, Any] = field(default_factory=dict)  # where the weights were before that
     more: Mapping[str, Any] = field(default_factory=dict)  # what only this kind of encoder needs
     state_sha256: str = ""  # digest of the weights; :func:`write_saved` sets it
+    seal: str = ""  # digest of all other fields, set there too; files of earlier versions have none
 
     def check(self, path: Path, encoder: str, version: int) -> None:
         """Raises FeatureError unless ``path``, the file of this note, holds weights of this encoder and version."""
@@ -52,6 +54,7 @@ def write_saved(path: Path, module: nn.Module, note: SavedNote) -> None:
             f"encoder {note.encoder!r} has low-rank factors, which no plain module could load; save it without them"
         )
     whole = {**asdict(note), "state_sha256": state_digest(module)}
+    whole["seal"] = _seal(whole)
     write_file(path, save(state, {_HEADER: json.dumps(whole, sort_keys=True, ensure_ascii=False)}), FeatureError)
 
 
@@ -77,7 +80,13 @@ def read_note(path: Path) -> SavedNote | None:
         note = None
     if note is None or not note.state_sha256:
         raise FeatureError(f"{path}: its note is incomplete or of an earlier version of lmmrec_core; {_CURE}")
+    if note.seal and note.seal != _seal(asdict(note)):
+        raise FeatureError(f"{path}: damaged (its note does not match its digest); {_CURE}")
     return note
+
+
+def _seal(note: Mapping[str, Any]) -> str:
+    return digest({name: value for name, value in note.items() if name != "seal"}, 64)
 
 
 def read_saved(path: Path, encoder: str, version: int) -> SavedNote:
@@ -94,6 +103,22 @@ def read_saved(path: Path, encoder: str, version: int) -> SavedNote:
             "or name weights from elsewhere in the encoder's settings"
         )
     note.check(path, encoder, version)
+    return note
+
+
+def check_saved(path: Path) -> SavedNote:
+    """The note of a file that :func:`write_saved` wrote, if the file is still what was written.
+
+    Raises FeatureError for any other file.
+    """
+    if (note := read_note(path)) is None:
+        raise FeatureError(f"{path}: damaged (it has no note); {_CURE}")
+    try:
+        found = tensors_digest(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise FeatureError(f"{path}: damaged ({error}); {_CURE}") from None
+    if found != note.state_sha256:
+        raise FeatureError(f"{path}: damaged (the weights are not the ones saved); {_CURE}")
     return note
 
 

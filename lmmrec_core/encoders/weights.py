@@ -1,7 +1,7 @@
 """Weight files: where packages keep them, their digests, and loading that runs no code from the file."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -42,15 +42,20 @@ def check_sha256(path: Path, expected: str) -> str:
 
 
 def state_digest(module: nn.Module) -> str:
-    """SHA-256 over (key, dtype, shape, raw bytes) of a module's state, in the order of keys.
+    """:func:`tensors_digest` of a module's state."""
+    return tensors_digest(module.state_dict())
+
+
+def tensors_digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over (key, dtype, shape, raw bytes) of tensors, in the order of keys.
 
     It depends on the values and not on the file they came from, so further training changes it.
     """
     running = hashlib.sha256()
-    for key, value in sorted(module.state_dict().items()):
+    for key, value in sorted(state.items()):
         flat = value.detach().cpu().contiguous()
         running.update(f"{key}|{flat.dtype}|{tuple(flat.shape)}|".encode())
-        running.update(flat.reshape(-1).view(torch.uint8).numpy())
+        running.update(flat.reshape(-1).view(torch.uint8).numpy().data)
     return running.hexdigest()
 
 

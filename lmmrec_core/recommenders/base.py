@@ -16,6 +16,8 @@ from lmmrec_core.losses import bpr, reg_norm, reg_squared
 from lmmrec_core.recommenders.layers import Kept, rows_normalised
 from lmmrec_core.roles import Batch, Scorer, TrainingData
 
+WIDEST, DEEPEST = 16_384, 64  # numbers in a vector, and layers: more is a slip
+
 
 class RecommenderSettings(Settings):
     """Settings that every recommender learnt by gradient has.
@@ -25,7 +27,7 @@ class RecommenderSettings(Settings):
     """
 
     mode: Literal["reference", "described"] = "reference"
-    embedding_dim: int = Field(default=64, ge=1)
+    embedding_dim: int = Field(default=64, ge=1, le=WIDEST)
     reg_weight: float = Field(default=1e-4, ge=0)
     regulariser: Literal["norm", "squared"] | None = None  # norm in reference mode, squared as described
 

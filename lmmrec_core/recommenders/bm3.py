@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lmmrec_core.losses import reg_norm, reg_squared
-from lmmrec_core.recommenders.base import FreeTableSettings, GradientRecommender
+from lmmrec_core.recommenders.base import DEEPEST, FreeTableSettings, GradientRecommender
 from lmmrec_core.recommenders.layers import BipartiteGraph, linear, table
 from lmmrec_core.roles import Batch, TrainingData
 
@@ -44,7 +44,7 @@ class BM3(GradientRecommender):
         """``n_layers`` of the propagation, ``dropout`` of the targets, ``cl_weight`` of the feature losses."""
 
         reg_weight: float = Field(default=0.1, ge=0)
-        n_layers: int = Field(default=1, ge=0)
+        n_layers: int = Field(default=1, ge=0, le=DEEPEST)
         dropout: float = Field(default=0.5, ge=0, lt=1)
         cl_weight: float = Field(default=2.0, ge=0)
 

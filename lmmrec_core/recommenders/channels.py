@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lmmrec_core.recommenders.base import CachedVectorSettings, GradientRecommender
+from lmmrec_core.recommenders.base import DEEPEST, CachedVectorSettings, GradientRecommender
 from lmmrec_core.recommenders.layers import BipartiteGraph, SparseRows, linear, rows_normalised, table
 from lmmrec_core.roles import Scorer, TrainingData
 
@@ -24,7 +24,7 @@ class ChannelSettings(CachedVectorSettings):
     normalises feature rows. ``rank_by`` "sigmoid": scores pass a sigmoid before ranking, as in the released code.
     """
 
-    n_layers: int = Field(default=3, ge=0)
+    n_layers: int = Field(default=3, ge=0, le=DEEPEST)
     ssl_alpha: float = Field(ge=0)
     ssl_temp: float = Field(default=0.2, gt=0)
     rank_by: Literal["score", "sigmoid"] | None = None  # sigmoid in reference mode, score as described

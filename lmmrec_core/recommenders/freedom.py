@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from lmmrec_core.flow import Modality
 from lmmrec_core.losses import bpr_logsigmoid
-from lmmrec_core.recommenders.base import FreeTableSettings, GradientRecommender, triples
+from lmmrec_core.recommenders.base import DEEPEST, FreeTableSettings, GradientRecommender, triples
 from lmmrec_core.recommenders.edge_dropout import kept_count
 from lmmrec_core.recommenders.item_graph import nearest_columns
 from lmmrec_core.recommenders.layers import (
@@ -57,8 +57,8 @@ class FREEDOM(GradientRecommender):
 
         regulariser: None = None  # there is none to choose
         reg_weight: float = Field(default=1e-3, ge=0)
-        n_layers: int = Field(default=1, ge=0)
-        n_ui_layers: int = Field(default=2, ge=0)
+        n_layers: int = Field(default=1, ge=0, le=DEEPEST)
+        n_ui_layers: int = Field(default=2, ge=0, le=DEEPEST)
         k: int = Field(default=10, ge=1)
         visual_weight: float = Field(default=0.1, ge=0, le=1)  # of the visual links when both modalities are given
         dropout: float = Field(default=0.8, ge=0, lt=1)

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from lmmrec_core.flow import Modality
 from lmmrec_core.losses import bpr_logsigmoid, reg_norm, reg_squared
-from lmmrec_core.recommenders.base import FreeTableSettings, GradientRecommender, triples
+from lmmrec_core.recommenders.base import DEEPEST, WIDEST, FreeTableSettings, GradientRecommender, triples
 from lmmrec_core.recommenders.item_graph import ItemGraph, kept_cosines, laplacian, nearest_columns
 from lmmrec_core.recommenders.layers import BipartiteGraph, linear, pair_scores, rows_normalised, table
 from lmmrec_core.roles import Batch, TrainingData
@@ -43,9 +43,9 @@ class LATTICE(GradientRecommender):
         regulariser: Literal["norm", "squared"] | None = "squared"
         k: int = Field(default=10, ge=1)
         lambda_: float = Field(default=0.9, ge=0, le=1)
-        n_layers: int = Field(default=1, ge=0)
-        n_ui_layers: int = Field(default=2, ge=0)
-        feature_dim: int = Field(default=64, ge=1)  # width of the mapped features
+        n_layers: int = Field(default=1, ge=0, le=DEEPEST)
+        n_ui_layers: int = Field(default=2, ge=0, le=DEEPEST)
+        feature_dim: int = Field(default=64, ge=1, le=WIDEST)  # width of the mapped features
         cf_model: Literal["lightgcn", "mf"] = "lightgcn"
         clip_negatives: bool | None = None  # kept in reference mode, clipped as described
         zero_fill_gradients: bool = True

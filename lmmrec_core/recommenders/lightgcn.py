@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from lmmrec_core.recommenders.base import GradientRecommender, RecommenderSettings, pairwise_loss, triples
+from lmmrec_core.recommenders.base import DEEPEST, GradientRecommender, RecommenderSettings, pairwise_loss, triples
 from lmmrec_core.recommenders.layers import BipartiteGraph, pair_scores, table
 from lmmrec_core.roles import Batch, TrainingData
 
@@ -25,7 +25,7 @@ class LightGCN(GradientRecommender):
     class Settings(RecommenderSettings):
         """``n_layers`` is L; 0 makes it matrix factorisation."""
 
-        n_layers: int = Field(default=2, ge=0)
+        n_layers: int = Field(default=2, ge=0, le=DEEPEST)
 
     def __init__(self, data: TrainingData, settings: Settings, generator: torch.Generator) -> None:
         super().__init__(data, settings)

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from lmmrec_core.flow import Modality
 from lmmrec_core.losses import bpr_logsigmoid
-from lmmrec_core.recommenders.base import CachedVectorSettings, GradientRecommender, triples
+from lmmrec_core.recommenders.base import DEEPEST, WIDEST, CachedVectorSettings, GradientRecommender, triples
 from lmmrec_core.recommenders.layers import (
     BipartiteGraph,
     Kept,
@@ -49,9 +49,9 @@ class MMGCN(GradientRecommender):
         ``combine`` says how branches join (the publication names both, the code averages).
         """
 
-        n_layers: int = Field(default=3, ge=1)  # the released code has three whatever it is told
-        visual_width: int | None = Field(default=256, ge=1)
-        textual_width: int | None = Field(default=None, ge=1)
+        n_layers: int = Field(default=3, ge=1, le=DEEPEST)  # the released code has three whatever it is told
+        visual_width: int | None = Field(default=256, ge=1, le=WIDEST)
+        textual_width: int | None = Field(default=None, ge=1, le=WIDEST)
         trained_ids: bool | None = None  # ids and preferences as parameters; None: only as described
         concat: bool = True
         combine: Literal["mean", "sum"] = "mean"

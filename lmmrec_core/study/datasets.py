@@ -1,7 +1,8 @@
 """Data sets: read, filtered and split once for all cases, and their statistics (Table 2) kept beside the results."""
 
-import json
-from collections.abc import Iterator
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +16,8 @@ from lmmrec_core.data import SOURCES
 from lmmrec_core.data.filtering import k_core, keep_items, with_edges
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
 from lmmrec_core.data.splitting import REDRAWN, make_split
-from lmmrec_core.digests import digest
-from lmmrec_core.disk import whole_folder, write_file
+from lmmrec_core.digests import SUMS, digest, sums_of
+from lmmrec_core.disk import read_sealed, whole_folder, write_file, write_sealed
 from lmmrec_core.errors import ConfigError, DataError, LmmrecError, ResultError
 from lmmrec_core.flow import Catalogue, Split
 from lmmrec_core.metrics.slices import gini
@@ -132,11 +133,35 @@ def read_catalogue(source: str, folder: Path, options: Settings, name: str, prog
 
 def _drawn(source: DrawnSource, options: Settings, drawn: Path) -> Path:
     """The folder of these options, drawn once."""
-    folder = drawn / source.folder_name(options)
+    return drawn_once(drawn / source.folder_name(options), lambda empty: source.draw(options, empty))
+
+
+def drawn_once(folder: Path, draw: Callable[[Path], None]) -> Path:
+    """``folder``, filled by ``draw`` if it is not there, or not as it was drawn; the latter is told by a warning.
+
+    Raises DataError for a disk that is full or cannot be written.
+    """
+    if folder.is_dir() and (fault := _fault(folder)):
+        warnings.warn(f"{folder}: {fault}; it is drawn again", stacklevel=2)
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:  # another process is removing it too
+            pass
+        except OSError as error:
+            raise DataError(f"{folder}: {fault}, and cannot be removed ({error.strerror}); delete it") from None
     if not folder.is_dir():
         with whole_folder(folder, DataError) as partial:
-            source.draw(options, partial)
+            draw(partial)
+            write_file(partial / SUMS, sums_of(partial), DataError)
     return folder
+
+
+def _fault(folder: Path) -> str:
+    """What keeps a drawn folder from being used; "" if nothing does."""
+    sums = folder / SUMS
+    if not sums.is_file():
+        return f"has no {SUMS} (drawn by an earlier version?)"
+    return "" if sums.read_bytes() == sums_of(folder).encode() else f"damaged (its files do not match {SUMS})"
 
 
 def data_root(data: str | Path | None) -> Path | None:
@@ -198,9 +223,14 @@ def store_statistics(dataset: Dataset, track: TrackSettings, results: Path) -> N
         "catalogue": dataset.fingerprint,
         **dataset_statistics(dataset),
     }
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_file(path, text)
+    before = None
+    if path.is_file():
+        try:
+            before = read_sealed(path)["digest"]
+        except ResultError as error:
+            warnings.warn(f"{error} (done: made again)", stacklevel=2)
+    if before != digest(content):
+        write_sealed(path, content)
 
 
 def stored_statistics(track: TrackSettings, results: Path) -> pd.DataFrame:
@@ -213,8 +243,5 @@ def stored_statistics(track: TrackSettings, results: Path) -> pd.DataFrame:
         path = results / track.name / name / FILE
         if not path.is_file():
             continue
-        try:
-            rows[name] = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ResultError(f"{path}: damaged ({error}); delete it and run `lmmrec reproduce` again") from None
+        rows[name] = {key: value for key, value in read_sealed(path).items() if key != "digest"}
     return pd.DataFrame.from_dict(rows, orient="index")

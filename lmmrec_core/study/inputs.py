@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from lmmrec_core.errors import ResultError, TrainingError
 from lmmrec_core.names import WARM
+from lmmrec_core.process import worker_task
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import store_statistics
 from lmmrec_core.study.diagnostics import diagnostics_of
@@ -48,8 +49,10 @@ def prepare_weights(cases: Sequence[Case], workspace: Workspace, pool: Executor 
     """Make the weights that all data sets share and that these cases need; afterwards each can be planned.
 
     Encoders that are trained here from scratch are known by their weights, so theirs are always needed. Others are
-    known by their recipe, so theirs are made only if a case has no result. Raises as :func:`prepare_cases`.
+    known by their recipe, so theirs are made only if a case has no result. What killed processes left half written is
+    removed first. Raises as :func:`prepare_cases`.
     """
+    workspace.remove_abandoned()
     steps: dict[str, Step] = {}  # encoder → the first data set that it is needed for, and its name
     for case in cases:
         if case.encoder == "none" or case.encoder in steps:
@@ -116,7 +119,8 @@ def set_workspace(workspace: Workspace) -> None:
 
 def in_worker(make: Make, step: Step) -> None:
     """Carry out a step with the workspace of this process."""
-    make(worker_workspace(), step)
+    with worker_task():
+        make(worker_workspace(), step)
 
 
 def worker_workspace() -> Workspace:

@@ -8,13 +8,14 @@ from typing import Any
 import pandas as pd
 import torch
 
+from lmmrec_core import checkpoints
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.features.transforms import apply_control, given_twice, keep_modalities
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Features, IntArray, Result, Split
 from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.names import MODALITY_SETS, SHUFFLED_ALONE, TWICE, WARM
-from lmmrec_core.process import peak_memory, reset_peak_memory
+from lmmrec_core.process import enough_memory, peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.provenance import allows_uncommitted, code_now, code_state, code_state_now, provenance
 from lmmrec_core.results.store import key_of
@@ -24,7 +25,7 @@ from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import naming_ids
 from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.joint.attach import attach_encoder, keep_trained
-from lmmrec_core.study.joint.warm_start import end_of_first_phase, train_warm
+from lmmrec_core.study.joint.warm_start import train_warm
 from lmmrec_core.study.search.validation import CUTOFF, stopping_metric, users_with, validation, warn_if_saturated
 from lmmrec_core.study.searched import searched_settings
 from lmmrec_core.study.track import OF_ENCODER, UNIDENTIFIED, EvaluationSettings, declared_digest
@@ -168,6 +169,11 @@ def folder_of(todo: Plan, workspace: Workspace) -> Path:
     return workspace.store.path_of(todo.key, case.track, case.dataset, case.slug)
 
 
+def checkpoint_of(todo: Plan, workspace: Workspace) -> Path:
+    """Where the training of a plan is kept while it is under way."""
+    return workspace.checkpoints / f"{todo.key}.pt"
+
+
 def is_done(todo: Plan, workspace: Workspace) -> bool:
     """Whether the result of a plan is stored, and nobody need make it again.
 
@@ -190,22 +196,23 @@ def run_case(todo: Plan, workspace: Workspace) -> Result:
     Raises TrainingError, FeatureError or ResultError; nothing is stored then, and a checkpoint stays.
     """
     done = folder_of(todo, workspace)
+    checkpoint = checkpoint_of(todo, workspace)
     if is_done(todo, workspace):
+        checkpoints.remove(checkpoint)  # of a process that was killed as soon as it had stored the result
         return workspace.store.load(done)
     check_device(todo.training.device)
     with naming_ids(workspace.dataset(todo.case.dataset, todo.case.split).catalogue):
-        _run_and_store(todo, workspace, done)
+        _run_and_store(todo, workspace, done, checkpoint)
     return workspace.store.load(done)
 
 
-def _run_and_store(todo: Plan, workspace: Workspace, done: Path) -> None:
+def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Path) -> None:
     case, store = todo.case, workspace.store
     started, again = code_now(), store.holds(done)
     reset_peak_memory()
     dataset = workspace.dataset(case.dataset, case.split)
     split = dataset.split
     features = features_of(case, workspace)
-    checkpoint = workspace.checkpoints / f"{todo.key}.pt"
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
     training = joint.features if joint else None
     model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, training)
@@ -220,8 +227,7 @@ def _run_and_store(todo: Plan, workspace: Workspace, done: Path) -> None:
         record["features"]["trained"] = keep_trained(workspace, todo.key, case, model, features, joint.encoder)
     record["provenance"] = provenance(todo.training.device, started)
     store.save(case.track, case.dataset, case.slug, todo.key, record, per_user, top_items, again)
-    for file in (checkpoint, end_of_first_phase(checkpoint)):
-        file.unlink(missing_ok=True)
+    checkpoints.remove(checkpoint)
 
 
 def fit(
@@ -236,7 +242,7 @@ def fit(
 
     ``features`` trains the item features too, from scratch or from a recommender trained without it
     (``EndToEndSettings.start``). Continues from ``checkpoint`` if that is of the same plan.
-    Raises TrainingError, also for a module that lacks a part of its role.
+    Raises TrainingError, also for a module that lacks a part of its role, and where memory does not suffice.
     """
     seed = todo.case.seed
 
@@ -248,11 +254,12 @@ def fit(
         "seed": seed, "validate": validation(split), "checkpoint": checkpoint, "identity": todo.key,
         "progress": progress, "features": features,
     }  # fmt: skip
-    if features is not None and todo.end_to_end is not None and todo.end_to_end.start == "warm":
-        model, trained = train_warm(build, data, split, todo.training, **given)
-    else:
-        model = build()
-        trained = train(model, data, split, todo.training, **given)
+    with enough_memory(todo.case.model):
+        if features is not None and todo.end_to_end is not None and todo.end_to_end.start == "warm":
+            model, trained = train_warm(build, data, split, todo.training, **given)
+        else:
+            model = build()
+            trained = train(model, data, split, todo.training, **given)
     warn_if_saturated([epoch.valid for epoch in trained.history if epoch.valid is not None], todo.case.model)
     return model, trained if trained.history else None
 

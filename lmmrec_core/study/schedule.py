@@ -10,18 +10,19 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
 from tqdm import tqdm
 
+from lmmrec_core import checkpoints
 from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
-from lmmrec_core.process import terminate_as_interrupt
+from lmmrec_core.process import end_when_asked, worker_task
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.inputs import prepare_cases, set_workspace, worker_workspace
-from lmmrec_core.study.run import Plan, folder_of, is_done, run_case
+from lmmrec_core.study.run import Plan, checkpoint_of, folder_of, is_done, run_case
 from lmmrec_core.study.workspace import Workspace
 
 _GRACE = 20.0  # seconds that a worker without a parent has to save its state
@@ -61,6 +62,7 @@ def _sort_out(plans: list[Plan], workspace: Workspace) -> tuple[list[Plan], list
         try:
             if is_done(p, workspace):
                 workspace.store.load(folder_of(p, workspace))
+                checkpoints.remove(checkpoint_of(p, workspace))  # of a process killed before it could
             else:
                 todo.append(p)
         except ResultError as error:
@@ -75,6 +77,9 @@ def _planned(cases: Sequence[Case], workspace: Workspace, jobs: int) -> list[Pla
     pool = worker_pool(workspace, jobs)
     try:
         return prepare_cases(cases, workspace, pool)
+    except BaseException:
+        end_workers(pool)
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -88,6 +93,14 @@ def worker_pool(workspace: Workspace, jobs: int, threads: int | None = None) -> 
         initializer=_start_worker,
         initargs=(workspace.quiet(), threads or max(1, (os.cpu_count() or 1) // jobs)),
     )
+
+
+def end_workers(pool: Executor) -> None:
+    """Ask the processes of a pool to save the state of what they do, and end: nobody waits for the rest."""
+    processes = list((getattr(pool, "_processes", None) or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
 
 
 def reason_of(error: Exception) -> str:
@@ -114,8 +127,8 @@ def _run_parallel(todo: list[Plan], workspace: Workspace, jobs: int, before: int
                 known = isinstance(error, LmmrecError | BrokenProcessPool)
                 failures.append((case, reason_of(error) + ("" if known else "; `lmmrec run` shows where")))
             bar.update()
-    except KeyboardInterrupt:
-        pool.shutdown(wait=False, cancel_futures=True)
+    except BaseException:
+        end_workers(pool)
         raise
     finally:
         bar.close()
@@ -128,7 +141,7 @@ def _start_worker(workspace: Workspace, threads: int) -> None:
 
     torch.set_num_threads(threads)
     set_workspace(workspace)
-    terminate_as_interrupt()
+    end_when_asked()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -144,5 +157,6 @@ def _end_with_parent() -> None:
 
 def _work(todo: Plan) -> str:
     """One case in a worker process; returns the line the progress bar shows."""
-    result = run_case(todo, worker_workspace())
+    with worker_task():
+        result = run_case(todo, worker_workspace())
     return f"{todo.case.dataset}/{todo.case.slug} recall@20 {result.mean('recall@20'):.4f}"

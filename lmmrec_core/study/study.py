@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # needs torch, which readers of results do not
     from lmmrec_core.study.schedule import Outcome
 
 
+_SEEDS = 2**63  # numbers that seeds may be
 COMMIT_CURE = f"commit the code and run `make reproduce` again, or set {ALLOW}=1 to see them"
 BY_UNCOMMITTED_CODE = f"run by uncommitted code, or with encoder weights of such code: {COMMIT_CURE}"
 
@@ -53,10 +54,15 @@ class Study:
         that are not distinct whole numbers, DataError for a data folder that does not exist.
         """
         workspace = Workspace.open(track, data, home)
-        chosen = workspace.track.seeds if seeds is None or len(seeds) == 0 else tuple(seeds)
+        if seeds is not None and (isinstance(seeds, str) or not isinstance(seeds, Sequence)):
+            raise ConfigError(f"seeds = {seeds!r} is no list; write for instance seeds = [1]")
+        chosen = tuple(seeds or ()) or workspace.track.seeds
         for seed in chosen:
-            if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-                raise ConfigError(f"seed {seed!r} is not a whole number from 0; write for instance seeds = [1, 2, 3]")
+            if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < _SEEDS:
+                told = f"of {seed.bit_length()} bits" if isinstance(seed, int) and seed >= _SEEDS else repr(seed)
+                raise ConfigError(f"seed {told} is not a whole number from 0; write for instance seeds = [1, 2, 3]")
+        if len(set(chosen)) < len(chosen):
+            raise ConfigError(f"seeds {list(chosen)} must be distinct; write for instance seeds = [1, 2, 3]")
         return cls(workspace, chosen)
 
     @property

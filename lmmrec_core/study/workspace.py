@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lmmrec_core.disk import remove_abandoned
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.home import default_home
 from lmmrec_core.metrics.again import measured_again
@@ -108,6 +109,11 @@ class Workspace:
         if asked not in self._answers:
             self._answers[asked] = find()
         return self._answers[asked]
+
+    def remove_abandoned(self) -> None:
+        """Remove what killed processes left half written, in the cache and beside the results of the track."""
+        for folder, depth in ((self.results / self.track.name, 2), (self.cache, 2)):
+            remove_abandoned(folder, depth)
 
     def quiet(self) -> "Workspace":
         """The same without progress bars; both share what either reads."""

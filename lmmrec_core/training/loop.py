@@ -51,7 +51,7 @@ class TrainingSettings(Settings):
     stop_rounding: int | None = None  # decimals of the compared validation score; 4 in MMRec
     checkpoint_seconds: float = Field(default=60, ge=0)
     # CPU threads; None: by the size of the work and the load of the machine, see ``process.threads_for``
-    threads: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1, le=1024)
     device: str = "cpu"
 
     @model_validator(mode="after")

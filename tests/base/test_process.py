@@ -5,9 +5,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from lmmrec_core import process
-from lmmrec_core.process import peak_memory, reset_peak_memory
+from lmmrec_core.errors import TrainingError
+from lmmrec_core.process import enough_memory, peak_memory, reset_peak_memory
 
 MIB = 2**20
 
@@ -29,3 +31,19 @@ def test_without_proc_psutil_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(process, "_CLEAR", tmp_path / "none" / "clear")
     reset_peak_memory()  # does nothing, and says nothing
     assert peak_memory() == pytest.approx(psutil.Process().memory_info().rss, abs=20 * MIB)
+
+
+@pytest.mark.parametrize(
+    "need", [lambda: torch.empty(2**52), lambda: torch.empty(2**62, 2**62), lambda: bytearray(2**60)]
+)
+def test_memory_that_does_not_suffice_is_told_with_the_cure(need) -> None:
+    with (
+        pytest.raises(TrainingError, match=r"vbpr: memory does not suffice \(.*\); lower embedding_dim"),
+        enough_memory("vbpr"),
+    ):
+        need()
+
+
+def test_other_faults_pass_as_they_are() -> None:
+    with pytest.raises(RuntimeError, match="must match"), enough_memory("vbpr"):
+        torch.zeros(2) + torch.zeros(3)

@@ -6,6 +6,7 @@ import torch
 
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.study.run import resolve
+from lmmrec_core.study.study import Study
 from lmmrec_core.study.track import declared_digest, read_track
 from lmmrec_core.study.workspace import Workspace, default_home
 
@@ -70,3 +71,27 @@ def test_a_track_of_your_own_extends_another(tmp_path):
     path.write_text("extends: controls\nmodel: {}\n")
     with pytest.raises(ConfigError, match=r"mine\.yaml: unknown setting 'model'; did you mean 'models'"):
         read_track(str(path))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        (1, r"seeds = 1 is no list; write for instance seeds = \[1\]"),
+        ("12", "seeds = '12' is no list"),
+        ({1, 2}, "is no list"),
+        ([True], "seed True is not a whole number"),
+        ([-1], "seed -1 is not"),
+        ([1.0], r"seed 1\.0 is not"),
+        ([10**5000], "seed of 16610 bits is not"),
+        ([1, 2, 1], r"seeds \[1, 2, 1\] must be distinct"),
+    ],
+    ids=["number", "text", "set", "truth", "negative", "float", "digits", "twice"],
+)
+def test_seeds_that_are_none_are_refused(seeds, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        Study.open("controls", seeds=seeds, home=tmp_path)
+
+
+def test_no_seeds_are_those_of_the_track(tmp_path):
+    for seeds in (None, [], ()):
+        assert Study.open("controls", seeds=seeds, home=tmp_path).seeds == read_track("controls").seeds

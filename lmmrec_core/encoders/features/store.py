@@ -4,6 +4,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,29 +85,48 @@ class FeatureStore:
             tensors[f"has_{modality}"] = features.present[modality].astype(np.uint8)
         path = self.path(key)
         write_file(path, to_bytes(tensors, metadata), FeatureError)
-        write_file(path.with_name(f"{key}.card.md"), feature_card(key, features.digest, features.card), FeatureError)
+        self._write_card(key, features)
         return path
+
+    def _write_card(self, key: str, features: Features) -> None:
+        """Write the card of stored features, unless it is there as it should be."""
+        card = json.loads(canonical_json(features.card))  # in the order in which it is read back
+        path, text = self.root / f"{key}.card.md", feature_card(key, features.digest, card)
+        with suppress(OSError):  # absent, or cannot be read
+            if path.read_bytes() == text.encode():
+                return
+        write_file(path, text, FeatureError)
 
     def get_or_compute(self, spec: Mapping[str, Any], compute: Callable[[], Features]) -> Features:
         """The stored features of ``spec``, or ``compute()``, stored for the next time.
 
-        A damaged file is moved aside (``.damaged``) with a warning that names it, and computed again.
+        A lost card is written again. A damaged file is moved aside (``.damaged``) with a warning that names it, and
+        computed again.
         """
         key = self.key(spec)
         try:
             stored = self.load(key, spec)
         except _Damaged as error:
             aside = self.path(key).with_suffix(".damaged")
-            self.path(key).replace(aside)
+            with suppress(FileNotFoundError):  # another process has noticed too
+                self.path(key).replace(aside)
             self.damaged.append(aside)
             warnings.warn(f"{error} (done: moved to {aside.name}, computing again)", stacklevel=2)
             stored = None
         if stored is not None:
+            self._renew_card(key, stored)
             return stored
         self._make_root()  # better to find out before hours of computing than after
         features = compute()
         self.save(key, features, spec)
         return features
+
+    def _renew_card(self, key: str, features: Features) -> None:
+        """A card that a kill or damage has cost is written again; where that cannot be, features do without."""
+        try:
+            self._write_card(key, features)
+        except FeatureError as error:
+            warnings.warn(f"{error}. Features are used without their card", stacklevel=2)
 
     def _make_root(self) -> None:
         try:

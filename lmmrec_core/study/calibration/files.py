@@ -34,9 +34,9 @@ def read_lines(path: Path) -> list[Line]:
     if not path.is_file():
         return []
     lines = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, content in enumerate(path.read_bytes().removesuffix(b"\n").split(b"\n"), start=1):
         try:
-            line = json.loads(text)
+            line = json.loads(content)
         except ValueError:
             line = None
         if not isinstance(line, dict) or line.get("digest") != _seal(line):
@@ -68,10 +68,24 @@ def _write(path: Path, lines: Iterable[Line]) -> None:
 def keep_environment(folder: Path, environment: Mapping[str, Any]) -> str:
     """Keep machine and versions in ``folder``, once; returns the short name by which lines refer to them."""
     path, key = folder / _ENVIRONMENTS, digest(environment, 8)
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = read_environments(folder)
     if key not in known:
         write_file(path, json.dumps({**known, key: dict(environment)}, indent=1, ensure_ascii=False) + "\n")
     return key
+
+
+def read_environments(folder: Path) -> dict[str, Any]:
+    """Machines and versions by name, which is their digest. Raises ResultError for a damaged file."""
+    path = folder / _ENVIRONMENTS
+    if not path.is_file():
+        return {}
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # neither UTF-8 nor JSON
+        raise ResultError(f"{path}: damaged ({error}); restore it from version control") from None
+    if not isinstance(known, dict) or any(digest(entry, 8) != name for name, entry in known.items()):
+        raise ResultError(f"{path}: damaged (an entry does not have its name as digest); restore it")
+    return known
 
 
 def _seal(line: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ import torch
 from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.significance.moments import moments_of
 from lmmrec_core.study.calibration.worlds import KEPT_METRICS, DrawnWorld
-from lmmrec_core.study.run import Plan, features_of, fit, plan, training_data
+from lmmrec_core.study.run import Plan, checkpoint_of, features_of, fit, plan, training_data
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.loop import Training
 from lmmrec_core.training.recommend import top_k
@@ -41,7 +41,7 @@ def run_world(world: DrawnWorld, workspace: Workspace) -> dict[str, Any]:
     ``workspace`` is that of the controls track. Raises what :func:`~lmmrec_core.study.run.fit` raises.
     """
     started = time.process_time()
-    scratch = workspace.cache / "calibration" / f"{world.part}-{world.name}"
+    scratch = _scratch(workspace) / f"{world.part}-{world.name}"
     shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
     track = world.track(workspace.track)
     here = _Throwaway(track, scratch / "results", scratch, None, progress=False, shared=workspace.encoders)
@@ -69,6 +69,15 @@ def run_world(world: DrawnWorld, workspace: Workspace) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def remove_scratch(workspace: Workspace) -> None:
+    """Remove what worlds of killed processes left; no other process may be running worlds."""
+    shutil.rmtree(_scratch(workspace), ignore_errors=True)
+
+
+def _scratch(workspace: Workspace) -> Path:
+    return workspace.cache / "calibration"
+
+
 def _runs(plans: list[Plan], workspace: Workspace) -> dict[str, Any]:
     """All runs of one model: what became of each, and the moments of the metrics over users."""
     measured = [_run(todo, workspace) for todo in plans]
@@ -87,9 +96,8 @@ def _runs(plans: list[Plan], workspace: Workspace) -> dict[str, Any]:
 def _run(todo: Plan, workspace: Workspace) -> tuple[dict[str, Any], pd.DataFrame]:
     """(what became of a run, its metrics by test user)."""
     case, split = todo.case, workspace.dataset(todo.case.dataset).split
-    checkpoint = workspace.checkpoints / f"{todo.key}.pt"
     features = features_of(case, workspace)
-    model, trained = fit(todo, split, training_data(split, features), checkpoint, progress=False)
+    model, trained = fit(todo, split, training_data(split, features), checkpoint_of(todo, workspace), progress=False)
     users = np.unique(split.test.user)
     protocol = workspace.track.evaluation
     with torch.no_grad():

@@ -10,12 +10,13 @@ from tqdm import tqdm
 
 from lmmrec_core.disk import held_alone
 from lmmrec_core.errors import ConfigError
+from lmmrec_core.process import worker_task
 from lmmrec_core.results.provenance import Code, allows_uncommitted, code_now, code_state, code_state_now
 from lmmrec_core.study.calibration.files import Line, add_line, part_path, read_lines
-from lmmrec_core.study.calibration.run_world import run_world
+from lmmrec_core.study.calibration.run_world import remove_scratch, run_world
 from lmmrec_core.study.calibration.worlds import DrawnWorld, encoder_cases
 from lmmrec_core.study.inputs import prepare_weights, worker_workspace
-from lmmrec_core.study.schedule import reason_of, worker_pool
+from lmmrec_core.study.schedule import end_workers, reason_of, worker_pool
 from lmmrec_core.study.workspace import Workspace
 
 _THREADS = 1  # catalogues are small, and one thread sums in one order
@@ -58,6 +59,7 @@ def run_worlds(worlds: Sequence[DrawnWorld], workspace: Workspace, jobs: int) ->
     if jobs < 1:
         raise ConfigError(f"JOBS={jobs}: at least one process is needed; write JOBS=2")
     with _alone(workspace):
+        remove_scratch(workspace)
         todo = waiting(worlds, workspace)
         before = len(worlds) - len(todo)
         if not todo:
@@ -76,7 +78,7 @@ def run_worlds(worlds: Sequence[DrawnWorld], workspace: Workspace, jobs: int) ->
                 bar.set_postfix_str(f"{world.part} {world.name}")
                 bar.update()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            end_workers(pool)
             raise
         finally:
             bar.close()
@@ -101,4 +103,5 @@ def _keep(future: "Future[dict[str, Any]]", world: DrawnWorld, workspace: Worksp
 
 def _work(world: DrawnWorld) -> dict[str, Any]:
     """One world in a worker process."""
-    return run_world(world, worker_workspace())
+    with worker_task():
+        return run_world(world, worker_workspace())

@@ -62,9 +62,9 @@ def summary_of(stored: Stored) -> dict[str, Any]:
 def write_summary_of(stored: Stored, results: Path) -> dict[str, Any]:
     """Store the summary unless the same is there, and return it. Raises ResultError when it cannot be written."""
     summary, path = summary_of(stored), results / FOLDER / "summary.json"
-    text = json.dumps(summary, indent=1, allow_nan=False) + "\n"
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_file(path, text)
+    content = (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode()
+    if not path.is_file() or path.read_bytes() != content:
+        write_file(path, content)
     return summary
 
 

@@ -33,7 +33,8 @@ def train_warm(
     say how the first went (``warm_start``), ``seconds`` are of both.
 
     An interrupted training goes on in either phase and ends as an uninterrupted one: the end of the first is kept
-    beside ``checkpoint`` (:func:`end_of_first_phase`); the caller deletes both files. Raises as ``loop.train``.
+    beside ``checkpoint`` (:func:`end_of_first_phase`); the caller deletes all (``checkpoints.remove``). Raises as
+    ``loop.train``.
     """
     kept = end_of_first_phase(checkpoint)
     state = checkpoints.load(kept, identity)
@@ -44,9 +45,9 @@ def train_warm(
             progress=progress,
         )  # fmt: skip
         assert isinstance(model, TrainableRecommender)  # attach_encoder would have refused another
-        checkpoints.save(kept, identity, {"model": model.state_dict(), "phase": _described(done)})
-        under_way.unlink(missing_ok=True)
         state = {"model": model.state_dict(), "phase": _described(done)}
+        if checkpoints.save_if_possible(kept, identity, state):
+            under_way.unlink(missing_ok=True)
     second = build()  # so that nothing but the weights goes on, as after an interruption
     assert isinstance(second, TrainableRecommender)
     second.load_state_dict(state["model"])

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 from tqdm import tqdm
 
+from lmmrec_core import checkpoints
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, TrainingError, unknown
 from lmmrec_core.flow import Split
@@ -183,10 +184,12 @@ def _try_points(search: _Search, folder: Path, inputs: TrainingData) -> list[Tri
     with open_trials(folder) as trials, bar:
         try:
             for point in points:
-                trial = trials.get(point)
+                trial, todo = trials.get(point), search.plan_of(point)
+                checkpoint = search.workspace.checkpoints / f"search-{todo.key}.pt"
                 if trial is None:
-                    trial = _try_point(search, point, inputs)
+                    trial = _try_point(search, point, todo, inputs, checkpoint)
                     trials.put(trial)
+                checkpoints.remove(checkpoint)  # only now: the trial is safe, perhaps since an earlier call
                 done.append(trial)
                 scores = [trial.valid for trial in done if trial.valid is not None]
                 bar.set_postfix(best=f"{max(scores):.4f}" if scores else "none yet")
@@ -198,23 +201,19 @@ def _try_points(search: _Search, folder: Path, inputs: TrainingData) -> list[Tri
     return done
 
 
-def _try_point(search: _Search, point: Point, inputs: TrainingData) -> Trial:
+def _try_point(search: _Search, point: Point, todo: Plan, inputs: TrainingData, checkpoint: Path) -> Trial:
     """Train at a point; a trial with its score or its failure."""
-    todo = search.plan_of(point)
     check_device(todo.training.device)
-    checkpoint = search.workspace.checkpoints / f"search-{todo.key}.pt"
     began = time.perf_counter()
     try:
         valid, notes = _measure(todo, search, inputs, checkpoint)
         # a training that was taken up again has seconds from its earlier sittings
         seconds = max(time.perf_counter() - began, notes.pop("trained", 0.0))
-        trial = Trial(point, valid, None, {**notes, "seconds": seconds})
+        return Trial(point, valid, None, {**notes, "seconds": seconds})
     except TrainingError as error:
         catalogue = search.dataset.catalogue
         error = error.with_ids({"user": catalogue.user_ids, "item": catalogue.item_ids})
-        trial = Trial(point, None, str(error), {"seconds": time.perf_counter() - began})
-    checkpoint.unlink(missing_ok=True)
-    return trial
+        return Trial(point, None, str(error), {"seconds": time.perf_counter() - began})
 
 
 def _measure(todo: Plan, search: _Search, inputs: TrainingData, checkpoint: Path) -> tuple[float, dict[str, Any]]:

@@ -2,26 +2,29 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from lmmrec_core import checkpoints
 from lmmrec_core.data.splitting import REDRAWN
 from lmmrec_core.disk import held_alone
 from lmmrec_core.errors import ConfigError, TrainingError
 from lmmrec_core.flow import Features
+from lmmrec_core.process import worker_task
 from lmmrec_core.results.provenance import Code, code_now, code_state_now, provenance
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.inputs import Step, features_step, make_all, prepare_weights, worker_workspace
 from lmmrec_core.study.joint.attach import attach_encoder
 from lmmrec_core.study.run import features_of, fit, plan, training_data
-from lmmrec_core.study.schedule import reason_of, worker_pool
+from lmmrec_core.study.schedule import end_workers, reason_of, worker_pool
 from lmmrec_core.study.search.cells import Cell, search_workspace
 from lmmrec_core.study.search.grids import Grid, Point
 from lmmrec_core.study.search.record import CellTrials, check_same_data, read_trials, write_trials
@@ -62,6 +65,8 @@ def _search(workspace: Workspace, inner: Workspace, grid: Grid, cells: Sequence[
         cell.place: check_same_data(read_trials(workspace.results, cell, committed), data_of(inner, cell))
         for cell in cells
     }
+    for trials in found.values():
+        _remove_checkpoints(inner, trials.trials)  # of a process killed before it could
     before = sum(len(trials.counted) for trials in found.values())
     open_cells = [cell for cell in cells if not found[cell.place].complete]
     if not open_cells:
@@ -75,6 +80,9 @@ def _search(workspace: Workspace, inner: Workspace, grid: Grid, cells: Sequence[
         reading = [features_step(case) for case in cases if case.encoder != "none"]
         make_all("features", dict.fromkeys(reading), _make_features, inner, small)
         return _Search(workspace, grid, found, before, pool).run(open_cells, jobs)
+    except BaseException:
+        end_workers(pool)
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -145,6 +153,7 @@ class _Search:
         now = replace(now, trials=(*now.trials, trial))
         self.found[cell.place] = now
         write_trials(self.workspace.results, now, self.grid)
+        _remove_checkpoints(self.workspace, [trial])
         self.computed += 1
         bar.set_postfix_str(f"{cell.name} {'failed' if trial['valid'] is None else format(trial['valid'], '.4f')}")
         ended = budget_left and all(now.trial(point) is not None for point in cell.points)
@@ -152,7 +161,8 @@ class _Search:
 
 
 def _work(case: Case, fixed: dict[str, Any], point: Point) -> dict[str, Any]:
-    return try_point(worker_workspace(), case, fixed, point)
+    with worker_task():
+        return try_point(worker_workspace(), case, fixed, point)
 
 
 def try_point(workspace: Workspace, case: Case, fixed: dict[str, Any], point: Point) -> dict[str, Any]:
@@ -165,7 +175,7 @@ def try_point(workspace: Workspace, case: Case, fixed: dict[str, Any], point: Po
     todo = plan(case, workspace, {**fixed, **point})
     features = features_of(case, workspace)
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
-    checkpoint = workspace.checkpoints / f"search-{todo.key}.pt"
+    checkpoint = _checkpoint_of(workspace, todo.key)
     split = workspace.dataset(case.dataset).split
     trial: dict[str, Any] = {"settings": point, "valid": None, "error": None, "key": todo.key}
     seconds = 0.0
@@ -177,11 +187,20 @@ def try_point(workspace: Workspace, case: Case, fixed: dict[str, Any], point: Po
         seconds = trained.seconds if trained else 0.0  # of all sittings
     except TrainingError as error:
         trial["error"] = str(error)
-    checkpoint.unlink(missing_ok=True)
     made = provenance(todo.training.device, _worst(started, workspace, features))
     trial["seconds"] = max(seconds, time.perf_counter() - began)
     trial["made"] = {name: made[name] for name in ("commit", "dirty", "time")} | {"torch": made["versions"]["torch"]}
     return trial
+
+
+def _checkpoint_of(workspace: Workspace, key: str) -> Path:
+    return workspace.checkpoints / f"search-{key}.pt"
+
+
+def _remove_checkpoints(workspace: Workspace, stored: Iterable[Mapping[str, Any]]) -> None:
+    """Trials that are stored need theirs no more."""
+    for trial in stored:
+        checkpoints.remove(_checkpoint_of(workspace, str(trial["key"])))
 
 
 def _worst(started: Code, workspace: Workspace, features: Features | None) -> Code:

@@ -6,18 +6,21 @@ others come with their weights.
 """
 
 import json
+import warnings
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from lmmrec_core import checkpoints
 from lmmrec_core.config import Settings
 from lmmrec_core.data.controls import GENERATOR_VERSION
 from lmmrec_core.digests import digest
-from lmmrec_core.disk import write_file
+from lmmrec_core.disk import CURE, read_sealed, write_sealed
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.fine_tuning.holdout import SHARE
 from lmmrec_core.encoders.fine_tuning.loop import fine_tune
@@ -26,6 +29,7 @@ from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.encoders.light.levels import learn_levels
 from lmmrec_core.encoders.light.networks import build_vocabulary
 from lmmrec_core.encoders.light.training import read_outside
+from lmmrec_core.encoders.saved import check_saved
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Modality
@@ -154,17 +158,27 @@ def trained_encoder(workspace: Workspace, name: str, paradigm: str, dataset: Dat
         record |= {"recipe": recipe.key, "weights": state_digest(encoder.module)}
         _note(path, record, workspace.device, started)
         encoder.save(path)
-        path.with_suffix(".pt").unlink(missing_ok=True)
+    checkpoints.remove(path.with_suffix(".pt"))
     place = (None, None) if recipe.paradigm == "PT" else (dataset.name, seed)
     _publish(workspace, path, name, recipe.paradigm, *place)
     return cls.load(path)
 
 
 def _is_made(path: Path) -> bool:
-    """Whether weights are there that nobody need make again, by the rule that results have."""
+    """Whether weights are there that nobody need make again, by the rule that results have.
+
+    Damaged ones are moved aside (``.damaged``) with a warning that names them, and are to be made again.
+    """
     if not path.is_file():
         return False
-    made = json.loads(_note_of(path).read_text(encoding="utf-8")) if _note_of(path).is_file() else {}
+    try:
+        made = _checked_note(path, _state(path), _state(_note_of(path)))
+    except FeatureError as error:
+        aside = path.with_suffix(".damaged")
+        warnings.warn(f"{error} (done: moved to {aside.name}, made again)", stacklevel=2)
+        with suppress(FileNotFoundError):  # another process has noticed too
+            path.replace(aside)
+        return False
     suspect = code_state(made.get("provenance") or {}) == "uncommitted"
     return not suspect or allows_uncommitted() or code_state_now() != "committed"
 
@@ -184,7 +198,7 @@ def _publish(workspace: Workspace, path: Path, name: str, paradigm: str, dataset
     """Write the record beside the results of this working copy, from the note kept with the weights."""
     if not _note_of(path).is_file():
         return
-    record = json.loads(_note_of(path).read_text(encoding="utf-8"))
+    record = _read_note(path)
     weights, made = record.pop("weights"), record.pop("provenance", None)
     if made is None:  # a note of an older version, which does not say which code made the weights
         made = {**provenance(), "commit": None, "dirty": None}
@@ -203,7 +217,37 @@ def _publish(workspace: Workspace, path: Path, name: str, paradigm: str, dataset
 
 def _note(path: Path, record: Mapping[str, Any], device: str, started: Code) -> None:
     """Keep with weights how they were made, and by which code; before the weights, so that none lack it."""
-    write_file(_note_of(path), json.dumps({**record, "provenance": provenance(device, started)}), FeatureError)
+    write_sealed(_note_of(path), {"made": {**record, "provenance": provenance(device, started)}}, FeatureError)
+
+
+@lru_cache(maxsize=64)  # every case asks
+def _checked_note(path: Path, *states: tuple[int, int]) -> dict[str, Any]:
+    """The note beside weights; ``states`` tell one content of the two files from another.
+
+    Raises FeatureError unless both files are what was written, and the note is of these weights.
+    """
+    saved, note = check_saved(path), _read_note(path)
+    if note and note["weights"] != saved.state_sha256:
+        raise FeatureError(f"{path}: not the weights that {_note_of(path).name} tells of")
+    return note
+
+
+def _state(file: Path) -> tuple[int, int]:
+    return (file.stat().st_mtime_ns, file.stat().st_size) if file.is_file() else (0, 0)
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    """The note kept with weights; empty if there is none. Raises FeatureError for a damaged one."""
+    file = _note_of(path)
+    if not file.is_file():
+        return {}
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise FeatureError(f"{file}: damaged ({error}); {CURE}") from None
+    if isinstance(content, dict) and "weights" in content:  # of an earlier version, without a digest
+        return content
+    return dict(read_sealed(file, FeatureError)["made"])
 
 
 def _note_of(path: Path) -> Path:

@@ -12,13 +12,12 @@ from lmmrec_core.data.controls import GENERATOR_VERSION, write_outside_items
 from lmmrec_core.data.files import read_rows
 from lmmrec_core.data.folder import read_content
 from lmmrec_core.digests import digest
-from lmmrec_core.disk import whole_folder
 from lmmrec_core.encoders.fine_tuning.holdout import drawn_items
 from lmmrec_core.encoders.fine_tuning.outside import check_disjoint, outside_pairs
-from lmmrec_core.errors import ConfigError, DataError
+from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Catalogue
 from lmmrec_core.seeds import numpy_stream
-from lmmrec_core.study.datasets import require_below
+from lmmrec_core.study.datasets import drawn_once, require_below
 from lmmrec_core.study.weights.recipes import PretrainSettings
 from lmmrec_core.study.workspace import Workspace
 
@@ -69,10 +68,7 @@ def outside_folder(workspace: Workspace, items: int, seed: int) -> Path:
     """The folder of the controls' outside items, drawn into the cache if it is not there."""
     key = digest({"items": items, "seed": seed, "generator": GENERATOR_VERSION}, 10)
     folder = workspace.catalogues / f"outside-{key}"
-    if not folder.is_dir():
-        with whole_folder(folder, DataError) as partial:
-            write_outside_items(partial / "items", seed, items)
-    return folder / "items"
+    return drawn_once(folder, lambda empty: write_outside_items(empty / "items", seed, items)) / "items"
 
 
 def _both(ours: Sequence[str] | None, theirs: Sequence[str] | None) -> tuple[Sequence[str], Sequence[str]] | None:

@@ -139,7 +139,7 @@ class Window(FeatureTraining):
             "valid": self.valid,
             "window": (self.reads, self.touched, {m: leaf.grad for m, leaf in self.leaves.items()}),
             "sampler": self.sampler.get_state(),
-            "counts": (self.draws, self.encoder.encoded),
+            "counts": (self.draws, self.encoder.encoded, self.length),
             "measured": self.measured,
         }
 
@@ -153,7 +153,7 @@ class Window(FeatureTraining):
             gradient = gradients[modality]
             leaf.grad = None if gradient is None else gradient.to(leaf.device, copy=True)
         self.sampler.set_state(state["sampler"])
-        self.draws, self.encoder.encoded = state["counts"]
+        self.draws, self.encoder.encoded, self.length = state["counts"]
         self.measured = [tuple(entry) for entry in state["measured"]]
 
     def notes(self) -> dict[str, object]:

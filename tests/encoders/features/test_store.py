@@ -265,3 +265,13 @@ class TestReadyFeatures:
     def test_none(self):
         with pytest.raises(FeatureError, match="brings no features"):
             ready_features(self.of())
+
+
+@pytest.mark.parametrize("lost", ["gone", "changed"])
+def test_a_card_that_a_kill_or_damage_has_cost_is_written_again(store, lost):
+    features, key = random_features(), store.key(SPEC)
+    card = store.save(key, features, SPEC).with_name(f"{key}.card.md")
+    whole = card.read_bytes()
+    card.unlink() if lost == "gone" else card.write_bytes(whole[:-5])
+    assert same(store.get_or_compute(SPEC, lambda: pytest.fail("they are stored")), features)
+    assert card.read_bytes() == whole

@@ -53,7 +53,8 @@ def scored(monkeypatch):
     def try_point(workspace, case, fixed, point):
         scores.asked.append(point)
         made = {"commit": "0" * 40, "dirty": scores.dirty, "time": "2000-01-01T00:00:00.000000+00:00", "torch": "2"}
-        return {"settings": point, "valid": scores.valid(point), "error": None, "seconds": 2.0, "made": made}
+        done = {"settings": point, "valid": scores.valid(point), "error": None, "key": "0" * 16}
+        return {**done, "seconds": 2.0, "made": made}
 
     monkeypatch.setattr(whole, "try_point", try_point)
     monkeypatch.setattr(whole, "worker_pool", lambda workspace, jobs: set_workspace(workspace) or Inline())

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from lmmrec_core.data.controls import write_outside_items
+from lmmrec_core.disk import read_sealed, write_sealed
 from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.encoders.pictures.reading import read_picture
 from lmmrec_core.errors import ConfigError, FeatureError
@@ -321,14 +322,15 @@ def test_weights_of_uncommitted_code_are_made_again_once_it_is_committed(dataset
     here = replace(workspace, cache=tmp_path / "cache")
     trained_encoder(here, "clip", "PT", dataset)
     (note,) = here.encoders.glob("clip-tiny-PT-*.json")
-    record = json.loads(note.read_text())
-    note.write_text(json.dumps(record | {"provenance": {**record["provenance"], "commit": "ab" * 20, "dirty": True}}))
+    record = read_sealed(note)["made"]
+    dirty = {"provenance": {**record["provenance"], "commit": "ab" * 20, "dirty": True}}
+    write_sealed(note, {"made": record | dirty})
     made = {"commit": "cd" * 20, "dirty": False}
     trained_encoder(here, "clip", "PT", dataset)
-    assert json.loads(note.read_text())["provenance"]["dirty"] is True  # allowed in tests
+    assert read_sealed(note)["made"]["provenance"]["dirty"] is True  # allowed in tests
     monkeypatch.setattr(making, "allows_uncommitted", lambda: False)
     monkeypatch.setattr(making, "code_state_now", lambda: "committed")
     monkeypatch.setattr(making, "provenance", lambda *_: {**record["provenance"], **made})
     trained_encoder(here, "clip", "PT", dataset)
-    again = json.loads(note.read_text())
+    again = read_sealed(note)["made"]
     assert again["provenance"]["dirty"] is False and again["weights"] == record["weights"]

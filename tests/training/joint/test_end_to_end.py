@@ -253,6 +253,25 @@ def test_resumed_equals_uninterrupted(tmp_path, name, values, stop):
         assert torch.equal(model.features[modality], rows), modality
 
 
+@pytest.mark.parametrize(
+    "values",
+    [{**E2, "updates_per_epoch": 1, "epochs_per_update": 3}, {**E2, "updates_per_epoch": 2}, {"reading": "e1"},
+     {"reading": "e0", "arm": "letter"}],
+    ids=lambda values: "-".join(map(str, list(values.values())[-2:])),
+)  # fmt: skip
+def test_killed_after_its_last_epoch_it_notes_the_same(tmp_path, values):
+    """Then nothing is left to train: what is noted comes from the checkpoint alone."""
+
+    def one():
+        features = end_to_end(settings(**values), ToyEncoder(ITEMS))
+        return fit(build("vbpr", DATA), features, epochs=6, path=tmp_path / "run.pt", checkpoint_seconds=0)
+
+    whole, again = one(), one()
+    assert (tmp_path / "run.pt").is_file() and again.notes == whole.notes
+    if "epochs_per_update" in values:
+        assert whole.notes["steps_per_update"] == 3 * whole.steps_per_epoch
+
+
 class Squeeze:
     """One picture row per item: a linear map to two columns, at first all but blind to column 0, where taste is."""
 

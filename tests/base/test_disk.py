@@ -1,0 +1,64 @@
+"""Half-written files: each writer's own, gone with a process that was killed, kept while their process lives."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lmmrec_core import disk
+from lmmrec_core.disk import remove_abandoned, whole_file, whole_folder, write_file
+
+
+def dead_process() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_two_writers_of_one_file_never_share_a_partial(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with whole_file(path) as first, whole_file(path) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write_and_the_rest_stays(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "run") as partial:
+        name = partial.name
+        assert name.startswith(f"{disk.PARTIAL}{os.getpid()}@")
+        dead = name.replace(str(os.getpid()), str(dead_process()), 1)
+        (tmp_path / dead).mkdir()
+        elsewhere = tmp_path / f"{disk.PARTIAL}{dead_process()}@000000-of-another-machine"
+        elsewhere.touch()
+        write_file(tmp_path / "other.json", "{}")
+        assert not (tmp_path / dead).exists() and partial.is_dir() and elsewhere.exists()
+        (partial / "file").touch()
+    assert (tmp_path / "run" / "file").exists()
+    os.utime(elsewhere, (time.time() - 90_000,) * 2)
+    remove_abandoned(tmp_path)
+    assert not elsewhere.exists()
+
+
+def test_looking_goes_as_deep_as_asked(tmp_path: Path) -> None:
+    left = [tmp_path / "/".join("ab"[:level]) / f".partial-{dead_process()}@{disk._place()}-x" for level in range(3)]
+    for folder in left:
+        folder.mkdir(parents=True)
+    remove_abandoned(tmp_path, depth=1)
+    assert [folder.exists() for folder in left] == [False, False, True]
+    remove_abandoned(tmp_path / "none", depth=2)
+
+
+def test_a_long_name_can_be_written(tmp_path: Path) -> None:
+    write_file(tmp_path / f"{'ü' * 110}.json", "{}")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_name_that_no_disk_takes_is_refused_with_its_reason(tmp_path: Path) -> None:
+    with pytest.raises(disk.ResultError, match=r"could not be written .*name too long"):
+        write_file(tmp_path / ("x" * 400), "{}")
