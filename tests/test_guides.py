@@ -67,7 +67,7 @@ def dry_run(arguments: list[str]) -> None:
 def settings_checked(arguments: list[str]) -> None:
     """The real parser reads the command, and what it names exists."""
     read = parser().parse_args(arguments)
-    track = read_track(getattr(read, "track", None) or "user")
+    track = read_track(getattr(read, "track", None) or ("controls" if read.command == "search" else "user"))
     if read.command == "search":
         assert read.dataset in track.datasets and set(read_grid(read.grid).model(read.model).search)
         resolve(Workspace.open(track), read.model, parse_assignments(read.set))

@@ -47,7 +47,7 @@ def test_an_option_that_the_format_does_not_have_is_refused(tmp_path, capsys):
         (("--split", "random"), "unknown split rule 'random'"),
         (("--split", "global_time", "--split-seed", "3"), "draws nothing; leave it out"),
         (("--split", "given"), "needs a column of parts"),
-        (("--min-rating", "nan"), "min_rating = nan is not valid"),
+        (("--min-rating", "nan"), "min_rating: nan is not a finite number"),
         (("--interactions", "../rows.csv"), "outside the folder"),
         (("--unreadable", "drop", "--modalities", "T"), "--unreadable has no effect: no pictures are read"),
         (("--seed", "-1"), "--seed -1"),

@@ -195,7 +195,7 @@ def test_features_of_zeros_do_not_break_it(name, rows):
 def test_features_that_are_not_finite_or_missing_are_refused(name):
     given = features()
     given["textual"][5, 1] = torch.inf
-    with pytest.raises(FeatureError, match="textual features of item 5 are not finite"):
+    with pytest.raises(FeatureError, match="textual features of item at position 5"):
         build(name, data_for(name, given))
     with pytest.raises(FeatureError, match="none were given"):
         build(name, data_for(name, {}))
