@@ -224,7 +224,7 @@ def test_a_negative_row_sum_is_refused_and_clipping_cures_it():
     rows = torch.stack([angles.cos(), angles.sin()], 1)
     features = {"visual": torch.cat([rows[:1], rows[1:2].repeat(7, 1) + 1e-3 * torch.randn(7, 2)])}
     data = TrainingData(1, 8, torch.tensor([0, 0]), torch.tensor([0, 1]), features)
-    with pytest.raises(TrainingError, match=r"item 0 sum to -.*clip_negatives=true"):
+    with pytest.raises(TrainingError, match=r"item at position 0 \(from 0\) sum to -.*clip_negatives=true"):
         model(data, k=8)
     model(data, k=8, clip_negatives=True)
     model(data, k=8, mode="described")

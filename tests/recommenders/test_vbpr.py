@@ -128,7 +128,7 @@ def test_unusable_features_are_refused():
         model(only(data))
     broken = data.features["textual"].clone()
     broken[3, 1] = torch.nan
-    with pytest.raises(FeatureError, match="textual features of item 3 are not finite"):
+    with pytest.raises(FeatureError, match="textual features of item at position 3"):
         model(TrainingData(data.n_users, data.n_items, data.user, data.item, {"textual": broken}))
     with pytest.raises(FeatureError, match="15 items"):
         model(TrainingData(data.n_users, data.n_items, data.user, data.item, {"textual": broken[:4]}))
