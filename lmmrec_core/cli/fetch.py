@@ -46,7 +46,7 @@ def fetch_data(arguments: argparse.Namespace) -> int:
             if arguments.dry_run:
                 return 0
             if arguments.offline:
-                collecting.failures += [f"{need.source.path}: not there" for need in estimate.needs if not need.there]
+                collecting.failures += [need.source.path for need in estimate.needs if not need.there]
             else:
                 estimate.require_room(root)
                 for line in collecting.fetch(client):
@@ -109,6 +109,7 @@ def _tell(track: TrackSettings, wanted: list[Wanted], estimate: Remaining, root:
 def _count(track: TrackSettings, wanted: list[Wanted], root: Path, accept: bool) -> list[str]:
     """Print the counts of the data sets that are there; what is too far from the published ones."""
     far: list[str] = []
+    seen = False
     for one in wanted:
         if not one.category:
             continue
@@ -117,12 +118,13 @@ def _count(track: TrackSettings, wanted: list[Wanted], root: Path, accept: bool)
             continue
         try:
             frame = count_universes(root / settings.path, settings, one.reader)
+            seen = True
             print(f"\n{settings.title}, {frame.attrs['rows']:,} reviews\n{frame.to_string()}")
             if not accept:
                 require_near(frame, one.publication.rows.get(one.category), one.reader)
         except DataError as error:
             far.append(str(error))
-    if any(one.category for one in wanted):
+    if seen:
         print(f"\n{EXPLAINED}")
     return far
 

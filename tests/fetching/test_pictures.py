@@ -59,7 +59,10 @@ def dead(tmp_path: Path) -> dict[str, str]:
 
 
 def test_what_comes_is_kept_and_what_does_not_is_counted_and_listed(server, client, tmp_path, shop) -> None:
+    (tmp_path / "Toy" / "images.part").mkdir(parents=True)
+    (tmp_path / "Toy" / "images.part" / "red").write_bytes(b"left by a killed process")
     outcome = folder(tmp_path, server).fetch(shop, client)
+    assert {file.name for file in (tmp_path / "Toy").iterdir()} == {"images", "not_there.csv"}
     assert stored(tmp_path) == {"red.jpg", "red-again.jpg", "png.jpg", "short.jpg"}
     assert (tmp_path / "Toy" / "images" / "red.jpg").read_bytes() == RED  # byte for byte
     assert (outcome.fetched, outcome.there, outcome.without_link, outcome.postponed) == (4, 0, 1, 1)
@@ -166,16 +169,13 @@ def test_a_server_that_drips_is_given_up(server, tmp_path) -> None:
 
 def test_a_full_disk_is_said(server, client, tmp_path, monkeypatch) -> None:
     server.routes["/p"] = whole(RED)
-    monkeypatch.setattr(pictures, "write_file", _full)
+    monkeypatch.setattr(pictures, "put_in_place", _full)
     with pytest.raises(DataError, match="free space"):
         folder(tmp_path, server).fetch({"p": server.url("/p")}, client)
 
 
-def _full(path: Path, content: bytes | str, error: type[DataError]) -> None:
-    if path.suffix == ".jpg":
-        raise error(f"{path}: could not be written; free space")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(str(content))
+def _full(raw: Path, place: Path, error: type[DataError]) -> None:
+    raise error(f"{place}: could not be written; free space")
 
 
 def test_the_made_pictures_are_pictures() -> None:
