@@ -8,18 +8,31 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.names import LONGEST_NAME, PLAIN_NAME
 
 _LARGEST = 2**63 - 1  # whole numbers beyond do not fit a tensor or a file
 YAML_LIMIT = 100_000  # values in one file, all aliases followed; the largest track has some hundreds
 _DEEPEST = 40  # levels of lists and mappings
 _LONGEST_FILE = 1 << 20  # bytes
 _SHOWN = 80  # characters of a value in a message
+
+
+def _plain(value: str) -> str:
+    if not re.fullmatch(PLAIN_NAME, value) or len(value) > LONGEST_NAME:
+        raise ValueError(
+            "it becomes part of a folder's name; begin with a letter or digit, and use letters, digits and . _ + -, "
+            f"{LONGEST_NAME} at most"
+        )
+    return value
+
+
+PlainName = Annotated[str, AfterValidator(_plain)]  # names a folder
 
 
 class Settings(BaseModel):

@@ -17,6 +17,10 @@ SplitRule = Literal["mmrec", "lattice", "global_time", "given"]
 MissingRule = Literal["mean", "zero"]
 Precision = Literal["fp32", "bf16"]
 
+# what names a folder or a part of its name; on every file system, and in every shell, it stays below its parent
+PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
+LONGEST_NAME = 200  # characters: a path must not be too long
+
 TRACKS = ("controls", "films", "paper")  # those of the book; ``user`` holds the defaults of `lmmrec run`
 
 PAPER_MODELS = ("vbpr", "mmgcn", "mmgcl", "slmrec", "lattice")

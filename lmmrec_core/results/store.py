@@ -24,6 +24,7 @@ from lmmrec_core.digests import bytes_sha256, digest
 from lmmrec_core.disk import whole_folder
 from lmmrec_core.errors import ResultError, unknown
 from lmmrec_core.flow import IntArray, Result
+from lmmrec_core.names import PLAIN_NAME
 from lmmrec_core.results.archive import RECORDS, Archive, ArchivedRun
 from lmmrec_core.results.files import lists_bytes, read_lists, read_table, table_bytes
 from lmmrec_core.results.plain import key_of, plain_values
@@ -36,7 +37,6 @@ CASE = ("track", "dataset", "model", "encoder", "paradigm", "modalities", "contr
 _LATER = {"arm": "none", "split": 0}  # fields that older records do not have
 SECTIONS = ("case", "settings", "training", "metrics", "overall", "data", "features", "cost", "provenance")
 RECORD, PER_USER, TOP_ITEMS = "run.json", "per_user.parquet", "top50.parquet"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _FOLDER = re.compile(r".+-(?P<key>[0-9a-f]{16})")
 
 
@@ -84,7 +84,7 @@ class ResultStore:
     def path_of(self, key: str, track: str, dataset: str, slug: str) -> Path:
         """Where a run is or would be kept. Raises ResultError for a name that cannot be one folder."""
         for what, name in (("track", track), ("dataset", dataset), ("slug", slug)):
-            if not _NAME.fullmatch(name):
+            if not re.fullmatch(PLAIN_NAME, name):
                 raise ResultError(f"{what} {name!r} cannot name a folder; use letters, digits and . _ + -")
         if not re.fullmatch(r"[0-9a-f]{16}", key):
             raise ResultError(f"key {key!r} is not 16 hex digits; make it with key_of(identity)")

@@ -1,18 +1,18 @@
 """A track: which data sets, encoders, models, settings and seeds a reproduction uses; read from YAML."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from lmmrec_core.config import Settings, read_yaml
+from lmmrec_core.config import PlainName, Settings, read_yaml
 from lmmrec_core.data import SOURCES
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.names import ENCODER_TITLES, MEMBER_TITLES, PARADIGMS, TRACKS, WARM, MissingRule, SplitRule
 from lmmrec_core.source import DrawnSource
+from lmmrec_core.study.rules import check_rules
 from lmmrec_core.study.searched import SearchedCell, read_searched, searched_settings, without_declared
 
 _FOLDER = Path(__file__).resolve().parents[1] / "tracks"
@@ -174,15 +174,15 @@ class TrackSettings(Settings):
     Its grid holds every model and every encoder that is named here, see ``study/cases.py``.
     """
 
-    name: str
+    name: PlainName
     title: str
     description: str
     where: str = Field(description="where this track can be run, in words")
-    datasets: dict[str, DatasetSettings]
-    encoders: dict[str, dict[str, Any]]
+    datasets: dict[PlainName, DatasetSettings]
+    encoders: dict[PlainName, dict[str, Any]]
     missing: MissingRule = "mean"
     normalise_features: bool = Field(True, description="feature rows of unit length in every model that can do so")
-    models: dict[str, dict[str, Any]]
+    models: dict[PlainName, dict[str, Any]]
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: EvaluationSettings = EvaluationSettings()
     seeds: tuple[int, ...]
@@ -193,16 +193,15 @@ class TrackSettings(Settings):
     left_out: tuple[LeftOut, ...] = Field((), description="cells of the grid that are not run, and why")
     further_splits: tuple[FurtherSplits, ...] = ()
     warm_start: WarmStartSettings | None = None
-    arms: dict[str, ArmSettings] = Field(default_factory=dict, description="cells under other settings, by name")
+    arms: dict[PlainName, ArmSettings] = Field(default_factory=dict, description="cells under other settings, by name")
     searched: tuple[SearchedCell, ...] = Field((), description="settings that a search found, by cell")
     not_searched: tuple[NotSearched, ...] = Field((), description="cells too dear to search, and why")
 
     @field_validator("arms")
     @classmethod
     def _arm_is_named(cls, value: dict[str, ArmSettings]) -> dict[str, ArmSettings]:
-        for name in value:
-            if name == "none" or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
-                raise ValueError(f"arm {name!r} becomes part of a folder's name; use letters, digits and . _ + -")
+        if "none" in value:
+            raise ValueError("arm 'none' is the cell itself; give the arm another name")
         return value
 
     @field_validator("warm_start")
@@ -284,6 +283,11 @@ def read_track(name: str) -> TrackSettings:
 
     Raises ConfigError naming the file and the setting, or the nearest track.
     """
+    return _read(name, ())
+
+
+def _read(name: str, extending: tuple[Path, ...]) -> TrackSettings:
+    """:func:`read_track`; ``extending`` are the files that start from this one."""
     own = name.endswith((".yaml", ".yml"))
     path = Path(name).expanduser() if own else _FOLDER / f"{name}.yaml"
     if not own and not path.is_file():
@@ -292,8 +296,11 @@ def read_track(name: str) -> TrackSettings:
     if not own and "searched" not in values:
         values["searched"] = read_searched(name)
     if own and "extends" in values:
-        values = _extended(read_track(str(values.pop("extends"))), values, path)
+        if path.resolve() in extending:
+            raise ConfigError(f"{path}: extends itself, maybe by way of another file; name a track of ours")
+        values = _extended(_read(str(values.pop("extends")), (*extending, path.resolve())), values, path)
     track = TrackSettings.build(values, where=path.name)
+    check_rules(track, path.name)
     if not own and track.name != name:
         raise ConfigError(f"{path.name}: name is {track.name!r}; a track is named after its file, write {name!r}")
     return track

@@ -150,8 +150,8 @@ def test_an_arm_repeats_whole_cells_under_its_settings():
 def test_an_arm_needs_a_name_and_a_reason():
     values = read_track("paper").model_dump()
     for arms, text in [
-        ({"none": {"settings": {"k": 1}, "why": "x"}}, "arm 'none' becomes part"),
-        ({"a/b": {"settings": {"k": 1}, "why": "x"}}, "arm 'a/b' becomes part"),
+        ({"none": {"settings": {"k": 1}, "why": "x"}}, "arm 'none' is the cell itself"),
+        ({"a/b": {"settings": {"k": 1}, "why": "x"}}, "arms.a/b.*becomes part"),
         ({"a": {"settings": {}, "why": "x"}}, "arms.a.settings"),
         ({"a": {"settings": {"k": 1}}}, "arms.a.why' is missing"),
     ]:
