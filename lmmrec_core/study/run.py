@@ -21,14 +21,14 @@ from lmmrec_core.results.provenance import allows_uncommitted, code_now, code_st
 from lmmrec_core.results.store import key_of
 from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
-from lmmrec_core.study.cases import Case
+from lmmrec_core.study.cases import Case, declared_digest
 from lmmrec_core.study.datasets import naming_ids
 from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.joint.attach import attach_encoder, keep_trained
 from lmmrec_core.study.joint.warm_start import train_warm
 from lmmrec_core.study.search.validation import CUTOFF, stopping_metric, users_with, validation, warn_if_saturated
 from lmmrec_core.study.searched import searched_settings
-from lmmrec_core.study.track import OF_ENCODER, UNIDENTIFIED, EvaluationSettings, declared_digest
+from lmmrec_core.study.track import OF_ENCODER, UNIDENTIFIED, EvaluationSettings
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.weights.records import judged_by_weights, suspect_weights
 from lmmrec_core.study.workspace import Workspace, check_device

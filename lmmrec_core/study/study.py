@@ -16,12 +16,20 @@ from lmmrec_core.questions import parse_question
 from lmmrec_core.report.labels import Labels
 from lmmrec_core.results.provenance import ALLOW, allows_uncommitted, code_state
 from lmmrec_core.results.store import Record
-from lmmrec_core.study.cases import Case, all_cases, identity_of, left_out, reason_not_run, split_runnable
+from lmmrec_core.study.cases import (
+    Case,
+    all_cases,
+    declared_digest,
+    identity_of,
+    left_out,
+    reason_not_run,
+    split_runnable,
+)
 from lmmrec_core.study.comparisons import comparisons
 from lmmrec_core.study.datasets import stored_statistics
 from lmmrec_core.study.diagnostics import read_diagnostics
 from lmmrec_core.study.receipt import receipt_rows, source_rows, status_counts
-from lmmrec_core.study.track import TrackSettings, declared_digest
+from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.weights.records import judged_by_weights, read_encoder_records, suspect_weights
 from lmmrec_core.study.workspace import Workspace
 

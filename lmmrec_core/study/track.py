@@ -1,6 +1,6 @@
 """A track: which data sets, encoders, models, settings and seeds a reproduction uses; read from YAML."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,18 +8,16 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from lmmrec_core.config import PlainName, Settings, read_yaml
 from lmmrec_core.data import SOURCES
-from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.names import ENCODER_TITLES, MEMBER_TITLES, PARADIGMS, TRACKS, WARM, MissingRule, SplitRule
+from lmmrec_core.names import (
+    CONTROLS, ENCODER_TITLES, MEMBER_TITLES, MODALITY_SETS, PARADIGMS, TRACKS, TWICE, WARM, MissingRule, SplitRule,
+)  # fmt: skip
 from lmmrec_core.source import DrawnSource
-from lmmrec_core.study.rules import check_rules
-from lmmrec_core.study.searched import SearchedCell, read_searched, searched_settings, without_declared
+from lmmrec_core.study.searched import SearchedCell, read_searched, without_declared
 
 _FOLDER = Path(__file__).resolve().parents[1] / "tracks"
 UNIDENTIFIED = frozenset({"checkpoint_seconds", "device", "threads"})  # how a run is done, not what comes out of it
 OF_ENCODER = "end_to_end."  # before the name of a setting of end-to-end training, in an arm or among overrides
-# settings of an encoder's entry → the paradigms that use them
-_PARADIGMS_OF = {"fine_tune": ("FT",), "end_to_end": ("ETE", WARM)}
 
 
 class SplitSettings(Settings):
@@ -300,7 +298,7 @@ def _read(name: str, extending: tuple[Path, ...]) -> TrackSettings:
             raise ConfigError(f"{path}: extends itself, maybe by way of another file; name a track of ours")
         values = _extended(_read(str(values.pop("extends")), (*extending, path.resolve())), values, path)
     track = TrackSettings.build(values, where=path.name)
-    check_rules(track, path.name)
+    _check_rules(track, path.name)
     if not own and track.name != name:
         raise ConfigError(f"{path.name}: name is {track.name!r}; a track is named after its file, write {name!r}")
     return track
@@ -319,28 +317,31 @@ def _extended(base: TrackSettings, own: Mapping[str, Any], path: Path) -> dict[s
     return values
 
 
-def declared_digest(track: TrackSettings, case: Mapping[str, Any]) -> str:
-    """What the track file declares for a case: the data set, encoder, model, training and protocol.
-
-    Tells today's results from yesterday's. Settings of a paradigm that the case does not go through do not count.
-    """
-    dataset = track.datasets.get(case["dataset"])
-    entry = track.encoders.get(case["encoder"])
-    if entry is not None and is_multimodal(entry):
-        unused = {name for name, paradigms in _PARADIGMS_OF.items() if case["paradigm"] not in paradigms}
-        entry = {name: value for name, value in entry.items() if name not in unused}
-    searched = searched_settings(track.searched, case)
-    return digest(
-        {
-            "dataset": dataset.declared() if dataset else case["dataset"],
-            "encoder": entry,
-            "missing": track.missing,
-            "normalise_features": track.normalise_features,
-            "model": track.models.get(case["model"]),
-            "training": track.training,
-            "evaluation": track.evaluation.model_dump(),
-            **({"arm": track.arms[case["arm"]].settings} if case.get("arm", "none") in track.arms else {}),
-            **({"searched": searched} if searched else {}),
-            **({"split": case["split"]} if case.get("split") else {}),
-        }
-    )
+def _check_rules(track: TrackSettings, where: str) -> None:
+    """Raises ConfigError for a name in a rule that nothing of the track has: it would match no cell, in silence."""
+    known: dict[str, Collection[str]] = {
+        "datasets": track.datasets,
+        "models": track.models,
+        "encoders": ("none", *track.encoders),
+        "paradigms": ("none", *PARADIGMS, WARM),
+        "modalities": (*MODALITY_SETS, TWICE),
+        "controls": ("none", *CONTROLS),
+        "arms": ("none", *track.arms),
+    }
+    rules = {
+        **{f"{kind}[{n}]": rule for kind in ("left_out", "further_splits", "not_searched")
+           for n, rule in enumerate(getattr(track, kind))},
+        **{f"arms.{name}": rule for name, rule in track.arms.items()},
+    }  # fmt: skip
+    for place, rule in rules.items():
+        for kind, names in known.items():
+            for name in getattr(rule, kind, None) or ():
+                if name not in names:
+                    one = {"modalities": "modality set", "datasets": "data set"}.get(kind, kind.removesuffix("s"))
+                    raise unknown(one, name, names, f"{where}: {place}.{kind}")
+    for encoder, paradigms in (track.ablate or {}).items():
+        if encoder not in track.encoders:
+            raise unknown("encoder", encoder, track.encoders, f"{where}: ablate")
+        for paradigm in paradigms:
+            if paradigm not in track.paradigms(encoder):
+                raise unknown("paradigm", paradigm, track.paradigms(encoder), f"{where}: ablate.{encoder}")

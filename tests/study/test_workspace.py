@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from lmmrec_core.errors import ConfigError
+from lmmrec_core.study.cases import declared_digest
 from lmmrec_core.study.run import resolve
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.track import declared_digest, read_track
+from lmmrec_core.study.track import read_track
 from lmmrec_core.study.workspace import Workspace, default_home
 
 
