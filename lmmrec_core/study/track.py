@@ -10,8 +10,17 @@ from lmmrec_core.config import PlainName, Settings, read_yaml
 from lmmrec_core.data import SOURCES
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.names import (
-    CONTROLS, ENCODER_TITLES, MEMBER_TITLES, MODALITY_SETS, PARADIGMS, TRACKS, TWICE, WARM, MissingRule, SplitRule,
-)  # fmt: skip
+    CONTROLS,
+    ENCODER_TITLES,
+    MEMBER_TITLES,
+    MODALITY_SETS,
+    PARADIGMS,
+    TRACKS,
+    TWICE,
+    WARM,
+    MissingRule,
+    SplitRule,
+)
 from lmmrec_core.source import DrawnSource
 from lmmrec_core.study.searched import SearchedCell, read_searched, without_declared
 
@@ -320,20 +329,13 @@ def _extended(base: TrackSettings, own: Mapping[str, Any], path: Path) -> dict[s
 def _check_rules(track: TrackSettings, where: str) -> None:
     """Raises ConfigError for a name in a rule that nothing of the track has: it would match no cell, in silence."""
     known: dict[str, Collection[str]] = {
-        "datasets": track.datasets,
-        "models": track.models,
-        "encoders": ("none", *track.encoders),
-        "paradigms": ("none", *PARADIGMS, WARM),
-        "modalities": (*MODALITY_SETS, TWICE),
-        "controls": ("none", *CONTROLS),
-        "arms": ("none", *track.arms),
-    }
-    rules = {
-        **{f"{kind}[{n}]": rule for kind in ("left_out", "further_splits", "not_searched")
-           for n, rule in enumerate(getattr(track, kind))},
-        **{f"arms.{name}": rule for name, rule in track.arms.items()},
+        "datasets": track.datasets, "models": track.models, "encoders": ("none", *track.encoders),
+        "paradigms": ("none", *PARADIGMS, WARM), "modalities": (*MODALITY_SETS, TWICE),
+        "controls": ("none", *CONTROLS), "arms": ("none", *track.arms),
     }  # fmt: skip
-    for place, rule in rules.items():
+    listed = ("left_out", "further_splits", "not_searched")
+    rules = [(f"{kind}[{n}]", rule) for kind in listed for n, rule in enumerate(getattr(track, kind))]
+    for place, rule in [*rules, *((f"arms.{name}", arm) for name, arm in track.arms.items())]:
         for kind, names in known.items():
             for name in getattr(rule, kind, None) or ():
                 if name not in names:
