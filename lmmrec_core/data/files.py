@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from lmmrec_core.data.columns import in_words, meant_for, near_misses, other_separator
+from lmmrec_core.data.columns import PartWords, in_words, meant_for, near_misses, other_separator
 from lmmrec_core.data.faults import Faults
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import Float32Array
@@ -111,7 +111,8 @@ def read_rows(
     if not any(header):
         raise DataError(f"{path}: empty file; the first line must name the columns {', '.join(required)}")
     _check_header(f"{path} line 1", header, text.split("\n", 1)[0], required, optional, separator)
-    return header, _rows(path, header, reader, Faults(at_once=True) if faults is None else faults)
+    parts = PartWords(header, required, optional)
+    return header, _rows(path, header, reader, Faults(at_once=True) if faults is None else faults, parts)
 
 
 def _check_header(
@@ -137,7 +138,9 @@ def _check_header(
     faults.refuse()
 
 
-def _rows(path: Path, header: list[str], reader: Iterator[list[str]], faults: Faults) -> Iterator[NumberedRow]:
+def _rows(
+    path: Path, header: list[str], reader: Iterator[list[str]], faults: Faults, parts: PartWords
+) -> Iterator[NumberedRow]:
     line = 2
     while True:
         try:
@@ -146,6 +149,11 @@ def _rows(path: Path, header: list[str], reader: Iterator[list[str]], faults: Fa
             faults.add(f"{path} line {line}: not a table row ({error}); correct the quotes")
             return  # where the next row begins is not known
         if cells is None:
+            for column in parts.found():
+                faults.add(
+                    f"{path}: column {column!r} is not read, but its cells name parts of a split; rename it "
+                    f"{parts.wanted!r}, or remove it"
+                )
             return
         if cells and len(cells) != len(header):
             faults.add(
@@ -153,7 +161,9 @@ def _rows(path: Path, header: list[str], reader: Iterator[list[str]], faults: Fa
                 "quote cells that contain the separator"
             )
         elif cells:
-            yield line, {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
+            row = {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
+            parts.look(row)
+            yield line, row
         line = reader.line_num + 1  # type: ignore[attr-defined]
 
 
