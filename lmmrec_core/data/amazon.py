@@ -24,7 +24,7 @@ from pydantic import Field
 
 from lmmrec_core.data.assemble import ContentSettings, Items, Rows, assemble
 from lmmrec_core.data.faults import Faults
-from lmmrec_core.data.files import is_inside, read_text
+from lmmrec_core.data.files import is_inside, is_there, read_text
 from lmmrec_core.data.filtering import keep_items
 from lmmrec_core.data.texts import compose
 from lmmrec_core.errors import DataError
@@ -67,7 +67,7 @@ def read_amazon(path: Path, settings: AmazonSettings, name: str | None = None) -
     texts: list[str] = [""] * len(asins)
     images: list[Path | None] = [None] * len(asins)
     features_file = path / f"image_features_{category}.b"
-    recorded = features_file.is_file() and settings.takes_ready("visual")
+    recorded = settings.takes_ready("visual") and is_there(features_file, path)
     if "textual" in settings.content:
         with faults.noted():
             metadata, counts = _read_metadata(_json_file(path, f"meta_{category}.json"), set(asins), faults)
@@ -136,8 +136,11 @@ def _only_category(folder: Path) -> str:
 
 def _json_file(path: Path, name: str) -> Path:
     """The plain file if it is there, else the compressed one."""
-    plain = path / name
-    return plain if plain.is_file() else path / f"{name}.gz"
+    plain, packed = path / name, path / f"{name}.gz"
+    if is_there(plain, path):
+        return plain
+    is_there(packed, path)
+    return packed
 
 
 def _read_reviews(file: Path, faults: Faults) -> Rows:
@@ -161,7 +164,7 @@ def _read_reviews(file: Path, faults: Faults) -> Rows:
 def _review(text: str, place: str) -> tuple[str, str, float, int]:
     try:
         review = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
         raise DataError(f"{place}: not a JSON object ({error}); fetch the file again") from None
     if not isinstance(review, dict):
         raise DataError(f"{place}: not a JSON object; fetch the file again")
@@ -197,6 +200,8 @@ def _id(record: dict[str, object], key: str, place: str) -> str:
 
 def _numeric(record: dict[str, object], key: str, place: str) -> float:
     value = record.get(key)
+    if isinstance(value, int) and not abs(value) < 2**63:  # may have more digits than can be printed
+        raise DataError(f"{place}: {key} is a number of {value.bit_length()} bits; correct the record")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 2**63:
         raise DataError(f"{place}: {key} is {value!r}, not a number; correct the record")
     return value

@@ -4,6 +4,8 @@ import csv
 import gzip
 import io
 import math
+import os
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -42,8 +44,12 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: no such file; {_did_you_mean(path)}add it or correct the name")
     try:
         content = _decompressed(path) if path.suffix == ".gz" else path.read_bytes()
-    except gzip.BadGzipFile:
+    except gzip.BadGzipFile as error:
+        if _begins(path, b"\x1f\x8b"):
+            raise DataError(f"{path}: damaged ({error}); fetch or write the file again") from None
         raise DataError(f"{path}: not compressed by gzip, as its name says; rename it, or compress it") from None
+    except PermissionError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); allow reading it") from None
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}); fetch or write the file again") from None
     found = next((words for mark, words in _MARKS.items() if content.startswith(mark)), None)
@@ -175,6 +181,26 @@ def is_inside(file: Path, folder: Path) -> bool:
         return False
 
 
+def is_there(file: Path, folder: Path) -> bool:
+    """Whether a catalogue folder has this file; False if nothing has its name.
+
+    Raises DataError for what has the name and cannot be read as a file of the folder: a folder, a pipe or device, a
+    link to nothing, in a circle or out of the folder.
+    """
+    if not os.path.lexists(file):
+        return False
+    try:
+        mode = file.stat().st_mode
+    except OSError as error:
+        raise DataError(f"{file}: a link that leads to no file ({error.strerror}); put the file there") from None
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
+        raise DataError(f"{file}: {what}, not a file; put a file there, or remove it")
+    if not is_inside(file, folder):
+        raise DataError(f"{file}: a link out of the folder; copy the file to its place")
+    return True
+
+
 def identifier(text: str, place: str, column: str) -> str:
     """A non-empty id, kept as text."""
     if not text:
@@ -245,14 +271,20 @@ def load_arrays(path: Path, archives: bool = True) -> dict[str, np.ndarray]:
         return {"": np.load(path, allow_pickle=False, mmap_mode=mode)}
     except DataError:
         raise
+    except PermissionError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); allow reading it") from None
     except Exception as error:  # NumPy raises many kinds for a damaged file, zip errors among them
         raise DataError(f"{path}: not a plain NumPy array file ({error}); save it again with numpy.save") from None
 
 
 def _is_archive(path: Path) -> bool:
     """Whether a file is an ``.npz``, whatever its name."""
+    return _begins(path, b"PK\x03\x04") or _begins(path, b"PK\x05\x06")
+
+
+def _begins(path: Path, mark: bytes) -> bool:
     with path.open("rb") as file:
-        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+        return file.read(len(mark)) == mark
 
 
 def _check_archive(path: Path) -> None:

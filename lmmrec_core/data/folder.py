@@ -12,6 +12,7 @@ fields. An empty image cell means that the item has no picture; a picture that i
 What is not read (``ContentSettings.content``) need not be there: recommenders without content need no items.csv.
 """
 
+import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -28,10 +29,12 @@ from lmmrec_core.data.files import (
     finite_number,
     identifier,
     is_inside,
+    is_there,
     load_matrix,
     read_rows,
     whole_number,
 )
+from lmmrec_core.data.ready import has_ready
 from lmmrec_core.data.texts import compose
 from lmmrec_core.data.writing import new_folder, write_table
 from lmmrec_core.errors import DataError, nearest
@@ -88,11 +91,15 @@ def read_folder(path: Path, settings: FolderSettings | None = None, name: str | 
 
 
 def table_file(path: Path, name: str) -> Path:
-    """A table of a folder: ``name``, or the same compressed. Raises DataError if both are there."""
+    """A table of a folder: ``name``, or the same compressed.
+
+    Raises DataError if both are there, and as :func:`~lmmrec_core.data.files.is_there`.
+    """
     plain, packed = path / name, path / f"{name}.gz"
-    if plain.is_file() and packed.is_file():
+    there = is_there(packed, path)
+    if is_there(plain, path) and there:
         raise DataError(f"{path}: has {name} and {packed.name}; keep one of the two")
-    return packed if packed.is_file() else plain
+    return packed if there else plain
 
 
 class CatalogueFolder:
@@ -104,7 +111,7 @@ class CatalogueFolder:
 
     @staticmethod
     def recognises(folder: Path) -> bool:
-        return any((folder / name).is_file() for name in ("interactions.csv", "interactions.csv.gz"))
+        return any(os.path.lexists(folder / name) for name in ("interactions.csv", "interactions.csv.gz"))
 
     @staticmethod
     def read(folder: Path, settings: FolderSettings, name: str | None = None) -> Catalogue:
@@ -144,7 +151,7 @@ class _ItemTable(Items):
 
 def _read_items(path: Path, settings: FolderSettings, faults: Faults) -> _ItemTable:
     file = table_file(path, "items.csv")
-    ready = [m for m in MODALITIES if settings.takes_ready(m) and (path / f"{m}.npy").is_file()]
+    ready = [m for m in MODALITIES if settings.takes_ready(m) and has_ready(path, f"{m}.npy", m)]
     instead = ready if settings.ready is not None else []
     pictures = "visual" in settings.content and "visual" not in instead
     words = "textual" in settings.content and "textual" not in instead
@@ -202,7 +209,7 @@ def _picture(folder: Path, cell: str, place: str, settings: FolderSettings) -> P
     picture = folder / relative
     if relative.is_absolute() or ".." in relative.parts or not is_inside(picture, folder):
         raise DataError(f"{place}: image {cell!r} is outside the folder; copy it to images/ and name it from there")
-    if settings.unreadable == "refuse" and not _is_file(picture):
+    if settings.unreadable == "refuse" and not _is_file(picture, place):
         raise DataError(
             f"{place}: image {cell!r} not found under {folder}; add it, or leave the cell empty if the item has none; "
             "for all such items: --unreadable drop leaves them out, --unreadable keep keeps them without a picture"
@@ -210,9 +217,11 @@ def _picture(folder: Path, cell: str, place: str, settings: FolderSettings) -> P
     return picture
 
 
-def _is_file(path: Path) -> bool:
+def _is_file(path: Path, place: str) -> bool:
     try:
         return path.is_file()
+    except PermissionError as error:
+        raise DataError(f"{place}: {path} cannot be read ({error.strerror}); allow reading its folder") from None
     except (OSError, ValueError):  # longer than a name can be, or with a character that no name has
         return False
 

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from lmmrec_core.config import Settings
-from lmmrec_core.data.files import read_rows
+from lmmrec_core.data.files import is_there, read_rows
 from lmmrec_core.data.filtering import k_core, keep_items
 from lmmrec_core.data.folder import FolderSettings, read_folder
 from lmmrec_core.errors import unknown
@@ -62,6 +62,7 @@ def read_movielens(path: Path, settings: MovieLensSettings | None = None, name: 
     """
     path, settings = Path(path), settings or MovieLensSettings()
     catalogue = read_folder(path, SLICES[settings.slice_name].settings, name or f"movielens_{settings.slice_name}")
+    is_there(path / "item_provenance.csv", path)
     _, table = read_rows(path / "item_provenance.csv", ("item_id", "poster_status"))
     wrong_ids = {cells["item_id"] for _, cells in table if cells["poster_status"] in _WRONG_POSTERS}
     wrong = np.array([item_id in wrong_ids for item_id in catalogue.item_ids], dtype=bool)
