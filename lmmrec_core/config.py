@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
+from lmmrec_core.disk import read_regular
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.names import LONGEST_NAME, PLAIN_NAME
 
@@ -98,13 +99,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises ConfigError with the file, and the line if it is not YAML.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, _LONGEST_FILE + 1)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise ConfigError(f"{path}: no such settings file") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         raise ConfigError(f"{_shown(str(path))}: cannot be read ({getattr(error, 'strerror', error)})") from None
     if len(content) > _LONGEST_FILE:
-        raise ConfigError(f"{path}: {len(content):,} bytes are no settings file; give one below {_LONGEST_FILE:,}")
+        raise ConfigError(f"{path}: more than {_LONGEST_FILE:,} bytes are no settings file; give a smaller one")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

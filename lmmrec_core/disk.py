@@ -6,11 +6,13 @@ share one. What a killed process left behind is removed by the next that writes 
 (:func:`remove_abandoned`); if it ran on another machine, a day later.
 """
 
+import errno
 import json
 import os
 import re
 import shutil
 import socket
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -115,6 +117,20 @@ def write_file(path: Path, content: bytes | str, error: type[LmmrecError] = Resu
         partial.write_bytes(content)
 
 
+def read_regular(path: Path, most: int = -1) -> bytes:
+    """The bytes of a file, of which no more than ``most`` are read.
+
+    Raises OSError, for a pipe or a device too: neither is opened, since one never begins and the other never ends.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "a folder, not a file", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "a pipe or device, not a file", str(path))
+    with path.open("rb") as file:
+        return file.read(most)
+
+
 def put_in_place(grown: Path, path: Path, error: type[LmmrecError] = ResultError) -> None:
     """Give a file that grew beside ``path``, over several commands perhaps, its name; it is on disk then.
 
@@ -135,7 +151,7 @@ def write_sealed(path: Path, record: Mapping[str, Any], error: type[LmmrecError]
 def read_sealed(path: Path, error: type[LmmrecError] = ResultError) -> dict[str, Any]:
     """What :func:`write_sealed` wrote, its digest included. Raises ``error`` naming a damaged file and the cure."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(read_regular(path).decode())
     except (OSError, ValueError, RecursionError) as problem:  # ValueError: neither UTF-8 nor JSON
         raise error(f"{path}: damaged ({problem}); {CURE}") from None
     if not isinstance(record, dict) or record.get("digest") != _seal(record):

@@ -12,6 +12,7 @@ from lmmrec_core.book.pages import PLACES, unfit
 from lmmrec_core.book.rendering import build
 from lmmrec_core.book.runner import checked, faults, parameters_of, read_notebook, run_notebook
 from lmmrec_core.book.values import check_values
+from lmmrec_core.cli.paths import paths_told
 from lmmrec_core.config import parse_yaml, read_yaml
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.home import checkout
@@ -24,7 +25,8 @@ def book(arguments: argparse.Namespace) -> int:
     """
     signal.signal(signal.SIGTERM, _interrupt)  # else the kernel would be left behind for a while
     try:
-        return _TASKS[arguments.task](arguments) or 0
+        with paths_told():
+            return _TASKS[arguments.task](arguments) or 0
     except ConfigError as error:
         print(f"lmmrec book: {error}", file=sys.stderr)
         return 2

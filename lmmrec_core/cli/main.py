@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pkgutil import resolve_name
 
 from lmmrec_core.cli.arguments import parser
+from lmmrec_core.cli.paths import paths_told
 from lmmrec_core.errors import LmmrecError
 from lmmrec_core.process import wait_asleep
 
@@ -16,7 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parser().parse_args(argv)
         command = f"lmmrec {arguments.command}"
-        return int(resolve_name(arguments.action)(arguments) or 0)
+        with paths_told():
+            return int(resolve_name(arguments.action)(arguments) or 0)
     except LmmrecError as error:
         print(f"{command}: {error}", file=sys.stderr)
         return 1

@@ -47,7 +47,9 @@ def user_workspace(arguments: argparse.Namespace, folder: str, content: Content)
     options, name = options_of(arguments, source, content), catalogue_name(path, getattr(arguments, "name", None))
     catalogue = read_catalogue(source, path, SOURCES[source].Settings.build(options, folder), name, sys.stderr.isatty())
     check_content(arguments, catalogue, content)
-    settings = dataset_settings(arguments, path.name, source, options, catalogue.label is not None)
+    settings = dataset_settings(
+        arguments, path.name if _is_text(path.name) else name, source, options, catalogue.label is not None
+    )
     track = _reading(track, encoder_name(getattr(arguments, "encoder", "") or BASELINE), content, catalogue)
     track = track.model_copy(update={"datasets": {name: settings}, **(_TOOLBOX if source == "parity" else {})})
     workspace = replace(Workspace.open(track), data=path.parent)
@@ -85,6 +87,11 @@ def _reading(track: TrackSettings, encoder: str, content: Content, catalogue: Ca
 def encoder_name(encoder: str) -> str:
     """What the user's track calls an encoder, a file of the user's own among them."""
     return "own" if _is_file(encoder) else encoder
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is UTF-8, as a setting must be; names of files need not be."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _is_file(encoder: str) -> bool:

@@ -114,7 +114,20 @@ def other_separator(first_line: str, required: Sequence[str], separator: str) ->
         cells = [plain(cell) for cell in first_line.split(other)]
         if other != separator and len(cells) > 1 and (wanted & set(cells) or separator not in first_line):
             return words
-    return None
+    cells = [plain(cell) for cell in first_line.split()]
+    return "blanks" if len(cells) > 1 and separator not in first_line and wanted & set(cells) else None
+
+
+def no_header(first_line: str) -> str:
+    """What the first line of a table is in the place of its header, with the cure; "" if it may be one."""
+    line = first_line.strip()
+    if not line:
+        return "blank; remove the blank lines, so that the first line names the columns"
+    if line.startswith(("#", "//")):
+        return "a comment; remove it, so that the first line names the columns"
+    if re.fullmatch(r'"?sep=.{0,3}', line, re.IGNORECASE):
+        return f"{line!r} is a note for a spreadsheet; remove it, so that the first line names the columns"
+    return ""
 
 
 def in_words(separator: str) -> str:

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from lmmrec_core.data.columns import PartWords, in_words, meant_for, near_misses, other_separator
+from lmmrec_core.data.columns import PartWords, in_words, meant_for, near_misses, no_header, other_separator
 from lmmrec_core.data.faults import Faults
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import Float32Array
@@ -109,6 +109,8 @@ def read_rows(
     """
     csv.field_size_limit(_FIELD_LIMIT)
     text = read_text(path)
+    if text.strip() and (fault := no_header(text.split("\n", 1)[0])):
+        raise DataError(f"{path} line 1: {fault}")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
     try:
         header = [cell.strip() for cell in next(reader, [])]

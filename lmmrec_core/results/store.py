@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.digests import bytes_sha256, digest
-from lmmrec_core.disk import whole_folder
+from lmmrec_core.disk import read_regular, whole_folder
 from lmmrec_core.errors import ResultError, unknown
 from lmmrec_core.flow import IntArray, Result
 from lmmrec_core.names import PLAIN_NAME
@@ -263,7 +263,7 @@ def _read_record(path: Path, state: tuple[int, int, int]) -> Record:
     """``state`` tells one content of the file from another."""
     file = path / RECORD
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(read_regular(file).decode())
     except FileNotFoundError:
         raise _damaged(file, "missing") from None
     except OSError as error:
@@ -327,7 +327,7 @@ def _check_frame(per_user: pd.DataFrame) -> None:
 def _checked_bytes(record: Record, name: str) -> bytes:
     file = record.path / name
     try:
-        content = file.read_bytes()
+        content = read_regular(file)
     except OSError as error:
         raise _damaged(file, error.strerror or str(error)) from None
     if bytes_sha256(content) != record.data["files"].get(name):

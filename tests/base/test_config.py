@@ -115,7 +115,7 @@ def test_names_that_are_no_file_are_refused(name):
 
 def test_a_file_too_large_for_settings_is_refused_before_it_is_parsed(tmp_path):
     (tmp_path / "x.yaml").write_text("# " + "x" * 2_000_000)
-    with pytest.raises(ConfigError, match="2,000,002 bytes are no settings file"):
+    with pytest.raises(ConfigError, match="more than 1,048,576 bytes are no settings file"):
         read_yaml(tmp_path / "x.yaml")
 
 

@@ -41,6 +41,20 @@ def test_another_separator_is_named(shop, capsys, separator, words):
     assert error.count(f"separated by {words}, not by ','") == 2 and "add it" not in error
 
 
+@pytest.mark.parametrize(
+    ("first", "words"),
+    [("\n\n", "line 1: blank; remove"), ("# my rows\n", "line 1: a comment; remove"), ("sep=,\n", "for a spreadsheet")],
+)
+def test_what_stands_in_the_place_of_a_header_is_named(shop, capsys, first, words):
+    (shop / "interactions.csv").write_text(first + (shop / "interactions.csv").read_text())
+    assert words in told(capsys, "data", shop, rc=1)
+
+
+def test_a_table_separated_by_blanks_is_told_as_such(tmp_path, shop, capsys):
+    (shop / "interactions.csv").write_text((shop / "interactions.csv").read_text().replace(",", " "))
+    assert "separated by blanks, not by ','" in told(capsys, "data", shop, rc=1)
+
+
 def test_a_cell_of_any_length_is_read(shop, capsys):
     text = (shop / "items.csv").read_text().replace("A thing", "word " * 40_000, 1)
     (shop / "items.csv").write_text(text)
