@@ -123,8 +123,9 @@ def read_content(path: Path, settings: FolderSettings | None = None, name: str |
     items, none = _read_items(path, settings, faults), np.zeros(0, dtype=np.int64)
     faults.refuse()
     return Catalogue(
-        name or path.resolve().name, (), tuple(items.ids), none, none, tuple(items.texts), tuple(items.images)
-    )
+        name or path.resolve().name, (), tuple(items.ids), none, none, tuple(items.texts), tuple(items.images),
+        ready_features=items.features,
+    )  # fmt: skip
 
 
 def named_pictures(path: Path, settings: FolderSettings) -> list[tuple[str, Path]]:
