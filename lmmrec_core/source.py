@@ -23,8 +23,9 @@ class Source(Protocol):
     def recognises(self, folder: Path, /) -> bool:
         """Whether a folder looks like this format, judged by the names of its files.
 
-        A recognised folder can be read with the default settings. A format that only a track file can name, because
-        its folders look like those of another format, recognises none.
+        Where the names do not tell two formats apart, the first line of a file may. A recognised folder can be read
+        with the default settings. A format that only a track file can name, because its folders look like those of
+        another format, recognises none.
         """
         ...
 

@@ -19,6 +19,7 @@ SOURCES: Registry["Source"] = Registry(
     {
         "folder": f"{_HERE}.folder:CatalogueFolder",
         "parity": f"{_HERE}.parity:ParityFolder",
+        "recbole": f"{_HERE}.recbole:RecBoleFolder",
         "mmrec": f"{_HERE}.mmrec:MMRecFolder",
         "amazon": f"{_HERE}.amazon:AmazonCategory",
         "movielens": f"{_HERE}.movielens:MovieLens",
