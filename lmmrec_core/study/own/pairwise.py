@@ -1,7 +1,7 @@
 """Two stored results, or two systems of several seeds each, on one split: what differs, and how sure that is."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,12 @@ def find_results(store: ResultStore, asked: str) -> list[Result]:
 def _find(store: ResultStore, name: str) -> Result:
     path = Path(name.strip()).expanduser()
     if (path / "run.json").is_file():
-        return store.load(path)
+        return replace(store.load(path), again=store.measure)
     records = store.find_records(key=name.strip())
     if not records:
         raise ConfigError(f"{name.strip()!r}: no such run below {store.root}; give a key that `lmmrec run` printed, or "
                           "the folder of a run")  # fmt: skip
-    return store.load_record(records[0])
+    return replace(store.load_record(records[0]), again=store.measure)
 
 
 def _check_one_system(first: Result, other: Result, asked: str) -> None:
