@@ -21,6 +21,7 @@ SOURCES: Registry["Source"] = Registry(
         "parity": f"{_HERE}.parity:ParityFolder",
         "recbole": f"{_HERE}.recbole:RecBoleFolder",
         "mmrec": f"{_HERE}.mmrec:MMRecFolder",
+        "lattice": f"{_HERE}.lattice:LatticeFolder",
         "amazon": f"{_HERE}.amazon:AmazonCategory",
         "movielens": f"{_HERE}.movielens:MovieLens",
         "controls": f"{_HERE}.controls:Controls",
