@@ -11,7 +11,7 @@ from lmmrec_core.study.own.pairwise import compare_results, find_results
 from lmmrec_core.study.workspace import Workspace
 
 
-def compare(arguments: argparse.Namespace) -> int:
+def compare_stored(arguments: argparse.Namespace) -> int:
     """Print, per metric, the difference, its interval, p and whom it serves better."""
     store = Workspace.open("user").store
     a, b = (find_results(store, side) for side in (arguments.a, arguments.b))

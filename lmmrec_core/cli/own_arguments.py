@@ -104,7 +104,7 @@ def add_compare(commands: _Commands) -> None:
         "--metrics", default="recall@10,recall@20,ndcg@10,ndcg@20", help="with commas (default: those of the paper)"
     )
     sub.add_argument("--json", action="store_true", help="print JSON on stdout")
-    sub.set_defaults(action="lmmrec_core.cli.compare:compare")
+    sub.set_defaults(action="lmmrec_core.cli.compare:compare_stored")
 
 
 def add_import_mmrec(commands: _Commands) -> None:

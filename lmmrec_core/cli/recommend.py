@@ -12,8 +12,7 @@ import pandas as pd
 from lmmrec_core.disk import write_file
 from lmmrec_core.errors import ConfigError, DataError
 from lmmrec_core.study.own.kept import find_kept, read_kept
-from lmmrec_core.study.own.lists import new_items
-from lmmrec_core.study.own.lists import recommend as lists_of
+from lmmrec_core.study.own.lists import new_items, ranked_lists
 from lmmrec_core.study.workspace import Workspace
 
 FORMATS = ("csv", "parquet", "trec")
@@ -33,7 +32,7 @@ def recommend(arguments: argparse.Namespace) -> int:
         new = new_items(kept, Path(arguments.items), workspace if sys.stderr.isatty() else workspace.quiet())
         known = f", {new.known} of the folder are known already" if new.known else ""
         print(f"{len(new.ids)} new items, scored by their content{known}", file=sys.stderr)
-    frame = lists_of(kept, _users(arguments), arguments.k, arguments.hide, new, arguments.only_new)
+    frame = ranked_lists(kept, _users(arguments), arguments.k, arguments.hide, new, arguments.only_new)
     if arguments.format == "parquet":
         sink = io.BytesIO()
         frame.to_parquet(sink, index=False)

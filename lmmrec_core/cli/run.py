@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # they load torch, which a misspelt name must not wait for
 def run(arguments: argparse.Namespace) -> int:
     """Train, evaluate, store, and print the outcome beside cheap recommenders and the content-free twin."""
     from lmmrec_core.study.inputs import prepare_weights
-    from lmmrec_core.study.own.beside import references, twin_of
+    from lmmrec_core.study.own.beside import runs_beside, twin_of
     from lmmrec_core.study.own.kept import MODEL, check_keepable
     from lmmrec_core.study.run import folder_of, plan, resolve, run_case
 
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         overrides |= _tuned(case, workspace, arguments, own, told)
     todo = plan(case, workspace, overrides)
     result = run_case(todo, workspace, arguments.keep_model)
-    beside = references(case, workspace, overrides, arguments.twin)
+    beside = runs_beside(case, workspace, overrides, arguments.twin)
     folder = folder_of(todo, workspace)
     kept = str(folder / MODEL) if arguments.keep_model else None
     _warn_below_popularity(result, beside)

@@ -37,7 +37,7 @@ def twin_of(model: str) -> str | None:
     return ID_TWINS.get(model, "lightgcn") if reads_content(model) else None
 
 
-def references(
+def runs_beside(
     case: Case, workspace: Workspace, overrides: Mapping[str, Any], train_twin: bool = False
 ) -> list[Reference]:
     """Popularity and item-kNN, and the twin if its result is stored or ``train_twin`` asks to train it.

@@ -34,7 +34,7 @@ class NewItems:
     known: int = 0  # items of the same folder that the model knows already
 
 
-def recommend(
+def ranked_lists(
     kept: KeptModel,
     users: Sequence[str] | None = None,
     k: int = 20,
