@@ -115,6 +115,17 @@ def write_file(path: Path, content: bytes | str, error: type[LmmrecError] = Resu
         partial.write_bytes(content)
 
 
+def put_in_place(grown: Path, path: Path, error: type[LmmrecError] = ResultError) -> None:
+    """Give a file that grew beside ``path``, over several commands perhaps, its name; it is on disk then.
+
+    Raises as :func:`whole_file`.
+    """
+    with _plain_errors(path, error, 0):
+        _flush(grown)
+        grown.replace(path)
+        _flush(path.parent)
+
+
 def write_sealed(path: Path, record: Mapping[str, Any], error: type[LmmrecError] = ResultError) -> None:
     """Write ``record``, plain JSON values, with a digest of itself. Raises as :func:`whole_file`."""
     sealed = {**record, "digest": _seal(record)}

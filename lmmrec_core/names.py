@@ -80,6 +80,8 @@ ID_TWINS = {"vbpr": "bpr"}  # the nearest recommender without content; of all ot
 
 # what `lmmrec calibrate` measures, dearest first
 CALIBRATION_PARTS = ("null", "planted", "power", "capacity", "coverage", "against-itself", "mde")
+# what `lmmrec fetch` brings, by the names of fetching/sources.yaml
+FETCHED = ("reviews", "metadata", "features", "pictures", "vlmo", "clip", "sentence")
 GRIDS = ("study", "mmrec", "release", "paper")  # lists of settings to search: ours, then those that were published
 Synthetic = Literal["complementary", "redundant", "null"]  # kinds of drawn data with planted answers
 SYNTHETIC: tuple[Synthetic, ...] = get_args(Synthetic)

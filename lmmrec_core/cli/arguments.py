@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from lmmrec_core import __version__
+from lmmrec_core.cli.fetch_options import add_fetch
 from lmmrec_core.cli.forms import CHECK_TABLE_FORM
 from lmmrec_core.cli.options import (
     CATALOGUE_NAME,
@@ -36,6 +37,7 @@ _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 EXAMPLES = """\
 examples, from the first look to your own data:
   lmmrec data                                         what the tracks hold, and what is prepared
+  lmmrec fetch --track paper --data data --dry-run    what the paper's track needs: from whom, how much
   lmmrec reproduce                                    the whole study on the generated controls
   lmmrec reproduce --rq 2 --seeds 1 2 3 --jobs 2      only what RQ2 needs
   lmmrec reproduce --track films --data ../shared/data
@@ -70,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for add in (
         _data,
+        add_fetch,
         _features,
         add_run,
         add_recommend,

@@ -89,6 +89,19 @@ def read_amazon(path: Path, settings: AmazonSettings, name: str | None = None) -
     return catalogue
 
 
+def picture_links(path: Path, category: str) -> dict[str, str]:
+    """Reviewed item → the link to its picture (``imUrl``), "" without one; in the order of :func:`read_amazon`.
+
+    Raises DataError naming the file, the line, what is wrong and the cure.
+    """
+    faults = Faults()
+    asins = sorted(set(_read_reviews(_json_file(path, f"reviews_{category}_5.json"), faults).item_id))
+    metadata, _ = _read_metadata(_json_file(path, f"meta_{category}.json"), set(asins), faults)
+    faults.refuse()
+    links = ((asin, metadata.get(asin, {}).get("imUrl")) for asin in asins)
+    return {asin: link.strip() if isinstance(link, str) else "" for asin, link in links}
+
+
 class AmazonCategory:
     """One category of the 2014 Amazon release as a data format."""
 
