@@ -1,6 +1,6 @@
 """The cost table of the package, gathered from the records beside this script: no number in it is written by hand.
 
-    python benchmarks/costs.py        writes lmmrec_core/study/costs.json
+    python benchmarks/costs.py        writes lmmrec_core/study/preview/costs.json
 
 `lmmrec reproduce --dry-run` reads it. Run it after speed.json, rehearsal.json or official_step.json has changed.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-TARGET = HERE.parent / "lmmrec_core/study/costs.json"
+TARGET = HERE.parent / "lmmrec_core/study/preview/costs.json"
 _BATCH = 2048  # of all trainings that were measured: speed.py, rehearse_recommenders.py
 
 

@@ -9,9 +9,9 @@ from lmmrec_core.cli.calibrate import renew_listings
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import TRACKS
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.costs import Bill, Estimate
-from lmmrec_core.study.outlook import Outlook, cost_of, outlook
-from lmmrec_core.study.selection import CHOSEN_BY, Shard, choose
+from lmmrec_core.study.preview.costs import Bill, CostEstimate
+from lmmrec_core.study.preview.outlook import Outlook, cost_of, outlook
+from lmmrec_core.study.preview.selection import CHOSEN_BY, Shard, choose
 from lmmrec_core.study.study import Study
 
 _GIB = 2**30
@@ -82,7 +82,7 @@ def _tell_needs(seen: Outlook, stream: TextIO) -> None:
         print(f"{len(cases):6}  need {need.what}: {verb}; {need.get}", file=stream)
 
 
-def _tell_costs(found: Estimate) -> None:
+def _tell_costs(found: CostEstimate) -> None:
     print("what the cases without a result cost, one after another:")
     if found.stored.cases:
         print(f"  {found.stored.cases} cases: {_amount(found.stored)}, the mean of {found.stored.source}")

@@ -88,7 +88,7 @@ class Bill:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """``stored``: cases of whose kind runs are stored. ``machines``: the others, on each machine of the table.
 
     ``disk``: bytes by what they hold.
@@ -110,7 +110,7 @@ def cost_table() -> dict[str, Any]:
     return found
 
 
-def estimate(cases: Sequence[Case], records: Iterable[Record], workspace: Workspace) -> Estimate:
+def estimate_costs(cases: Sequence[Case], records: Iterable[Record], workspace: Workspace) -> CostEstimate:
     """What it costs to run these cases one after another; ``records`` are stored runs of the track.
 
     Machines of the table are those that the track may use. Raises ConfigError for settings that nobody has.
@@ -129,7 +129,7 @@ def estimate(cases: Sequence[Case], records: Iterable[Record], workspace: Worksp
     for name, bill in machines.items():
         for dataset, encoder, _ in _fine_tuned(cases):
             bill.add_tuning(costs.of_fine_tuning(dataset, encoder, name))
-    return Estimate(stored, tuple(machines.values()), costs.disk(cases))
+    return CostEstimate(stored, tuple(machines.values()), costs.disk(cases))
 
 
 def _source(machine: str) -> str:

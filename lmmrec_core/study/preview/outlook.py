@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmmrec_core.study.cases import Case, identity_of, left_out, reason_not_run
-from lmmrec_core.study.costs import Estimate, estimate
-from lmmrec_core.study.needs import Need, sort_by_need
+from lmmrec_core.study.preview.costs import CostEstimate, estimate_costs
+from lmmrec_core.study.preview.needs import Need, sort_by_need
 from lmmrec_core.study.study import Study
 
 
@@ -59,6 +59,6 @@ def outlook(study: Study, cases: Sequence[Case]) -> Outlook:
     )  # fmt: skip
 
 
-def cost_of(study: Study, seen: Outlook) -> Estimate:
-    """What the cases without a result cost, those that wait included. Raises as :func:`~.costs.estimate`."""
-    return estimate([*seen.ready, *seen.waiting], study.sorted_records()[0], study.workspace)
+def cost_of(study: Study, seen: Outlook) -> CostEstimate:
+    """What the cases without a result cost, those that wait included. Raises as :func:`~.costs.estimate_costs`."""
+    return estimate_costs([*seen.ready, *seen.waiting], study.sorted_records()[0], study.workspace)

@@ -6,9 +6,10 @@ import pytest
 
 from lmmrec_core.data.amazon import AmazonCategory
 from lmmrec_core.encoders.clip import build
-from lmmrec_core.study import needs
+from lmmrec_core.errors import ConfigError
 from lmmrec_core.study.cases import all_cases
-from lmmrec_core.study.needs import Needs, sort_by_need
+from lmmrec_core.study.preview import needs
+from lmmrec_core.study.preview.needs import Needs, sort_by_need
 from lmmrec_core.study.track import read_track
 from lmmrec_core.study.workspace import Workspace
 
@@ -131,3 +132,17 @@ def test_drawn_data_need_nothing(tmp_path):
     controls = read_track("controls")
     here = Workspace(controls, tmp_path / "results", tmp_path / "cache", None, progress=False)
     assert not sort_by_need(all_cases(controls, (1,)), here)[1]
+
+
+def test_published_weights_are_looked_for_in_the_cache_and_not_fetched(monkeypatch, tmp_path):
+    repository = tmp_path / "models--timm--vit_base_patch16_clip_224.openai"
+    look = build.try_to_load_from_cache
+    monkeypatch.setattr(build, "try_to_load_from_cache", lambda name, file: look(name, file, cache_dir=tmp_path))
+    assert not build.is_fetched("ViT-B-16-quickgelu", "openai")
+    (repository / "snapshots/abc").mkdir(parents=True)
+    (repository / "snapshots/abc/open_clip_model.safetensors").touch()
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text("abc")
+    assert build.is_fetched("ViT-B-16-quickgelu", "openai")
+    with pytest.raises(ConfigError, match="unknown pretrained tag"):
+        build.is_fetched("ViT-B-16-quickgelu", "openia")
