@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import replace
 
+import pandas as pd
 import psutil
 import pytest
 import torch
@@ -33,6 +34,18 @@ def test_everything_runs_once_and_is_skipped_the_second_time(workspace):
     assert (first.done_before, first.computed, first.failures) == (0, 2, ())
     second = run_cases(cases("popularity", "bpr", "itemknn"), workspace, jobs=1)
     assert (second.done_before, second.computed) == (2, 1)
+
+
+def test_the_number_of_processes_changes_no_bit(tmp_path):
+    wanted, found = cases("bpr", "lightgcn", "itemknn"), []
+    for name, jobs in (("one", 1), ("two", 2)):
+        home = tiny_workspace(tmp_path / name / "results", tmp_path / name / "cache")
+        run_cases(wanted, home, jobs=jobs)
+        found.append({record.key: home.store.load_record(record) for record in home.store.find_records()})
+    one, two = found
+    assert one.keys() == two.keys() and len(one) == len(wanted)
+    for key, result in one.items():
+        pd.testing.assert_frame_equal(result.per_user, two[key].per_user, check_exact=True)
 
 
 def test_a_damaged_result_is_named_and_neither_trusted_nor_overwritten(workspace):
