@@ -50,6 +50,19 @@ class DrawnSource(Source, Protocol):
         ...
 
 
+@runtime_checkable
+class ListsAbsent(Protocol):
+    """A source that can tell by the names of files alone what a folder lacks; others are only looked for as a whole."""
+
+    def absent(self, folder: Path, settings: Any, /) -> Mapping[str, str]:
+        """What cannot be read → the file or folder that it needs and that is not there.
+
+        "catalogue": nothing can be read; "visual", "textual": no pictures, no texts; "ready visual", "ready textual":
+        no features that come with the data.
+        """
+        ...
+
+
 class NoSettings(config.Settings):
     """The settings of a format that is read in one way only."""
 

@@ -27,6 +27,7 @@ from lmmrec_core.names import (
     CALIBRATION_PARTS,
     GRIDS,
     HELD_OUT,
+    MODALITY_SETS,
     PARADIGMS,
     TRACKS,
 )
@@ -41,6 +42,7 @@ examples, from the first look to your own data:
   lmmrec reproduce                                    the whole study on the generated controls
   lmmrec reproduce --rq 2 --seeds 1 2 3 --jobs 2      only what RQ2 needs
   lmmrec reproduce --track films --data ../shared/data
+  lmmrec reproduce --track paper --dry-run            what is missing here, where to get it, and the cost
   lmmrec run --data my-catalogue --model vbpr         one run on your own catalogue
   lmmrec run --data my-catalogue --model lattice --set k=5 --set learning_rate=0.0005 --json
   lmmrec run --data my-catalogue --model vbpr --keep-model
@@ -128,14 +130,23 @@ def _reproduce(commands: _Commands) -> None:
         "reproduce",
         help="run the study, or one research question, on a track",
         description="Runs every case of the grid that is not stored yet, in parallel processes. It can be interrupted "
-        "at any time and goes on where it stopped. `make reproduce` calls this and then builds the book.",
+        "at any time and goes on where it stopped. Cases whose data or weights are not there are kept out, and named. "
+        "`make reproduce` calls this and then builds the book.",
     )
     add_track(sub)
     sub.add_argument("--rq", default="", help=f"1, 2, 3, or one of {listed_names(QUESTIONS)} (default: all)")
     sub.add_argument("--seeds", nargs="*", default=[], help="seeds, for instance 1 2 3 (default: the track's)")
-    sub.add_argument("--jobs", type=int, default=2, help="processes at a time (default: 2)")
-    sub.add_argument("--dry-run", action="store_true", help="only say what would run and what cannot")
-    sub.set_defaults(action="lmmrec_core.cli.commands:reproduce")
+    only = sub.add_argument_group("only cases of these (several with commas)")
+    only.add_argument("--dataset", default="", help="data sets of the track")
+    only.add_argument("--model", default="", help="models of the track")
+    only.add_argument("--encoder", default="", help="entries of the track's `encoders`, or none")
+    only.add_argument("--paradigm", default="", help=f"{listed_names(PARADIGMS)}, none")
+    only.add_argument("--modalities", default="", help=f"{listed_names(MODALITY_SETS)} (quote 'V&T' in a shell)")
+    only.add_argument("--shard", default="", metavar="I/N", help="each N-th of them from the I-th on, for N machines")
+    sub.add_argument("--jobs", type=int, default=2, help="processes at a time, over all visible GPUs (default: 2)")
+    sub.add_argument("--dry-run", action="store_true", help="only say what would run, what is not here, and the cost")
+    sub.add_argument("--json", action="store_true", help="print what --dry-run says as JSON on stdout")
+    sub.set_defaults(action="lmmrec_core.cli.reproduce:reproduce")
 
 
 def _search(commands: _Commands) -> None:

@@ -5,12 +5,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from lmmrec_core.cli.calibrate import renew_listings
 from lmmrec_core.cli.own_catalogue import encoder_name, whatever_is_there
 from lmmrec_core.cli.reading import OF_READING, refuse, what_was_used
-from lmmrec_core.errors import ConfigError, DataError
+from lmmrec_core.errors import DataError
 from lmmrec_core.names import BASELINE, MODALITY_SETS, TRACKS
-from lmmrec_core.study.cases import left_out, split_runnable
 from lmmrec_core.study.study import Study
 from lmmrec_core.study.workspace import Workspace
 
@@ -99,32 +97,6 @@ def features(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def reproduce(arguments: argparse.Namespace) -> int:
-    """``lmmrec reproduce``: the grid, or one question of it."""
-    study = Study.open(arguments.track or "controls", seeds=_whole(arguments.seeds), data=arguments.data)
-    runnable, others = split_runnable(study.cases(arguments.rq), study.track)
-    thinned = sum(left_out(case, study.track) is not None for case in others)
-    rest = f"{thinned} are left out by the track, {len(others) - thinned} cannot yet (--dry-run says why)"
-    print(f"{study.track.title}: {len(runnable)} cases can run, {rest}.")
-    if arguments.dry_run:
-        print(study.not_run(arguments.rq).groupby("reason").size().to_string())
-        _tell_uncommitted(study)
-        return 0
-    outcome = study.run_missing(arguments.rq, jobs=arguments.jobs, progress=True)
-    _tell_uncommitted(study)
-    print(f"{outcome.done_before} were stored before, {outcome.computed} computed now, {len(outcome.failures)} failed.")
-    for case, text in outcome.failures:
-        print(f"failed: {case.dataset}/{case.slug}: {text}", file=sys.stderr)
-    if study.track.name in TRACKS:
-        renew_listings(study)
-    return 1 if outcome.failures else 0
-
-
-def _tell_uncommitted(study: Study) -> None:
-    if note := study.uncommitted().replace("*", ""):
-        print(note, file=sys.stderr)
-
-
 def import_mmrec(arguments: argparse.Namespace) -> int:
     """``lmmrec import-mmrec``: write the catalogue folder of a data set in the MMRec layout."""
     from lmmrec_core.data.folder import write_folder
@@ -161,14 +133,6 @@ def export_mmrec(arguments: argparse.Namespace) -> int:
 def _refuse_existing(target: str) -> None:
     if Path(target).exists() and (not Path(target).is_dir() or any(Path(target).iterdir())):
         raise DataError(f"{target}: exists and is not empty; give a new folder, nothing is overwritten")
-
-
-def _whole(seeds: list[str]) -> list[int]:
-    words = [word for text in seeds for word in text.replace(",", " ").split()]
-    for word in words:
-        if not (word.isascii() and word.isdigit() and len(word) <= 18):
-            raise ConfigError(f"--seeds {word[:40]!r} is not a whole number; write for instance --seeds 1 2 3")
-    return [int(word) for word in words]
 
 
 def _print_mapping(values: Mapping[str, object]) -> None:

@@ -13,6 +13,7 @@ What is not read (``ContentSettings.content``) need not be there: recommenders w
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -109,6 +110,13 @@ class CatalogueFolder:
     @staticmethod
     def read(folder: Path, settings: FolderSettings, name: str | None = None) -> Catalogue:
         return read_folder(folder, settings, name)
+
+    @staticmethod
+    def absent(folder: Path, settings: FolderSettings) -> Mapping[str, str]:
+        """As ``source.ListsAbsent``."""
+        wanted = [settings.interactions, *(["items.csv"] if settings.content else [])]
+        names = [name for name in wanted if not table_file(folder, name).is_file()]
+        return {"catalogue": ", ".join(names)} if names else {}
 
 
 def read_content(path: Path, settings: FolderSettings | None = None, name: str | None = None) -> Catalogue:
