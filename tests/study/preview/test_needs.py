@@ -51,7 +51,7 @@ def test_absent_categories_and_a_checkpoint_keep_out_their_own_cases(workspace):
             c for c in CASES if c.encoder == "vlmo"
         },
     }
-    assert all("jmcauley.ucsd.edu" in need.get or "microsoft/unilm" in need.get for need in waiting)
+    assert all("`lmmrec fetch` gets it" in need.get for need in waiting)
 
 
 def test_once_the_file_is_there_its_cases_can_run(workspace):
