@@ -1,14 +1,17 @@
 """One function per figure. White ground, colours that colour-blind readers can tell apart, phone-sized text.
 
 Data sets are stacked, so that a figure stays as narrow as a phone. Every function returns a closed
-matplotlib figure; with nothing to draw the figure says *not run* in words.
+matplotlib figure, which a notebook shows as SVG; with nothing to draw the figure says *not run* in words.
 """
 
+import functools
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -87,23 +90,34 @@ def forest(
 
 
 def training_curves(results: Sequence[Result], labels: Labels = PAPER_LABELS) -> Figure:
-    """Validation metric over epochs, one line per run, one colour per model, one panel per data set."""
+    """Validation metric over epochs: a panel for each model, in it the median and the range over the runs of a data set.
+
+    At each epoch they are those of the runs that were still training then.
+    """
     frame = history_frame(results, labels)
     if frame.empty:
         return nothing_drawn()
     with theme():
-        figure, panels = stacked_panels(frame, rows_of=lambda part: 5)
-        models = list(frame["model"].unique())
-        palette = dict(zip(models, sns.color_palette("colorblind", len(models)), strict=True))
-        for axes, (name, part) in zip(panels, by_dataset(frame), strict=True):
-            lines = part.assign(run=part["label"] + part["split"].astype(str) + part["seed"].astype(str))
-            shared = {"x": "epoch", "y": "valid", "hue": "model", "hue_order": models, "palette": palette}
-            sns.lineplot(lines, **shared, units="run", estimator=None, linewidth=1, alpha=0.8, ax=axes)
-            axes.set(title=name, xlabel="", ylabel="validation")
-            if axes.legend_ is not None:
-                axes.legend_.remove()
-        panels[-1].set_xlabel("epoch")
-        _legend(figure, panels[0], len(models))
+        models, datasets = list(frame["model"].unique()), list(frame["dataset"].unique())
+        rows = math.ceil(len(models) / 2)
+        size = (WIDTH, 1.7 * rows + 0.7)
+        figure, panels = plt.subplots(rows, 2, figsize=size, squeeze=False, layout="constrained")
+        palette = dict(zip(datasets, sns.color_palette("colorblind", len(datasets)), strict=True))
+        for axes, model in zip(panels.flat, models, strict=False):
+            for name, part in by_dataset(frame[frame["model"] == model]):
+                seen = part.groupby("epoch")["valid"].agg(["min", "median", "max"])
+                axes.fill_between(seen.index, seen["min"], seen["max"], color=palette[name], alpha=0.2, linewidth=0)
+                axes.plot(seen.index, seen["median"], color=palette[name], linewidth=1.5, label=name)
+            axes.set(title=model, ylim=(0, None))
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+        for axes in panels.flat[len(models) :]:
+            axes.set_axis_off()
+        figure.supxlabel("epoch", fontsize=STYLE["font.size"])
+        figure.supylabel("validation", fontsize=STYLE["font.size"])
+        named = {name: handle for axes in panels.flat
+                 for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}  # fmt: skip
+        figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2, frameon=False)
         return closed(figure)
 
 
@@ -187,4 +201,21 @@ def nothing_drawn(words: str = NOTHING) -> Figure:
 def closed(figure: Figure) -> Figure:
     """Take the figure out of pyplot's list, else a notebook shows it twice."""
     plt.close(figure)
+    _show_as_svg()
     return figure
+
+
+@functools.cache
+def _show_as_svg() -> None:
+    """In a notebook figures are drawn as SVG, sharp at any size, and twice alike: without a date and random ids."""
+    if "ipykernel" not in sys.modules:
+        return
+    from IPython.core.interactiveshell import InteractiveShell
+    from matplotlib_inline.config import InlineBackend
+
+    mpl.rcParams["svg.hashsalt"] = "lmmrec"
+    shell = InteractiveShell.instance()
+    backend = InlineBackend.instance(parent=shell)
+    backend.shell = shell
+    backend.print_figure_kwargs = {**backend.print_figure_kwargs, "metadata": {"Date": None}}
+    backend.figure_formats = {"svg"}
