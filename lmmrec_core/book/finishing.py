@@ -1,19 +1,20 @@
 """Rendered pages made fit for every reader: names, roles and heads, tables to take home, scripts that pages share."""
 
 import html
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from lmmrec_core.book.runner import read_notebook
 from lmmrec_core.disk import write_file
-from lmmrec_core.report.html import TABLES_MIME
+from lmmrec_core.report.html import TABLES_KEPT
 
 #: What the theme and the tools leave amiss → what stands there instead, and why.
 _MENDED = (
     # the button shows “Search Ctrl+K”; a shorter name would hide that from whoever speaks to the browser
     (re.compile(r'(<button class="btn search-button-field[^>]*?) aria-label="Search"'), r"\1"),
+    # so does this name: each fold says what it hides
+    (re.compile(r'<summary aria-label="Toggle hidden content">'), "<summary>"),
     # a list has list items
     (re.compile(r'(<div class="citation"[^>]*?) role="doc-biblioentry"'), r'\1 role="listitem"'),
     # a head without text is an empty cell
@@ -59,8 +60,7 @@ def tables_of(notebook: Path) -> dict[str, dict[str, str]]:
     tables: dict[str, dict[str, str]] = {}
     for cell in read_notebook(notebook).cells:
         for output in cell.get("outputs", []):
-            kept = output.get("data", {}).get(TABLES_MIME, {})
-            tables |= json.loads(kept) if isinstance(kept, str) else kept
+            tables |= output.get("metadata", {}).get(TABLES_KEPT, {})
     return tables
 
 

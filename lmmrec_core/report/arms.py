@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-
 from lmmrec_core.flow import Result, Table
 from lmmrec_core.questions import Variant
 from lmmrec_core.report.html import Sentence, ShownTable, results_table

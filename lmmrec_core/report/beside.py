@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from lmmrec_core.flow import Table
-from lmmrec_core.report.html import ShownTable, joined, results_table
+from lmmrec_core.report.html import MimeBundle, ShownTable, joined, results_table
 
 PRINTED, MEASURED = "Printed", "Measured"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Beside:
     """A printed table and a measured one below it, each with its name above. Shown in a notebook as HTML."""
 
@@ -26,7 +26,7 @@ class Beside:
     def _repr_html_(self) -> str:
         return self.to_html()
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> MimeBundle:
         return joined(self.to_html(), [self.printed, self.measured])
 
 
@@ -75,14 +75,16 @@ def _block(measured: Table, parts: _Parts, prefix: str) -> Table:
     marks = origin.map(lambda _: "")
     for j, (table, column) in enumerate(parts.values()):
         places = {row: i for i, row in enumerate(table.values.index)}
-        from_column = list(table.values.columns).index(column)
+        from_column = [tuple(head) for head in table.values.columns].index(column)
         for i, row in enumerate(rows):
             if row not in places:
                 continue
             place = places[row], from_column
-            values.iat[i, j], origin.iat[i, j] = table.values.iat[place], table.origin.iat[place]
-            marks.iat[i, j] = "" if table.marks is None else table.marks.iat[place]
-            spread.iat[i, j] = math.nan if table.spread is None else table.spread.iat[place]
+            number: Any = table.values.iat[place]
+            values.iat[i, j], origin.iat[i, j] = number, str(table.origin.iat[place])
+            marks.iat[i, j] = "" if table.marks is None else str(table.marks.iat[place])
+            deviation: Any = math.nan if table.spread is None else table.spread.iat[place]
+            spread.iat[i, j] = deviation
     return Table(measured.name, measured.caption, values, origin, marks, spread)
 
 

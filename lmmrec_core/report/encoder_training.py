@@ -38,8 +38,8 @@ def training_listing(records: Sequence[Mapping[str, Any]], labels: Labels = PAPE
     """One line per record: what was trained on what, for how long, and held-out retrieval "before → after (chance)".
 
     Retrieval is the mean of both directions. Chance is that of a random order of the candidates: k / candidates for
-    Recall@k, (candidates + 1) / 2 for the median rank. Heads in closed form were chosen on Recall@10 among the held-out pairs
-    alone, so their candidates are fewer and there is no value before.
+    Recall@k, (candidates + 1) / 2 for the median rank. Heads in closed form were chosen on Recall@10 among the held-out
+    pairs alone, so their candidates are fewer and there is no value before.
     """
     columns = ["encoder", "objectives", "pairs", "held out", "steps", "best epoch", "seconds", "candidates"]
     columns += [_with_chance(measure) for measure in _MEASURES]
@@ -77,7 +77,7 @@ def retrieval_listing(records: Sequence[Mapping[str, Any]], labels: Labels = PAP
 
 
 def loss_curves(records: Sequence[Mapping[str, Any]], labels: Labels = PAPER_LABELS) -> Figure:
-    """One row per encoder trained in epochs: the loss of each objective, and held-out Recall@10 (mean of both directions).
+    """One row per encoder trained in epochs: loss of each objective, held-out Recall@10 (mean of both directions).
 
     Epoch 0 is the encoder before; the large mark is the epoch whose weights were kept, the grey line chance. Of several
     seeds the first is drawn.

@@ -90,7 +90,7 @@ def forest(
 
 
 def training_curves(results: Sequence[Result], labels: Labels = PAPER_LABELS) -> Figure:
-    """Validation metric over epochs: a panel for each model, in it the median and the range over the runs of a data set.
+    """Validation metric over epochs: a panel for each model, with median and range over the runs of each data set.
 
     At each epoch they are those of the runs that were still training then.
     """
@@ -145,7 +145,8 @@ def printed_and_measured(changes: Table) -> Figure:
     values = changes.values
     labels = list(values.index.get_level_values("label"))
     with theme():
-        figure, axes = plt.subplots(figsize=(WIDTH, 1.4 + 0.3 * len(labels)), layout="constrained")
+        line = 0.42 if any("\n" in label for label in labels) else 0.3
+        figure, axes = plt.subplots(figsize=(WIDTH, 1.4 + line * len(labels)), layout="constrained")
         axes.axvline(0.0, color=GREY, linewidth=1)
         for source, fill, colour, shift in (("Printed", "white", GREY, -0.16), ("Measured", ORANGE, ORANGE, 0.16)):
             points = values[source].reset_index(drop=True).stack().dropna()
@@ -155,7 +156,7 @@ def printed_and_measured(changes: Table) -> Figure:
         axes.set_yticks(range(len(labels)), labels)
         axes.set(ylim=(len(labels) - 0.5, -0.5), xlabel="relative change (a dot: one data set)")
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         _legend(figure, axes, 2)
         return closed(figure)
 
@@ -217,5 +218,6 @@ def _show_as_svg() -> None:
     shell = InteractiveShell.instance()
     backend = InlineBackend.instance(parent=shell)
     backend.shell = shell
-    backend.print_figure_kwargs = {**backend.print_figure_kwargs, "metadata": {"Date": None}}
+    kept: dict[str, Any] = {**backend.print_figure_kwargs, "metadata": {"Date": None}}
+    backend.print_figure_kwargs = kept
     backend.figure_formats = {"svg"}

@@ -26,14 +26,15 @@ _UNCOMMITTED = '<span class="notrun absent">uncommitted</span>'
 _NOT_PRINTED = '<span class="notrun absent">not printed</span>'
 _CLASSES = "dataframe results"
 _CORNER = re.compile(r'<th class="blank (level\d+)" >&nbsp;</th>')
-#: What a notebook keeps beside the HTML of its tables: id of the table → its text as CSV and as LaTeX.
-TABLES_MIME = "application/vnd.lmmrec.tables+json"
+#: Where a notebook keeps, in the metadata of an output, id of each shown table → its text as CSV and as LaTeX.
+TABLES_KEPT = "lmmrec_tables"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ShownTable:
-    """A styled table with its numbers. Shown in a notebook as HTML; the book offers CSV and LaTeX beside it."""
+    """A styled table with its numbers. Shown in a notebook as HTML; the book offers CSV and LaTeX below it."""
 
+    name: str  # the id of the table in HTML
     styler: Styler
     numbers: pd.DataFrame  # unrounded
     latex: str
@@ -45,21 +46,31 @@ class ShownTable:
         corners = list(_CORNER.finditer(html))
         for corner in reversed(corners):
             named = self.head and corner is corners[-1]
-            cell = f'<th class="blank {corner[1]}" >{escape(self.head)}</th>' if named else f'<td class="blank {corner[1]}" ></td>'
+            cell = (
+                f'<th class="blank {corner[1]}" >{escape(self.head)}</th>'
+                if named
+                else f'<td class="blank {corner[1]}" ></td>'
+            )
             html = html[: corner.start()] + cell + html[corner.end() :]
         return html
 
     def _repr_html_(self) -> str:
         return self.to_html()
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+    def __repr__(self) -> str:
+        return f"{len(self.numbers)} rows: {', '.join(map(str, self.numbers.columns))}"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> "MimeBundle":
         return joined(self.to_html(), [self])
 
 
-def joined(html: str, tables: Iterable[ShownTable]) -> dict[str, Any]:
+MimeBundle = tuple[dict[str, Any], dict[str, Any]]  # data by kind, and metadata
+
+
+def joined(html: str, tables: Iterable[ShownTable]) -> MimeBundle:
     """What a notebook stores of ``html``, which shows ``tables``: itself, and each table as CSV and LaTeX."""
-    files = {f"T_{table.styler.uuid}": {"csv": as_csv(table.numbers), "tex": table.latex} for table in tables}
-    return {"text/html": html, TABLES_MIME: files}
+    files = {table.name: {"csv": as_csv(table.numbers), "tex": table.latex} for table in tables}
+    return {"text/html": html}, {TABLES_KEPT: files}
 
 
 def results_table(
@@ -137,11 +148,12 @@ def _style(
         text.columns = pd.Index([escape(str(column)) for column in text.columns])
     ranked = classes.set_axis(text.index, axis=0).set_axis(text.columns, axis=1)
     marks = (ranked + " " + _edges(text)).map(str.strip)
-    styler = Styler(text, uuid=re.sub(r"\W+", "-", name), cell_ids=False, caption=caption or None)
+    uuid = re.sub(r"\W+", "-", name)
+    styler = Styler(text, uuid=uuid, cell_ids=False, caption=caption or None)
     styler.set_td_classes(marks).set_table_attributes(f'class="{_CLASSES}{more}"')
     if labels:
         styler.relabel_index(labels, axis=0)
-    return ShownTable(styler, numbers, as_latex(text, labels, marks, head), head)
+    return ShownTable(f"T_{uuid}", styler, numbers, as_latex(text, labels, marks, head), head)
 
 
 def _cell(table: Table, i: int, j: int, digits: int | None, percent: bool) -> str:

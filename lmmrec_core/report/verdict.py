@@ -60,7 +60,7 @@ class Verdict:
         if self.apart:
             return "\n".join(f"- {title}: {part.headline}" for title, part in self.apart.items())
         rests = f"{self.basis[:1].upper()}{self.basis[1:]}." if self.basis else self.sentence
-        return f"**{self.status}**. {rests}"
+        return f"**{self.status[:1].upper()}{self.status[1:]}.** {rests}"
 
     @property
     def brief(self) -> str:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-
 from lmmrec_core.audit.ledger import (
     Difference,
     Ledger,
