@@ -113,8 +113,10 @@ def training_curves(results: Sequence[Result], labels: Labels = PAPER_LABELS) ->
             axes.yaxis.set_major_locator(MaxNLocator(4))
         for axes in panels.flat[len(models) :]:
             axes.set_axis_off()
-        figure.supxlabel("epoch", fontsize=STYLE["font.size"])
-        figure.supylabel("validation", fontsize=STYLE["font.size"])
+        for axes in panels[:, 0]:
+            axes.set_ylabel("validation")
+        for axes in panels.flat[: len(models)][-2:]:
+            axes.set_xlabel("epoch")
         named = {name: handle for axes in panels.flat
                  for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}  # fmt: skip
         figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2, frameon=False)
@@ -140,21 +142,30 @@ def coverage_and_cost(
         return closed(figure)
 
 
-def printed_and_measured(changes: Table) -> Figure:
-    """Relative changes of :func:`changes.change_table`: hollow dots printed, filled dots measured."""
+def printed_and_measured(changes: Table, by_model: bool = True) -> Figure:
+    """Relative changes of :func:`changes.change_table`: hollow dots printed, filled dots measured.
+
+    One line per model and pair; not ``by_model``: one per pair, with the dots of all models.
+    """
     values = changes.values
-    labels = list(values.index.get_level_values("label"))
+    lines = values.index.get_level_values("label")
+    if not by_model:
+        named = zip(values.index.get_level_values("group"), lines, strict=True)
+        lines = pd.Index([str(line).removeprefix(f"{model}: ") for model, line in named])
+    labels = list(dict.fromkeys(lines))
+    places = pd.Index([labels.index(line) for line in lines])
+    dot = "one data set" if by_model else "one model on one data set"
     with theme():
         line = 0.42 if any("\n" in label for label in labels) else 0.3
         figure, axes = plt.subplots(figsize=(WIDTH, 1.4 + line * len(labels)), layout="constrained")
         axes.axvline(0.0, color=GREY, linewidth=1)
         for source, fill, colour, shift in (("Printed", "white", GREY, -0.16), ("Measured", ORANGE, ORANGE, 0.16)):
-            points = values[source].reset_index(drop=True).stack().dropna()
+            points = values[source].set_axis(places, axis=0).stack().dropna()
             heights = points.index.get_level_values(0) + shift
             drawn = source.lower() if len(points) else f"{source.lower()}: not run"
             axes.plot(points, heights, "o", markerfacecolor=fill, color=colour, markersize=6, label=drawn)
         axes.set_yticks(range(len(labels)), labels)
-        axes.set(ylim=(len(labels) - 0.5, -0.5), xlabel="relative change (a dot: one data set)")
+        axes.set(ylim=(len(labels) - 0.5, -0.5), xlabel=f"relative change (a dot: {dot})")
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.xaxis.set_major_locator(MaxNLocator(4))
         _legend(figure, axes, 2)

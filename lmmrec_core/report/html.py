@@ -25,6 +25,7 @@ _SAME_RUN = '<span class="notrun absent">as in the table</span>'  # of an arm th
 _UNCOMMITTED = '<span class="notrun absent">uncommitted</span>'
 _NOT_PRINTED = '<span class="notrun absent">not printed</span>'
 _CLASSES = "dataframe results"
+_LONG = 40  # characters of a row's label that wrap
 _CORNER = re.compile(r'<th class="blank (level\d+)" >&nbsp;</th>')
 #: Where a notebook keeps, in the metadata of an output, id of each shown table → its text as CSV and as LaTeX.
 TABLES_KEPT = "lmmrec_tables"
@@ -119,10 +120,16 @@ def plain_table(
 class Sentence:
     """A sentence in place of a listing without lines. Shown in a notebook as its Markdown."""
 
-    text: str
+    text: str  # "" shows nothing
 
     def _repr_markdown_(self) -> str:
         return self.text
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import Markdown, display
+
+        if self.text:  # an empty output would be shown as the name of its class
+            display(Markdown(self.text))
 
 
 def listing_or_words(frame: pd.DataFrame, name: str, words: str, **options: Any) -> ShownTable | Sentence:
@@ -150,6 +157,7 @@ def _style(
     marks = (ranked + " " + _edges(text)).map(str.strip)
     uuid = re.sub(r"\W+", "-", name)
     styler = Styler(text, uuid=uuid, cell_ids=False, caption=caption or None)
+    more += " long-labels" * any(len(label) > _LONG for label in labels)
     styler.set_td_classes(marks).set_table_attributes(f'class="{_CLASSES}{more}"')
     if labels:
         styler.relabel_index(labels, axis=0)

@@ -22,7 +22,8 @@ const dull = new Set();
 const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 for (let node; node = texts.nextNode();) {
   const e = node.parentElement;
-  if (!node.data.trim() || e.closest('mjx-container, script, style, svg') || !e.checkVisibility()) continue;
+  const exempt = e.closest('mjx-container, script, style, svg, [aria-disabled=true]');
+  if (!node.data.trim() || exempt || !e.checkVisibility()) continue;
   const style = getComputedStyle(e), pair = [light(rgb(style.color)), light(behind(e))];
   const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
   if ((Math.max(...pair) + .05) / (Math.min(...pair) + .05) < (large ? 3 : 4.5)) dull.add(e);

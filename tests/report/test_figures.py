@@ -132,3 +132,14 @@ def test_models_without_epochs_have_no_curve(make_result: MakeResult) -> None:
     bare = type(result)(result.case, result.per_user, result.overall, {**result.record, "training": None})
     assert says_nothing(figures.training_curves([bare]))
     assert not says_nothing(figures.seed_strip([bare]))
+
+
+def test_changes_of_all_models_can_share_a_line() -> None:
+    changes = change_table("rq1", [], ["null"], ["vbpr", "lattice"])
+    apart, together = (figures.printed_and_measured(changes, by_model=value).axes[0] for value in (True, False))
+    assert [len(axes.get_yticklabels()) for axes in (apart, together)] == [4, 2]
+    assert {label.get_text() for label in together.get_yticklabels()} == {"VLMo-PT / baseline", "CLIP-PT / baseline"}
+    dots = [
+        sorted(line.get_xdata()) for axes in (apart, together) for line in axes.lines if line.get_label() == "printed"
+    ]
+    assert dots[0] == dots[1] and len(dots[0]) == 12

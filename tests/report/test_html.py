@@ -5,11 +5,13 @@ import math
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup, Tag
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 
 from lmmrec_core.flow import Table
 from lmmrec_core.report import tables
 from lmmrec_core.report.changes import change_table
-from lmmrec_core.report.html import plain_table, results_table
+from lmmrec_core.report.html import Sentence, plain_table, results_table
 from tests.report.conftest import MakeResult
 
 
@@ -142,3 +144,17 @@ def test_no_head_is_empty() -> None:
     for html in [table.to_html() for table in shown]:
         head = BeautifulSoup(html, "html.parser").find("thead")
         assert isinstance(head, Tag) and all(cell.text.strip() for cell in head.find_all("th"))
+
+
+def test_a_sentence_without_words_shows_nothing() -> None:
+    InteractiveShell.instance()
+    with capture_output() as caught:
+        for sentence in (Sentence(""), Sentence("*Nothing.*")):
+            sentence._ipython_display_()
+    assert [output.data["text/markdown"] for output in caught.outputs] == ["*Nothing.*"]
+
+
+def test_long_labels_wrap() -> None:
+    frame = pd.DataFrame({"name": ["x", "y" * 50], "n": [1, 2]})
+    assert "long-labels" in plain_table(frame, "list").to_html()
+    assert "long-labels" not in plain_table(frame[:1], "list").to_html()
