@@ -16,8 +16,14 @@ say('label-content-name-mismatch', all('button, a, summary, [role=button]').filt
 const channel = c => (c /= 255) <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4;
 const light = ([r, g, b]) => .2126 * channel(r) + .7152 * channel(g) + .0722 * channel(b);
 const rgb = text => text.match(/[\d.]+/g).map(Number);
-const behind = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
-  if (c.length < 4 || c[3] > 0) return c; } return [255, 255, 255]; };
+const behind = e => {  // the grounds of an element and of those that it lies in, seen through each other
+  const grounds = [];
+  for (let alpha = 0; e && alpha < 1; e = e.parentElement) {
+    const [r, g, b, a = 1] = rgb(getComputedStyle(e).backgroundColor);
+    grounds.unshift([[r, g, b], alpha = a]);
+  }
+  return grounds.reduce((below, [ground, a]) => below.map((c, i) => c * (1 - a) + ground[i] * a), [255, 255, 255]);
+};
 const dull = new Set();
 const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 for (let node; node = texts.nextNode();) {
