@@ -54,6 +54,24 @@ def held_alone(lock: Path, busy: str) -> Iterator[None]:
 
 
 @contextmanager
+def held_in_turn(lock: Path) -> Iterator[None]:
+    """As :func:`held_alone`, but waits for the other process, which may be on another machine, until it is done.
+
+    Raises ResultError if the file cannot be written.
+    """
+    held = FileLock(lock)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+    except OSError as error:
+        raise ResultError(f"{lock}: cannot be written ({error.strerror}); allow writing there") from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextmanager
 def whole_file(path: Path, error: type[LmmrecError] = ResultError, needed: int = 0) -> Iterator[Path]:
     """A path beside ``path`` to write to; it takes the place of ``path`` when the block ends well, else it vanishes.
 
@@ -113,6 +131,17 @@ def write_file(path: Path, content: bytes | str, error: type[LmmrecError] = Resu
     content = content.encode() if isinstance(content, str) else content
     with whole_file(path, error, len(content)) as partial:
         partial.write_bytes(content)
+
+
+def put_in_place(grown: Path, path: Path, error: type[LmmrecError] = ResultError) -> None:
+    """Give a file that grew beside ``path``, over several commands perhaps, its name; it is on disk then.
+
+    Raises as :func:`whole_file`.
+    """
+    with _plain_errors(path, error, 0):
+        _flush(grown)
+        grown.replace(path)
+        _flush(path.parent)
 
 
 def write_sealed(path: Path, record: Mapping[str, Any], error: type[LmmrecError] = ResultError) -> None:

@@ -75,10 +75,13 @@ CONTROL_TITLES: dict[str, str] = {
     "projected": "projected",
 }
 SHUFFLED_ALONE: dict[str, "Modality"] = {"shuffled-V": "visual", "shuffled-T": "textual"}  # one modality of two
+CHEAP_MODELS = ("popularity", "itemknn")  # what `lmmrec run` computes beside any model
 ID_TWINS = {"vbpr": "bpr"}  # the nearest recommender without content; of all others, LightGCN
 
 # what `lmmrec calibrate` measures, dearest first
 CALIBRATION_PARTS = ("null", "planted", "power", "capacity", "coverage", "against-itself", "mde")
+# what `lmmrec fetch` brings, by the names of fetching/sources.yaml
+FETCHED = ("reviews", "metadata", "features", "pictures", "vlmo", "clip", "sentence")
 GRIDS = ("study", "mmrec", "release", "paper")  # lists of settings to search: ours, then those that were published
 Synthetic = Literal["complementary", "redundant", "null"]  # kinds of drawn data with planted answers
 SYNTHETIC: tuple[Synthetic, ...] = get_args(Synthetic)
