@@ -37,12 +37,12 @@ def numbers_of(table: Table) -> pd.DataFrame:
     return lines[(table.origin != "heading").all(axis=1).to_numpy()].reset_index(drop=True)
 
 
-def as_csv(numbers: pd.DataFrame) -> str:
+def csv_of(numbers: pd.DataFrame) -> str:
     """The numbers with a header line, ready for a file."""
     return numbers.to_csv(index=False, lineterminator="\n")
 
 
-def as_latex(text: pd.DataFrame, labels: list[str], classes: pd.DataFrame, head: str = "") -> str:
+def latex_of(text: pd.DataFrame, labels: list[str], classes: pd.DataFrame, head: str = "") -> str:
     """A ``tabular`` of the shown text (HTML, :mod:`lmmrec_core.report.html`); needs the package booktabs.
 
     ``text`` and ``classes`` have the shape of the table; best is bold, second underlined, as on the page.

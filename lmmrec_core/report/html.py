@@ -16,7 +16,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from lmmrec_core.flow import Table
-from lmmrec_core.report.export import as_csv, as_latex, numbers_of
+from lmmrec_core.report.export import csv_of, latex_of, numbers_of
 
 ABSENT = "–"  # the quantity does not apply here
 NOT_RUN = '<span class="notrun absent">not run</span>'
@@ -70,7 +70,7 @@ MimeBundle = tuple[dict[str, Any], dict[str, Any]]  # data by kind, and metadata
 
 def joined(html: str, tables: Iterable[ShownTable]) -> MimeBundle:
     """What a notebook stores of ``html``, which shows ``tables``: itself, and each table as CSV and LaTeX."""
-    files = {table.name: {"csv": as_csv(table.numbers), "tex": table.latex} for table in tables}
+    files = {table.name: {"csv": csv_of(table.numbers), "tex": table.latex} for table in tables}
     return {"text/html": html}, {TABLES_KEPT: files}
 
 
@@ -161,7 +161,7 @@ def _style(
     styler.set_td_classes(marks).set_table_attributes(f'class="{_CLASSES}{more}"')
     if labels:
         styler.relabel_index(labels, axis=0)
-    return ShownTable(f"T_{uuid}", styler, numbers, as_latex(text, labels, marks, head), head)
+    return ShownTable(f"T_{uuid}", styler, numbers, latex_of(text, labels, marks, head), head)
 
 
 def _cell(table: Table, i: int, j: int, digits: int | None, percent: bool) -> str:

@@ -10,7 +10,7 @@ from lmmrec_core.flow import Table
 from lmmrec_core.questions import MODALITY_SPECIFIC
 from lmmrec_core.report import tables
 from lmmrec_core.report.beside import Beside, beside
-from lmmrec_core.report.export import as_csv, numbers_of
+from lmmrec_core.report.export import csv_of, numbers_of
 from lmmrec_core.report.html import TABLES_KEPT, ShownTable, plain_table, results_table
 from lmmrec_core.report.published import read_results
 from tests.report.conftest import MakeResult
@@ -27,7 +27,7 @@ def trial() -> Table:
 
 
 def test_csv_holds_every_number_unrounded_and_the_reason_where_there_is_none() -> None:
-    found = pd.read_csv(io.StringIO(as_csv(numbers_of(trial()))))
+    found = pd.read_csv(io.StringIO(csv_of(numbers_of(trial()))))
     assert list(found) == ["group", "row", "Null NDCG@20", "Null NDCG@20 ±", "Null Recall@20"]
     assert found["Null NDCG@20"].tolist() == [1 / 3, 0.25, 0.125] and found["Null NDCG@20 ±"][0] == 0.0123
     assert found["Null Recall@20"].tolist() == ["0.5", "not run", "0.1"]
