@@ -24,6 +24,7 @@ _SHORT = {
     "p": "precision", "prec": "precision",
 }  # fmt: skip
 LONGEST_TABLE = 2**26  # bytes
+_LONGEST_CELL = 1000  # characters; names of models and data sets are shorter
 _LONGEST = 200  # characters of a head or metric; the time for these patterns grows with the cube of them
 _METRIC = re.compile(r"([a-z]+(?:[ _-]?(?:rate|ratio))?)\s*[@_ ]\s*(\d+)", re.IGNORECASE)
 _HEAD = re.compile(rf"(.*\S)[\s:/|]+({_METRIC.pattern})", re.IGNORECASE)
@@ -86,6 +87,8 @@ def read_printed(path: Path, percent: bool = False) -> PrintedTable:
                 )
             texts = {key: (text or "").strip() for key, text in row.items()}
             place = f"{path}, line {reader.line_num}"
+            if long := next((text for text in texts.values() if len(text) > _LONGEST_CELL), ""):
+                raise DataError(f"{place}: a cell of {len(long):,} characters; close the quotes before it")
             for cell in _wide(texts, columns, place) if columns else [_long(texts, place)]:
                 _add(table, cell, place, reader.line_num, percent)
     except csv.Error as error:

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from lmmrec_core.names import MODALITY_SETS, SPLIT_RULES, TRACKS
 
+CATALOGUE_NAME = "what your catalogue is called in results/ (default: as its folder)"
+
 
 def listed_names(names: Iterable[str]) -> str:
     """Names as help prints them."""

@@ -19,6 +19,7 @@ from lmmrec_core.config import Settings
 from lmmrec_core.data.faults import Faults
 from lmmrec_core.data.files import finite_number, identifier, is_there, load_matrix, read_rows, whole_number
 from lmmrec_core.data.ready import has_ready
+from lmmrec_core.data.recbole import RecBoleFolder
 from lmmrec_core.data.writing import new_folder, write_table
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import MODALITIES, PARTS, Catalogue, Features, Float32Array, IntArray, Modality, Split
@@ -121,7 +122,7 @@ class MMRecFolder:
 
     @staticmethod
     def recognises(folder: Path) -> bool:
-        return bool(_inter_files(folder))
+        return bool(_inter_files(folder)) and not RecBoleFolder.recognises(folder)
 
     @staticmethod
     def read(folder: Path, settings: MMRecSettings, name: str | None = None) -> Catalogue:

@@ -26,6 +26,7 @@ from lmmrec_core.study.datasets import naming_ids
 from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.joint.attach import attach_encoder, keep_trained
 from lmmrec_core.study.joint.warm_start import train_warm
+from lmmrec_core.study.own.kept import MODEL, keep_recommender
 from lmmrec_core.study.search.validation import CUTOFF, stopping_metric, users_with, validation, warn_if_saturated
 from lmmrec_core.study.searched import searched_settings
 from lmmrec_core.study.track import OF_ENCODER, UNIDENTIFIED, EvaluationSettings
@@ -190,23 +191,25 @@ def is_done(todo: Plan, workspace: Workspace) -> bool:
     return code_state(record.data["provenance"]) != "uncommitted" or code_state_now() != "committed"
 
 
-def run_case(todo: Plan, workspace: Workspace) -> Result:
+def run_case(todo: Plan, workspace: Workspace, keep_model: bool = False) -> Result:
     """Train, rank, evaluate and store one case; a stored result that :func:`is_done` is returned as it is.
 
-    Raises TrainingError, FeatureError or ResultError; nothing is stored then, and a checkpoint stays.
+    With ``keep_model`` the trained recommender lies beside the result (``study/own/kept.py``); a result that was stored
+    without is made again, together with the model. Raises TrainingError, FeatureError or ResultError; nothing is stored
+    then, and a checkpoint stays.
     """
     done = folder_of(todo, workspace)
     checkpoint = checkpoint_of(todo, workspace)
-    if is_done(todo, workspace):
+    if is_done(todo, workspace) and (not keep_model or (done / MODEL).is_file()):
         checkpoints.remove(checkpoint)  # of a process that was killed as soon as it had stored the result
         return workspace.store.load(done)
     check_device(todo.training.device)
     with naming_ids(workspace.dataset(todo.case.dataset, todo.case.split).catalogue):
-        _run_and_store(todo, workspace, done, checkpoint)
+        _run_and_store(todo, workspace, done, checkpoint, keep_model)
     return workspace.store.load(done)
 
 
-def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Path) -> None:
+def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Path, keep_model: bool) -> None:
     case, store = todo.case, workspace.store
     started, again = code_now(), store.holds(done)
     reset_peak_memory()
@@ -227,6 +230,8 @@ def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Pat
         record["features"]["trained"] = keep_trained(workspace, todo.key, case, model, features, joint.encoder)
     record["provenance"] = provenance(todo.training.device, started)
     store.save(case.track, case.dataset, case.slug, todo.key, record, per_user, top_items, again)
+    if keep_model:
+        keep_recommender(done, model, case, todo.key, workspace, features)
     checkpoints.remove(checkpoint)
 
 
