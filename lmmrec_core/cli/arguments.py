@@ -12,7 +12,19 @@ from typing import TypeAlias
 from lmmrec_core import __version__
 from lmmrec_core.cli.fetch_options import add_fetch
 from lmmrec_core.cli.forms import CHECK_TABLE_FORM
-from lmmrec_core.cli.options import add_catalogue, add_modalities, add_reading, add_set, add_track, listed_names
+from lmmrec_core.cli.options import (
+    Parser,
+    add_catalogue,
+    add_modalities,
+    add_reading,
+    add_set,
+    add_track,
+    folder_name,
+    listed_names,
+    process_count,
+    seed_number,
+    whole,
+)
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.metrics import METRICS
 from lmmrec_core.names import (
@@ -56,7 +68,7 @@ both below LMMREC_HOME if that is set, else in the repository, else (an installe
 
 def parser() -> argparse.ArgumentParser:
     """The argument parser, with one sub-parser per command."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="lmmrec",
         description="Do large multi-modal encoders help recommendation? Run the study or one case, on any catalogue.",
         epilog=EXAMPLES,
@@ -91,7 +103,10 @@ def _data(commands: _Commands) -> None:
         "files at once. Nothing is trained.",
     )
     sub.add_argument(
-        "folder", nargs="?", help="a catalogue folder (interactions.csv, items.csv, images/) or an MMRec folder"
+        "folder",
+        nargs="?",
+        type=folder_name,
+        help="a catalogue folder (interactions.csv, items.csv, images/) or an MMRec folder",
     )
     sub.add_argument("--track", help=f"only this track: {listed_names(TRACKS)}")
     sub.add_argument(
@@ -124,7 +139,7 @@ def _run(commands: _Commands) -> None:
         "one with ready features. A second call with the same settings returns the stored result. "
         f"Measured per user: {listed_names(METRICS)}.",
     )
-    sub.add_argument("--data", required=True, metavar="FOLDER", help="the catalogue folder")
+    sub.add_argument("--data", required=True, type=folder_name, metavar="FOLDER", help="the catalogue folder")
     floor = [name for name in RECOMMENDERS if name in FLOOR_MODELS]
     others = [name for name in RECOMMENDERS if name not in FLOOR_MODELS]
     sub.add_argument("--model", required=True, help=f"{listed_names(others)}; without content: {listed_names(floor)}")
@@ -142,7 +157,9 @@ def _run(commands: _Commands) -> None:
         "--control", default="", help=f"replace the content: {listed_names(CONTROLS)} (default: none, keep it)"
     )
     sub.add_argument("--name", default="", help=_NAME)
-    sub.add_argument("--seed", type=int, default=1, help="seed of initial values, negatives and order (default: 1)")
+    sub.add_argument(
+        "--seed", type=seed_number, default=1, help="seed of initial values, negatives and order (default: 1)"
+    )
     add_set(sub, "a setting of the model or of its training")
     sub.add_argument("--json", action="store_true", help="print the run record as JSON on stdout, progress on stderr")
     sub.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -160,7 +177,7 @@ def _reproduce(commands: _Commands) -> None:
     add_track(sub)
     sub.add_argument("--rq", default="", help=f"1, 2, 3, or one of {listed_names(QUESTIONS)} (default: all)")
     sub.add_argument("--seeds", nargs="*", default=[], help="seeds, for instance 1 2 3 (default: the track's)")
-    sub.add_argument("--jobs", type=int, default=2, help="processes at a time (default: 2)")
+    sub.add_argument("--jobs", type=process_count, default=2, help="processes at a time (default: 2)")
     sub.add_argument("--dry-run", action="store_true", help="only say what would run and what cannot")
     sub.set_defaults(action="lmmrec_core.cli.commands:reproduce")
 
@@ -185,16 +202,16 @@ def _search(commands: _Commands) -> None:
     cells = sub.add_argument_group("every cell of a track")
     cells.add_argument("--cells", action="store_true", help="search all cells of the track, or those that are named")
     cells.add_argument("--paradigm", default="", help=f"only cells of these: {listed_names(PARADIGMS)}, none")
-    cells.add_argument("--jobs", type=int, help="processes at a time (default: 2)")
+    cells.add_argument("--jobs", type=process_count, help="processes at a time (default: 2)")
     cells.add_argument("--dry-run", action="store_true", help="only say how many trainings are left, and their minutes")
     cells.add_argument(
         "--apply", action="store_true", help="write the stored winners beside the track; alone: only that"
     )
     add_modalities(sub)
     sub.add_argument("--grid", default="study", help=f"{listed_names(GRIDS)} (default: study)")
-    sub.add_argument("--trials", type=int, help="trainings (default: the grid's: 8 for study, else every point)")
-    sub.add_argument("--seed", type=int, default=0, help="seed of all trials (default: 0, which no track uses)")
-    sub.add_argument("--epochs", type=int, help="at most so many epochs a training (default: the track's or grid's)")
+    sub.add_argument("--trials", type=whole, help="trainings (default: the grid's: 8 for study, else every point)")
+    sub.add_argument("--seed", type=seed_number, default=0, help="seed of all trials (default: 0, which no track uses)")
+    sub.add_argument("--epochs", type=whole, help="at most so many epochs a training (default: the track's or grid's)")
     add_set(sub, "a setting that is kept fixed, not searched")
     sub.add_argument(
         "--measure-leak", action="store_true", help="also measure what choosing by the test score would gain"
@@ -218,8 +235,8 @@ def _calibrate(commands: _Commands) -> None:
         "--parts", nargs="*", choices=CALIBRATION_PARTS, default=[], metavar="PART",
         help=f"{listed_names(CALIBRATION_PARTS)} (default: all)",
     )  # fmt: skip
-    sub.add_argument("--worlds", type=int, help="worlds of each kind (default: as the book's calibration page says)")
-    sub.add_argument("--jobs", type=int, default=2, help="processes at a time, one thread each (default: 2)")
+    sub.add_argument("--worlds", type=whole, help="worlds of each kind (default: as the book's calibration page says)")
+    sub.add_argument("--jobs", type=process_count, default=2, help="processes at a time, one thread each (default: 2)")
     sub.add_argument("--dry-run", action="store_true", help="only say what would run, and about how long it takes")
     sub.set_defaults(action="lmmrec_core.cli.calibrate:calibrate")
 
@@ -284,9 +301,9 @@ def _book(commands: _Commands) -> None:
     run.add_argument("-p", dest="assignments", metavar="NAME=YAML", action="append", default=[], help="a parameter")
     run.add_argument("-f", dest="file", type=Path, help="YAML file of parameters")
     run.add_argument("--cwd", type=Path, help="folder the kernel works in (default: the notebook's)")
-    run.add_argument("--timeout", type=int, help="seconds a single cell may take")
+    run.add_argument("--timeout", type=whole, help="seconds a single cell may take")
     every = tasks.add_parser("all", help="execute the book's notebooks whose inputs changed")
-    every.add_argument("--jobs", type=int, default=2, help="notebooks at the same time (default: 2)")
+    every.add_argument("--jobs", type=process_count, default=2, help="notebooks at the same time (default: 2)")
     every.add_argument("--track", action="append", choices=TRACKS, help="only this track (may be repeated)")
     every.add_argument("--force", action="store_true", help="also those whose inputs are unchanged")
     page = tasks.add_parser("page", help="execute one notebook of the book, whatever its state")
@@ -303,8 +320,8 @@ def _import_mmrec(commands: _Commands) -> None:
         help="MMRec layout → catalogue folder",
         description="Reads NAME.inter, image_feat.npy, text_feat.npy; writes a catalogue folder with the same split.",
     )
-    sub.add_argument("source", help="folder in the MMRec layout")
-    sub.add_argument("target", help="new catalogue folder")
+    sub.add_argument("source", type=folder_name, help="folder in the MMRec layout")
+    sub.add_argument("target", type=folder_name, help="new catalogue folder")
     sub.set_defaults(action="lmmrec_core.cli.commands:import_mmrec")
 
 
@@ -314,8 +331,8 @@ def _export_mmrec(commands: _Commands) -> None:
         help="catalogue folder → MMRec layout",
         description="Writes NAME.inter with the split's labels, the features if there are any, and the id mappings.",
     )
-    sub.add_argument("source", help="catalogue folder")
-    sub.add_argument("target", help="new folder in the MMRec layout")
+    sub.add_argument("source", type=folder_name, help="catalogue folder")
+    sub.add_argument("target", type=folder_name, help="new folder in the MMRec layout")
     sub.add_argument("--encoder", default="", help=f"extract features with this encoder first, for instance {BASELINE}")
     add_reading(sub)
     sub.set_defaults(action="lmmrec_core.cli.commands:export_mmrec")

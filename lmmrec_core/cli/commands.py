@@ -113,8 +113,6 @@ def run(arguments: argparse.Namespace) -> int:
     own = {key: value for key, value in overrides.items() if not key.startswith("end_to_end.")}
     resolve(Workspace.open("user"), arguments.model, own)  # refuse a misspelt name before anything is read
     _refuse_idle_settings(arguments.model, own)
-    if arguments.seed < 0:
-        raise ConfigError(f"--seed {arguments.seed}: give a whole number from 0")
     track = user_track(arguments)
     content = content_asked(arguments, track, encoder_name(arguments.encoder or BASELINE))
     workspace, name = user_workspace(arguments, arguments.data, content)
@@ -174,7 +172,7 @@ def _content_fields(workspace: Workspace, arguments: argparse.Namespace) -> dict
 
 def reproduce(arguments: argparse.Namespace) -> int:
     """``lmmrec reproduce``: the grid, or one question of it."""
-    study = Study.open(arguments.track or "controls", seeds=_whole(arguments.seeds), data=arguments.data)
+    study = Study.open(arguments.track or "controls", seeds=_whole(arguments.seeds) or None, data=arguments.data)
     runnable, others = split_runnable(study.cases(arguments.rq), study.track)
     thinned = sum(left_out(case, study.track) is not None for case in others)
     rest = f"{thinned} are left out by the track, {len(others) - thinned} cannot yet (--dry-run says why)"

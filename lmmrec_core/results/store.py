@@ -268,7 +268,7 @@ def _read_record(path: Path, state: tuple[int, int, int]) -> Record:
         raise _damaged(file, "missing") from None
     except OSError as error:
         raise ResultError(f"{file}: cannot be read ({error.strerror}); allow reading it") from None
-    except ValueError as error:  # neither UTF-8 nor JSON
+    except (ValueError, RecursionError) as error:  # neither UTF-8 nor JSON
         raise _damaged(file, f"not valid JSON ({error})") from None
     return Record(path, _checked_record(data, file, path.name, lambda what: _damaged(file, what)))
 
