@@ -23,7 +23,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from lmmrec_core.digests import digest
-from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
+from lmmrec_core.errors import ConfigError, DataError, LmmrecError, ResultError
 
 PARTIAL = ".partial-"
 CURE = "delete it and run the same command again"
@@ -113,6 +113,23 @@ def write_file(path: Path, content: bytes | str, error: type[LmmrecError] = Resu
     content = content.encode() if isinstance(content, str) else content
     with whole_file(path, error, len(content)) as partial:
         partial.write_bytes(content)
+
+
+@contextmanager
+def readable(path: Path, error: type[LmmrecError] = DataError) -> Iterator[None]:
+    """Raises ``error`` naming what a block may not read or look into, below ``path`` or around it, and the cure."""
+    try:
+        yield
+    except PermissionError as problem:
+        place = problem.filename or path
+        raise error(f"{place}: cannot be read ({problem.strerror or problem}); allow reading it") from None
+
+
+def require_listed(root: Path, *patterns: str) -> None:
+    """Raises PermissionError for a folder, ``root`` or one that a pattern finds, where ``Path.glob`` finds nothing."""
+    for folder in (root, *(found for pattern in patterns for found in root.glob(pattern))):
+        if folder.is_dir():
+            os.scandir(folder).close()
 
 
 def put_in_place(grown: Path, path: Path, error: type[LmmrecError] = ResultError) -> None:

@@ -74,3 +74,12 @@ def test_an_empty_home_is_refused(monkeypatch):
     monkeypatch.setenv("LMMREC_HOME", "")
     with pytest.raises(ConfigError, match="LMMREC_HOME is empty; give it a folder, or unset it"):
         default_home()
+
+
+def test_what_may_not_be_read_is_told_without_a_traceback(shop, monkeypatch, capsys):
+    def refused(path, *more):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.is_file", refused)
+    assert main(["run", "--data", str(shop), "--model", "bpr", "--interactions", "interactions.csv"]) == 1
+    assert "Permission denied; allow reading and writing there" in capsys.readouterr().err
