@@ -68,7 +68,7 @@ both below LMMREC_HOME if that is set, else in the repository, else (an installe
 
 def parser() -> argparse.ArgumentParser:
     """The argument parser, with one sub-parser per command."""
-    top = Parser(
+    top: argparse.ArgumentParser = Parser(
         prog="lmmrec",
         description="Do large multi-modal encoders help recommendation? Run the study or one case, on any catalogue.",
         epilog=EXAMPLES,
