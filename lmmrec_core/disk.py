@@ -54,6 +54,24 @@ def held_alone(lock: Path, busy: str) -> Iterator[None]:
 
 
 @contextmanager
+def held_in_turn(lock: Path) -> Iterator[None]:
+    """As :func:`held_alone`, but waits for the other process, which may be on another machine, until it is done.
+
+    Raises ResultError if the file cannot be written.
+    """
+    held = FileLock(lock)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+    except OSError as error:
+        raise ResultError(f"{lock}: cannot be written ({error.strerror}); allow writing there") from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextmanager
 def whole_file(path: Path, error: type[LmmrecError] = ResultError, needed: int = 0) -> Iterator[Path]:
     """A path beside ``path`` to write to; it takes the place of ``path`` when the block ends well, else it vanishes.
 

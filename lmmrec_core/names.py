@@ -75,6 +75,7 @@ CONTROL_TITLES: dict[str, str] = {
     "projected": "projected",
 }
 SHUFFLED_ALONE: dict[str, "Modality"] = {"shuffled-V": "visual", "shuffled-T": "textual"}  # one modality of two
+CHEAP_MODELS = ("popularity", "itemknn")  # what `lmmrec run` computes beside any model
 ID_TWINS = {"vbpr": "bpr"}  # the nearest recommender without content; of all others, LightGCN
 
 # what `lmmrec calibrate` measures, dearest first

@@ -13,6 +13,7 @@ from lmmrec_core import __version__
 from lmmrec_core.cli.fetch_options import add_fetch
 from lmmrec_core.cli.forms import CHECK_TABLE_FORM
 from lmmrec_core.cli.options import (
+    CATALOGUE_NAME,
     Parser,
     add_catalogue,
     add_modalities,
@@ -25,23 +26,19 @@ from lmmrec_core.cli.options import (
     seed_number,
     whole,
 )
-from lmmrec_core.encoders import ENCODERS
-from lmmrec_core.metrics import METRICS
+from lmmrec_core.cli.own_arguments import add_compare, add_export_mmrec, add_import_mmrec, add_recommend, add_run
 from lmmrec_core.names import (
     BASELINE,
     CALIBRATION_PARTS,
-    CONTROLS,
-    FLOOR_MODELS,
     GRIDS,
     HELD_OUT,
+    MODALITY_SETS,
     PARADIGMS,
     TRACKS,
 )
 from lmmrec_core.questions import QUESTIONS
-from lmmrec_core.recommenders import RECOMMENDERS
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-_NAME = "what your catalogue is called in results/ (default: as its folder)"
 
 EXAMPLES = """\
 examples, from the first look to your own data:
@@ -50,8 +47,12 @@ examples, from the first look to your own data:
   lmmrec reproduce                                    the whole study on the generated controls
   lmmrec reproduce --rq 2 --seeds 1 2 3 --jobs 2      only what RQ2 needs
   lmmrec reproduce --track films --data ../shared/data
+  lmmrec reproduce --track paper --dry-run            what is missing here, where to get it, and the cost
   lmmrec run --data my-catalogue --model vbpr         one run on your own catalogue
   lmmrec run --data my-catalogue --model lattice --set k=5 --set learning_rate=0.0005 --json
+  lmmrec run --data my-catalogue --model vbpr --keep-model
+  lmmrec recommend --model KEY --users u1 u2 --k 10   lists from a kept model, with your own ids
+  lmmrec compare KEY KEY                              two stored results on one split
   lmmrec search --dataset complementary --model vbpr  search its settings on the validation part
   lmmrec search --cells --track controls --dry-run    what a search of every cell would cost
   lmmrec calibrate --dry-run                          how often are the tests right? (hours)
@@ -80,15 +81,17 @@ def parser() -> argparse.ArgumentParser:
         _data,
         add_fetch,
         _features,
-        _run,
+        add_run,
+        add_recommend,
+        add_compare,
         _reproduce,
         _search,
         _calibrate,
         _check_table,
         _results,
         _book,
-        _import_mmrec,
-        _export_mmrec,
+        add_import_mmrec,
+        add_export_mmrec,
     ):
         add(commands)
     return top
@@ -130,56 +133,30 @@ def _features(commands: _Commands) -> None:
     sub.set_defaults(action="lmmrec_core.cli.commands:features")
 
 
-def _run(commands: _Commands) -> None:
-    sub = commands.add_parser(
-        "run",
-        help="train and evaluate one case",
-        description="Trains one recommender on one catalogue, evaluates it on the test part and stores the result "
-        "under results/. The catalogue is yours: a folder as the book's data chapter describes, an MMRec folder, or "
-        "one with ready features. A second call with the same settings returns the stored result. "
-        f"Measured per user: {listed_names(METRICS)}.",
-    )
-    sub.add_argument("--data", required=True, type=folder_name, metavar="FOLDER", help="the catalogue folder")
-    floor = [name for name in RECOMMENDERS if name in FLOOR_MODELS]
-    others = [name for name in RECOMMENDERS if name not in FLOOR_MODELS]
-    sub.add_argument("--model", required=True, help=f"{listed_names(others)}; without content: {listed_names(floor)}")
-    sub.add_argument(
-        "--encoder",
-        default="",
-        help=f"what makes the features: an encoder of tracks/user.yaml (default: {BASELINE}; ready features of the "
-        f"catalogue go before it), or a YAML file with an entry of your own, made from: {listed_names(ENCODERS)}",
-    )
-    sub.add_argument(
-        "--paradigm", default="", help=f"{listed_names(PARADIGMS)}, for one encoder of both modalities (default: PT)"
-    )
-    add_modalities(sub)
-    sub.add_argument(
-        "--control", default="", help=f"replace the content: {listed_names(CONTROLS)} (default: none, keep it)"
-    )
-    sub.add_argument("--name", default="", help=_NAME)
-    sub.add_argument(
-        "--seed", type=seed_number, default=1, help="seed of initial values, negatives and order (default: 1)"
-    )
-    add_set(sub, "a setting of the model or of its training")
-    sub.add_argument("--json", action="store_true", help="print the run record as JSON on stdout, progress on stderr")
-    sub.add_argument("--quiet", action="store_true", help="no progress bars")
-    add_reading(sub)
-    sub.set_defaults(action="lmmrec_core.cli.commands:run")
-
-
 def _reproduce(commands: _Commands) -> None:
     sub = commands.add_parser(
         "reproduce",
         help="run the study, or one research question, on a track",
         description="Runs every case of the grid that is not stored yet, in parallel processes. It can be interrupted "
-        "at any time and goes on where it stopped. `make reproduce` calls this and then builds the book.",
+        "at any time and goes on where it stopped. Cases whose data or weights are not there are kept out, and named. "
+        "`make reproduce` calls this and then builds the book.",
     )
     add_track(sub)
     sub.add_argument("--rq", default="", help=f"1, 2, 3, or one of {listed_names(QUESTIONS)} (default: all)")
     sub.add_argument("--seeds", nargs="*", default=[], help="seeds, for instance 1 2 3 (default: the track's)")
-    sub.add_argument("--jobs", type=process_count, default=2, help="processes at a time (default: 2)")
-    sub.add_argument("--dry-run", action="store_true", help="only say what would run and what cannot")
-    sub.set_defaults(action="lmmrec_core.cli.commands:reproduce")
+    only = sub.add_argument_group("only cases of these (several with commas)")
+    only.add_argument("--dataset", default="", help="data sets of the track")
+    only.add_argument("--model", default="", help="models of the track")
+    only.add_argument("--encoder", default="", help="entries of the track's `encoders`, or none")
+    only.add_argument("--paradigm", default="", help=f"{listed_names(PARADIGMS)}, none")
+    only.add_argument("--modalities", default="", help=f"{listed_names(MODALITY_SETS)} (quote 'V&T' in a shell)")
+    only.add_argument("--shard", default="", metavar="I/N", help="each N-th of them from the I-th on, for N machines")
+    sub.add_argument(
+        "--jobs", type=process_count, default=2, help="processes at a time, over all visible GPUs (default: 2)"
+    )
+    sub.add_argument("--dry-run", action="store_true", help="only say what would run, what is not here, and the cost")
+    sub.add_argument("--json", action="store_true", help="print what --dry-run says as JSON on stdout")
+    sub.set_defaults(action="lmmrec_core.cli.reproduce:reproduce")
 
 
 def _search(commands: _Commands) -> None:
@@ -196,7 +173,7 @@ def _search(commands: _Commands) -> None:
     add_track(sub)
     sub.add_argument("--dataset", default="", help="which data set of the track")
     add_catalogue(sub)
-    sub.add_argument("--name", default="", help=_NAME)
+    sub.add_argument("--name", default="", help=CATALOGUE_NAME)
     sub.add_argument("--model", default="", help="a model of the grid, for instance vbpr")
     sub.add_argument("--encoder", default="", help=f"an entry of the track's `encoders` (default: {BASELINE})")
     cells = sub.add_argument_group("every cell of a track")
@@ -312,27 +289,3 @@ def _book(commands: _Commands) -> None:
     check = tasks.add_parser("check", help="are the executed notebooks whole and run as the book declares?")
     check.add_argument("paths", type=Path, nargs="*", help="only look whether these are whole")
     tasks.add_parser("build", help="render the book unless nothing changed")
-
-
-def _import_mmrec(commands: _Commands) -> None:
-    sub = commands.add_parser(
-        "import-mmrec",
-        help="MMRec layout → catalogue folder",
-        description="Reads NAME.inter, image_feat.npy, text_feat.npy; writes a catalogue folder with the same split.",
-    )
-    sub.add_argument("source", type=folder_name, help="folder in the MMRec layout")
-    sub.add_argument("target", type=folder_name, help="new catalogue folder")
-    sub.set_defaults(action="lmmrec_core.cli.commands:import_mmrec")
-
-
-def _export_mmrec(commands: _Commands) -> None:
-    sub = commands.add_parser(
-        "export-mmrec",
-        help="catalogue folder → MMRec layout",
-        description="Writes NAME.inter with the split's labels, the features if there are any, and the id mappings.",
-    )
-    sub.add_argument("source", type=folder_name, help="catalogue folder")
-    sub.add_argument("target", type=folder_name, help="new folder in the MMRec layout")
-    sub.add_argument("--encoder", default="", help=f"extract features with this encoder first, for instance {BASELINE}")
-    add_reading(sub)
-    sub.set_defaults(action="lmmrec_core.cli.commands:export_mmrec")

@@ -8,6 +8,8 @@ from typing import Any
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import MODALITY_SETS, SPLIT_RULES, TRACKS
 
+CATALOGUE_NAME = "what your catalogue is called in results/ (default: as its folder)"
+
 
 class Parser(argparse.ArgumentParser):
     """Refuses an option that is given twice, unless all its values count: the last would win without a word."""

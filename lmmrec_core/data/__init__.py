@@ -20,7 +20,9 @@ SOURCES: Registry["Source"] = Registry(
     {
         "folder": f"{_HERE}.folder:CatalogueFolder",
         "parity": f"{_HERE}.parity:ParityFolder",
+        "recbole": f"{_HERE}.recbole:RecBoleFolder",
         "mmrec": f"{_HERE}.mmrec:MMRecFolder",
+        "lattice": f"{_HERE}.lattice:LatticeFolder",
         "amazon": f"{_HERE}.amazon:AmazonCategory",
         "movielens": f"{_HERE}.movielens:MovieLens",
         "controls": f"{_HERE}.controls:Controls",

@@ -15,7 +15,7 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -116,6 +116,25 @@ class AmazonCategory:
     @staticmethod
     def read(folder: Path, settings: AmazonSettings, name: str | None = None) -> Catalogue:
         return read_amazon(folder, settings, name)
+
+    @staticmethod
+    def absent(folder: Path, settings: AmazonSettings) -> Mapping[str, str]:
+        """As ``source.ListsAbsent``: which items there are depends on the features, or else on the pictures."""
+        category = settings.category or _only_category(folder)
+        reviews, metadata = (
+            _json_file(folder, f"{kind}.json") for kind in (f"reviews_{category}_5", f"meta_{category}")
+        )
+        features, pictures = folder / f"image_features_{category}.b", folder / "images"
+        found = {"ready textual": "nothing: texts come without features"}
+        if not features.is_file():
+            found["ready visual"] = features.name
+        if not pictures.is_dir():
+            found["visual"] = f"{pictures.name}/<asin>.jpg"
+        whole = [reviews, *([metadata] if "textual" in settings.content else [])]
+        names = [file.name for file in whole if not file.is_file()]
+        if "visual" in settings.content and {"visual", "ready visual"} <= found.keys():
+            names.append(f"{features.name} or {found['visual']}")
+        return {**found, "catalogue": ", ".join(names)} if names else found
 
 
 def _categories(folder: Path) -> list[str]:

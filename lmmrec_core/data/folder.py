@@ -14,6 +14,7 @@ recommenders without content need no items.csv.
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -116,6 +117,13 @@ class CatalogueFolder:
     def read(folder: Path, settings: FolderSettings, name: str | None = None) -> Catalogue:
         return read_folder(folder, settings, name)
 
+    @staticmethod
+    def absent(folder: Path, settings: FolderSettings) -> Mapping[str, str]:
+        """As ``source.ListsAbsent``."""
+        wanted = [settings.interactions, *(["items.csv"] if settings.content else [])]
+        names = [name for name in wanted if not table_file(folder, name).is_file()]
+        return {"catalogue": ", ".join(names)} if names else {}
+
 
 def read_content(path: Path, settings: FolderSettings | None = None, name: str | None = None) -> Catalogue:
     """The items of a catalogue folder with their pictures and texts, without users or interactions.
@@ -129,8 +137,9 @@ def read_content(path: Path, settings: FolderSettings | None = None, name: str |
     items, none = _read_items(path, settings, faults), np.zeros(0, dtype=np.int64)
     faults.refuse()
     return Catalogue(
-        name or path.resolve().name, (), tuple(items.ids), none, none, tuple(items.texts), tuple(items.images)
-    )
+        name or path.resolve().name, (), tuple(items.ids), none, none, tuple(items.texts), tuple(items.images),
+        ready_features=items.features,
+    )  # fmt: skip
 
 
 def named_pictures(path: Path, settings: FolderSettings) -> list[tuple[str, Path]]:

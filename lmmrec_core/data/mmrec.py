@@ -18,6 +18,7 @@ from pydantic import Field
 from lmmrec_core.config import Settings
 from lmmrec_core.data.faults import Faults
 from lmmrec_core.data.files import finite_number, identifier, load_matrix, read_rows, whole_number
+from lmmrec_core.data.recbole import RecBoleFolder
 from lmmrec_core.data.writing import new_folder, write_table
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import MODALITIES, PARTS, Catalogue, Features, Float32Array, IntArray, Modality, Split
@@ -119,7 +120,7 @@ class MMRecFolder:
 
     @staticmethod
     def recognises(folder: Path) -> bool:
-        return bool(_inter_files(folder))
+        return bool(_inter_files(folder)) and not RecBoleFolder.recognises(folder)
 
     @staticmethod
     def read(folder: Path, settings: MMRecSettings, name: str | None = None) -> Catalogue:

@@ -136,13 +136,17 @@ class GradientRecommender(nn.Module):
         """The final vectors of all users and items; a score is their dot product."""
         raise NotImplementedError
 
-    def scorer(self) -> Scorer:
-        """Compute the final vectors once, keep a copy, then score users [user] → [user, item]."""
+    def vectors(self) -> tuple[Float[Tensor, "user dim"], Float[Tensor, "item dim"]]:
+        """Copies of the vectors that it ranks with: a score is the dot product of a user's and an item's."""
         with torch.no_grad():
             if self.last_user is not None and self.last_item is not None:
-                users, items = self.last_user.clone(), self.last_item.clone()
-            else:
-                users, items = (vectors.detach().clone() for vectors in self.representations())
+                return self.last_user.clone(), self.last_item.clone()
+            users, items = self.representations()
+            return users.detach().clone(), items.detach().clone()
+
+    def scorer(self) -> Scorer:
+        """Compute the final vectors once, keep a copy, then score users [user] → [user, item]."""
+        users, items = self.vectors()
 
         def score(chosen: Int[Tensor, "user"]) -> Float[Tensor, "user item"]:
             return users.index_select(0, chosen.to(users.device)) @ items.T

@@ -27,6 +27,7 @@ from lmmrec_core.study.datasets import naming_ids
 from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.joint.attach import attach_encoder, keep_trained
 from lmmrec_core.study.joint.warm_start import train_warm
+from lmmrec_core.study.own.kept import MODEL, keep_recommender
 from lmmrec_core.study.search.validation import CUTOFF, stopping_metric, users_with, validation, warn_if_saturated
 from lmmrec_core.study.searched import searched_settings
 from lmmrec_core.study.track import OF_ENCODER, UNIDENTIFIED, EvaluationSettings, declared_digest
@@ -35,7 +36,7 @@ from lmmrec_core.study.weights.records import judged_by_weights, suspect_weights
 from lmmrec_core.study.workspace import Workspace, check_device
 from lmmrec_core.training.joint.hooks import FeatureTraining
 from lmmrec_core.training.joint.settings import EndToEndSettings
-from lmmrec_core.training.loop import PACE_UNITS, Training, TrainingSettings, train
+from lmmrec_core.training.loop import Training, TrainingSettings, laid_over, train
 from lmmrec_core.training.recommend import top_k
 
 
@@ -67,11 +68,11 @@ def resolve(
         declared.setdefault("normalise_features", track.normalise_features)
     where = f"track {track.name!r}, model {model!r}"
     trained = {"device": workspace.device, **track.training}
-    trained = _with_training(trained, declared.pop("training", {}))
+    trained = laid_over(trained, declared.pop("training", {}))
     searched = searched_settings(track.searched, case.model_dump()) if case else {}
     for given in (searched, overrides or {}):
         of_training = {key: value for key, value in given.items() if key in TrainingSettings.model_fields}
-        trained = _with_training(trained, of_training)
+        trained = laid_over(trained, of_training)
         for key, value in given.items():
             if key in of_training:
                 continue
@@ -84,12 +85,6 @@ def resolve(
     if "batch_size" in model_class.model_fields:  # LATTICE divides its regulariser by the configured size
         declared.setdefault("batch_size", training.batch_size)
     return model_class.build(declared, where), training
-
-
-def _with_training(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """``more`` on top: what it gives in epochs takes the place of the same in steps, and the other way round."""
-    replaced = {name for pair in PACE_UNITS.items() for name in pair if set(pair) & set(more)}
-    return {name: value for name, value in settings.items() if name not in replaced} | dict(more)
 
 
 def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None = None) -> Plan:
@@ -105,7 +100,7 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     track, dataset = workspace.track, workspace.dataset(case.dataset, case.split)
     if case.arm not in ("none", *track.arms):
         raise unknown("arm", case.arm, track.arms, f"track {track.name!r}")
-    given = _with_training(track.arms[case.arm].settings if case.arm != "none" else {}, overrides or {})
+    given = laid_over(track.arms[case.arm].settings if case.arm != "none" else {}, overrides or {})
     own = {key.removeprefix(OF_ENCODER): given.pop(key) for key in list(given) if key.startswith(OF_ENCODER)}
     joint: EndToEndSettings | None = None
     if case.paradigm in ("ETE", WARM):
@@ -193,23 +188,25 @@ def is_done(todo: Plan, workspace: Workspace) -> bool:
     return code_state(record.data["provenance"]) != "uncommitted" or code_state_now() != "committed"
 
 
-def run_case(todo: Plan, workspace: Workspace) -> Result:
+def run_case(todo: Plan, workspace: Workspace, keep_model: bool = False) -> Result:
     """Train, rank, evaluate and store one case; a stored result that :func:`is_done` is returned as it is.
 
-    Raises TrainingError, FeatureError or ResultError; nothing is stored then, and a checkpoint stays.
+    With ``keep_model`` the trained recommender lies beside the result (``study/own/kept.py``); a result that was stored
+    without is made again, together with the model. Raises TrainingError, FeatureError or ResultError; nothing is stored
+    then, and a checkpoint stays.
     """
     done = folder_of(todo, workspace)
     checkpoint = checkpoint_of(todo, workspace)
-    if is_done(todo, workspace):
+    if is_done(todo, workspace) and (not keep_model or (done / MODEL).is_file()):
         checkpoints.remove(checkpoint)  # of a process that was killed as soon as it had stored the result
         return workspace.store.load(done)
     check_device(todo.training.device)
     with naming_ids(workspace.dataset(todo.case.dataset, todo.case.split).catalogue):
-        _run_and_store(todo, workspace, done, checkpoint)
+        _run_and_store(todo, workspace, done, checkpoint, keep_model)
     return workspace.store.load(done)
 
 
-def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Path) -> None:
+def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Path, keep_model: bool) -> None:
     case, store = todo.case, workspace.store
     started, again = code_now(), store.holds(done)
     reset_peak_memory()
@@ -230,6 +227,8 @@ def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Pat
         record["features"]["trained"] = keep_trained(workspace, todo.key, case, model, features, joint.encoder)
     record["provenance"] = provenance(todo.training.device, started)
     store.save(case.track, case.dataset, case.slug, todo.key, record, per_user, top_items, again)
+    if keep_model:
+        keep_recommender(done, model, case, todo.key, workspace, features)
     checkpoints.remove(checkpoint)
 
 

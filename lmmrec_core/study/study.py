@@ -148,14 +148,21 @@ class Study:
         asked = (tuple(fields.items()) for fields in cases)
         return [found[case] for case in asked if case in found]
 
-    def run_missing(self, question: str | int | None = None, jobs: int = 2, progress: bool = True) -> "Outcome":
-        """Compute the runnable cases of a question that are not stored yet; returns the Outcome.
+    def run_missing(
+        self,
+        question: str | int | None = None,
+        jobs: int = 2,
+        progress: bool = True,
+        cases: Sequence[Case] | None = None,
+    ) -> "Outcome":
+        """Compute the runnable cases of a question, or those of ``cases``, that are not stored yet.
 
-        Raises ConfigError or DataError for data that is not there, and whatever stops a whole track.
+        Returns the Outcome, in which cases whose data are not there are failures. Raises ConfigError for ``jobs``
+        below 1, and whatever stops a whole track.
         """
         from lmmrec_core.study.schedule import run_cases
 
-        runnable, _ = split_runnable(self.cases(question), self.track)
+        runnable, _ = split_runnable(self.cases(question) if cases is None else cases, self.track)
         return run_cases(runnable, self.workspace if progress else self.workspace.quiet(), jobs)
 
     def not_run(self, question: str | int | None = None) -> pd.DataFrame:
