@@ -8,10 +8,11 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
 from lmmrec_core.disk import read_regular
 from lmmrec_core.errors import ConfigError, unknown
@@ -41,6 +42,15 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """True is 1 to pydantic, which nobody means."""
+        within = value if isinstance(value, list | tuple) else (value,)
+        if any(isinstance(one, bool) for one in within) and not _takes_truth(cls.model_fields[str(info.field_name)]):
+            raise ValueError("true and false are no numbers or texts; write one")
+        return value
+
     @classmethod
     def build(cls, values: Mapping[str, Any], where: str = "settings") -> Self:
         """Check ``values`` against this class.
@@ -56,6 +66,14 @@ class Settings(BaseModel):
             return cls(**dict(values))
         except ValidationError as error:
             raise ConfigError(_explain(error, where)) from None
+
+
+def _takes_truth(field: FieldInfo) -> bool:
+    """Whether a truth value may be among the values of a setting."""
+    kinds: list[Any] = [field.annotation]
+    for kind in kinds:  # grows: what stands in the brackets of each
+        kinds += get_args(kind)
+    return any(kind in (bool, Any) or isinstance(kind, bool) for kind in kinds)
 
 
 def _explain(error: ValidationError, where: str) -> str:

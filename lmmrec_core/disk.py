@@ -25,7 +25,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from lmmrec_core.digests import digest
-from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
+from lmmrec_core.errors import ConfigError, DataError, LmmrecError, ResultError
 
 PARTIAL = ".partial-"
 CURE = "delete it and run the same command again"
@@ -147,6 +147,23 @@ def read_regular(path: Path, most: int = -1) -> bytes:
         raise OSError(errno.EINVAL, "a pipe or device, not a file", str(path))
     with path.open("rb") as file:
         return file.read(most)
+
+
+@contextmanager
+def readable(path: Path, error: type[LmmrecError] = DataError) -> Iterator[None]:
+    """Raises ``error`` naming what a block may not read or look into, below ``path`` or around it, and the cure."""
+    try:
+        yield
+    except PermissionError as problem:
+        place = problem.filename or path
+        raise error(f"{place}: cannot be read ({problem.strerror or problem}); allow reading it") from None
+
+
+def require_listed(root: Path, *patterns: str) -> None:
+    """Raises PermissionError for a folder, ``root`` or one that a pattern finds, where ``Path.glob`` finds nothing."""
+    for folder in (root, *(found for pattern in patterns for found in root.glob(pattern))):
+        if folder.is_dir():
+            os.scandir(folder).close()
 
 
 def put_in_place(grown: Path, path: Path, error: type[LmmrecError] = ResultError) -> None:

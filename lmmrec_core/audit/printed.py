@@ -164,6 +164,8 @@ def _check_heads(heads: Sequence[str], needed: Sequence[str], known: Sequence[st
             hint = f"rename {close!r}" if close else f"the first line must name {', '.join(needed)}"
             raise DataError(f"{path}, line 1: no column {name!r}; {hint}")
     for name in heads:
+        if name in known and heads.count(name) > 1:
+            raise DataError(f"{path}, line 1: two columns {name!r}; rename or remove one")
         if name not in known:
             raise DataError(f"{path}, line 1: unknown column {name!r}; the columns are {', '.join(known)}")
 

@@ -14,12 +14,17 @@ from lmmrec_core.cli.fetch_options import add_fetch
 from lmmrec_core.cli.forms import CHECK_TABLE_FORM
 from lmmrec_core.cli.options import (
     CATALOGUE_NAME,
+    Parser,
     add_catalogue,
     add_modalities,
     add_reading,
     add_set,
     add_track,
+    folder_name,
     listed_names,
+    process_count,
+    seed_number,
+    whole,
 )
 from lmmrec_core.cli.own_arguments import add_compare, add_export_mmrec, add_import_mmrec, add_recommend, add_run
 from lmmrec_core.names import (
@@ -64,7 +69,7 @@ both below LMMREC_HOME if that is set, else in the repository, else (an installe
 
 def parser() -> argparse.ArgumentParser:
     """The argument parser, with one sub-parser per command."""
-    top = argparse.ArgumentParser(
+    top: argparse.ArgumentParser = Parser(
         prog="lmmrec",
         description="Do large multi-modal encoders help recommendation? Run the study or one case, on any catalogue.",
         epilog=EXAMPLES,
@@ -101,7 +106,10 @@ def _data(commands: _Commands) -> None:
         "files at once. Nothing is trained.",
     )
     sub.add_argument(
-        "folder", nargs="?", help="a catalogue folder (interactions.csv, items.csv, images/) or an MMRec folder"
+        "folder",
+        nargs="?",
+        type=folder_name,
+        help="a catalogue folder (interactions.csv, items.csv, images/) or an MMRec folder",
     )
     sub.add_argument("--track", help=f"only this track: {listed_names(TRACKS)}")
     sub.add_argument(
@@ -143,7 +151,9 @@ def _reproduce(commands: _Commands) -> None:
     only.add_argument("--paradigm", default="", help=f"{listed_names(PARADIGMS)}, none")
     only.add_argument("--modalities", default="", help=f"{listed_names(MODALITY_SETS)} (quote 'V&T' in a shell)")
     only.add_argument("--shard", default="", metavar="I/N", help="each N-th of them from the I-th on, for N machines")
-    sub.add_argument("--jobs", type=int, default=2, help="processes at a time, over all visible GPUs (default: 2)")
+    sub.add_argument(
+        "--jobs", type=process_count, default=2, help="processes at a time, over all visible GPUs (default: 2)"
+    )
     sub.add_argument("--dry-run", action="store_true", help="only say what would run, what is not here, and the cost")
     sub.add_argument("--json", action="store_true", help="print what --dry-run says as JSON on stdout")
     sub.set_defaults(action="lmmrec_core.cli.reproduce:reproduce")
@@ -169,16 +179,16 @@ def _search(commands: _Commands) -> None:
     cells = sub.add_argument_group("every cell of a track")
     cells.add_argument("--cells", action="store_true", help="search all cells of the track, or those that are named")
     cells.add_argument("--paradigm", default="", help=f"only cells of these: {listed_names(PARADIGMS)}, none")
-    cells.add_argument("--jobs", type=int, help="processes at a time (default: 2)")
+    cells.add_argument("--jobs", type=process_count, help="processes at a time (default: 2)")
     cells.add_argument("--dry-run", action="store_true", help="only say how many trainings are left, and their minutes")
     cells.add_argument(
         "--apply", action="store_true", help="write the stored winners beside the track; alone: only that"
     )
     add_modalities(sub)
     sub.add_argument("--grid", default="study", help=f"{listed_names(GRIDS)} (default: study)")
-    sub.add_argument("--trials", type=int, help="trainings (default: the grid's: 8 for study, else every point)")
-    sub.add_argument("--seed", type=int, default=0, help="seed of all trials (default: 0, which no track uses)")
-    sub.add_argument("--epochs", type=int, help="at most so many epochs a training (default: the track's or grid's)")
+    sub.add_argument("--trials", type=whole, help="trainings (default: the grid's: 8 for study, else every point)")
+    sub.add_argument("--seed", type=seed_number, default=0, help="seed of all trials (default: 0, which no track uses)")
+    sub.add_argument("--epochs", type=whole, help="at most so many epochs a training (default: the track's or grid's)")
     add_set(sub, "a setting that is kept fixed, not searched")
     sub.add_argument(
         "--measure-leak", action="store_true", help="also measure what choosing by the test score would gain"
@@ -202,8 +212,8 @@ def _calibrate(commands: _Commands) -> None:
         "--parts", nargs="*", choices=CALIBRATION_PARTS, default=[], metavar="PART",
         help=f"{listed_names(CALIBRATION_PARTS)} (default: all)",
     )  # fmt: skip
-    sub.add_argument("--worlds", type=int, help="worlds of each kind (default: as the book's calibration page says)")
-    sub.add_argument("--jobs", type=int, default=2, help="processes at a time, one thread each (default: 2)")
+    sub.add_argument("--worlds", type=whole, help="worlds of each kind (default: as the book's calibration page says)")
+    sub.add_argument("--jobs", type=process_count, default=2, help="processes at a time, one thread each (default: 2)")
     sub.add_argument("--dry-run", action="store_true", help="only say what would run, and about how long it takes")
     sub.set_defaults(action="lmmrec_core.cli.calibrate:calibrate")
 
@@ -268,9 +278,9 @@ def _book(commands: _Commands) -> None:
     run.add_argument("-p", dest="assignments", metavar="NAME=YAML", action="append", default=[], help="a parameter")
     run.add_argument("-f", dest="file", type=Path, help="YAML file of parameters")
     run.add_argument("--cwd", type=Path, help="folder the kernel works in (default: the notebook's)")
-    run.add_argument("--timeout", type=int, help="seconds a single cell may take")
+    run.add_argument("--timeout", type=whole, help="seconds a single cell may take")
     every = tasks.add_parser("all", help="execute the book's notebooks whose inputs changed")
-    every.add_argument("--jobs", type=int, default=2, help="notebooks at the same time (default: 2)")
+    every.add_argument("--jobs", type=process_count, default=2, help="notebooks at the same time (default: 2)")
     every.add_argument("--track", action="append", choices=TRACKS, help="only this track (may be repeated)")
     every.add_argument("--force", action="store_true", help="also those whose inputs are unchanged")
     page = tasks.add_parser("page", help="execute one notebook of the book, whatever its state")

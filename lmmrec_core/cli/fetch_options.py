@@ -2,7 +2,7 @@
 
 import argparse
 
-from lmmrec_core.cli.options import add_track, listed_names
+from lmmrec_core.cli.options import add_track, listed_names, whole
 from lmmrec_core.names import FETCHED
 
 
@@ -28,12 +28,12 @@ def add_fetch(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     sub.add_argument("--offline", action="store_true", help="ask nobody: only take with --from, check and count")
     sub.add_argument("--dry-run", action="store_true", help="only say what would be fetched")
     sub.add_argument(
-        "--longest-side", type=int, metavar="PIXELS",
+        "--longest-side", type=whole, metavar="PIXELS",
         help="shrink larger pictures to this; a picture's shorter side stays at least 224 (default: kept as they come)",
     )  # fmt: skip
     sub.add_argument("--again", action="store_true", help="ask for pictures again whose links were dead")
-    sub.add_argument("--connections", type=int, default=8, help="open at a time (default: 8)")
-    sub.add_argument("--per-host", type=int, default=4, help="open at a time to one host (default: 4)")
+    sub.add_argument("--connections", type=whole, default=8, help="open at a time (default: 8)")
+    sub.add_argument("--per-host", type=whole, default=4, help="open at a time to one host (default: 4)")
     sub.add_argument("--accept-counts", action="store_true", help="accept counts far from the published ones")
     sub.add_argument("--quiet", action="store_true", help="no progress bars")
     sub.set_defaults(action="lmmrec_core.cli.fetch:fetch_data")

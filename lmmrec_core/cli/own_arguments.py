@@ -3,7 +3,16 @@
 import argparse
 from typing import TypeAlias
 
-from lmmrec_core.cli.options import CATALOGUE_NAME, add_modalities, add_reading, add_set, listed_names
+from lmmrec_core.cli.options import (
+    CATALOGUE_NAME,
+    add_modalities,
+    add_reading,
+    add_set,
+    folder_name,
+    listed_names,
+    seed_number,
+    whole,
+)
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.metrics import METRICS
 from lmmrec_core.names import BASELINE, CONTROLS, FLOOR_MODELS, PARADIGMS
@@ -23,7 +32,7 @@ def add_run(commands: _Commands) -> None:
         "item-kNN are computed beside it, on the same split, with a paired test. "
         f"Measured per user: {listed_names(METRICS)}.",
     )
-    sub.add_argument("--data", required=True, metavar="FOLDER", help="the catalogue folder")
+    sub.add_argument("--data", required=True, type=folder_name, metavar="FOLDER", help="the catalogue folder")
     floor = [name for name in RECOMMENDERS if name in FLOOR_MODELS]
     others = [name for name in RECOMMENDERS if name not in FLOOR_MODELS]
     sub.add_argument("--model", required=True, help=f"{listed_names(others)}; without content: {listed_names(floor)}")
@@ -41,10 +50,12 @@ def add_run(commands: _Commands) -> None:
         "--control", default="", help=f"replace the content: {listed_names(CONTROLS)} (default: none, keep it)"
     )
     sub.add_argument("--name", default="", help=CATALOGUE_NAME)
-    sub.add_argument("--seed", type=int, default=1, help="seed of initial values, negatives and order (default: 1)")
+    sub.add_argument(
+        "--seed", type=seed_number, default=1, help="seed of initial values, negatives and order (default: 1)"
+    )
     add_set(sub, "a setting of the model or of its training")
     sub.add_argument(
-        "--tune", type=int, metavar="N",
+        "--tune", type=whole, metavar="N",
         help="first train N times at other settings, and take those with the best validation score; the defaults are "
         "tried first (the grid `study` of lmmrec search)",
     )  # fmt: skip
@@ -74,7 +85,7 @@ def add_recommend(commands: _Commands) -> None:
         "--model", required=True, metavar="KEY", help="the key of the run, its folder, or the model's file"
     )
     sub.add_argument("--users", nargs="+", metavar="ID", help="ids, or @FILE with one a line (default: all)")
-    sub.add_argument("--k", type=int, default=20, help="items a user (default: 20)")
+    sub.add_argument("--k", type=whole, default=20, help="items a user (default: 20)")
     sub.add_argument(
         "--hide", choices=("all", "train"), default="all",
         help="leave out all items that the user has interacted with, or those of training rows only, as the evaluation "
@@ -114,8 +125,8 @@ def add_import_mmrec(commands: _Commands) -> None:
         help="MMRec layout → catalogue folder",
         description="Reads NAME.inter, image_feat.npy, text_feat.npy; writes a catalogue folder with the same split.",
     )
-    sub.add_argument("source", help="folder in the MMRec layout")
-    sub.add_argument("target", help="new catalogue folder")
+    sub.add_argument("source", type=folder_name, help="folder in the MMRec layout")
+    sub.add_argument("target", type=folder_name, help="new catalogue folder")
     sub.set_defaults(action="lmmrec_core.cli.commands:import_mmrec")
 
 
@@ -126,8 +137,8 @@ def add_export_mmrec(commands: _Commands) -> None:
         help="catalogue folder → MMRec layout",
         description="Writes NAME.inter with the split's labels, the features if there are any, and the id mappings.",
     )
-    sub.add_argument("source", help="catalogue folder")
-    sub.add_argument("target", help="new folder in the MMRec layout")
+    sub.add_argument("source", type=folder_name, help="catalogue folder")
+    sub.add_argument("target", type=folder_name, help="new folder in the MMRec layout")
     sub.add_argument("--encoder", default="", help=f"extract features with this encoder first, for instance {BASELINE}")
     add_reading(sub)
     sub.set_defaults(action="lmmrec_core.cli.commands:export_mmrec")

@@ -21,7 +21,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
     """``lmmrec reproduce``: the grid, one question of it, or the cases that are named."""
     if arguments.json and not arguments.dry_run:
         raise ConfigError("--json prints what --dry-run says; add it, or leave --json out")
-    study = Study.open(arguments.track or "controls", seeds=_whole(arguments.seeds), data=arguments.data)
+    study = Study.open(arguments.track or "controls", seeds=_whole(arguments.seeds) or None, data=arguments.data)
     seen = outlook(study, _asked(study, arguments))
     if arguments.dry_run and arguments.json:
         told = {"track": study.track.name, **seen.plain(), "estimate": cost_of(study, seen).plain()}

@@ -37,8 +37,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.twin and twin_of(arguments.model) is None:
         raise ConfigError(f"--twin has no effect: model {arguments.model!r} reads no content; leave it out")
     _check_tune(arguments)
-    if arguments.seed < 0:
-        raise ConfigError(f"--seed {arguments.seed}: give a whole number from 0")
     track = user_track(arguments)
     content = content_asked(arguments, track, encoder_name(arguments.encoder or BASELINE))
     workspace, name = user_workspace(arguments, arguments.data, content)

@@ -193,7 +193,7 @@ def _review(text: str, place: str) -> tuple[str, str, float, int]:
         _id(review, "reviewerID", place),
         _asin(review, place),
         float(_numeric(review, "overall", place)),
-        int(_numeric(review, "unixReviewTime", place)),
+        _seconds(review, place),
     )
 
 
@@ -224,6 +224,13 @@ def _numeric(record: dict[str, object], key: str, place: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 2**63:
         raise DataError(f"{place}: {key} is {value!r}, not a number; correct the record")
     return value
+
+
+def _seconds(review: dict[str, object], place: str) -> int:
+    value = _numeric(review, "unixReviewTime", place)
+    if value != int(value):
+        raise DataError(f"{place}: unixReviewTime is {value!r}, not in whole seconds; correct the record")
+    return int(value)
 
 
 def _read_metadata(file: Path, wanted: set[str], faults: Faults) -> tuple[dict[str, dict[str, object]], dict[str, int]]:

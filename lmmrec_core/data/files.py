@@ -213,7 +213,7 @@ def identifier(text: str, place: str, column: str) -> str:
 def finite_number(text: str, place: str, column: str) -> float:
     """A finite number."""
     try:
-        value = float(text)
+        value = math.nan if "_" in text else float(text)  # Python takes 4_5 for 45
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
@@ -224,7 +224,7 @@ def finite_number(text: str, place: str, column: str) -> float:
 def whole_number(text: str, place: str, column: str) -> int:
     """A whole number that fits 64 bits; "874965478.0" counts as one."""
     try:
-        value = int(text)
+        value = int(text if "_" not in text else "")
     except ValueError:
         as_float = finite_number(text, place, column)
         if not as_float.is_integer():
@@ -257,7 +257,8 @@ def load_arrays(path: Path, archives: bool = True) -> dict[str, np.ndarray]:
 
     The first bytes decide which it is, not the name. Nothing is read of a file that is too short for what it claims,
     nor of an archive that is not wanted (``archives`` false); a pickle is never read.
-    Raises DataError for any such file, and for an archive that holds more than ``ARCHIVE_LIMIT`` bytes.
+    Raises DataError for any such file, for one with more than its array, and for an archive that holds more than
+    ``ARCHIVE_LIMIT`` bytes.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; add it or correct the name")
@@ -269,14 +270,27 @@ def load_arrays(path: Path, archives: bool = True) -> dict[str, np.ndarray]:
             with np.load(path, allow_pickle=False) as loaded:
                 return {key: loaded[key] for key in loaded.files}
         # a map needs no memory, and is refused if the file is too short; one of no rows cannot be mapped
-        mode: Literal["r"] | None = "r" if path.stat().st_size > _SMALL else None
-        return {"": np.load(path, allow_pickle=False, mmap_mode=mode)}
+        size = path.stat().st_size
+        mode: Literal["r"] | None = "r" if size > _SMALL else None
+        array = np.load(path, allow_pickle=False, mmap_mode=mode)
+        if rest := size - _header_bytes(path) - array.nbytes:
+            raise DataError(f"{path}: {rest:,} bytes after its one array; save one matrix with numpy.save")
+        return {"": array}
     except DataError:
         raise
     except PermissionError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); allow reading it") from None
     except Exception as error:  # NumPy raises many kinds for a damaged file, zip errors among them
         raise DataError(f"{path}: not a plain NumPy array file ({error}); save it again with numpy.save") from None
+
+
+def _header_bytes(path: Path) -> int:
+    """Where the content of an ``.npy`` file begins."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read(file)
+        return file.tell()
 
 
 def _is_archive(path: Path) -> bool:

@@ -7,9 +7,10 @@
     textual.npy       optional: ready textual features, likewise
 
 Both tables are UTF-8 with a header, and cells are quoted if they need it; ids are text. ``timestamp`` is in whole
-seconds since 1970; ``split`` is train, valid or test. There may be other columns, which a setting may name as text
-fields. An empty image cell means that the item has no picture; a picture that is named must exist, inside the folder.
-What is not read (``ContentSettings.content``) need not be there: recommenders without content need no items.csv.
+seconds since 1970; ``rating`` is read if ``min_rating`` asks for it; ``split`` is train, valid or test. There may be
+other columns, which a setting may name as text fields. An empty image cell means that the item has no picture; a
+picture that is named must exist, inside the folder. What is not read (``ContentSettings.content``) need not be there:
+recommenders without content need no items.csv.
 """
 
 import os
@@ -38,6 +39,7 @@ from lmmrec_core.data.files import (
 from lmmrec_core.data.ready import has_ready
 from lmmrec_core.data.texts import compose
 from lmmrec_core.data.writing import new_folder, write_table
+from lmmrec_core.disk import readable
 from lmmrec_core.errors import DataError, nearest
 from lmmrec_core.flow import MODALITIES, PARTS, Catalogue, IntArray
 
@@ -69,7 +71,11 @@ def read_folder(path: Path, settings: FolderSettings | None = None, name: str | 
     Unless ``unreadable`` refuses them, pictures that are not there keep their place, for whoever tries to read them.
     Raises DataError naming the file, the line, what is wrong and the cure, for all that cannot be used as it is.
     """
-    path, settings = Path(path), settings or FolderSettings()
+    with readable(Path(path)):
+        return _read_folder(Path(path), settings or FolderSettings(), name)
+
+
+def _read_folder(path: Path, settings: FolderSettings, name: str | None) -> Catalogue:
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; give one with {settings.interactions} and items.csv")
     faults = Faults()
@@ -78,7 +84,7 @@ def read_folder(path: Path, settings: FolderSettings | None = None, name: str | 
     with faults.noted():
         items = _read_items(path, settings, faults) if settings.content else None
     with faults.noted():
-        rows = _read_interactions(table_file(path, settings.interactions), faults)
+        rows = _read_interactions(table_file(path, settings.interactions), settings.min_rating is not None, faults)
         if not rows.line and not faults:
             faults.add(f"{rows.file}: no interactions below the header; add some")
     if rows and items and items.whole:
@@ -235,13 +241,14 @@ def _is_file(path: Path, place: str) -> bool:
         return False
 
 
-def _read_interactions(file: Path, faults: Faults) -> Rows:
+def _read_interactions(file: Path, rated: bool, faults: Faults) -> Rows:
+    """The rows of the table; ``rating`` is read if a rating is asked for (``rated``), the other columns always."""
     optional = ("rating", "timestamp", "split")
     header, table = read_rows(file, ("user_id", "item_id"), optional=optional, faults=faults)
     rows = Rows(str(file), columns=header)
-    given = [column for column in optional if column in header]
+    given = [column for column in optional if column in header and (rated or column != "rating")]
     values: dict[str, list[Any]] = {column: [] for column in given}
-    parse = {"rating": finite_number, "timestamp": whole_number}
+    parse = {"rating": finite_number, "timestamp": _timestamp}
     for line, cells in table:
         place = f"{file} line {line}"
         try:
@@ -258,6 +265,14 @@ def _read_interactions(file: Path, faults: Faults) -> Rows:
             values[column].append(value)
     rows.rating, rows.timestamp, rows.label = (values.get(column) for column in optional)
     return rows
+
+
+def _timestamp(text: str, place: str, column: str) -> int:
+    try:
+        return whole_number(text, place, column)
+    except DataError as error:
+        told = f"{error} (times are read whatever the split: every pair keeps its earliest)"
+        raise DataError(told) from None
 
 
 def _label(row: NumberedRow, file: Path) -> int:

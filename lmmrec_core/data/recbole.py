@@ -1,6 +1,7 @@
 """RecBole's atomic files: ``<name>.inter`` and ``<name>.item``, tab separated, each column named with its type.
 
-    <name>.inter   user_id:token item_id:token [rating:float] [timestamp:float]; further columns are passed over
+    <name>.inter   user_id:token item_id:token [rating:float] [timestamp:float]; further columns are passed over,
+                   and so are ratings unless ``min_rating`` asks for them
     <name>.item    optional; item_id:token and fields of the item; texts are read from token and token_seq columns
     <name>.train.inter, <name>.valid.inter, <name>.test.inter   instead of <name>.inter: the folder's own split
     visual.npy, textual.npy   ours: ready features [item, dim], rows in the order of <name>.item
@@ -47,7 +48,7 @@ def read_recbole(path: Path, settings: RecBoleSettings | None = None, name: str 
     rows = Rows(str(next(iter(files.values()))))
     for part, file in files.items():
         with faults.noted():
-            _read_inter(file, part, rows, faults)
+            _read_inter(file, part, rows, settings.min_rating is not None, faults)
     faults.refuse()
     if not rows.line:
         raise DataError(f"{rows.file}: no interactions below the header; add some")
@@ -107,8 +108,8 @@ def _inter_files(path: Path) -> dict[str, Path]:
     )
 
 
-def _read_inter(file: Path, part: str, rows: Rows, faults: Faults) -> None:
-    """Add the rows of one file."""
+def _read_inter(file: Path, part: str, rows: Rows, rated: bool, faults: Faults) -> None:
+    """Add the rows of one file; ratings only if they are asked for (``rated``)."""
     is_there(file, file.parent)
     _check_plain(file)
     header, table = read_rows(file, (_USER, _ITEM), "\t", optional=tuple(_OPTIONAL.values()), faults=faults)
@@ -116,7 +117,7 @@ def _read_inter(file: Path, part: str, rows: Rows, faults: Faults) -> None:
     parts = PartWords(header, known, () if part else ("split",))
     of_parts = [] if part else list(near_misses([c for c in header if c not in known], (), ("split",)))
     rows.columns = [column.partition(":")[0] for column in header]
-    rating = _OPTIONAL["rating"] in header
+    rating = rated and _OPTIONAL["rating"] in header
     timed = _OPTIONAL["timestamp"] in header
     rows.rating = rows.rating or ([] if rating else None)
     rows.timestamp = rows.timestamp or ([] if timed else None)
@@ -129,7 +130,7 @@ def _read_inter(file: Path, part: str, rows: Rows, faults: Faults) -> None:
             numbers = {
                 column: finite_number(cells[typed], place, typed)
                 for column, typed in _OPTIONAL.items()
-                if typed in header
+                if typed in header and (rated or column != "rating")
             }
         except DataError as error:
             faults.add(str(error))

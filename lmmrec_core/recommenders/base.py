@@ -13,7 +13,7 @@ from lmmrec_core.config import Settings
 from lmmrec_core.errors import FeatureError, TrainingError
 from lmmrec_core.flow import MODALITIES, Modality
 from lmmrec_core.losses import bpr, reg_norm, reg_squared
-from lmmrec_core.recommenders.layers import Kept, rows_normalised
+from lmmrec_core.recommenders.layers import Kept, features_normalised
 from lmmrec_core.roles import Batch, Scorer, TrainingData
 
 WIDEST, DEEPEST = 16_384, 64  # numbers in a vector, and layers: more is a slip
@@ -107,7 +107,7 @@ class GradientRecommender(nn.Module):
         if not self.unit_rows:
             return self.features
         return {
-            modality: self._unit.setdefault(modality, Kept()).get((matrix,), partial(rows_normalised, matrix))
+            modality: self._unit.setdefault(modality, Kept()).get((matrix,), partial(features_normalised, matrix))
             for modality, matrix in self.features.items()
         }
 

@@ -72,7 +72,7 @@ class Archive:
             table = users.read_row_group(order.index(run.record["key"]), columns=["user", *kept])
             frame = table.to_pandas().set_index("user")[kept]
             found = rows_digest(frame)
-        except (OSError, ValueError, KeyError, TypeError, IndexError, pa.ArrowException) as error:
+        except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, pa.ArrowException) as error:
             raise self.damaged(self.users_file, f"no rows of the run {run.folder} can be read ({error})") from None
         if found != run.rows:
             raise self.damaged(self.users_file, f"the rows of the run {run.folder} do not match their digest")
@@ -205,7 +205,7 @@ def _read_runs(file: Path, state: tuple[int, int, int]) -> Mapping[str, Archived
             )
             for line in lines
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise archive.damaged(file, f"not an archive of records ({error!r})") from None
     except OSError as error:
         raise ResultError(f"{file}: cannot be read ({error.strerror}); allow reading it") from None

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.digests import bytes_sha256, digest
-from lmmrec_core.disk import read_regular, whole_folder
+from lmmrec_core.disk import read_regular, readable, require_listed, whole_folder
 from lmmrec_core.errors import ResultError, unknown
 from lmmrec_core.flow import IntArray, Result
 from lmmrec_core.names import PLAIN_NAME
@@ -133,7 +133,9 @@ class ResultStore:
                    for name, value in filters.items()}  # fmt: skip
         records = []
         known = {name: [str(value) for value in allowed.get(name, "*")] for name in ("track", "dataset")}
-        found: list[Path | Archive] = [*self._folders(**known), *self._archives(**known)]
+        with readable(self.root, ResultError):
+            require_listed(self.root, *known["track"], *(f"{t}/{d}" for t in known["track"] for d in known["dataset"]))
+            found: list[Path | Archive] = [*self._folders(**known), *self._archives(**known)]
         for path in found:
             try:
                 read = [self.record(path)] if isinstance(path, Path) else self._archived(path)
@@ -150,7 +152,8 @@ class ResultStore:
 
     def holds(self, path: Path) -> bool:
         """Whether the run of this folder is stored, there or packed. Raises ResultError for a damaged archive."""
-        return path.is_dir() or path.name in self.archive_of(path).runs()
+        with readable(path, ResultError):
+            return path.is_dir() or path.name in self.archive_of(path).runs()
 
     def folders(self, track: str, dataset: str) -> list[Path]:
         """The run folders of a data set, packed runs left aside."""
@@ -184,8 +187,9 @@ class ResultStore:
     def record(self, path: Path) -> Record:
         """Read and check the record of a run folder. Raises ResultError naming file and cure."""
         path = Path(path)
-        if not path.is_dir() and (run := self.archive_of(path).runs().get(path.name)):
-            return _archived_record(run)
+        with readable(path, ResultError):
+            if not path.is_dir() and (run := self.archive_of(path).runs().get(path.name)):
+                return _archived_record(run)
         file = path / RECORD
         try:
             state = file.stat()
@@ -268,7 +272,7 @@ def _read_record(path: Path, state: tuple[int, int, int]) -> Record:
         raise _damaged(file, "missing") from None
     except OSError as error:
         raise ResultError(f"{file}: cannot be read ({error.strerror}); allow reading it") from None
-    except ValueError as error:  # neither UTF-8 nor JSON
+    except (ValueError, RecursionError) as error:  # neither UTF-8 nor JSON
         raise _damaged(file, f"not valid JSON ({error})") from None
     return Record(path, _checked_record(data, file, path.name, lambda what: _damaged(file, what)))
 

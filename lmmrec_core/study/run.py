@@ -1,5 +1,6 @@
 """One run: catalogue → features → recommender → run → result."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ from lmmrec_core.study.weights.records import judged_by_weights, suspect_weights
 from lmmrec_core.study.workspace import Workspace, check_device
 from lmmrec_core.training.joint.hooks import FeatureTraining
 from lmmrec_core.training.joint.settings import EndToEndSettings
-from lmmrec_core.training.loop import PACE_UNITS, Training, TrainingSettings, train
+from lmmrec_core.training.loop import Training, TrainingSettings, laid_over, train
 from lmmrec_core.training.recommend import top_k
 
 
@@ -65,29 +66,25 @@ def resolve(
     declared = dict(track.models.get(model, {}))
     if "normalise_features" in model_class.model_fields:
         declared.setdefault("normalise_features", track.normalise_features)
-    trained = {"device": workspace.device, **track.training}
-    trained = _with_training(trained, declared.pop("training", {}))
-    searched = searched_settings(track.searched, case.model_dump()) if case else {}
-    for key, value in {**searched, **(overrides or {})}.items():
-        if key in model_class.model_fields and key not in TrainingSettings.model_fields:
-            declared[key] = value
-        elif key in TrainingSettings.model_fields:
-            trained = _with_training(trained, {key: value})
-        else:
-            raise unknown(
-                "setting", key, [*model_class.model_fields, *TrainingSettings.model_fields], f"model {model!r}"
-            )
     where = f"track {track.name!r}, model {model!r}"
+    trained = {"device": workspace.device, **track.training}
+    trained = laid_over(trained, declared.pop("training", {}))
+    searched = searched_settings(track.searched, case.model_dump()) if case else {}
+    for given in (searched, overrides or {}):
+        of_training = {key: value for key, value in given.items() if key in TrainingSettings.model_fields}
+        trained = laid_over(trained, of_training)
+        for key, value in given.items():
+            if key in of_training:
+                continue
+            if key not in model_class.model_fields:
+                raise unknown(
+                    "setting", key, [*model_class.model_fields, *TrainingSettings.model_fields], f"model {model!r}"
+                )
+            declared[key] = value
     training = TrainingSettings.build(trained, f"{where}, training")
     if "batch_size" in model_class.model_fields:  # LATTICE divides its regulariser by the configured size
         declared.setdefault("batch_size", training.batch_size)
     return model_class.build(declared, where), training
-
-
-def _with_training(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """``more`` on top: what it gives in epochs takes the place of the same in steps, and the other way round."""
-    replaced = {name for pair in PACE_UNITS.items() for name in pair if set(pair) & set(more)}
-    return {name: value for name, value in settings.items() if name not in replaced} | dict(more)
 
 
 def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None = None) -> Plan:
@@ -103,7 +100,7 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     track, dataset = workspace.track, workspace.dataset(case.dataset, case.split)
     if case.arm not in ("none", *track.arms):
         raise unknown("arm", case.arm, track.arms, f"track {track.name!r}")
-    given = {**(track.arms[case.arm].settings if case.arm != "none" else {}), **(overrides or {})}
+    given = laid_over(track.arms[case.arm].settings if case.arm != "none" else {}, overrides or {})
     own = {key.removeprefix(OF_ENCODER): given.pop(key) for key in list(given) if key.startswith(OF_ENCODER)}
     joint: EndToEndSettings | None = None
     if case.paradigm in ("ETE", WARM):
@@ -279,13 +276,23 @@ def training_data(split: Split, features: Features | None) -> TrainingData:
 
 
 def features_of(case: Case, workspace: Workspace) -> Features | None:
-    """The features a case reads, its modalities and control applied; None for a model without content."""
+    """The features a case reads, its modalities and control applied; None for a model without content.
+
+    Warns of a modality whose features are all zero, unless the control makes them so.
+    """
     if not RECOMMENDERS[case.model].uses_features:
         return None
     modalities = MODALITY_SETS["V&T" if case.modalities == TWICE else case.modalities]
     whole = load_features(workspace, workspace.dataset(case.dataset), case.encoder, case.paradigm, case.seed)
     twice = case.modalities == TWICE
     features = given_twice(whole, "visual") if twice else keep_modalities(whole, modalities)
+    for modality, matrix in features.matrices.items():
+        if case.control != "zero" and not matrix.any():
+            warnings.warn(
+                f"dataset {case.dataset!r}: all {modality} features of encoder {case.encoder!r} are zero, so they say "
+                "nothing of any item; compute them again, or leave the modality out",
+                stacklevel=2,
+            )
     return apply_control(features, case.control, case.seed, modalities)
 
 

@@ -64,7 +64,11 @@ class Study:
         workspace = Workspace.open(track, data, home)
         if seeds is not None and (isinstance(seeds, str) or not isinstance(seeds, Sequence)):
             raise ConfigError(f"seeds = {seeds!r} is no list; write for instance seeds = [1]")
-        chosen = tuple(seeds or ()) or workspace.track.seeds
+        chosen = workspace.track.seeds if seeds is None else tuple(seeds)
+        if not chosen:
+            raise ConfigError(
+                "seeds = [] names no seed; write for instance seeds = [1], or None for those of the track"
+            )
         for seed in chosen:
             if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < _SEEDS:
                 told = f"of {seed.bit_length()} bits" if isinstance(seed, int) and seed >= _SEEDS else repr(seed)

@@ -204,6 +204,16 @@ class TrackSettings(Settings):
     searched: tuple[SearchedCell, ...] = Field((), description="settings that a search found, by cell")
     not_searched: tuple[NotSearched, ...] = Field((), description="cells too dear to search, and why")
 
+    @field_validator("models")
+    @classmethod
+    def _training_by_name(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, settings in value.items():
+            if not isinstance(training := settings.get("training", {}), dict):
+                raise ValueError(
+                    f"training of {name!r} is {training!r}; write settings by name, as training: {{epochs: 30}}"
+                )
+        return value
+
     @field_validator("arms")
     @classmethod
     def _arm_is_named(cls, value: dict[str, ArmSettings]) -> dict[str, ArmSettings]:

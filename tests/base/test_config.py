@@ -1,5 +1,6 @@
 import time
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from pydantic import Field
@@ -180,3 +181,23 @@ def test_aliases_are_read_as_yaml_reads_them(tmp_path):
     (tmp_path / "plain.yaml").write_text("a: &a {x: 1, y: [2, 3]}\nb: *a\nc: {<<: *a, x: 4}\n", encoding="utf-8")
     expected = {"a": {"x": 1, "y": [2, 3]}, "b": {"x": 1, "y": [2, 3]}, "c": {"x": 4, "y": [2, 3]}}
     assert read_yaml(tmp_path / "plain.yaml") == expected
+
+
+class Truths(Settings):
+    epochs: int | None = None
+    rate: float = 0.5
+    seeds: tuple[int, ...] = (1,)
+    on: bool = False
+    mode: Literal["a"] | bool = "a"
+    options: dict[str, Any] | list[Any] = Field(default_factory=dict)
+
+
+@pytest.mark.parametrize("values", [{"epochs": True}, {"rate": False}, {"seeds": [True]}, {"seeds": (1, False)}])
+def test_a_truth_value_is_no_number(values):
+    with pytest.raises(ConfigError, match="true and false are no numbers or texts"):
+        Truths.build(values)
+
+
+def test_truth_values_are_taken_where_they_mean_something():
+    built = Truths.build({"on": True, "mode": False, "options": [True]})
+    assert (built.on, built.mode, built.options) == (True, False, [True])

@@ -36,7 +36,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
 
 
 def fetch(*words: str) -> int:
-    return main(["fetch", "--track", "toys.yaml", "--data", "data", *words])
+    return main(["fetch", "--track", "toys.yaml", *([] if "--data" in words else ["--data", "data"]), *words])
 
 
 def pictures(place: Path = PLACE) -> set[int]:

@@ -9,7 +9,7 @@ from tests.cli.shops import rows_of, told, write_items, write_rows
 def test_all_faults_are_told_in_one_pass(shop, capsys):
     rows = rows_of(shop)
     rows[2] = "u0,i99,5,1"
-    rows[4] = "u0,i5,good,1"
+    rows[4] = "u0,i5,5,soon"
     rows[6] = "u1,i1,5"
     rows[8] = ",i1,5,3"
     write_rows(shop, "user_id,item_id,rating,timestamp", rows)
@@ -19,9 +19,9 @@ def test_all_faults_are_told_in_one_pass(shop, capsys):
     (shop / "images" / "9.png").write_bytes(b"no picture")
     error = told(capsys, "data", shop, rc=1)
     for words in (
-        "interactions.csv line 4: item 'i99' is not among", "line 6: rating 'good' is not a number", "line 8: 3 cells",
-        "line 10: user_id is empty", "image 'images/nowhere.png' not found", "'../secret.png' is outside the folder",
-        "textual.npy: 3 rows for 12 items", "9.png cannot be read",
+        "interactions.csv line 4: item 'i99' is not among", "line 6: timestamp 'soon' is not a number",
+        "line 8: 3 cells", "line 10: user_id is empty", "image 'images/nowhere.png' not found",
+        "'../secret.png' is outside the folder", "textual.npy: 3 rows for 12 items", "9.png cannot be read",
     ):  # fmt: skip
         assert words in error, words
     assert "7 faults" in error and "Traceback" not in error

@@ -68,7 +68,7 @@ def test_files_by_part_are_the_split(tmp_path):
     [
         (["user_id:token item:token", "a 1"], None, r"no column 'item_id:token' .* rename 'item:token'"),
         (["user_id:token item_id", "a 1"], None, r"column 'item_id' names no type; write item_id:token"),
-        ([INTER[0], "b 10 five 3"], None, r"toy\.inter line 2: rating:float 'five' is not a number"),
+        ([INTER[0], "b 10 5 soon"], None, r"toy\.inter line 2: timestamp:float 'soon' is not a number"),
         (["user_id:token item_id:token", "a 99"], ITEM, r"item '99' is not among the 2 items"),
         (["user_id:token item_id:token"], None, "no interactions below the header"),
         (INTER, [ITEM[0], ITEM[1], ITEM[1]], r"toy\.item line 3: item '10' is already in line 2"),
@@ -77,6 +77,13 @@ def test_files_by_part_are_the_split(tmp_path):
 def test_what_cannot_be_read_is_named_with_its_place(tmp_path, inter, item, message):
     with pytest.raises(DataError, match=message):
         read_recbole(atomic(tmp_path / "toy", inter, item))
+
+
+def test_ratings_are_read_only_when_asked_for(tmp_path):
+    folder = atomic(tmp_path / "toy", [INTER[0], "b 10 five 3"], None)
+    assert read_recbole(folder, RecBoleSettings(missing_text="keep")).n_users == 1
+    with pytest.raises(DataError, match=r"toy\.inter line 2: rating:float 'five' is not a number"):
+        read_recbole(folder, RecBoleSettings(min_rating=4, missing_text="keep"))
 
 
 def test_mmrecs_interactions_are_not_taken_for_them(tmp_path):

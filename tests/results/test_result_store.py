@@ -259,3 +259,25 @@ def test_reading_gives_no_warning(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(ResultStore(tmp_path).find_records(on_damage="warn")) == len(find(ResultStore(tmp_path))) == 1
+
+
+def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path)
+
+    def refused(where: object, *more: object) -> None:
+        raise PermissionError(13, "Permission denied", str(where))
+
+    monkeypatch.setattr("os.scandir", refused)
+    with pytest.raises(ResultError, match=r"cannot be read \(Permission denied\); allow reading it"):
+        find(ResultStore(tmp_path))
+    monkeypatch.setattr("pathlib.Path.is_dir", refused)
+    for read in (ResultStore(tmp_path).holds, ResultStore(tmp_path).load):
+        with pytest.raises(ResultError, match=r"cannot be read \(Permission denied\); allow reading it"):
+            read(path)
+
+
+def test_brackets_without_end_are_damage(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    (path / "run.json").write_text("[" * 100_000)
+    with pytest.raises(ResultError, match=r"run\.json: damaged: not valid JSON.*delete the folder"):
+        ResultStore(tmp_path).record(path)

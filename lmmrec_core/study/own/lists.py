@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
 from lmmrec_core.data.folder import FolderSettings, read_content
 from lmmrec_core.errors import ConfigError, DataError, nearest
 from lmmrec_core.flow import MODALITIES, Features, Interactions, Split
+from lmmrec_core.recommenders.layers import features_normalised
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.own.kept import KeptModel, members_of
@@ -118,7 +118,7 @@ def _mapped(kept: KeptModel, features: Features) -> Tensor:
         if modality in kept.modalities:
             rows = torch.from_numpy(features.matrices[modality].copy())
             rows[torch.from_numpy(~features.present[modality])] = kept.tensors[f"mean.{modality}"]
-            blocks.append(functional.normalize(rows, dim=-1, eps=1e-12) if kept.note["content"]["unit_rows"] else rows)
+            blocks.append(features_normalised(rows) if kept.note["content"]["unit_rows"] else rows)
     return torch.cat(blocks, dim=1) @ kept.tensors["map.matrix"].T + kept.tensors["map.offset"]
 
 

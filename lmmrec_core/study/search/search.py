@@ -32,7 +32,7 @@ from lmmrec_core.study.search.summary import chosen, frame_of, leak_of, score_of
 from lmmrec_core.study.search.trials import Trial, open_trials, points_to_try
 from lmmrec_core.study.search.validation import CUTOFF, recall_20, stopping_metric, validation
 from lmmrec_core.study.workspace import Workspace, check_device
-from lmmrec_core.training.loop import Training
+from lmmrec_core.training.loop import Training, laid_over
 
 SELECT_ON = ("valid", "test")
 SEARCH_SEED = 0
@@ -171,7 +171,7 @@ def _fixed(own: ModelGrid, grid: Grid, model: str, settings: Mapping[str, Any]) 
                 f"setting {name!r} is searched by grid {grid.name!r}, so it cannot be fixed to {settings[name]!r}; "
                 "leave one of the two out"
             )
-    return {**{name: own.search[name][0] for name in own.no_effect}, **own.fixed, **settings}
+    return laid_over({**{name: own.search[name][0] for name in own.no_effect}, **own.fixed}, settings)
 
 
 def _case(workspace: Workspace, model: str, dataset: str, encoder: str, modalities: str, seed: int) -> Case:
