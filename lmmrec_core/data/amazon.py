@@ -6,9 +6,8 @@
     images/<asin>.jpg              optional: pictures as downloaded
 
 Every rating is a positive, whatever its height. Repeated pairs are merged, and the earliest time stays.
-An item's text comes from its metadata alone, never from reviews; an item without metadata has no text. A picture that
-cannot be decoded counts as missing, and so does a feature record of zeros. What is not read
-(``ContentSettings.content``) need not be there.
+An item's text comes from its metadata alone, never from reviews; without metadata it has none. A picture that cannot
+be decoded counts as missing, as does a feature record of zeros. What is not read (``.content``) need not be there.
 """
 
 import ast

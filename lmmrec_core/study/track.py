@@ -82,10 +82,7 @@ class EvaluationSettings(Settings):
 
 
 class CellRule(Settings):
-    """A rule about cells of the grid, by some of datasets, models, encoders, paradigms, modalities and controls.
-
-    A field left out fits all.
-    """
+    """A rule about cells of the grid, by names of each kind that it has; a field left out fits all."""
 
     def fits(self, case: Mapping[str, Any]) -> bool:
         """Whether the rule is about a case."""
@@ -157,7 +154,7 @@ class ArmSettings(CellRule):
         )
 
 
-class WarmStartSettings(Settings):
+class WarmStartSettings(CellRule):
     """Which end-to-end cells, with both modalities, are run a second time from a recommender trained under PT."""
 
     datasets: tuple[str, ...]
@@ -208,10 +205,8 @@ class TrackSettings(Settings):
     @classmethod
     def _training_by_name(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, settings in value.items():
-            if not isinstance(training := settings.get("training", {}), dict):
-                raise ValueError(
-                    f"training of {name!r} is {training!r}; write settings by name, as training: {{epochs: 30}}"
-                )
+            if not isinstance(own := settings.get("training", {}), dict):
+                raise ValueError(f"training of {name!r} is {own!r}; write settings by name, as training: {{steps: 30}}")
         return value
 
     @field_validator("arms")
@@ -232,8 +227,8 @@ class TrackSettings(Settings):
 
     def starts_warm(self, dataset: str, model: str, encoder: str) -> bool:
         """Whether a cell of the grid is among those of ``warm_start``."""
-        asked = self.warm_start
-        return asked is not None and dataset in asked.datasets and model in asked.models and encoder in asked.encoders
+        cell = {"dataset": dataset, "model": model, "encoder": encoder}
+        return self.warm_start is not None and self.warm_start.fits(cell)
 
     def splits_beyond(self, case: Mapping[str, Any]) -> tuple[int, ...]:
         """The seeds of the further splits on which a case is run too, in the order of the file."""
@@ -259,11 +254,8 @@ class TrackSettings(Settings):
 
     @property
     def encoder_titles(self) -> dict[str, str]:
-        """Encoder → what tables call it: by its member, so that only the paper's networks, with weights of others,
-        bear the paper's names.
-
-        The baseline, whose encoders are several, and encoders of other packages have the key as their title.
-        """
+        """Encoder → what tables call it: by its member, so only the paper's networks, with weights of others, bear the
+        paper's names; by its key if it is the baseline, whose encoders are several, or of another package."""
         titles = {}
         for key, entry in self.encoders.items():
             member = str(entry.get("encoder", key))
@@ -275,9 +267,8 @@ class TrackSettings(Settings):
     def paradigms(self, encoder: str) -> tuple[str, ...]:
         """The paradigms an encoder can be used under: :data:`~lmmrec_core.names.PARADIGMS`, or ``("none",)``.
 
-        One encoder of both modalities has weights to train. An entry that names one encoder for each modality, as
-        the baseline's does, has none. Rotated features are nobody's to train end to end. Raises ConfigError as
-        :meth:`encoder`.
+        One encoder of both modalities has weights to train; an entry with one for each, as the baseline's, has none.
+        Rotated features are nobody's to train end to end. Raises ConfigError as :meth:`encoder`.
         """
         entry = self.encoder(encoder)
         if not is_multimodal(entry):
@@ -329,10 +320,8 @@ def _extended(base: TrackSettings, own: Mapping[str, Any], path: Path) -> dict[s
     for key, value in own.items():
         if key not in values:
             raise unknown("setting", key, values, path.name)
-        if isinstance(values[key], dict) and isinstance(value, dict):
-            values[key] = {**values[key], **value}
-        else:
-            values[key] = value
+        both = isinstance(values[key], dict) and isinstance(value, dict)
+        values[key] = {**values[key], **value} if both else value
     return values
 
 
