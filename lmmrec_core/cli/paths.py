@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from lmmrec_core.errors import ConfigError
 
-_OF_A_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EILSEQ)
+_OF_A_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EILSEQ)
 _SHOWN = 100  # characters of a path
 
 
