@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, DataError, LmmrecError, ResultError
@@ -41,18 +41,12 @@ def held_alone(lock: Path, busy: str) -> Iterator[None]:
 
     Raises ConfigError with the words ``busy`` at once if another process is, ResultError if it cannot be written.
     """
-    held = FileLock(lock, timeout=0)
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        held.acquire()
+        held = _acquired(lock, 0)
     except Timeout:
         raise ConfigError(busy) from None
-    except OSError as error:
-        raise ResultError(f"{lock}: cannot be written ({error.strerror}); allow writing there") from None
-    try:
+    with held:
         yield
-    finally:
-        held.release()
 
 
 @contextmanager
@@ -61,16 +55,19 @@ def held_in_turn(lock: Path) -> Iterator[None]:
 
     Raises ResultError if the file cannot be written.
     """
-    held = FileLock(lock)
+    with _acquired(lock, -1):
+        yield
+
+
+def _acquired(lock: Path, seconds: float) -> AcquireReturnProxy:
+    """The lock, held until its block ends; waits for ``seconds``, -1 for ever. Raises Timeout or ResultError."""
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        held.acquire()
+        return FileLock(lock).acquire(timeout=seconds)
+    except Timeout:
+        raise  # an OSError too
     except OSError as error:
         raise ResultError(f"{lock}: cannot be written ({error.strerror}); allow writing there") from None
-    try:
-        yield
-    finally:
-        held.release()
 
 
 @contextmanager
