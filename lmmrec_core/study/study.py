@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +106,11 @@ class Study:
     def cases(self, question: str | int | None = None) -> tuple[Case, ...]:
         """The grid of the track, or the part a research question reads. Raises ConfigError for an unknown one."""
         asked = parse_question(question)
-        cases = all_cases(self.track, self.seeds)
-        return cases if asked is None else tuple(case for case in cases if asked in case.questions())
+        return self._grid if asked is None else tuple(case for case in self._grid if asked in case.questions())
+
+    @cached_property
+    def _grid(self) -> tuple[Case, ...]:
+        return all_cases(self.track, self.seeds)
 
     def results(self, question: str | int | None = None) -> Results:
         """Stored results that belong to today's track file, one per case, per-user values included.
