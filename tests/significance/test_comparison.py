@@ -265,19 +265,20 @@ def test_what_is_known_of_a_model_is_one_estimate_however_many_sides_read_it() -
     """One seed a side: all that is known of seeds is the model's own estimate, whose df are those of the test."""
     persons = np.zeros((2, 2))
     sides = [Side(mean=2.0, seeds=1, square=np.nan, twice=np.nan) for _ in range(2)]
-    noise = SeedNoise(squared=0.01, residual=0.0, df=4.0, most=16.0)
+    noise = SeedNoise(squared=0.01, residual=0.0, df=4.0, resting=16.0)
     shared = variance_of(persons, 100, sides, (noise, noise))
     apart = variance_of(persons, 100, sides, (noise, replace(noise)))  # of two models that happen to be alike
     assert shared is not None and apart is not None
-    assert shared.of((1.0, -1.0)) == pytest.approx((0.08, 4.0))  # 2 · 2² · 0.01
-    assert apart.of((1.0, -1.0)) == pytest.approx((0.08, 8.0))  # Welch's, for equal parts
+    alike = 2 * 0.04**2 / 4  # two sides, each 2² · 0.01 with 4 df: what the estimate would be worth if it were exact
+    assert shared.of((1.0, -1.0)) == pytest.approx((0.08, 0.08**2 / (alike + 0.08**2 / 16)))
+    assert apart.of((1.0, -1.0)) == pytest.approx((0.08, 0.08**2 / (alike + 2 * 0.04**2 / 16)))
     three = [Side(mean=2.0, seeds=3, square=4 * 0.04 / 3, twice=0.0) for _ in range(2)]
     found = variance_of(persons, 100, three, (noise, noise))
     assert found is not None
-    own, known = 4 * 0.04 / 3 * 2 / 6, 4 * 0.01 / 3 * 4 / 6  # weights d / (d0 + d) and d0 / (d0 + d)
+    moved, known = 4 / 3 * (2 * 0.04 + 4 * 0.01) / 6, 4 / 3 * 4 * 0.01 / 6  # weights d and d0 of d + d0
     variance, df = found.of((1.0, -1.0))
-    assert variance == pytest.approx(2 * (own + known))
-    assert df == pytest.approx(variance**2 / (2 * own**2 / 2 + (2 * known) ** 2 / 4))
+    assert variance == pytest.approx(2 * moved)
+    assert df == pytest.approx(variance**2 / (2 * moved**2 / 6 + (2 * known) ** 2 / 16))
 
 
 def test_a_pair_that_moves_more_over_splits_than_its_model_keeps_its_own_variance() -> None:
@@ -291,4 +292,4 @@ def test_a_pair_that_moves_more_over_splits_than_its_model_keeps_its_own_varianc
     assert own.of((1.0, -1.0)) == pytest.approx((0.01 / 3, 2.0))
     assert little.of((1.0, -1.0)) == pytest.approx((0.01 / 3, 2.0))
     variance, df = much.of((1.0, -1.0))
-    assert variance == pytest.approx(2 * 0.25 / 3 * (4 * 0.04 + 2 * 0.02) / 6) and df == pytest.approx(6.0)
+    assert variance == pytest.approx(2 * 0.25 / 3 * (4 * 0.04 + 2 * 0.02) / 6) and df == pytest.approx(6 / (1 + 0.8**2))

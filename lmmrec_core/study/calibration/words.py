@@ -65,7 +65,8 @@ def _judged(holds: bool, enough: bool = True) -> str:
 
 
 def _in_band(rate: Rate) -> str:
-    return _judged(_LOWEST <= rate.rate <= _HIGHEST, rate.n >= _FEWEST)
+    careful = ", fewer: the test is careful" if rate.rate < _LOWEST else ""
+    return _judged(_LOWEST <= rate.rate <= _HIGHEST, rate.n >= _FEWEST) + careful
 
 
 def _but(by_model: Mapping[str, Rate]) -> str:
