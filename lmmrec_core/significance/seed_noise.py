@@ -129,4 +129,4 @@ def seed_noise(cells: Iterable[CellNoise | None], alike: bool = False) -> SeedNo
 
 
 def _inverse_trigamma(value: float) -> float:
-    return float(optimize.brentq(lambda x: special.polygamma(1, x) - value, 1e-8, 1e8, rtol=1e-9))
+    return float(optimize.brentq(lambda x: special.polygamma(1, x) - value, 1e-8, 1e8, rtol=1e-13))
