@@ -143,7 +143,7 @@ def verdict(
     parts = judged_apart(judge_all(question, comparisons, datasets, models, metric, rule, drawn))
     if not parts:
         return Verdict(question, NO_VERDICT, {}, ON_SYNTHETIC, "")
-    apart = {title: _verdict(question, part, metric, rule) for title, part in parts.items()}
+    apart = {title: judged_verdict(question, part, metric, rule) for title, part in parts.items()}
     if len(apart) == 1:
         return next(iter(apart.values()))
     status = "; ".join(f"{title}: {part.status}" for title, part in apart.items())
@@ -162,8 +162,8 @@ def judged_apart(judged: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {_and(map(dataset_name, names)): judged[judged["dataset"].isin(names)] for names in parts.values()}
 
 
-def _verdict(question: str, judged: pd.DataFrame, metric: str, rule: Rule) -> Verdict:
-    """The verdict on one part of :func:`judged_apart`."""
+def judged_verdict(question: str, judged: pd.DataFrame, metric: str, rule: Rule) -> Verdict:
+    """The verdict on one part of :func:`judged_apart`, or on some of its comparisons."""
     here = _of_the_paper(judged)
     outcome, run = claim_outcome(judged, rule), judged[judged["outcome"] != "absent"]
     words = {kind: rule.word(kind, here) for kind in OUTCOMES}
@@ -215,18 +215,36 @@ def evidence(run: pd.DataFrame) -> str:
     have been found. Changes count as positive in the printed direction; those without one are left out.
     """
     shown = _evidence(run)
-    return (
-        f"median change in the printed direction {shown['median change']} ({shown['interval']}), {shown['users']} "
-        f"users ({shown['persons']} persons), {shown['seeds']} seeds, detectable {shown['detectable']}"
-    )
+    return f"median change in the printed direction {shown['median change']} ({shown['interval']}), {sample(run)}"
 
 
-def _evidence(run: pd.DataFrame) -> dict[str, str]:
-    asked = run[run["direction"] != 0] if (run["direction"] != 0).any() else run
+def sample(run: pd.DataFrame) -> str:
+    """``"3,312 users (842 persons), 3 seeds, detectable 12 %"``, of comparisons that were run."""
+    shown = _evidence(run)
+    counted = f"{shown['users']} users ({shown['persons']} persons), {shown['seeds']} seeds"
+    return f"{counted}, detectable {shown['detectable']}"
+
+
+def _asked(run: pd.DataFrame) -> pd.DataFrame:
+    return run[run["direction"] != 0] if (run["direction"] != 0).any() else run
+
+
+def median_change(run: pd.DataFrame) -> tuple[float, float, float]:
+    """(change, low, high): medians over comparisons of :func:`judge_all`, positive in the printed direction.
+
+    Those without a printed direction are left out, unless none has one.
+    """
+    asked = _asked(run)
     flipped = asked["direction"] < 0
     change = asked["measured"].where(~flipped, -asked["measured"]).median()
     low = asked["low"].where(~flipped, -asked["high"]).median()
     high = asked["high"].where(~flipped, -asked["low"]).median()
+    return float(change), float(low), float(high)
+
+
+def _evidence(run: pd.DataFrame) -> dict[str, str]:
+    asked = _asked(run)
+    change, low, high = median_change(run)
     detectable = asked["mde"].median()
     return {
         "median change": _signed(change),
