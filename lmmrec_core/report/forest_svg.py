@@ -39,11 +39,11 @@ def panel(title: str, rows: Sequence[Row]) -> str:
             marks.append(f'<rect class="band" x="{low}" y="{top}" width="{_round(high - low)}" height="{height}"/>')
             middle = _x(row.printed.median, limit)
             marks.append(f'<path class="printed" d="M{middle} {top}v{height}"/>')
+        parts.append(f'<path class="axis" d="M{_x(0.0, limit)} {top - 2}v{height + 4}"/>')
         for i, line in enumerate(row.lines):
             marks += _drawn(line, top + _LINE * i + _LINE / 2, limit)
         y = top + height + _GAP
-    middle = _x(0.0, limit)
-    parts.append(f'<path class="axis" d="M{middle} {_TITLE}V{y}M{LEFT} {y}H{RIGHT}"/>')
+    parts.append(f'<path class="axis" d="M{LEFT} {y}H{RIGHT}"/>')
     step = max(step for step in _STEPS if step <= max(limit, _STEPS[0]))
     for tick in (-step, 0.0, step):
         at = _x(tick, limit)

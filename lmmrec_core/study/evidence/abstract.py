@@ -13,6 +13,7 @@ from lmmrec_core.report.abstract import ABSTRACT, AbstractClaim, Weighed, printe
 from lmmrec_core.report.abstract_shown import Trial, TrialFigure, TrialTable, TrialTrack
 from lmmrec_core.report.html import ShownTable, plain_table
 from lmmrec_core.report.labels import metric_name
+from lmmrec_core.report.published import DATASETS
 from lmmrec_core.study.evidence.printed import PrintedAudit
 from lmmrec_core.study.study import Study
 
@@ -43,7 +44,7 @@ class AbstractPage:
                 found[claim.name] += weigh(
                     claim, study.track.name, tests, study.datasets, study.drawn, title, self.metric, labels
                 )
-        tracks = tuple(TrialTrack(study.track.name, study.track.title, study.track.where) for study in self.studies)
+        tracks = tuple(TrialTrack(study.track.name, self._head(study), study.track.where) for study in self.studies)
         words = {claim.name: claim.verdict for claim in PrintedAudit().claims}
         return Trial(
             tracks,
@@ -52,6 +53,10 @@ class AbstractPage:
             {claim.name: words[claim.audited] for claim in ABSTRACT},
             metric_name(self.metric),
         )
+
+    def _head(self, study: Study) -> str:
+        """What a track's columns are called: its title, or whose data it has."""
+        return "Paper's data" if set(study.datasets) <= set(DATASETS) else study.track.title
 
     def _bearing_on(self, claim: AbstractClaim, compared: dict[str, pd.DataFrame]) -> pd.DataFrame:
         """The comparisons of a claim; planted answers may be of pairs of another question."""
@@ -69,8 +74,13 @@ class AbstractPage:
 
     def details(self) -> ShownTable:
         """Every word with what it rests on."""
-        numbers = self.table().numbers
-        return plain_table(numbers, "abstract-words", prose=True)
+        rows = [
+            (claim.short, found.place, found.word, found.basis)
+            for claim in ABSTRACT
+            for found in self.trial.weighed[claim.name]
+        ]
+        heads = ["claim", "data", "verdict", "what it rests on"]
+        return plain_table(pd.DataFrame(rows, columns=heads), "abstract-words", prose=True)
 
     def in_words(self) -> str:
         """How often each word was given in a track, in one Markdown sentence."""
