@@ -87,13 +87,13 @@ ABSTRACT = (
 
 
 @dataclass(frozen=True)
-class Line:
+class DrawnLine:
     """A change with its interval, as a figure draws it; NaN where nothing was measured."""
 
     label: str
-    change: float
-    low: float
-    high: float
+    change: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
     mark: Literal["measured", "gain", "none"] = "measured"
 
     @property
@@ -116,7 +116,7 @@ class Weighed:
     word: str
     basis: str  # what the word rests on
     run: int  # comparisons with results
-    lines: tuple[Line, ...]
+    lines: tuple[DrawnLine, ...]
     short: str = ""  # the basis for a narrow cell
 
 
@@ -165,7 +165,7 @@ def weigh(
         run = part[part["outcome"] != "absent"]
         change = median_change(run) if len(run) else (math.nan, math.nan, math.nan)
         together = part["dataset"].nunique()
-        line = Line(place if together == 1 else f"{together} together", *change)
+        line = DrawnLine(place if together == 1 else f"{together} together", *change)
         short = f"0 of {len(part)}" if run.empty else f"{line.words}; {sample(run)}"
         found.append(Weighed(claim, track, place, verdict.status, verdict.basis, len(run), (line,), short))
     return found
@@ -196,9 +196,12 @@ def _planted(
     for effect, label in (("gain", "planted gain"), ("none", "planted nothing")):
         tests = [test for expected, test, *_ in answers if expected.effect == effect]
         named = ("relative", "relative_low", "relative_high")
-        medians = (pd.Series([plain_number(test[key]) for test in tests], dtype=float).median() for key in named)
+        change, low, high = (
+            pd.Series([plain_number(test[key]) for test in tests], dtype=float).median() for key in named
+        )
         if any(expected.effect == effect for expected in claim.planted):
-            lines.append(Line(label, *map(float, medians), mark="gain" if effect == "gain" else "none"))
+            mark: Literal["gain", "none"] = "gain" if effect == "gain" else "none"
+            lines.append(DrawnLine(label, float(change), float(low), float(high), mark))
     agree = verdict.basis.removeprefix("planted: ").replace("comparisons agree", "agree") if answers else "none run"
     return Weighed(claim, track, title, verdict.status, basis, len(answers), tuple(lines), agree)
 

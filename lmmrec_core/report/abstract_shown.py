@@ -4,7 +4,6 @@ Both are HTML, so that they take the colours of the page, light or dark. Their w
 in shape, and the figure's description is made from the numbers that it draws.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from lmmrec_core.report.abstract import ABSTRACT, NOT_PLANTED, AbstractClaim, Line, Printed, Weighed
+from lmmrec_core.report.abstract import ABSTRACT, NOT_PLANTED, AbstractClaim, DrawnLine, Printed, Weighed
 from lmmrec_core.report.export import csv_of
 from lmmrec_core.report.forest_svg import Row, panel
 from lmmrec_core.report.html import TABLES_KEPT, MimeBundle, signed_percent
@@ -34,7 +33,7 @@ class TrialTrack:
 
 
 @dataclass(frozen=True)
-class Trial:
+class AbstractTrial:
     """Everything that the table and the figure show, claim by claim."""
 
     tracks: tuple[TrialTrack, ...]
@@ -56,7 +55,7 @@ class Trial:
 class TrialTable:
     """The table of the front page. Shown in a notebook as HTML; the book offers its words as CSV."""
 
-    trial: Trial
+    trial: AbstractTrial
 
     def to_html(self) -> str:
         """One row per claim, one column per place; a track whose places all say *not run* shares one cell."""
@@ -132,7 +131,7 @@ class TrialTable:
 class TrialFigure:
     """Printed and measured changes of each claim, a panel for each track. Shown in a notebook as HTML."""
 
-    trial: Trial
+    trial: AbstractTrial
 
     @property
     def description(self) -> str:
@@ -147,13 +146,13 @@ class TrialFigure:
             told.append(f"{claim.short}: {'; '.join(said)}.")
         return f"Relative changes of {self.trial.metric}, by claim of the abstract. {' '.join(told)}"
 
-    def _lines(self, claim: AbstractClaim, track: TrialTrack) -> list[Line]:
+    def _lines(self, claim: AbstractClaim, track: TrialTrack) -> list[DrawnLine]:
         found = self.trial.at(claim, track)
         lines = [line for one in found for line in one.lines]
         if not lines:
-            return [Line(NOT_PLANTED, *[math.nan] * 3)]
+            return [DrawnLine(NOT_PLANTED)]
         if len(lines) > 1 and not any(one.run for one in found):
-            return [Line(f"{len(found)} data sets" if len(found) > 1 else "planted answers", *[math.nan] * 3)]
+            return [DrawnLine(f"{len(found)} data sets" if len(found) > 1 else "planted answers")]
         return lines
 
     def to_html(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from lmmrec_core.report.abstract import Line, Printed
+from lmmrec_core.report.abstract import DrawnLine, Printed
 
 WIDE, LEFT, RIGHT = 240, 84, 232  # of a panel, and of the part with the axis
 _TITLE, _HEAD, _LINE, _GAP, _AXIS = 20, 16, 13, 5, 22  # heights
@@ -20,7 +20,7 @@ class Row:
     """The lines below one label, over what the paper prints."""
 
     label: str
-    lines: Sequence[Line]
+    lines: Sequence[DrawnLine]
     printed: Printed | None = None
 
 
@@ -52,7 +52,7 @@ def panel(title: str, rows: Sequence[Row]) -> str:
     return f'<svg viewBox="0 0 {WIDE} {y + _AXIS}" aria-hidden="true">{"".join([*parts, *marks])}</svg>'
 
 
-def _drawn(line: Line, y: float, limit: float) -> list[str]:
+def _drawn(line: DrawnLine, y: float, limit: float) -> list[str]:
     found = [f'<text class="place" x="8" y="{_round(y + 3.5)}">{escape(line.label)}</text>']
     if math.isnan(line.change):
         if line.words == "not run":

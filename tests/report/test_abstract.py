@@ -8,8 +8,8 @@ import pytest
 
 from lmmrec_core.names import DRAWN
 from lmmrec_core.questions import QUESTIONS
-from lmmrec_core.report.abstract import ABSTRACT, Line, Printed, Weighed, printed_of, weigh
-from lmmrec_core.report.abstract_shown import Trial, TrialFigure, TrialTable, TrialTrack
+from lmmrec_core.report.abstract import ABSTRACT, DrawnLine, Printed, Weighed, printed_of, weigh
+from lmmrec_core.report.abstract_shown import AbstractTrial, TrialFigure, TrialTable, TrialTrack
 from lmmrec_core.report.changes import printed_change
 from lmmrec_core.report.forest_svg import LEFT, RIGHT, Row, panel
 from lmmrec_core.report.published import DATASETS
@@ -80,8 +80,11 @@ def test_the_papers_data_are_judged_together_and_drawn_data_by_what_was_planted(
 
 
 def test_a_line_says_in_words_what_it_draws() -> None:
-    assert Line("a", 0.031, -0.02, 0.08).words == "+3.1 % (−2.0 % to +8.0 %)"
-    assert Line("a", 0.031, NAN, 0.08).words == "+3.1 % (no interval)" and Line("a", NAN, NAN, NAN).words == "not run"
+    assert DrawnLine("a", 0.031, -0.02, 0.08).words == "+3.1 % (−2.0 % to +8.0 %)"
+    assert (
+        DrawnLine("a", 0.031, NAN, 0.08).words == "+3.1 % (no interval)"
+        and DrawnLine("a", NAN, NAN, NAN).words == "not run"
+    )
 
 
 def places(svg: str, pattern: str) -> list[float]:
@@ -89,7 +92,9 @@ def places(svg: str, pattern: str) -> list[float]:
 
 
 def test_a_panel_has_zero_in_the_middle_and_changes_where_they_belong() -> None:
-    rows = [Row("one", [Line("here", 0.1, -0.1, 0.2), Line("there", NAN, NAN, NAN)], Printed(0.05, 0.02, 0.08, 3))]
+    rows = [
+        Row("one", [DrawnLine("here", 0.1, -0.1, 0.2), DrawnLine("there", NAN, NAN, NAN)], Printed(0.05, 0.02, 0.08, 3))
+    ]
     svg = panel("Title <1>", rows)
     middle = (LEFT + RIGHT) / 2
     assert f"M{middle} " in svg and "Title &lt;1&gt;" in svg and svg.count(">not run<") == 1
@@ -102,19 +107,19 @@ def test_a_panel_has_zero_in_the_middle_and_changes_where_they_belong() -> None:
 
 
 def test_marks_stay_inside_whatever_the_interval() -> None:
-    svg = panel("t", [Row("one", [Line("here", 0.1, -9.0, 9.0, "gain"), Line("x", -0.1, NAN, NAN, "none")])])
+    svg = panel("t", [Row("one", [DrawnLine("here", 0.1, -9.0, 9.0, "gain"), DrawnLine("x", -0.1, NAN, NAN, "none")])])
     (low, high) = re.findall(r'class="interval gain" d="M([\d.]+) [\d.]+H([\d.]+)"', svg)[0]
     assert (float(low), float(high)) == (LEFT, RIGHT) and 'class="mark none"' in svg
 
 
-def trial(word: str = "transfers", run: int = 3) -> Trial:
+def trial(word: str = "transfers", run: int = 3) -> AbstractTrial:
     tracks = (TrialTrack("films", "Films", "a <folder>"),)
-    line = Line("ML", 0.1, 0.05, 0.15) if run else Line("ML", NAN, NAN, NAN)
+    line = DrawnLine("ML", 0.1, 0.05, 0.15) if run else DrawnLine("ML", NAN, NAN, NAN)
     found = {
         claim.name: [Weighed(claim, "films", place, word, "why", run, (line,), "3 of 3") for place in ("ML", "MT")]
         for claim in ABSTRACT
     }
-    return Trial(
+    return AbstractTrial(
         tracks, found, {name: Printed(0.05, 0.01, 0.2, 6) for name in CLAIMS}, dict.fromkeys(CLAIMS, "holds"), "NDCG@20"
     )
 

@@ -10,7 +10,7 @@ import pandas as pd
 from lmmrec_core.errors import unknown
 from lmmrec_core.names import PAPER_METRICS, TRACKS
 from lmmrec_core.report.abstract import ABSTRACT, AbstractClaim, Weighed, printed_of, weigh
-from lmmrec_core.report.abstract_shown import Trial, TrialFigure, TrialTable, TrialTrack
+from lmmrec_core.report.abstract_shown import AbstractTrial, TrialFigure, TrialTable, TrialTrack
 from lmmrec_core.report.html import ShownTable, plain_table
 from lmmrec_core.report.labels import metric_name
 from lmmrec_core.report.published import DATASETS
@@ -33,7 +33,7 @@ class AbstractPage:
         return cls(tuple(Study.open(track, home=home) for track in tracks), metric)
 
     @cached_property
-    def trial(self) -> Trial:
+    def trial(self) -> AbstractTrial:
         """The whole: every claim in every place."""
         found: dict[str, list[Weighed]] = {claim.name: [] for claim in ABSTRACT}
         for study in self.studies:
@@ -46,7 +46,7 @@ class AbstractPage:
                 )
         tracks = tuple(TrialTrack(study.track.name, self._head(study), study.track.where) for study in self.studies)
         words = {claim.name: claim.verdict for claim in PrintedAudit().claims}
-        return Trial(
+        return AbstractTrial(
             tracks,
             found,
             {claim.name: printed_of(claim, self.metric) for claim in ABSTRACT},
