@@ -11,7 +11,7 @@ from html import escape
 from lmmrec_core.report.abstract import DrawnLine, Printed
 
 WIDE, LEFT, RIGHT = 240, 84, 232  # of a panel, and of the part with the axis
-_TITLE, _HEAD, _LINE, _GAP, _AXIS = 20, 16, 13, 5, 22  # heights
+_TITLE, _HEAD, _LINE, _GAP, _AXIS = 19, 15, 11, 4, 20  # heights
 _STEPS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 

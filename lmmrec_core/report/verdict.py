@@ -214,15 +214,11 @@ def evidence(run: pd.DataFrame) -> str:
     """What the words of these comparisons rest on: median change with its interval, users, persons, seeds, what could
     have been found. Changes count as positive in the printed direction; those without one are left out.
     """
-    shown = _evidence(run)
-    return f"median change in the printed direction {shown['median change']} ({shown['interval']}), {sample(run)}"
-
-
-def sample(run: pd.DataFrame) -> str:
-    """``"3,312 users (842 persons), 3 seeds, detectable 12 %"``, of comparisons that were run."""
-    shown = _evidence(run)
-    counted = f"{shown['users']} users ({shown['persons']} persons), {shown['seeds']} seeds"
-    return f"{counted}, detectable {shown['detectable']}"
+    shown = evidence_parts(run)
+    return (
+        f"median change in the printed direction {shown['median change']} ({shown['interval']}), {shown['users']} "
+        f"users ({shown['persons']} persons), {shown['seeds']} seeds, detectable {shown['detectable']}"
+    )
 
 
 def _asked(run: pd.DataFrame) -> pd.DataFrame:
@@ -242,7 +238,8 @@ def median_change(run: pd.DataFrame) -> tuple[float, float, float]:
     return float(change), float(low), float(high)
 
 
-def _evidence(run: pd.DataFrame) -> dict[str, str]:
+def evidence_parts(run: pd.DataFrame) -> dict[str, str]:
+    """The parts of :func:`evidence`, by their heads in listings."""
     asked = _asked(run)
     change, low, high = median_change(run)
     detectable = asked["mde"].median()
@@ -296,7 +293,7 @@ def claims_listing(judged: pd.DataFrame, labels: Labels = PAPER_LABELS, rule: Ru
             row |= {"verdict": rule.word(claim_outcome(claim, rule), here), "comparisons": len(claim)}
             row |= {"with a direction": len(asked), "lead needed": rule.fewest(len(asked)) if len(asked) else ""}
             row |= {rule.word(kind, here): int((asked["outcome"] == kind).sum()) for kind in ("for", "against")}
-            rows.append(row | (_evidence(run) if len(run) else {}))
+            rows.append(row | (evidence_parts(run) if len(run) else {}))
     heads = list(dict.fromkeys(head for row in rows for head in row))
     return pd.DataFrame([[row.get(head, "") for head in heads] for row in rows], columns=heads)
 

@@ -58,7 +58,7 @@ def test_a_claim_is_judged_from_its_own_pairs() -> None:
     assert (found.word, found.place, found.run) == ("transfers", "ML-sparse", 10)
     assert (
         found.lines[0].change == pytest.approx(0.2)
-        and "600 users (300 persons), 3 seeds, detectable 10 %" in found.short
+        and found.short == "+20.0 % (+15 to +25 %); 600 users, 3 seeds, detectable 10 %"
     )
     (other,) = weigh(CLAIMS["end-to-end"], "films", pd.DataFrame(rows), ["ml-sparse"], {})
     assert (other.word, other.run, other.short) == ("not run", 0, "0 of 10") and math.isnan(other.lines[0].change)
