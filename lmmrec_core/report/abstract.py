@@ -35,6 +35,7 @@ from lmmrec_core.report.verdict import (
     judged_verdict,
     median_change,
     plain_number,
+    seeds_in_words,
 )
 
 NOT_PLANTED = "not planted"
@@ -176,7 +177,7 @@ def _cell(line: DrawnLine, run: pd.DataFrame) -> str:
     parts = evidence_parts(run)
     whole = math.isfinite(line.low) and math.isfinite(line.high)
     interval = f"{_whole(line.low)} to {_whole(line.high)} %" if whole else "no interval"
-    counted = f"{parts['users']} users, {parts['seeds']} seeds, detectable {parts['detectable']}"
+    counted = f"{parts['users']} users, {seeds_in_words(parts)}, detectable {parts['detectable']}"
     return f"{signed_percent(line.change)} ({interval}); {counted}"
 
 

@@ -45,7 +45,7 @@ def compared(dataset: str, model: str, relative: float, half: float, claim: str)
             "mean_b": 0.1, "difference": 0.1 * relative, "relative": relative, "relative_low": relative - half,
             "relative_high": relative + half, "ci_low": 0.1 * (relative - half), "ci_high": 0.1 * (relative + half),
             "se": 0.1 * half / 2, "df": 50.0, "p": 0.001, "p_holm": 0.01, "equivalence_p": 0.9, "mde": 0.1, "n": 600,
-            "persons": 300, "seeds": 3,
+            "persons": 300, "seeds": 3, "splits": 1,
         }
         for pair in [*CLAIMS[claim].pairs, *(expected.pair for expected in CLAIMS[claim].planted)]
     ]  # fmt: skip
