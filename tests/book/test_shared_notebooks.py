@@ -135,8 +135,12 @@ def test_runs_reach_the_abstract(glued: dict, empty_study: None, monkeypatch: py
     table, figure = glued["trial"], glued["story"]
     words = table.numbers.set_index(["claim", "data"])["verdict"]
     first, last = (claim.words for claim in (ABSTRACT[0], ABSTRACT[-1]))
-    # of the motivation's four comparisons only MMGCL's have a direction on other data, and it has no run here
-    assert words[first, "ML-sparse"] == words[first, "ML-dense"] == "not run"
-    assert words[last, "Controls"] == "not run"  # of three kinds of controls one was run
-    assert "2 of 2 agree" in table.to_html() and "planted gain: +" in figure.description
-    assert 'class="mark gain"' in figure.to_html() and "Controls" in shown["verdict"]
+    pages = (ROOT / "notebooks" / f"{name}.ipynb" for name in ("01_motivation", "04_rq3_modalities"))
+    there, made = (execute(path, track)["answer"] for path, track in zip(pages, ("films", "controls"), strict=True))
+    assert list(there.apart) == ["ML-sparse", "ML-dense", "MT-sparse", "MT-full"]
+    for place, verdict in there.apart.items():  # the front page says what the pages say
+        assert words[first, place] == verdict.status == "not run"
+    assert words[last, "Controls"] == made.status
+    assert made.basis.removeprefix("planted: ").partition(" comparisons")[0] in table.to_html()
+    assert "planted gain: +" in figure.description and 'class="mark gain"' in figure.to_html()
+    assert "Controls" in shown["verdict"]
