@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from lmmrec_core.book.aids import definitions_of, with_definitions, with_drawings, with_near_links
 from lmmrec_core.book.runner import read_notebook
 from lmmrec_core.disk import write_file
 from lmmrec_core.report.html import TABLES_KEPT
@@ -23,23 +24,27 @@ _MENDED = (
 # the code of interactive tables, 700 kB on every page that has one
 _LIBRARY = re.compile(r"<script>\s*(function injectCSS\(.*?)</script>", re.DOTALL)
 _LIBRARY_FILE = "_static/interactive-tables.js"
+_GLOSSARY = "book/chapters/glossary.html"
 _TABLE = re.compile(r'<table id="([^"]+)".*?</table>', re.DOTALL)
 
 
 def finish_pages(site: Path, root: Path) -> None:
     """Finish every page of the rendered book in ``site``, made from the sources in ``root``; once after rendering.
 
-    Tables that notebooks show get files beside the page, and links to them.
+    Tables that notebooks show get files beside the page, and links to them; terms of the glossary get their definition.
     """
+    glossary = site / _GLOSSARY
+    definitions = definitions_of(glossary.read_text(encoding="utf-8")) if glossary.is_file() else {}
     for path in sorted(site.rglob("*.html")):
         name = path.relative_to(site)
         if name.parts[0].startswith("_"):
             continue
         found = path.read_text(encoding="utf-8")
-        page = mended(found)
+        up = "../" * (len(name.parts) - 1)
+        page = with_near_links(with_definitions(mended(found), definitions), up)
+        page = with_drawings(page, root / "book" / "_static")
         if library := _LIBRARY.search(page):
             write_file(site / _LIBRARY_FILE, library[1])
-            up = "../" * (len(name.parts) - 1)
             page = _LIBRARY.sub(f'<script src="{up}{_LIBRARY_FILE}"></script>', page)
         source = (root / name).with_suffix(".ipynb")
         if source.is_file():

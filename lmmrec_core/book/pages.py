@@ -2,8 +2,9 @@
 
 A notebook of ``notebooks/`` that declares a parameter ``track`` is executed once per track into
 ``book/_generated/<track>/``. One that does not belongs to no track and is executed once, into
-``book/_generated/shared/``. A digest of all that a page depends on is kept in its metadata, so nothing runs twice for
-the same inputs. File times are not asked, because a fresh clone gives every file the same one.
+``book/_generated/shared/``; a parameter ``tracks`` says that it shows the runs of them all. A digest of all that a page
+depends on is kept in its metadata, so nothing runs twice for the same inputs. File times are not asked, because a fresh
+clone gives every file the same one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,6 +23,7 @@ from lmmrec_core.study.calibration.redone import REDONE_NAME
 _SUFFIXES = (".py", ".yaml", ".csv", ".json")  # files of the package that can change a notebook's outputs
 _DESCRIPTIONS = ("features", "encoders")  # folders beside the runs whose files pages show
 
+_OF_ALL_TRACKS = "tracks"  # the parameter of a notebook that shows the runs of several
 _OF_NO_TRACK = "calibration"  # the folder of results that pages of no track show
 
 SHARED = "shared"  # where pages of no track are
@@ -86,6 +88,8 @@ def inputs_of(page: Page, root: Path, package: str) -> str:
         chosen = [path for path in (results / _OF_NO_TRACK).glob("[!.]*") if path.is_file()]
         # listings of a track are shown only while its runs are those that they were made from; cases redone are runs
         listed = {track for track in TRACKS if any(path.name.endswith(f"-{track}.csv") for path in chosen)}
+        if _OF_ALL_TRACKS in parameters_of(read_notebook(page.source), page.source.name):
+            listed |= set(TRACKS)
         chosen += [path for track in listed | {REDONE_NAME} for path in record_files(results, track)]
     runs = files_digest(chosen, results)
     parts: dict[str, object] = {

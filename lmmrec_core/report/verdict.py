@@ -144,7 +144,7 @@ def verdict(
     parts = judged_apart(judge_all(question, comparisons, datasets, models, metric, rule, drawn))
     if not parts:
         return Verdict(question, NO_VERDICT, {}, ON_SYNTHETIC, "")
-    apart = {title: _verdict(question, part, metric, rule) for title, part in parts.items()}
+    apart = {title: judged_verdict(question, part, metric, rule) for title, part in parts.items()}
     if len(apart) == 1:
         return next(iter(apart.values()))
     status = "; ".join(f"{title}: {part.status}" for title, part in apart.items())
@@ -163,8 +163,8 @@ def judged_apart(judged: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {_and(map(dataset_name, names)): judged[judged["dataset"].isin(names)] for names in parts.values()}
 
 
-def _verdict(question: str, judged: pd.DataFrame, metric: str, rule: Rule) -> Verdict:
-    """The verdict on one part of :func:`judged_apart`."""
+def judged_verdict(question: str, judged: pd.DataFrame, metric: str, rule: Rule) -> Verdict:
+    """The verdict on one part of :func:`judged_apart`, or on some of its comparisons."""
     here = _of_the_paper(judged)
     outcome, run = claim_outcome(judged, rule), judged[judged["outcome"] != "absent"]
     words = {kind: rule.word(kind, here) for kind in OUTCOMES}
@@ -216,23 +216,39 @@ def evidence(run: pd.DataFrame) -> str:
     """What the words of these comparisons rest on: median change with its interval, users, persons, seeds, what could
     have been found. Changes count as positive in the printed direction; those without one are left out.
     """
-    shown = _evidence(run)
+    shown = evidence_parts(run)
     return (
         f"median change in the printed direction {shown['median change']} ({shown['interval']}), {shown['users']} "
-        f"users ({shown['persons']} persons), {_replicates(shown)}, detectable {shown['detectable']}"
+        f"users ({shown['persons']} persons), {seeds_in_words(shown)}, detectable {shown['detectable']}"
     )
 
 
-def _replicates(shown: Mapping[str, str]) -> str:
-    return f"{shown['seeds']} seeds" + (f" on each of {shown['splits']} splits" if shown["splits"] != "1" else "")
+def seeds_in_words(parts: Mapping[str, str]) -> str:
+    """``"3 seeds"``, ``"3 seeds on each of 2 splits"``, from :func:`evidence_parts`."""
+    return f"{parts['seeds']} seeds" + (f" on each of {parts['splits']} splits" if parts["splits"] != "1" else "")
 
 
-def _evidence(run: pd.DataFrame) -> dict[str, str]:
-    asked = run[run["direction"] != 0] if (run["direction"] != 0).any() else run
+def _asked(run: pd.DataFrame) -> pd.DataFrame:
+    return run[run["direction"] != 0] if (run["direction"] != 0).any() else run
+
+
+def median_change(run: pd.DataFrame) -> tuple[float, float, float]:
+    """(change, low, high): medians over comparisons of :func:`judge_all`, positive in the printed direction.
+
+    Those without a printed direction are left out, unless none has one.
+    """
+    asked = _asked(run)
     flipped = asked["direction"] < 0
     change = asked["measured"].where(~flipped, -asked["measured"]).median()
     low = asked["low"].where(~flipped, -asked["high"]).median()
     high = asked["high"].where(~flipped, -asked["low"]).median()
+    return float(change), float(low), float(high)
+
+
+def evidence_parts(run: pd.DataFrame) -> dict[str, str]:
+    """The parts of :func:`evidence`, by their heads in listings."""
+    asked = _asked(run)
+    change, low, high = median_change(run)
     detectable = asked["mde"].median()
     return {
         "median change": _signed(change),
@@ -283,7 +299,7 @@ def claims_listing(judged: pd.DataFrame, labels: Labels = PAPER_LABELS, rule: Ru
             row |= {"verdict": rule.word(claim_outcome(claim, rule), here), "comparisons": len(claim)}
             row |= {"with a direction": len(asked), "lead needed": rule.fewest(len(asked)) if len(asked) else ""}
             row |= {rule.word(kind, here): int((asked["outcome"] == kind).sum()) for kind in ("for", "against")}
-            rows.append(row | (_evidence(run) if len(run) else {}))
+            rows.append(row | (evidence_parts(run) if len(run) else {}))
     heads = list(dict.fromkeys(head for row in rows for head in row))
     return pd.DataFrame([[row.get(head, "") for head in heads] for row in rows], columns=heads)
 

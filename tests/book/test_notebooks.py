@@ -96,7 +96,7 @@ class TestForm:
             for node in ast.walk(ast.parse(source))
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "show"
         }
-        directives = [text.splitlines() for text in sources(path, "markdown") if text.startswith("```{glue-table}")]
+        directives = [text.splitlines() for text in sources(path, "markdown") if text.startswith("```{glue-")]
         assert {lines[0].split()[1] for lines in directives} == kept
         assert all(len(lines) >= 3 and lines[1] for lines in directives)
 

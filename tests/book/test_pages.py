@@ -34,7 +34,8 @@ def test_the_table_of_contents_names_every_notebook_once_per_track_or_once() -> 
     assert len(files) == len(set(files))
     assert {page.target for page in pages(ROOT)} == {page.target for page in declared_pages(ROOT)}
     shared = [page for page in pages(ROOT) if page.track is None]
-    assert {page.source.stem for page in shared} == {"06_audit", "07_public_code", "08_calibration", "09_verdicts"}
+    numbers = {page.source.stem.partition("_")[0] for page in shared}
+    assert numbers == {"06", "07", "08", "09", "10"}
     assert all(page.values == {} and page.target.parent.name == "shared" for page in shared)
 
 
@@ -222,6 +223,15 @@ def test_pages_are_light(site: Path) -> None:
     assert {name: size for name, size in sizes.items() if size > 1_000_000} == {}
 
 
+def test_terms_carry_their_definitions_and_drawings_are_part_of_their_pages(site: Path) -> None:
+    terms = [link for page in documents(site).values() for link in page.select("article a:has(> .std-term)")]
+    assert len(terms) > 60 and all(len(link.get("data-definition", "")) > 40 for link in terms)
+    drawn = [svg for page in documents(site).values() for svg in page.select("article svg.drawn")]
+    assert len(drawn) == len(list((ROOT / "book" / "_static").glob("*.svg"))) and all(
+        svg["aria-label"] for svg in drawn
+    )
+
+
 def test_formulas_are_served_by_the_book(site: Path) -> None:
     static = site / "_build" / "html" / "_static" / "mathjax"
     assert (static / "tex-chtml-full.js").is_file()
@@ -273,12 +283,36 @@ def test_every_page_can_be_read_by_everybody(site: Path, driver: Any, width: int
 @pytest.mark.browser
 def test_the_verdict_is_on_the_first_screen(site: Path, driver: Any) -> None:
     for path, page in documents(site).items():
-        if path.parent.parent.name != "_generated" or path.stem[:2] in ("06", "07", "08"):
+        if path.parent.parent.name != "_generated":
             continue
         assert page.find("article").find("h2").get_text().startswith("Verdict"), path
         show(driver, path, 1400)
         top = "return document.querySelector('article h2').getBoundingClientRect().top"
         assert driver.execute_script(top) < 500, path
+
+
+@needs_browser
+@pytest.mark.browser
+def test_the_front_page_tells_its_story_on_one_screen(site: Path, driver: Any) -> None:
+    show(driver, site / "_build" / "html" / "book" / "index.html", 1400)
+    top = "return document.querySelector(arguments[0]).getBoundingClientRect().top"
+    for part in ("table.trial", ".forest", ".start"):
+        assert driver.execute_script(top, part) < 700
+    assert (
+        driver.execute_script(top, "article h2") < 1200
+    )  # with runs on films the table and the figure have more lines
+
+
+@needs_browser
+@pytest.mark.browser
+def test_a_definition_shows_on_focus_and_escape_hides_it(site: Path, driver: Any) -> None:
+    show(driver, site / "_build" / "html" / "book" / "chapters" / "training.html", 1400)
+    shown = """const a = document.querySelector('article a.term'); a.focus({focusVisible: true});
+        const shown = getComputedStyle(a, '::after'); return shown.display !== 'none' && shown.content.length > 40"""
+    assert driver.execute_script(shown)
+    driver.execute_script("dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'}))")
+    hidden = "return getComputedStyle(document.querySelector('article a.term'), '::after').display"
+    assert driver.execute_script(hidden) == "none"
 
 
 @needs_browser
