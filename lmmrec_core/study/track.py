@@ -197,6 +197,7 @@ class TrackSettings(Settings):
     left_out: tuple[LeftOut, ...] = Field((), description="cells of the grid that are not run, and why")
     further_splits: tuple[FurtherSplits, ...] = ()
     warm_start: WarmStartSettings | None = None
+    kept_models: tuple[GridCells, ...] = ()  # cells whose model stays beside the result of the first seed
     arms: dict[PlainName, ArmSettings] = Field(default_factory=dict, description="cells under other settings, by name")
     searched: tuple[SearchedCell, ...] = Field((), description="settings that a search found, by cell")
     not_searched: tuple[NotSearched, ...] = Field((), description="cells too dear to search, and why")
@@ -332,7 +333,7 @@ def _check_rules(track: TrackSettings, where: str) -> None:
         "paradigms": ("none", *PARADIGMS, WARM), "modalities": (*MODALITY_SETS, TWICE),
         "controls": ("none", *CONTROLS), "arms": ("none", *track.arms),
     }  # fmt: skip
-    listed = ("left_out", "further_splits", "not_searched")
+    listed = ("left_out", "further_splits", "not_searched", "kept_models")
     rules = [(f"{kind}[{n}]", rule) for kind in listed for n, rule in enumerate(getattr(track, kind))]
     for place, rule in [*rules, *((f"arms.{name}", arm) for name, arm in track.arms.items())]:
         for kind, names in known.items():
