@@ -206,7 +206,9 @@ class RecommendationsPage:
             if mine and variant.whole and variant.paradigm in _FIXED:
                 digests.setdefault(variant, str(read["digest"]))
         found = {variant: self._store.with_digest(digest) for variant, digest in digests.items()}
-        ordered = sorted(found, key=lambda variant: (variant.encoder != BASELINE, variant.encoder, variant.paradigm))
+        ordered = sorted(
+            found, key=lambda variant: (variant.encoder != BASELINE, variant.encoder, _FIXED.index(variant.paradigm))
+        )
         return {variant: features for variant in ordered if (features := found[variant]) is not None}
 
     @cached_property
