@@ -26,7 +26,7 @@ _MENDED = (
 _LIBRARY = re.compile(r"<script>\s*(function injectCSS\(.*?)</script>", re.DOTALL)
 _LIBRARY_FILE = "_static/interactive-tables.js"
 _TABLE = re.compile(r'<table id="([^"]+)".*?</table>', re.DOTALL)
-_FIGURE = re.compile(r'<figure\b[^>]*\bid="([^"]+)".*?</figure>', re.DOTALL)
+_FIGURE = re.compile(r"<figure\b.*?</figure>", re.DOTALL)
 _PICTURE = re.compile(r'<img\b[^>]*\bsrc="([^"]+\.svg)"')
 
 
@@ -83,21 +83,20 @@ def with_files(page: str, tables: Mapping[str, Mapping[str, str]], folder: Path)
 
 
 def figures_of(notebook: Path) -> dict[str, dict[str, str | bytes]]:
-    """SVG of each figure that an executed notebook shows → kind of file (svg, pdf, csv) → its content."""
+    """SVG of each figure that an executed notebook shows → name of file → its content; files are named by the cell."""
     figures: dict[str, dict[str, str | bytes]] = {}
     for cell in read_notebook(notebook).cells:
-        for output in cell.get("outputs", []):
-            files = output.get("metadata", {}).get(FIGURE_KEPT)
-            if files:
-                svg = str(output["data"]["image/svg+xml"])
-                pdf = base64.b64decode(files["pdf"])
-                figures[_lines(svg)] = {"svg": svg, "pdf": pdf, "csv": files["csv"]}
+        shown = [output for output in cell.get("outputs", []) if FIGURE_KEPT in output.get("metadata", {})]
+        for number, output in enumerate(shown, start=1):
+            files, svg = output["metadata"][FIGURE_KEPT], str(output["data"]["image/svg+xml"])
+            name = f"{cell['id']}{f'-{number}' if len(shown) > 1 else ''}"
+            contents: dict[str, str | bytes] = {"svg": svg, "pdf": base64.b64decode(files["pdf"]), "csv": files["csv"]}
+            figures[_lines(svg)] = {f"{name}.{kind}": content for kind, content in contents.items()}
     return figures
 
 
 def with_figure_files(page: str, figures: Mapping[str, Mapping[str, str | bytes]], path: Path) -> str:
     """The page at ``path`` with links below each of ``figures``, whose files are written to a folder beside it."""
-    folder = path.with_suffix("")
 
     def linked(match: re.Match[str]) -> str:
         picture = _PICTURE.search(match[0])
@@ -105,8 +104,7 @@ def with_figure_files(page: str, figures: Mapping[str, Mapping[str, str | bytes]
         if file is None or not file.is_file():
             return match[0]
         files = figures.get(_lines(file.read_text(encoding="utf-8")), {})
-        name = re.sub(r"\W+", "-", html.unescape(match[1]))
-        return match[0] + _told([_kept(folder, f"{name}.{kind}", content) for kind, content in files.items()])
+        return match[0] + _told([_kept(path.with_suffix(""), name, content) for name, content in files.items()])
 
     return _FIGURE.sub(linked, page) if figures else page
 

@@ -79,7 +79,9 @@ def test_figures_get_their_files_and_links_below_them(tmp_path: Path) -> None:
     root, site = tmp_path / "root", tmp_path / "site"
     (root / "book").mkdir(parents=True)
     output = new_output("display_data", {"image/svg+xml": svg}, metadata=kept)
-    nbformat.write(new_notebook(cells=[new_code_cell("1", outputs=[output])]), root / "book" / "a.ipynb")
+    nbformat.write(
+        new_notebook(cells=[new_code_cell("1", id="curve-figure", outputs=[output])]), root / "book" / "a.ipynb"
+    )
     (site / "book").mkdir(parents=True)
     (site / "_images").mkdir()
     (site / "_images" / "1.svg").write_bytes(
@@ -95,10 +97,10 @@ def test_figures_get_their_files_and_links_below_them(tmp_path: Path) -> None:
     page = (site / "book" / "a.html").read_text(encoding="utf-8")
     links = ("SVG</a> · ", "PDF</a> · ", "CSV</a></p>")
     assert page.count('<p class="table-files">') == 1 and all(link in page for link in links)
-    assert page.startswith(figures[0] + '<p class="table-files"><a href="a/controls-1.svg" download>')
+    assert page.startswith(figures[0] + '<p class="table-files"><a href="a/curve-figure.svg" download>')
     files = {file.name: file.read_bytes() for file in (site / "book" / "a").iterdir()}
     assert files == {
-        "controls-1.svg": svg.encode(),
-        "controls-1.pdf": b"%PDF-1.4",
-        "controls-1.csv": b"epoch,valid\n1,0.5\n",
+        "curve-figure.svg": svg.encode(),
+        "curve-figure.pdf": b"%PDF-1.4",
+        "curve-figure.csv": b"epoch,valid\n1,0.5\n",
     }

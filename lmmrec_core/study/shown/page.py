@@ -105,9 +105,8 @@ class RecommendationsPage:
                 rows.append((f"{title}: its lists are not on this machine", []))
                 continue
             cards = [self._card(item, rank, int(times[item]) > 1) for rank, item in enumerate(items, start=1)]
-            rows.append(
-                (f"{title}: {sum(card.marked for card in cards)} of {len(self._held_out)} held-out items", cards)
-            )
+            hits = sum(card.marked for card in cards)
+            rows.append((f"{title}: finds {hits} of {len(self._held_out)} held-out items", cards))
         return Gallery(tuple(rows))
 
     def parts(self) -> ShownTable | Sentence:
@@ -218,7 +217,7 @@ class RecommendationsPage:
 
     def _card(self, item: int, rank: int, shared: bool) -> Card:
         hit = int(item) in self._held_out
-        notes = [f"rank {rank}", *(["held out: found"] if hit else []), *(["in both lists"] if shared else [])]
+        notes = [f"rank {rank}", *(["held out"] if hit else []), *(["in both lists"] if shared else [])]
         return card_of(self.dataset.catalogue, item, notes, hit)
 
     def _titled(self, item: int) -> str:
