@@ -7,8 +7,8 @@ import pandas as pd
 from lmmrec_core.names import TRACKS
 from lmmrec_core.report.receipt import receipt_facts
 from lmmrec_core.study.cases import all_cases, reason_not_run
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.own.kept import keeps_model
-from lmmrec_core.study.track import read_track
 from tests.book.rendered import quotations
 from tests.book.source import cells, chapter, table_under
 from tests.book.test_notebooks import ROOT
