@@ -249,17 +249,6 @@ def test_a_page_is_out_of_date_when_any_of_its_inputs_changes(project: Path) -> 
     assert digests(project)["paper"] != changed["paper"]
 
 
-def test_a_notebook_may_name_the_tracks_that_it_is_for(project: Path) -> None:
-    own = notebook("print(1)")
-    own.metadata["lmmrec"] = {"tracks": ["controls"]}
-    nbformat.write(own, project / "notebooks" / "01_one.ipynb")
-    assert [str(page) for page in pages(project)] == ["controls/01_one"]
-    own.metadata["lmmrec"] = {"tracks": ["control"]}
-    nbformat.write(own, project / "notebooks" / "01_one.ipynb")
-    with pytest.raises(ConfigError, match=r"01_one\.ipynb: metadata lmmrec\.tracks: unknown track 'control'; did you"):
-        pages(project)
-
-
 def test_a_notebook_without_a_track_is_one_page_that_no_run_touches_unless_listed(project: Path) -> None:
     nbformat.write(notebook(parameters="k: int = 20  # depth"), project / "notebooks" / "02_once.ipynb")
     (once,) = pages(project, ["shared"])
