@@ -281,18 +281,32 @@ def test_the_verdict_is_on_the_first_screen(site: Path, driver: Any) -> None:
         assert driver.execute_script(top) < 500, path
 
 
-@needs_browser
-@pytest.mark.browser
-def test_figures_of_the_book_can_be_taken_home(site: Path, driver: Any) -> None:
-    """Every drawn figure of an executed page has its three files, and the links lead to them."""
-    found = [
-        (path, link)
-        for path, page in documents(site).items()
-        for link in page.select("figure + p.table-files a[download], p.table-files a[href$='.pdf']")
-    ]
+def test_figures_of_the_book_can_be_taken_home(site: Path) -> None:
+    """The links below the figures of executed pages lead to their SVG, PDF and CSV."""
+    found = [(path, box) for path, page in documents(site).items() for box in page.select("figure + p.table-files")]
     if not found:
         pytest.skip("no page is up to date; `make book` makes them")
-    for path, link in found:
+    assert {tuple(link.get_text() for link in box.select("a[download]")) for _, box in found} == {("SVG", "PDF", "CSV")}
+    for path, link in ((path, link) for path, box in found for link in box.select("a")):
         file = (path.parent / unquote(link["href"])).resolve()
         begins = {".pdf": b"%PDF-", ".svg": b"<?xml"}.get(file.suffix, b"")
         assert file.read_bytes().startswith(begins) and file.stat().st_size > 20, file
+
+
+@needs_browser
+@pytest.mark.browser
+def test_the_runs_of_a_receipt_can_be_explored(site: Path, driver: Any) -> None:
+    """On the built page, with the one script that pages share; what menus and heads do is in test_explorer."""
+    found = [path for path, page in documents(site).items() if page.find(id="receipt-runs")]
+    if not found:
+        pytest.skip("no track has stored runs on an up-to-date receipt page; `make reproduce` makes one")
+    show(driver, found[0], 1400)
+    rows = "return document.querySelectorAll('#receipt-runs tbody tr td:nth-child(2)').length"
+    menus = (
+        "return [...document.querySelectorAll('.explorer-filters label')].map(label => label.firstChild.data.trim())"
+    )
+    assert driver.execute_script(menus) == ["dataset", "model", "encoder", "paradigm", "modalities", "control"]
+    field = driver.find_element("css selector", ".dt-search input")
+    before = driver.execute_script(rows)
+    field.send_keys("no such run anywhere")
+    assert before > 0 and driver.execute_script(rows) == 0
