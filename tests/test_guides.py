@@ -81,7 +81,7 @@ def settings_checked(arguments: list[str]) -> None:
         entry = MultimodalSettings.build(read_yaml(Path(read.encoder)), read.encoder)
         ENCODERS[entry.encoder].Settings.build(entry.settings, read.encoder)
     else:
-        assert (read.command, read.task) == ("book", "check")
+        assert (read.command, read.task) in {("book", "check"), ("results", "crate")}
 
 
 def with_keys(arguments: list[str]) -> None:
@@ -116,6 +116,7 @@ OTHERWISE: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "run --data my_shop --model vbpr --encoder": (settings_checked, "a file of weights that only the reader has"),
     "recommend": (with_keys, "the reader's own key"),
     "compare": (with_keys, "the reader's own keys"),
+    "results crate": (settings_checked, "nothing of films is stored there; tests/results/test_crate.py makes crates"),
     "book check": (settings_checked, "judges the executed notebooks of this checkout, if there are any"),
 }
 #: Other commands that are not run as they stand, and why.

@@ -1,19 +1,21 @@
 """The pages of the book that notebooks make: which there are, and whether each is whole and up to date.
 
 A notebook of ``notebooks/`` that declares a parameter ``track`` is executed once per track into
-``book/_generated/<track>/``. One that does not belongs to no track and is executed once, into
-``book/_generated/shared/``; a parameter ``tracks`` says that it shows the runs of them all. A digest of all that a page
-depends on is kept in its metadata, so nothing runs twice for the same inputs. File times are not asked, because a fresh
-clone gives every file the same one.
+``book/_generated/<track>/``, or only for the tracks that its metadata name (``lmmrec: {tracks: [controls]}``). One that
+does not belongs to no track and is executed once, into ``book/_generated/shared/``; a parameter ``tracks`` says that it
+shows the runs of them all. A digest of all that a page depends on is kept in its metadata, so nothing runs twice for the
+same inputs. File times are not asked, because a fresh clone gives every file the same one.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nbformat import NotebookNode
+
 from lmmrec_core.book.runner import faults, parameters_of, read_notebook
 from lmmrec_core.digests import digest, file_sha256, files_digest
-from lmmrec_core.errors import ConfigError
+from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.home import default_home
 from lmmrec_core.names import TRACKS
 from lmmrec_core.results.provenance import allows_uncommitted
@@ -60,14 +62,23 @@ def pages(root: Path, places: Iterable[str] = PLACES) -> list[Page]:
     sources = sorted((root / "notebooks").glob("[0-9]*.ipynb"))
     if not sources:
         raise ConfigError(f"{root / 'notebooks'}: no notebooks; is this the repository?")
-    tracked = {source: "track" in parameters_of(read_notebook(source), source.name) for source in sources}
+    read = {source: places_of(read_notebook(source), source.name) for source in sources}
     found = []
     for place in places:
         folder, track = root / "book" / "_generated" / place, None if place == SHARED else place
-        found += [
-            Page(source, track, folder / source.name) for source in sources if tracked[source] == (place != SHARED)
-        ]
+        found += [Page(source, track, folder / source.name) for source in sources if place in read[source]]
     return found
+
+
+def places_of(notebook: NotebookNode, where: str) -> tuple[str, ...]:
+    """The places in which a notebook has a page. Raises ConfigError for metadata that name no track."""
+    if "track" not in parameters_of(notebook, where):
+        return (SHARED,)
+    named = notebook.metadata.get("lmmrec", {}).get("tracks", TRACKS)
+    for track in named:
+        if track not in TRACKS:
+            raise unknown("track", track, TRACKS, f"{where}: metadata lmmrec.tracks")
+    return tuple(named)
 
 
 def package_digest(root: Path) -> str:

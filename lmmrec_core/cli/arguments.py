@@ -58,6 +58,7 @@ examples, from the first look to your own data:
   lmmrec calibrate --dry-run                          how often are the tests right? (hours)
   lmmrec check-table their-table.csv                  can the numbers of another paper come from one ranking?
   lmmrec results status --track films             how much of a track is measured
+  lmmrec results crate --track films              its results with checksums, code and data, to take home
   lmmrec import-mmrec downloads/baby my-catalogue     use a data set in the MMRec layout
   lmmrec export-mmrec my-catalogue to-mmrec           and give yours to that toolbox
   lmmrec book check                                   are the book's notebooks whole, and run as it declares?
@@ -243,7 +244,7 @@ def _check_table(commands: _Commands) -> None:
 def _results(commands: _Commands) -> None:
     sub = commands.add_parser(
         "results",
-        help="pack stored runs into two files a data set, unpack them, or count them",
+        help="pack stored runs into two files a data set, unpack them, count them, or export them",
         description="Works on the stored runs of a track. Tables read packed runs as they read run folders.",
     )
     sub.set_defaults(action="lmmrec_core.cli.results:results")
@@ -252,6 +253,7 @@ def _results(commands: _Commands) -> None:
         ("pack", "write all stored runs of a data set into two files; run folders and runs packed before stay"),
         ("unpack", "write the run folders of packed runs that have none"),
         ("status", "count the cases that are run, not trained, not run; training hours and commits"),
+        ("crate", "copy all of a track's results into a new folder that describes itself: an RO-Crate"),
     ):
         task = tasks.add_parser(name, help=told)
         task.add_argument(
@@ -259,6 +261,8 @@ def _results(commands: _Commands) -> None:
         )
         if name == "status":
             task.add_argument("--json", action="store_true", help="print JSON on stdout")
+        elif name == "crate":
+            task.add_argument("--out", type=Path, metavar="FOLDER", help="the new folder (default: TRACK-crate)")
         else:
             task.add_argument("--dataset", default="", help="only this data set of the track")
 

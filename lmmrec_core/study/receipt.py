@@ -63,8 +63,16 @@ def _row(record: Record, used: str) -> dict[str, Any]:
         else code_state(made),
         "in tables": used,
         "torch": made.get("versions", {}).get("torch"),
+        "machine": _machine(made.get("machine", {})),
         "key": record.key,
     }
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    """The processor, and the device that a run was trained on if it is another."""
+    device = str(machine.get("device", ""))
+    found = [str(machine.get("cpu", "unknown")), *([device] if device not in ("", "cpu") else [])]
+    return ", ".join(found)
 
 
 def _features(data: Mapping[str, Any]) -> str:

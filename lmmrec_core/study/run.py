@@ -28,7 +28,7 @@ from lmmrec_core.study.declared.settings import settings_of
 from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.joint.attach import attach_encoder, keep_trained
 from lmmrec_core.study.joint.warm_start import train_warm
-from lmmrec_core.study.own.kept import MODEL, keep_recommender
+from lmmrec_core.study.own.kept import MODEL, keep_recommender, keeps_model
 from lmmrec_core.study.search.validation import CUTOFF, stopping_metric, users_with, validation, warn_if_saturated
 from lmmrec_core.study.track import UNIDENTIFIED, EvaluationSettings
 from lmmrec_core.study.weights.records import judged_by_weights, suspect_weights
@@ -111,12 +111,17 @@ def is_done(todo: Plan, workspace: Workspace) -> bool:
     """Whether the result of a plan is stored, and nobody need make it again.
 
     A result of uncommitted code, or of encoder weights that such code made, is made again once the code is committed,
-    unless such results are allowed. Raises ResultError for a damaged one.
+    unless such results are allowed; one without the model that its track keeps, as soon as it would count. Raises
+    ResultError for a damaged one.
     """
     folder = folder_of(todo, workspace)
     if not workspace.store.holds(folder):
         return False
     record = workspace.store.record(folder)
+    lacks_model = keeps_model(todo.case, workspace.track) and not (folder / MODEL).is_file()
+    if lacks_model and (allows_uncommitted() or code_state_now() != "uncommitted"):
+        workspace.store.load(folder)  # a damaged one is nobody's to replace
+        return False
     if allows_uncommitted():
         return True
     record = judged_by_weights(record, suspect_weights(workspace.track, workspace.results))
@@ -162,7 +167,7 @@ def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Pat
         record["features"]["trained"] = keep_trained(workspace, todo.key, case, model, features, joint.encoder)
     record["provenance"] = provenance(todo.training.device, started)
     store.save(case.track, case.dataset, case.slug, todo.key, record, per_user, top_items, again)
-    if keep_model:
+    if keep_model or keeps_model(case, workspace.track):
         keep_recommender(done, model, case, todo.key, workspace, features)
     checkpoints.remove(checkpoint)
 

@@ -190,6 +190,7 @@ class TrackSettings(Settings):
     left_out: tuple[LeftOut, ...] = Field((), description="cells of the grid that are not run, and why")
     further_splits: tuple[FurtherSplits, ...] = ()
     warm_start: WarmStartSettings | None = None
+    kept_models: tuple[GridCells, ...] = ()  # cells whose model stays beside the result of the first seed
     arms: dict[PlainName, ArmSettings] = Field(default_factory=dict, description="cells under other settings, by name")
     searched: tuple[SearchedCell, ...] = Field((), description="settings that a search found, by cell")
     not_searched: tuple[NotSearched, ...] = Field((), description="cells too dear to search, and why")

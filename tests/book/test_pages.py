@@ -283,12 +283,24 @@ def test_every_page_can_be_read_by_everybody(site: Path, driver: Any, width: int
 @pytest.mark.browser
 def test_the_verdict_is_on_the_first_screen(site: Path, driver: Any) -> None:
     for path, page in documents(site).items():
-        if path.parent.parent.name != "_generated":
+        if path.parent.parent.name != "_generated" or path.stem.endswith("recommendations"):
             continue
         assert page.find("article").find("h2").get_text().startswith("Verdict"), path
         show(driver, path, 1400)
         top = "return document.querySelector('article h2').getBoundingClientRect().top"
         assert driver.execute_script(top) < 500, path
+
+
+def test_figures_of_the_book_can_be_taken_home(site: Path) -> None:
+    """The links below the figures of executed pages lead to their SVG, PDF and CSV."""
+    found = [(path, box) for path, page in documents(site).items() for box in page.select("figure + p.table-files")]
+    if not found:
+        pytest.skip("no page is up to date; `make book` makes them")
+    assert {tuple(link.get_text() for link in box.select("a[download]")) for _, box in found} == {("SVG", "PDF", "CSV")}
+    for path, link in ((path, link) for path, box in found for link in box.select("a")):
+        file = (path.parent / unquote(link["href"])).resolve()
+        begins = {".pdf": b"%PDF-", ".svg": b"<?xml"}.get(file.suffix, b"")
+        assert file.read_bytes().startswith(begins) and file.stat().st_size > 20, file
 
 
 @needs_browser
@@ -323,6 +335,10 @@ def test_the_receipt_can_be_searched(site: Path, driver: Any) -> None:
         pytest.skip("no track has stored runs on an up-to-date receipt page; `make reproduce` makes one")
     show(driver, found[0], 1400)
     rows = "return document.querySelectorAll('#receipt-runs tbody tr td:nth-child(2)').length"
+    menus = (
+        "return [...document.querySelectorAll('.explorer-filters label')].map(label => label.firstChild.data.trim())"
+    )
+    assert driver.execute_script(menus) == ["dataset", "model", "encoder", "paradigm", "modalities", "control"]
     field = driver.find_element("css selector", ".dt-search input")
     before = driver.execute_script(rows)
     field.send_keys("no such run anywhere")

@@ -36,6 +36,7 @@ from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.diagnostics import read_diagnostics
 from lmmrec_core.study.inputs import prepare_cases
 from lmmrec_core.study.joint.attach import trained_encoder_of
+from lmmrec_core.study.own.kept import read_kept
 from lmmrec_core.study.run import run_case
 from lmmrec_core.study.search.grids import Point
 from lmmrec_core.study.search.search import search_settings
@@ -79,6 +80,7 @@ class Tiny:
             "results/controls/*/run.json": lambda file: store.record(file.parent),
             "results/controls/*/per_user.parquet": lambda file: store.load(file.parent),
             "results/controls/*/top50.parquet": lambda file: store.top_items(store.record(file.parent)),
+            "results/controls/*/model.safetensors": read_kept,
             "results/controls/*/dataset.json": lambda _: stored_statistics(track, results),
             "results/controls/*/features/*.json": lambda _: read_diagnostics(track, results),
             "results/controls/*encoders/*.json": lambda _: read_encoder_records(track, results),

@@ -64,7 +64,7 @@ def _check_rules(track: TrackSettings, where: str) -> None:
         "paradigms": ("none", *PARADIGMS, WARM), "modalities": (*MODALITY_SETS, TWICE),
         "controls": ("none", *CONTROLS), "arms": ("none", *track.arms),
     }  # fmt: skip
-    listed = ("left_out", "further_splits", "not_searched")
+    listed = ("left_out", "further_splits", "not_searched", "kept_models")
     rules = [(f"{kind}[{n}]", rule) for kind in listed for n, rule in enumerate(getattr(track, kind))]
     for place, rule in [*rules, *((f"arms.{name}", arm) for name, arm in track.arms.items())]:
         for kind, names in known.items():
