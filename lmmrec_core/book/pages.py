@@ -94,6 +94,8 @@ def inputs_of(page: Page, root: Path, package: str) -> str:
         "package": package,
         "runs": runs,
     }
+    if not page.track:  # one of them shows the records of the benchmarks
+        parts["records"] = files_digest((root / "benchmarks").glob("*.json"), root)
     if allows_uncommitted():
         parts["uncommitted"] = True
     return digest(parts, 32)
