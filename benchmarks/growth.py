@@ -9,8 +9,8 @@ Made-up catalogues of published sizes (``catalogues.SIZES``) with random feature
 have a validation row. With one thread the clock is processor time, which other programs on the machine hardly lengthen;
 only the construction of a model, a part of which is quadratic in the items, uses all threads and the clock on the wall.
 After ``--seconds`` an epoch is broken off: the seconds of its batches are known by then, and the peak of memory too,
-because every batch takes the same. What a model refuses is recorded as such. Writes growth.json beside this file after
-each measurement, and goes on there when it is called again.
+because every batch takes the same. So it is with an evaluation of ``--users``. What a model refuses is recorded as
+such. Writes growth.json beside this file after each measurement, and goes on there when it is called again.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from clocks import clock, now
 
 from lmmrec_core.disk import write_file
 from lmmrec_core.errors import LmmrecError, ResultError
+from lmmrec_core.flow import IntArray, Interactions
 from lmmrec_core.metrics.evaluate import mean_recall
 from lmmrec_core.process import peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
@@ -63,10 +64,11 @@ class Watch(FeatureTraining):
 
     def seen(self, began: float, batches: int) -> dict[str, Any]:
         """Seconds of the epoch that began then, whole or not."""
-        whole = self.ended > 0
+        whole, ended = self.ended > 0, self.ended or self.begun[-1]
         done = len(self.begun) - (not whole)
-        drawn, first = self.begun[0] - began, self.begun[1] - self.begun[0]
-        batch = ((self.ended or self.begun[-1]) - self.begun[1]) / (done - 1)
+        starts = [*self.begun[:done], ended]
+        drawn, first = starts[0] - began, starts[1] - starts[0]
+        batch = (ended - starts[1]) / (done - 1) if done > 1 else first
         return {
             "epoch_seconds": drawn + first + (batches - 1) * batch, "whole_epoch": whole, "batches": batches,
             "batches_done": done, "seconds_until_the_first_batch": drawn, "first_batch_seconds": first,
@@ -75,9 +77,18 @@ class Watch(FeatureTraining):
 
 
 def measure(
-    name: str, size: Size, threads: int, seconds: float, device: str = "cpu", track: str = "user"
+    name: str,
+    size: Size,
+    threads: int,
+    seconds: float,
+    device: str = "cpu",
+    track: str = "user",
+    ranked: int | None = None,
 ) -> dict[str, Any]:
-    """One model in this process. ``epoch_seconds`` of an epoch that was broken off is worked out from its batches."""
+    """One model in this process. ``epoch_seconds`` of an epoch that was broken off is worked out from its batches.
+
+    ``ranked``: the most users that the evaluation ranks for; its seconds are worked out for all.
+    """
     warm_up()
     data, split = made_up(size)
     reset_peak_memory()
@@ -86,12 +97,14 @@ def measure(
     model, training = built(name, data, track, epochs=1, evaluate_every=1, threads=threads, device=device)
     found: dict[str, Any] = {"build_seconds": time.perf_counter() - start, "build_peak_bytes": peak_memory()}
     torch.set_num_threads(threads)
-    users, evaluations = np.unique(split.valid.user), []
+    everyone, evaluations = np.unique(split.valid.user), []
+    users = everyone[:ranked]
+    split = replace(split, valid=of_users(split.valid, users))
 
     def validate(scorer: Scorer) -> float:
         began = now(device)
         score = mean_recall(top_k(scorer, users, split, k=20), users, split, "valid", 20)
-        evaluations.append(now(device) - began)
+        evaluations.append((now(device) - began) * len(everyone) / len(users))
         return score
 
     if isinstance(model, TrainableRecommender):
@@ -104,9 +117,20 @@ def measure(
     if not evaluations:
         validate(model.scorer())
     return {
-        **found, "evaluation_seconds": evaluations[0], "peak_bytes": peak_memory(), **peak_device_memory(device),
+        **found,
+        "evaluation_seconds": evaluations[0],
+        "users_ranked": len(users),
+        "users_to_rank": len(everyone),
+        "peak_bytes": peak_memory(),
+        **peak_device_memory(device),
         "clock": clock(device),
-    }  # fmt: skip
+    }
+
+
+def of_users(part: Interactions, users: IntArray) -> Interactions:
+    """The rows of these users."""
+    kept = np.isin(part.user, users)
+    return Interactions(part.user[kept], part.item[kept])
 
 
 def warm_up() -> None:
@@ -123,14 +147,20 @@ def main(given: argparse.Namespace) -> None:
         for name in given.models:
             if name in kept["models"].setdefault(size, {}) and not given.again:
                 continue
-            found = measured_apart(name, size, given.threads, given.seconds)
+            found = measured_apart(name, size, given.threads, given.seconds, ranked=given.users)
             kept["models"][size][name] = found | {"provenance": provenance("cpu")}
             write_file(given.json, json.dumps(kept, indent=1) + "\n", ResultError)
             print(f"{size:>12} {name:>12}", {key: _short(value) for key, value in found.items()}, flush=True)
 
 
 def measured_apart(
-    name: str, size: str, threads: int, seconds: float, device: str = "cpu", track: str = "user"
+    name: str,
+    size: str,
+    threads: int,
+    seconds: float,
+    device: str = "cpu",
+    track: str = "user",
+    ranked: int | None = None,
 ) -> dict[str, Any]:
     """:func:`measure` in a process of its own; ``{"refused": why}`` for a model that does not take the size.
 
@@ -138,6 +168,7 @@ def measured_apart(
     """
     command = [sys.executable, __file__, "--one", "--sizes", size, "--models", name, "--threads", str(threads)]
     command += ["--seconds", str(seconds), "--device", device, "--track", track]
+    command += [] if ranked is None else ["--users", str(ranked)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         told = (done.stderr.strip().splitlines() or ["nothing"])[-1]
@@ -148,7 +179,9 @@ def measured_apart(
 
 def one(name: str, given: argparse.Namespace) -> dict[str, Any]:
     try:
-        return measure(name, SIZES[given.sizes[0]], given.threads, given.seconds, given.device, given.track)
+        return measure(
+            name, SIZES[given.sizes[0]], given.threads, given.seconds, given.device, given.track, given.users
+        )
     except LmmrecError as error:
         return {"refused": str(error)}
 
@@ -167,6 +200,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="after which an epoch is broken off")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--track", default="user", help="whose settings the models have")
+    parser.add_argument("--users", type=int, help="the most users that an evaluation ranks for (default: all)")
     parser.add_argument("--again", action="store_true", help="measure what is on file anew")
     parser.add_argument("--one", action="store_true", help="one model in this process; prints JSON")
     parser.add_argument("--json", type=Path, default=TARGET)

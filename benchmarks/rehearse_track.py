@@ -30,7 +30,7 @@ from rehearse import FULL, SMOKE, Rehearsal, Scale
 from rehearse_encoders import items_of, options_of, tuned, updated
 from tqdm import tqdm
 
-from lmmrec_core.errors import ConfigError
+from lmmrec_core.errors import ConfigError, LmmrecError
 from lmmrec_core.seeds import true_fp32
 from lmmrec_core.study.track import read_track
 
@@ -127,5 +127,8 @@ def _minutes(text: str) -> float:
 
 
 if __name__ == "__main__":
-    with true_fp32():
-        main(arguments())
+    try:
+        with true_fp32():
+            main(arguments())
+    except LmmrecError as error:
+        raise SystemExit(str(error)) from None

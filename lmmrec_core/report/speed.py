@@ -23,8 +23,8 @@ from lmmrec_core.report.figures import BLUE, GREY, ORANGE, WIDTH, closed, nothin
 from lmmrec_core.report.html import Sentence, ShownTable, listing_or_words
 from lmmrec_core.report.labels import dataset_name, model_name
 
-GIB = 2**30
-STRAIGHT = 1.1  # a slope up to here is called growth in proportion
+_GIB = 2**30
+_STRAIGHT = 1.1  # a slope up to here is called growth in proportion
 _NOT_MEASURED = "Not measured yet: `python benchmarks/growth.py`."
 _RECORDS = ("growth", "speed", "rehearsal", "official_step", "toolbox")
 _COLOURS = (BLUE, ORANGE, GREY, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "black")
@@ -67,14 +67,18 @@ class SpeedPage:
     def seconds(self) -> ShownTable | Sentence:
         """Seconds of an epoch and of an evaluation, by model and size."""
         frame = self._by_size(
-            {"epoch": lambda e: _seconds(e.get("epoch_seconds"), e.get("whole_epoch", True)),
-             "evaluation": lambda e: _seconds(e.get("evaluation_seconds"))}
-        )  # fmt: skip
+            {
+                "epoch": lambda e: _seconds(e.get("epoch_seconds"), e.get("whole_epoch", True)),
+                "evaluation": lambda e: _seconds(
+                    e.get("evaluation_seconds"), e.get("users_ranked") == e.get("users_to_rank")
+                ),
+            }
+        )
         return listing_or_words(frame, "speed-seconds", _NOT_MEASURED)
 
     def memory(self) -> ShownTable | Sentence:
         """Peak of main memory in GiB, by model and size."""
-        frame = self._by_size({"": lambda e: f"{e['peak_bytes'] / GIB:.2f}" if "peak_bytes" in e else ""})
+        frame = self._by_size({"": lambda e: f"{e['peak_bytes'] / _GIB:.2f}" if "peak_bytes" in e else ""})
         return listing_or_words(frame, "speed-memory", _NOT_MEASURED)
 
     def refusals(self) -> str:
@@ -97,15 +101,15 @@ class SpeedPage:
         broken = sum(not e.get("whole_epoch", True) for e in measured)
         largest = max(measured, key=lambda e: e["peak_bytes"])["peak_bytes"]
         slopes = self.slopes()
-        steep = [model_name(str(m)) for m, s in slopes["epoch"].items() if s > STRAIGHT]
+        steep = [model_name(str(m)) for m, s in slopes["epoch"].items() if s > _STRAIGHT]
         told = (
             f"From `benchmarks/growth.json`: {' and '.join(sorted(machines))}, {' and '.join(sorted(clocks))}. "
             f"{broken} of {len(measured)} epochs were broken off, and their seconds worked out from the batches that "
-            f"were done (marked ~). The largest peak is {largest / GIB:.1f} GiB."
+            f"were done (marked ~). The largest peak is {largest / _GIB:.1f} GiB."
         )
         if len(slopes):
             told += (
-                f" Seconds of an epoch grow in proportion to the interactions (slope at most {STRAIGHT}) in "
+                f" Seconds of an epoch grow in proportion to the interactions (slope at most {_STRAIGHT}) in "
                 f"{len(slopes) - len(steep)} of {len(slopes)} models"
                 + (f"; not in {', '.join(steep)}." if steep else ".")
             )
@@ -316,7 +320,7 @@ def _seconds(value: float | None, whole: bool = True) -> str:
 
 
 def _gib(size: float) -> str:
-    return f"{size / GIB:.2f}" if size else ""
+    return f"{size / _GIB:.2f}" if size else ""
 
 
 def _times(ratio: float) -> str:

@@ -17,7 +17,7 @@ from lmmrec_core.process import enough_memory
 from lmmrec_core.roles import Encoder
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.memory.demand import EXTRACTED, demand_of_extraction
-from lmmrec_core.study.memory.room import refuse, room
+from lmmrec_core.study.memory.room import refuse_unfit, room
 from lmmrec_core.study.track import TrackSettings, is_multimodal
 from lmmrec_core.study.weights.making import make_shared_weights, one_modality_encoders, trained_encoder
 from lmmrec_core.study.weights.recipes import read_entry, recipe_of
@@ -76,7 +76,7 @@ def _extracted(
     device, names = workspace.device, [encoder.name for encoder in encoders.values()]
     what = f"features of {dataset.name} by {' and '.join(dict.fromkeys(names))}"
     width = sum(encoder.dim(modality) for modality, encoder in encoders.items())
-    refuse(demand_of_extraction(what, names, dataset.catalogue.n_items, width, device), room(device))
+    refuse_unfit(demand_of_extraction(what, names, dataset.catalogue.n_items, width, device), room(device))
     with enough_memory(what, "set device: cpu in the track file"):
         return extract(
             encoders,

@@ -28,7 +28,7 @@ from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.joint.attach import attach_encoder, encoder_file, keep_trained
 from lmmrec_core.study.joint.warm_start import train_warm
 from lmmrec_core.study.memory.plans import demand_of_plan
-from lmmrec_core.study.memory.room import peak_device_memory, refuse, reset_peak_device_memory, room
+from lmmrec_core.study.memory.room import peak_device_memory, refuse_unfit, reset_peak_device_memory, room
 from lmmrec_core.study.own.kept import MODEL, keep_recommender
 from lmmrec_core.study.search.validation import CUTOFF, stopping_metric, users_with, validation, warn_if_saturated
 from lmmrec_core.study.searched import searched_settings
@@ -218,7 +218,7 @@ def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Pat
     dataset = workspace.dataset(case.dataset, case.split)
     split = dataset.split
     features = features_of(case, workspace)
-    refuse(demand_of_plan(todo, split, features, workspace.track), room(todo.training.device))
+    refuse_unfit(demand_of_plan(todo, split, features, workspace.track), room(todo.training.device))
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
     training = joint.features if joint else None
     model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, training)

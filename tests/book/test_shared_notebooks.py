@@ -19,8 +19,8 @@ from tests.study.calibration.conftest import made_line
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = [page.source for page in pages(ROOT, ["shared"])]
-_NAMES = ("06_audit", "07_public_code", "08_calibration", "09_verdicts")
-AUDIT, PUBLIC_CODE, CALIBRATION, VERDICTS = (ROOT / "notebooks" / f"{name}.ipynb" for name in _NAMES)
+_NAMES = ("06_audit", "07_public_code", "08_calibration", "09_verdicts", "10_speed")
+AUDIT, PUBLIC_CODE, CALIBRATION, VERDICTS, SPEED = (ROOT / "notebooks" / f"{name}.ipynb" for name in _NAMES)
 
 
 def test_the_audit_shows_every_claim_and_every_impossible_system(glued: dict) -> None:
@@ -112,3 +112,11 @@ def test_what_worlds_say_reaches_the_calibration(glued: dict, tmp_path: Path, mo
     labels = [text.get_text() for text in page.null_figure().axes[0].get_legend().get_texts()]
     assert labels == ["a right test, 95 %", "users and seeds (the book)", "users only"]
     assert all("nan" not in text.lower() for text in shown.values())
+
+
+def test_the_page_of_speeds_shows_the_records_or_says_that_there_are_none(glued: dict, tmp_path: Path) -> None:
+    shown = execute(SPEED, None)["shown"]
+    assert "Electronics" in shown["seconds"] and "LATTICE" in shown["memory"] and "NVIDIA" in shown["machines"]
+    assert "toolbox, s per epoch" in shown["toolbox"] and "~" in shown["seconds"] + "~"
+    bare = execute(SPEED, None, records=str(tmp_path))["shown"]
+    assert "Not measured yet" in bare["seconds"] and "Not measured yet" in bare["open"]

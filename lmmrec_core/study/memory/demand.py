@@ -1,13 +1,16 @@
 """How much memory work takes at its peak, estimated before it starts.
 
 What a recommender takes is counted: its tables, each with a gradient, two moments and the kept copy of the best epoch;
-its features; what a step and a ranking need beside them. ``_MODELS`` says how often each is there; the counts are
+its features; what a step and a ranking need beside them. ``counts.json`` says how often each is there; the counts are
 held against the peaks that the benchmarks measured (tests/study/memory/test_demand.py). What an encoder takes is read
 from the cost table, which has the peak of its update for two numbers of items at once.
 """
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
@@ -17,7 +20,9 @@ from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.loop import TrainingSettings
 
 GIB = 2**30
+_FILE = Path(__file__).with_name("counts.json")
 _FLOAT, _INT = 4, 8  # bytes
+_MAPPED = 384
 _PROGRAM = 700 * 2**20  # Python, PyTorch and what else is loaded
 _CUDA = 600 * 2**20  # what CUDA itself takes on a device
 _KEPT = 5  # a parameter, its gradient, Adam's two moments, and the copy of the best epoch
@@ -35,7 +40,8 @@ class Counts:
 
     ``tables``: trained rows of ``embedding_dim``; ``rows``: others of that width, for a step; ``features``: copies of
     the features beside the two that every run has; ``batch``: feature rows of a batch's positives and negatives;
-    ``edges``: numbers for each interaction.
+    ``edges``: numbers for each interaction; ``wide``: rows of all users and items that are as wide as the features,
+    which are mapped first where they are wider than 384; ``squares``: numbers for each pair of items.
     """
 
     tables: float = 1
@@ -43,24 +49,18 @@ class Counts:
     features: float = 0
     batch: float = 0
     edges: float = 0
+    wide: float = 0
+    squares: float = 0
 
 
-#: Measured at one size, held against others.
-_MODELS = {
-    "popularity": Counts(0, 0),
-    "itemknn": Counts(0, 0, edges=60),
-    "ease": Counts(0, 0, edges=8),
-    "bpr": Counts(1, 3),
-    "lightgcn": Counts(1, 6, edges=16),
-    "vbpr": Counts(2, 4, features=1, batch=4),
-    "mmgcn": Counts(1, 12, edges=16),
-    "mmgcl": Counts(1, 24, features=1, edges=40),
-    "slmrec": Counts(1, 24, features=1, edges=16),
-    "lattice": Counts(1, 8, features=1, edges=16),
-    "freedom": Counts(1, 8, features=1, batch=4, edges=24),
-    "bm3": Counts(1, 10, batch=4, edges=16),
-}
-_MMGCN_VISUAL, _MMGCN_ROWS = 256, 10  # width of its mapped pictures; rows of a branch in a step
+@cache
+def memory_counts(model: str) -> Counts:
+    """Those of a model; one of another package is taken to be like the largest of ours."""
+    known = json.loads(_FILE.read_text(encoding="utf-8"))
+    if model in known:
+        return Counts(**known[model])
+    fields = Counts.__dataclass_fields__
+    return Counts(**{name: max(row.get(name, 0) for row in known.values() if "squares" not in row) for name in fields})
 
 
 @dataclass(frozen=True)
@@ -101,16 +101,17 @@ def demand_of_run(
     """What training and evaluating a recommender takes.
 
     ``size`` and ``widths`` of its data; under end-to-end training the settings of that, and the encoder's name among
-    ``ENCODERS``. A model of another package is taken to be like the largest of ours. An encoder that is not in the cost
+    ``ENCODERS``. An encoder that is not in the cost
     table counts as nothing: it is smaller than those that are.
     """
-    counts = _MODELS.get(model, Counts(2, 24, 2, 4, 40))
+    counts = memory_counts(model)
     dim, nodes, width = getattr(settings, "embedding_dim", 64), size.users + size.items, sum(widths.values())
     content, on_gpu = size.items * width * _FLOAT, training.device.startswith("cuda")
     work = {
         "tables": counts.tables * nodes * dim * _FLOAT * _KEPT,
         "steps": counts.rows * nodes * dim * _FLOAT + counts.batch * 2 * training.batch_size * width * _FLOAT
-        + counts.edges * size.rows * _FLOAT + _of_model(model, size, widths),
+        + counts.edges * size.rows * _FLOAT + counts.squares * size.items**2 * _FLOAT
+        + counts.wide * nodes * sum(min(each, _MAPPED) for each in widths.values()) * _FLOAT,
         "features": counts.features * content,
         "ranking": 4 * _RANKED * size.items * _FLOAT,
     }  # fmt: skip
@@ -135,16 +136,6 @@ def demand_of_run(
     else:
         host = {key: host.get(key, 0) + work.get(key, 0) for key in (*host, *work)}
     return Demand(what, _whole(host), _whole(device), tuple(cures))
-
-
-def _of_model(model: str, size: Size, widths: Mapping[Modality, int]) -> float:
-    """What only one model has, in bytes."""
-    if model == "ease":  # its matrix of items, while that is inverted
-        return 12 * size.items**2
-    if model == "mmgcn":  # each modality has rows as wide as its features, of users and items
-        branches = sum(min(width, _MMGCN_VISUAL) if m == "visual" else width for m, width in widths.items())
-        return (_MMGCN_ROWS * (size.users + size.items)) * branches * _FLOAT
-    return 0
 
 
 def _of_joint(encoder: str, joint: EndToEndSettings, content: float, device: str) -> dict[str, float]:

@@ -1,8 +1,10 @@
 """What the cases of a track take at their peak: of one that is about to run, and of several at once."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Protocol
 
+from lmmrec_core.config import Settings
 from lmmrec_core.errors import LmmrecError
 from lmmrec_core.flow import Features, Modality, Split
 from lmmrec_core.names import MODALITY_SETS, TWICE, WARM
@@ -14,9 +16,8 @@ from lmmrec_core.study.preview.costs import Size, known_sizes
 from lmmrec_core.study.track import TrackSettings, is_multimodal
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.workspace import Workspace
-
-if TYPE_CHECKING:
-    from lmmrec_core.study.run import Plan
+from lmmrec_core.training.joint.settings import EndToEndSettings
+from lmmrec_core.training.loop import TrainingSettings
 
 #: Length of a feature row, of encoders for which it is known without building them.
 WIDTHS = {
@@ -25,27 +26,51 @@ WIDTHS = {
 }  # fmt: skip
 
 
-def demand_of_plan(todo: "Plan", split: Split, features: Features | None, track: TrackSettings) -> Demand:
+class SettledRun(Protocol):
+    """What of a ``run.Plan`` decides how much memory it takes."""
+
+    @property
+    def case(self) -> Case: ...
+
+    @property
+    def model(self) -> Settings: ...
+
+    @property
+    def training(self) -> TrainingSettings: ...
+
+    @property
+    def end_to_end(self) -> EndToEndSettings | None: ...
+
+
+@dataclass(frozen=True)
+class _Resolved:
+    case: Case
+    model: Settings
+    training: TrainingSettings
+    end_to_end: EndToEndSettings | None
+
+
+def demand_of_plan(todo: SettledRun, split: Split, features: Features | None, track: TrackSettings) -> Demand:
     """What training and evaluating takes, with its data at hand."""
     size = Size(split.n_users, split.n_items, len(split.train))
     widths = {} if features is None else {m: matrix.shape[1] for m, matrix in features.matrices.items()}
-    return _demand(todo.case, todo, size, widths, track)
+    return _demand(todo, size, widths, track)
 
 
-def demands_of(plans: Iterable["Plan"], workspace: Workspace) -> list[Demand]:
+def demands_of(plans: Iterable[SettledRun], workspace: Workspace) -> list[Demand]:
     """The same before any data is read: for data sets whose size is known, with rows of the encoders' published length.
 
     Rows of an encoder of another kind count as nothing: they are short.
     """
     sizes, track = known_sizes(workspace), workspace.track
     return [
-        _demand(p.case, p, sizes[p.case.dataset], expected_widths(track, p.case), track)
+        _demand(p, sizes[p.case.dataset], expected_widths(track, p.case), track)
         for p in plans
         if p.case.dataset in sizes
     ]
 
 
-def memory_told(todo: "Plan", workspace: Workspace) -> str:
+def memory_told(todo: SettledRun, workspace: Workspace) -> str:
     """What a planned run takes and what is free, in words, before its features are made."""
     dataset = workspace.dataset(todo.case.dataset, todo.case.split)
     ready = dataset.catalogue.ready_features
@@ -54,13 +79,13 @@ def memory_told(todo: "Plan", workspace: Workspace) -> str:
     }
     split = dataset.split
     size = Size(split.n_users, split.n_items, len(split.train))
-    demand = _demand(todo.case, todo, size, widths, workspace.track)
+    demand = _demand(todo, size, widths, workspace.track)
     return f"{demand.told()}; {room(todo.training.device).told()}"
 
 
 def demand_of_case(case: Case, workspace: Workspace, device: str) -> Demand | None:
     """The same for a case that is not planned yet; None if the size of its data set, or a setting, is not known."""
-    from lmmrec_core.study.run import Plan, resolve
+    from lmmrec_core.study.run import resolve
 
     size = known_sizes(workspace).get(case.dataset)
     if size is None:
@@ -73,7 +98,7 @@ def demand_of_case(case: Case, workspace: Workspace, device: str) -> Demand | No
         joint = end_to_end_settings(track, case.encoder) if case.paradigm in ("ETE", WARM) else None
     except LmmrecError:  # told where the case is planned
         return None
-    return _demand(case, Plan(case, model, training, "", "", joint), size, expected_widths(track, case), track)
+    return _demand(_Resolved(case, model, training, joint), size, expected_widths(track, case), track)
 
 
 def expected_widths(track: TrackSettings, case: Case) -> dict[Modality, int]:
@@ -87,8 +112,8 @@ def expected_widths(track: TrackSettings, case: Case) -> dict[Modality, int]:
     return {m: WIDTHS[str(name)] for m, name in names.items() if str(name) in WIDTHS}
 
 
-def _demand(case: Case, todo: "Plan", size: Size, widths: Mapping[Modality, int], track: TrackSettings) -> Demand:
-    member = ""
+def _demand(todo: SettledRun, size: Size, widths: Mapping[Modality, int], track: TrackSettings) -> Demand:
+    case, member = todo.case, ""
     if todo.end_to_end is not None:
         member = str(track.encoder(case.encoder).get("encoder"))
     return demand_of_run(

@@ -26,13 +26,14 @@ class Room:
 
 
 def room(device: str) -> Room:
-    """What is free on this machine, and on its GPUs if ``device`` is one of them."""
+    """What is free on this machine, and on its GPUs if ``device`` is one of them; one that is absent has no room."""
     if not device.startswith("cuda"):
         return Room(free_memory())
     import torch
 
-    chosen = range(torch.cuda.device_count()) if device == "cuda" else (torch.device(device).index,)
-    free = [int(torch.cuda.mem_get_info(number)[0]) for number in chosen]
+    count = torch.cuda.device_count()
+    chosen = range(count) if device == "cuda" else (torch.device(device).index,)
+    free = [int(torch.cuda.mem_get_info(number)[0]) for number in chosen if number < count]
     return Room(free_memory(), min(free, default=None), len(free))
 
 
@@ -53,7 +54,7 @@ def peak_device_memory(device: str) -> dict[str, int]:
     return {"peak_device_memory_bytes": int(torch.cuda.max_memory_allocated(device))}
 
 
-def refuse(demand: Demand, here: Room) -> None:
+def refuse_unfit(demand: Demand, here: Room) -> None:
     """Raises TrainingError, with what to do, for work that cannot fit what is free; not where the user insists."""
     if os.environ.get(ANYWAY) == "1":
         return

@@ -39,7 +39,7 @@ from lmmrec_core.roles import AlignsPairs, Encoder, FitsPixels, LearnsLevels, Le
 from lmmrec_core.seeds import one_thread
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.memory.demand import demand_of_tuning
-from lmmrec_core.study.memory.room import refuse, room
+from lmmrec_core.study.memory.room import refuse_unfit, room
 from lmmrec_core.study.track import is_multimodal
 from lmmrec_core.study.weights.pretraining_items import mispaired, outside_folder, outside_items
 from lmmrec_core.study.weights.recipes import (
@@ -317,7 +317,7 @@ def _tuned(encoder: Any, pairs: TrainingPairs, settings: FineTuneSettings, job: 
     checkpoint, identity = job.path.with_suffix(".pt"), job.path.stem
     what = f"training {job.name} on pairs of {job.dataset.name}"
     if (demand := demand_of_tuning(what, job.recipe.entry.encoder, settings)) is not None:
-        refuse(demand, room(settings.device))
+        refuse_unfit(demand, room(settings.device))
     with enough_memory(what, "lower micro_batch (the gradient stays the same), or set gradient_checkpointing"):
         done = fine_tune(
             encoder, pairs, settings, checkpoint=checkpoint, identity=identity, progress=job.workspace.progress

@@ -119,8 +119,8 @@ def test_fine_tuning_grows_with_the_pairs_at_once():
         {"objectives": ["itc"], "batch_size": 256, "micro_batch": 64, "precision": "bf16", "device": "cuda"}, "x"
     )
     found = demand_of_tuning("tuning", "clip-b16", settings)
-    double = demand_of_tuning("tuning", "clip-b16", settings.over({"micro_batch": 128}))
-    whole = demand_of_tuning("tuning", "clip-b16", settings.over({"micro_batch": None}))
+    double = demand_of_tuning("tuning", "clip-b16", settings.model_copy(update={"micro_batch": 128}))
+    whole = demand_of_tuning("tuning", "clip-b16", settings.model_copy(update={"micro_batch": None}))
     assert found is not None and double is not None and whole is not None
     assert double.device["activations of 128 pairs"] == pytest.approx(2 * found.device["activations of 64 pairs"])
     assert "activations of 256 pairs" in whole.device and "micro_batch (now 64)" in found.cures[0]

@@ -8,7 +8,7 @@ import torch
 from lmmrec_core.errors import ConfigError, TrainingError
 from lmmrec_core.study.memory import room as rooms
 from lmmrec_core.study.memory.demand import Demand
-from lmmrec_core.study.memory.room import ANYWAY, Room, peak_device_memory, refuse, refuse_at_once, room
+from lmmrec_core.study.memory.room import ANYWAY, Room, peak_device_memory, refuse_at_once, refuse_unfit, room
 
 GIB = 2**30
 
@@ -20,20 +20,20 @@ def demand(host: float, device: float = 0) -> Demand:
 
 
 def test_what_fits_passes_and_what_does_not_is_told_with_the_cures(monkeypatch):
-    refuse(demand(2), Room(3 * GIB))
+    refuse_unfit(demand(2), Room(3 * GIB))
     with pytest.raises(
         TrainingError, match=r"vbpr on baby: it needs about 4\.0 GiB \(tables 3\.6\), and 3\.0 GiB of"
     ) as told:
-        refuse(demand(4), Room(3 * GIB))
+        refuse_unfit(demand(4), Room(3 * GIB))
     assert "lower batch_size; or run fewer at a time (JOBS); or use a larger machine" in str(told.value)
     monkeypatch.setenv(ANYWAY, "1")
-    refuse(demand(4), Room(3 * GIB))
+    refuse_unfit(demand(4), Room(3 * GIB))
 
 
 def test_a_gpu_has_a_room_of_its_own():
-    refuse(demand(1, 20), Room(2 * GIB, 24 * GIB, 1))
+    refuse_unfit(demand(1, 20), Room(2 * GIB, 24 * GIB, 1))
     with pytest.raises(TrainingError, match=r"20\.0 GiB on the GPU .* 16\.0 GiB of memory on the GPU are free"):
-        refuse(demand(1, 20), Room(2 * GIB, 16 * GIB, 1))
+        refuse_unfit(demand(1, 20), Room(2 * GIB, 16 * GIB, 1))
 
 
 def test_several_at_once_are_refused_with_the_number_that_fits():
@@ -60,6 +60,7 @@ def test_the_room_is_what_is_free_now(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: ((3 - number) * GIB, 8 * GIB))
     assert room("cuda") == Room(5 * GIB, 2 * GIB, 2)
     assert room("cuda:0").device == 3 * GIB
+    assert room("cuda:7") == Room(5 * GIB, None, 0)  # absent: told where the run starts
     assert room("cuda").told() == "5.0 GiB are free, 2.0 GiB on the GPU"
 
 
