@@ -12,7 +12,7 @@ from lmmrec_core.flow import Interactions, Modality, Split
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.roles import TrainingData
 from lmmrec_core.seeds import numpy_stream, torch_stream
-from lmmrec_core.study.run import resolve
+from lmmrec_core.study.declared.settings import resolve
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.loop import TrainingSettings
 

@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from lmmrec_core.errors import ConfigError, LmmrecError
 from lmmrec_core.seeds import true_fp32
-from lmmrec_core.study.track import read_track
+from lmmrec_core.study.declared.track_file import read_track
 
 ON_CPU = replace(FULL, items=(4, 8), chunks=(4,), pairs=8, micro=4)
 OBJECTIVES = {"clip": ("itc",), "vlmo": ("itc", "itm", "mlm")}

@@ -7,14 +7,14 @@ from typing import Protocol
 from lmmrec_core.config import Settings
 from lmmrec_core.errors import LmmrecError
 from lmmrec_core.flow import Features, Modality, Split
-from lmmrec_core.names import MODALITY_SETS, TWICE, WARM
+from lmmrec_core.names import MODALITY_SETS, TWICE
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.cases import Case
+from lmmrec_core.study.declared.settings import settings_of
 from lmmrec_core.study.memory.demand import Demand, demand_of_run
 from lmmrec_core.study.memory.room import room
 from lmmrec_core.study.preview.costs import Size, known_sizes
 from lmmrec_core.study.track import TrackSettings, is_multimodal
-from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.loop import TrainingSettings
@@ -85,20 +85,15 @@ def memory_told(todo: SettledRun, workspace: Workspace) -> str:
 
 def demand_of_case(case: Case, workspace: Workspace, device: str) -> Demand | None:
     """The same for a case that is not planned yet; None if the size of its data set, or a setting, is not known."""
-    from lmmrec_core.study.run import resolve
-
     size = known_sizes(workspace).get(case.dataset)
     if size is None:
         return None
-    track = workspace.track
-    given = track.arms[case.arm].settings if case.arm != "none" else {}
-    own = {key: value for key, value in given.items() if not key.startswith("end_to_end.")}
     try:
-        model, training = resolve(workspace, case.model, {"device": device, **own}, case)
-        joint = end_to_end_settings(track, case.encoder) if case.paradigm in ("ETE", WARM) else None
+        found = settings_of(case, workspace, {"device": device})
     except LmmrecError:  # told where the case is planned
         return None
-    return _demand(_Resolved(case, model, training, joint), size, expected_widths(track, case), track)
+    widths = expected_widths(workspace.track, case)
+    return _demand(_Resolved(case, found.model, found.training, found.end_to_end), size, widths, workspace.track)
 
 
 def expected_widths(track: TrackSettings, case: Case) -> dict[Modality, int]:

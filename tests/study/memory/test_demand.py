@@ -6,6 +6,7 @@ import pytest
 
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.recommenders import RECOMMENDERS
+from lmmrec_core.study.declared.settings import resolve
 from lmmrec_core.study.memory.demand import (
     GIB,
     Demand,
@@ -15,7 +16,6 @@ from lmmrec_core.study.memory.demand import (
     demand_of_tuning,
 )
 from lmmrec_core.study.preview.costs import Size, cost_table
-from lmmrec_core.study.run import resolve
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.settings import EndToEndSettings
 

@@ -8,13 +8,13 @@ from lmmrec_core.study import run as running
 from lmmrec_core.study import schedule
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import store_statistics
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.memory.demand import GIB
 from lmmrec_core.study.memory.plans import WIDTHS, demand_of_case, demands_of, expected_widths, memory_told
 from lmmrec_core.study.memory.room import Room
 from lmmrec_core.study.preview.costs import known_sizes
 from lmmrec_core.study.run import fit, plan, run_case
-from lmmrec_core.study.track import read_track
 from lmmrec_core.study.workspace import Workspace
 
 
