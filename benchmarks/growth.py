@@ -10,7 +10,9 @@ have a validation row. With one thread the clock is processor time, which other 
 only the construction of a model, a part of which is quadratic in the items, uses all threads and the clock on the wall.
 After ``--seconds`` an epoch is broken off: the seconds of its batches are known by then, and the peak of memory too,
 because every batch takes the same. So it is with an evaluation of ``--users``. What a model refuses is recorded as
-such. Writes growth.json beside this file after each measurement, and goes on there when it is called again.
+such. With ``--draw-neighbours`` only the first blocks of an item graph are searched and the other neighbours are drawn,
+which changes no size: a search compares all items with each other. Writes growth.json beside this file after each
+measurement, and goes on there when it is called again.
 """
 
 import argparse
@@ -26,15 +28,17 @@ import numpy as np
 import torch
 from catalogues import SIZES, Size, built, made_up
 from clocks import clock, now
+from torch import Tensor
 
 from lmmrec_core.disk import write_file
 from lmmrec_core.errors import LmmrecError, ResultError
 from lmmrec_core.flow import IntArray, Interactions
 from lmmrec_core.metrics.evaluate import mean_recall
 from lmmrec_core.process import peak_memory, reset_peak_memory
-from lmmrec_core.recommenders import RECOMMENDERS
+from lmmrec_core.recommenders import RECOMMENDERS, freedom, item_graph, lattice
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.roles import Scorer, TrainableRecommender
+from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.memory.room import peak_device_memory, reset_peak_device_memory
 from lmmrec_core.training.joint.hooks import FeatureTraining, TrainingStep
 from lmmrec_core.training.loop import train
@@ -84,12 +88,16 @@ def measure(
     device: str = "cpu",
     track: str = "user",
     ranked: int | None = None,
+    drawn: bool = False,
 ) -> dict[str, Any]:
     """One model in this process. ``epoch_seconds`` of an epoch that was broken off is worked out from its batches.
 
-    ``ranked``: the most users that the evaluation ranks for; its seconds are worked out for all.
+    ``ranked``: the most users that the evaluation ranks for; its seconds are worked out for all. ``drawn``: neighbours
+    are drawn after the first blocks.
     """
     warm_up()
+    if drawn:
+        lattice.nearest_columns = freedom.nearest_columns = first_blocks_then_drawn
     data, split = made_up(size)
     reset_peak_memory()
     reset_peak_device_memory(device)
@@ -124,7 +132,16 @@ def measure(
         "peak_bytes": peak_memory(),
         **peak_device_memory(device),
         "clock": clock(device),
+        "neighbours": "drawn after the first blocks" if drawn else "searched",
     }
+
+
+def first_blocks_then_drawn(rows: Tensor, k: int) -> Tensor:
+    """As ``item_graph.nearest_columns``, but only for the rows of two blocks; those of the others are drawn."""
+    rows, block = rows.detach(), max(1, item_graph._BLOCK_ENTRIES // len(rows))
+    some = [(part @ rows.T).topk(k, dim=1).indices for part in rows[: 2 * block].split(block)]
+    stream = torch_stream(1, "neighbours")
+    return torch.cat([*some, torch.randint(len(rows), (len(rows) - sum(map(len, some)), k), generator=stream)])
 
 
 def of_users(part: Interactions, users: IntArray) -> Interactions:
@@ -147,7 +164,9 @@ def main(given: argparse.Namespace) -> None:
         for name in given.models:
             if name in kept["models"].setdefault(size, {}) and not given.again:
                 continue
-            found = measured_apart(name, size, given.threads, given.seconds, ranked=given.users)
+            found = measured_apart(
+                name, size, given.threads, given.seconds, ranked=given.users, drawn=given.draw_neighbours
+            )
             kept["models"][size][name] = found | {"provenance": provenance("cpu")}
             write_file(given.json, json.dumps(kept, indent=1) + "\n", ResultError)
             print(f"{size:>12} {name:>12}", {key: _short(value) for key, value in found.items()}, flush=True)
@@ -161,6 +180,7 @@ def measured_apart(
     device: str = "cpu",
     track: str = "user",
     ranked: int | None = None,
+    drawn: bool = False,
 ) -> dict[str, Any]:
     """:func:`measure` in a process of its own; ``{"refused": why}`` for a model that does not take the size.
 
@@ -168,7 +188,7 @@ def measured_apart(
     """
     command = [sys.executable, __file__, "--one", "--sizes", size, "--models", name, "--threads", str(threads)]
     command += ["--seconds", str(seconds), "--device", device, "--track", track]
-    command += [] if ranked is None else ["--users", str(ranked)]
+    command += ([] if ranked is None else ["--users", str(ranked)]) + ["--draw-neighbours"] * drawn
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         told = (done.stderr.strip().splitlines() or ["nothing"])[-1]
@@ -190,7 +210,7 @@ def _short(value: Any) -> Any:
     return round(value, 3) if isinstance(value, float) else value
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Seconds and memory of every recommender at growing sizes.")
     parser.add_argument(
         "--sizes", nargs="+", choices=list(SIZES), default=["baby", "sports", "clothing", "electronics"]
@@ -201,10 +221,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--track", default="user", help="whose settings the models have")
     parser.add_argument("--users", type=int, help="the most users that an evaluation ranks for (default: all)")
+    parser.add_argument("--draw-neighbours", action="store_true", help="search item graphs in their first blocks only")
     parser.add_argument("--again", action="store_true", help="measure what is on file anew")
     parser.add_argument("--one", action="store_true", help="one model in this process; prints JSON")
     parser.add_argument("--json", type=Path, default=TARGET)
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

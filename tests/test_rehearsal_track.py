@@ -95,11 +95,23 @@ def test_an_evaluation_of_some_users_is_worked_out_for_all(growth: Any) -> None:
     assert found["users_ranked"] == 10 < found["users_to_rank"] <= 60
 
 
+def test_neighbours_may_be_drawn_after_the_first_blocks(growth: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    rows = torch.nn.functional.normalize(torch.randn(40, 8, generator=torch.Generator().manual_seed(1)), dim=1)
+    monkeypatch.setattr(growth.item_graph, "_BLOCK_ENTRIES", 3 * 40)
+    searched, drawn = growth.item_graph.nearest_columns(rows, 5), growth.first_blocks_then_drawn(rows, 5)
+    assert drawn.shape == (40, 5) and torch.equal(drawn[:6], searched[:6]) and not torch.equal(drawn[6:], searched[6:])
+    assert int(drawn.min()) >= 0 and int(drawn.max()) < 40
+
+
 def test_what_a_model_refuses_is_recorded(growth: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import catalogues
 
     monkeypatch.setitem(catalogues.SIZES, "toy", catalogues.Size(60, 40_001, 300, 60, 40, 2, 2))
-    given = growth.argparse.Namespace(sizes=["toy"], threads=1, seconds=1.0, device="cpu", track="user", users=None)
+    given = growth.argparse.Namespace(
+        sizes=["toy"], threads=1, seconds=1.0, device="cpu", track="user", users=None, draw_neighbours=False
+    )
     assert "max_items is 40000" in growth.one("ease", given)["refused"]
 
 
