@@ -137,11 +137,17 @@ def measure(
 
 
 def first_blocks_then_drawn(rows: Tensor, k: int) -> Tensor:
-    """As ``item_graph.nearest_columns``, but only for the rows of two blocks; those of the others are drawn."""
+    """As ``item_graph.nearest_columns``, but only for the rows of two blocks.
+
+    Of the others half of the neighbours are drawn and half are the item itself, so that no row of cosines sums to less
+    than nothing.
+    """
     rows, block = rows.detach(), max(1, item_graph._BLOCK_ENTRIES // len(rows))
-    some = [(part @ rows.T).topk(k, dim=1).indices for part in rows[: 2 * block].split(block)]
-    stream = torch_stream(1, "neighbours")
-    return torch.cat([*some, torch.randint(len(rows), (len(rows) - sum(map(len, some)), k), generator=stream)])
+    found = torch.arange(len(rows))[:, None].repeat(1, k)
+    found[:, : k // 2] = torch.randint(len(rows), (len(rows), k // 2), generator=torch_stream(1, "neighbours"))
+    for place, part in enumerate(rows[: 2 * block].split(block)):
+        found[place * block : place * block + len(part)] = (part @ rows.T).topk(k, dim=1).indices
+    return found
 
 
 def of_users(part: Interactions, users: IntArray) -> Interactions:

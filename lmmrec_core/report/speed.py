@@ -100,6 +100,12 @@ class SpeedPage:
         clocks = {e["clock"] for e in measured}
         broken = sum(not e.get("whole_epoch", True) for e in measured)
         largest = max(measured, key=lambda e: e["peak_bytes"])["peak_bytes"]
+        drawn = [
+            f"{model_name(m)} at the size of {dataset_title(size)}"
+            for size, entries in self._measured().items()
+            for m, e in entries.items()
+            if e.get("neighbours", "searched") != "searched"
+        ]
         slopes = self.slopes()
         steep = [model_name(str(m)) for m, s in slopes["epoch"].items() if s > _STRAIGHT]
         told = (
@@ -107,6 +113,11 @@ class SpeedPage:
             f"{broken} of {len(measured)} epochs were broken off, and their seconds worked out from the batches that "
             f"were done (marked ~). The largest peak is {largest / _GIB:.1f} GiB."
         )
+        if drawn:
+            told += (
+                f" For {' and '.join(drawn)}, item graphs were searched in their first blocks only, and the other "
+                "neighbours drawn: that changes no size, and leaves out a comparison of all items with each other."
+            )
         if len(slopes):
             told += (
                 f" Seconds of an epoch grow in proportion to the interactions (slope at most {_STRAIGHT}) in "

@@ -116,7 +116,7 @@ def test_what_worlds_say_reaches_the_calibration(glued: dict, tmp_path: Path, mo
 
 def test_the_page_of_speeds_shows_the_records_or_says_that_there_are_none(glued: dict, tmp_path: Path) -> None:
     shown = execute(SPEED, None)["shown"]
-    assert "Electronics" in shown["seconds"] and "LATTICE" in shown["memory"] and "NVIDIA" in shown["machines"]
+    assert "Electronics" in shown["seconds"] and "MMGCN" in shown["memory"] and "NVIDIA" in shown["machines"]
     assert "toolbox, s per epoch" in shown["toolbox"] and "~" in shown["seconds"] + "~"
     bare = execute(SPEED, None, records=str(tmp_path))["shown"]
     assert "Not measured yet" in bare["seconds"] and "Not measured yet" in bare["open"]

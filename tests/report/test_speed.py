@@ -49,6 +49,9 @@ def test_seconds_memory_and_refusals_by_size(folder):
     assert seconds["BPR"]["Electronics, evaluation"] == "100"
     assert seconds["EASE"]["Electronics, epoch"] == "" and memory["VBPR"]["Electronics"] == "4.00"
     assert page.refusals() == "- EASE at the size of Electronics: too many items"
+    assert "drawn" not in page.in_words()
+    page.records["growth"]["models"]["baby"]["bpr"]["neighbours"] = "drawn after the first blocks"
+    assert "For BPR at the size of Baby, item graphs were searched in their first blocks only" in page.in_words()
     assert "1 of 5 epochs were broken off" in page.in_words() and "largest peak is 4.0 GiB" in page.in_words()
 
 
@@ -82,7 +85,7 @@ def test_the_page_shows_the_numbers_of_the_committed_records(root):
     for name, title in (("baby", "Baby"), ("electronics", "Electronics")):
         for model in RECOMMENDERS:
             measured = growth["models"][name].get(model, {}).get("epoch_seconds")
-            shown = seconds[model_name(model)][f"{title}, epoch"].removeprefix("~")
+            shown = seconds.get(model_name(model), {}).get(f"{title}, epoch", "").removeprefix("~")
             assert (float(shown) == pytest.approx(measured, rel=0.01, abs=0.005)) if measured else shown == ""
     toolbox = cells(page.beside_the_toolbox())
     assert toolbox["LATTICE"]["epoch, times"] == "22.2" and toolbox["BPR"]["evaluation, times"] == "8.0"
@@ -100,4 +103,4 @@ def test_the_page_shows_the_numbers_of_the_committed_records(root):
               r["items at once"]) == ("clip-b16", "GPU", "fp32", "64")]  # fmt: skip
     assert row["ms per item"] == f"{1000 * update['update_seconds_per_item']:.2f}"
     assert row["peak, GiB"] == f"{update['peak_bytes'] / 2**30:.2f}"
-    assert len(page.growth_figure().axes[0].lines) > 5
+    assert len(page.growth_figure().axes[0].lines) >= 2  # a model at two sizes, and the line of proportion
