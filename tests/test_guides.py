@@ -77,6 +77,10 @@ def settings_checked(arguments: list[str]) -> None:
         assert wanted_by(track, read_publications(), read.dataset, read.only)
     elif read.command == "features":
         assert track.paradigms(read.encoder)
+    elif read.command == "run" and read.encoder in track.encoders:
+        assert read.paradigm in track.paradigms(read.encoder)
+    elif read.command == "encode":
+        assert (read.run, read.items, read.out) != ("", "", "")
     elif read.command == "run":
         entry = MultimodalSettings.build(read_yaml(Path(read.encoder)), read.encoder)
         ENCODERS[entry.encoder].Settings.build(entry.settings, read.encoder)
@@ -114,6 +118,8 @@ OTHERWISE: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "fetch": (settings_checked, "asks the publishers; tests/cli/test_fetch.py asks a server on this machine"),
     "features": (settings_checked, "pre-trains an encoder first, for minutes"),
     "run --data my_shop --model vbpr --encoder": (settings_checked, "a file of weights that only the reader has"),
+    "run --data my-catalogue --model vbpr --encoder clip": (settings_checked, "published weights, and hours"),
+    "encode": (settings_checked, "the key of such a run; tests/cli/test_encode.py makes one with a tiny encoder"),
     "recommend": (with_keys, "the reader's own key"),
     "compare": (with_keys, "the reader's own keys"),
     "results crate": (settings_checked, "nothing of films is stored there; tests/results/test_crate.py makes crates"),

@@ -2,9 +2,9 @@
 
 A notebook of ``notebooks/`` that declares a parameter ``track`` is executed once per track into
 ``book/_generated/<track>/``, or only for the tracks that its metadata name (``lmmrec: {tracks: [controls]}``). One that
-does not belongs to no track and is executed once, into ``book/_generated/shared/``; a parameter ``tracks`` says that it
-shows the runs of them all. A digest of all that a page depends on is kept in its metadata, so nothing runs twice for the
-same inputs. File times are not asked, because a fresh clone gives every file the same one.
+does not belongs to no track and is executed once, into ``book/_generated/shared/``; a parameter ``tracks`` says that
+it shows the runs of them all. A digest of all that a page depends on is kept in its metadata, so nothing runs twice for
+the same inputs. File times are not asked, because a fresh clone gives every file the same one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -109,6 +109,8 @@ def inputs_of(page: Page, root: Path, package: str) -> str:
         "package": package,
         "runs": runs,
     }
+    if not page.track:  # one of them shows the records of the benchmarks
+        parts["records"] = files_digest((root / "benchmarks").glob("*.json"), root)
     if allows_uncommitted():
         parts["uncommitted"] = True
     return digest(parts, 32)

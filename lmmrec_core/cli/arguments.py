@@ -16,6 +16,7 @@ from lmmrec_core.cli.options import (
     CATALOGUE_NAME,
     Parser,
     add_catalogue,
+    add_keep_encoder,
     add_modalities,
     add_reading,
     add_set,
@@ -26,7 +27,14 @@ from lmmrec_core.cli.options import (
     seed_number,
     whole,
 )
-from lmmrec_core.cli.own_arguments import add_compare, add_export_mmrec, add_import_mmrec, add_recommend, add_run
+from lmmrec_core.cli.own_arguments import (
+    add_compare,
+    add_encode,
+    add_export_mmrec,
+    add_import_mmrec,
+    add_recommend,
+    add_run,
+)
 from lmmrec_core.names import (
     BASELINE,
     CALIBRATION_PARTS,
@@ -52,6 +60,7 @@ examples, from the first look to your own data:
   lmmrec run --data my-catalogue --model lattice --set k=5 --set learning_rate=0.0005 --json
   lmmrec run --data my-catalogue --model vbpr --keep-model
   lmmrec recommend --model KEY --users u1 u2 --k 10   lists from a kept model, with your own ids
+  lmmrec encode --run KEY --items FOLDER --out NEW    features of new items by the encoder of an end-to-end run
   lmmrec compare KEY KEY                              two stored results on one split
   lmmrec search --dataset complementary --model vbpr  search its settings on the validation part
   lmmrec search --cells --track controls --dry-run    what a search of every cell would cost
@@ -84,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
         _features,
         add_run,
         add_recommend,
+        add_encode,
         add_compare,
         _reproduce,
         _search,
@@ -155,6 +165,7 @@ def _reproduce(commands: _Commands) -> None:
     sub.add_argument(
         "--jobs", type=process_count, default=2, help="processes at a time, over all visible GPUs (default: 2)"
     )
+    add_keep_encoder(sub)
     sub.add_argument("--dry-run", action="store_true", help="only say what would run, what is not here, and the cost")
     sub.add_argument("--json", action="store_true", help="print what --dry-run says as JSON on stdout")
     sub.set_defaults(action="lmmrec_core.cli.reproduce:reproduce")

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from typing import TextIO
 
 from lmmrec_core.cli.calibrate import renew_listings
@@ -22,6 +23,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
     if arguments.json and not arguments.dry_run:
         raise ConfigError("--json prints what --dry-run says; add it, or leave --json out")
     study = Study.open(arguments.track or "controls", seeds=_whole(arguments.seeds) or None, data=arguments.data)
+    study = replace(study, workspace=study.workspace.keeping_encoders(arguments.keep_encoder is not False))
     seen = outlook(study, _asked(study, arguments))
     if arguments.dry_run and arguments.json:
         told = {"track": study.track.name, **seen.plain(), "estimate": cost_of(study, seen).plain()}
@@ -35,6 +37,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
         if seen.ready or seen.waiting:
             print(f"{len(seen.ready) + len(seen.waiting):6}  not computed yet: {study.track.where}")
             _tell_costs(cost_of(study, seen))
+            _tell_memory(study, seen, arguments.jobs, sys.stdout)
         _tell_uncommitted(study)
         for line in _faults_told(seen):
             print(line, file=sys.stderr)
@@ -47,6 +50,7 @@ def _run(study: Study, seen: Outlook, jobs: int) -> int:
         raise ConfigError("\n".join([*_faults_told(seen), "nothing was started"]))
     if not (seen.ready or seen.stored) and seen.waiting:
         raise ConfigError("nothing can run: every case waits for what is named above; --dry-run says the same")
+    _tell_memory(study, seen, jobs, sys.stderr)
     outcome = study.run_missing(jobs=jobs, progress=True, cases=(*seen.stored, *seen.ready))
     _tell_uncommitted(study)
     print(
@@ -109,6 +113,27 @@ def _tell_costs(found: CostEstimate) -> None:
     for what, size in found.disk.items():
         print(f"  disk: {size / _GIB:.1f} GiB of {what}")
     print("  not counted: reading data, making and storing features, the disk that results take")
+
+
+def _tell_memory(study: Study, seen: Outlook, jobs: int, stream: TextIO) -> None:
+    """The cases that take most memory, on the device of this machine, and what is free here."""
+    from lmmrec_core.study.memory.plans import demand_of_case
+    from lmmrec_core.study.memory.room import room
+
+    workspace = study.workspace
+    try:
+        device = workspace.device
+    except ConfigError:  # told when it would run
+        device = "cpu"
+    known = [demand_of_case(case, workspace, device) for case in (*seen.ready, *seen.waiting)]
+    demands = sorted((d for d in known if d is not None), key=lambda d: (d.device_bytes, d.host_bytes), reverse=True)
+    if not demands:
+        return
+    print(f"  memory of the largest case, {demands[0].what}, estimated: {demands[0].told()}", file=stream)
+    together = sorted((d.host_bytes for d in demands), reverse=True)[:jobs]
+    if len(together) > 1:
+        print(f"  of the {len(together)} largest at once: {sum(together) / _GIB:.1f} GiB of memory", file=stream)
+    print(f"  here {room(device).told()}", file=stream)
 
 
 def _amount(bill: Bill) -> str:

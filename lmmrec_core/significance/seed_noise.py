@@ -11,8 +11,8 @@ Cells that vary alike give a large :math:`d_0`, cells that do not a small one. S
 of cells with more degrees of freedom each, reject too often with ten cells of three seeds. So :math:`c_0^2` is the
 plain mean, and :math:`d_0` at most what that mean rests on (Satterthwaite 1946),
 :math:`(\\sum d_g c_g^2)^2 / \\sum d_g \\sigma_g^4`, with :math:`\\sigma_g^4` estimated by
-:math:`c_g^4 d_g / (d_g + 2)`; one outlying cell lowers it. Those are also the degrees of freedom of :math:`c_0^2` itself:
-it is one estimate, and the cells of the model have its error in common.
+:math:`c_g^4 d_g / (d_g + 2)`; one outlying cell lowers it. Those are also the degrees of freedom of :math:`c_0^2`
+itself: it is one estimate, and the cells of the model have its error in common.
 """
 
 from collections.abc import Iterable

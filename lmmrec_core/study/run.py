@@ -26,8 +26,10 @@ from lmmrec_core.study.cases import Case, declared_digest
 from lmmrec_core.study.datasets import naming_ids
 from lmmrec_core.study.declared.settings import settings_of
 from lmmrec_core.study.features import features_key, load_features
-from lmmrec_core.study.joint.attach import attach_encoder, keep_trained
+from lmmrec_core.study.joint.attach import attach_encoder, encoder_file, keep_trained
 from lmmrec_core.study.joint.warm_start import train_warm
+from lmmrec_core.study.memory.plans import demand_of_plan
+from lmmrec_core.study.memory.room import peak_device_memory, refuse_unfit, reset_peak_device_memory, room
 from lmmrec_core.study.own.kept import MODEL, keep_recommender, keeps_model
 from lmmrec_core.study.search.validation import CUTOFF, stopping_metric, users_with, validation, warn_if_saturated
 from lmmrec_core.study.track import UNIDENTIFIED, EvaluationSettings
@@ -128,18 +130,20 @@ def is_done(todo: Plan, workspace: Workspace) -> bool:
     return code_state(record.data["provenance"]) != "uncommitted" or code_state_now() != "committed"
 
 
-def run_case(todo: Plan, workspace: Workspace, keep_model: bool = False) -> Result:
+def run_case(todo: Plan, workspace: Workspace, keep_model: bool = False, keep_encoder: bool = False) -> Result:
     """Train, rank, evaluate and store one case; a stored result that :func:`is_done` is returned as it is.
 
     With ``keep_model`` the trained recommender lies beside the result (``study/own/kept.py``); a result that was stored
-    without is made again, together with the model. Raises TrainingError, FeatureError or ResultError; nothing is stored
-    then, and a checkpoint stays.
+    without is made again, together with the model, and so is with ``keep_encoder`` one whose encoder is not in the
+    cache. Raises TrainingError, FeatureError or ResultError; nothing is stored then, and a checkpoint stays.
     """
     done = folder_of(todo, workspace)
     checkpoint = checkpoint_of(todo, workspace)
     if is_done(todo, workspace) and (not keep_model or (done / MODEL).is_file()):
-        checkpoints.remove(checkpoint)  # of a process that was killed as soon as it had stored the result
-        return workspace.store.load(done)
+        stored = workspace.store.load(done)
+        if not keep_encoder or encoder_file(workspace, stored):
+            checkpoints.remove(checkpoint)  # of a process that was killed as soon as it had stored the result
+            return stored
     check_device(todo.training.device)
     with naming_ids(workspace.dataset(todo.case.dataset, todo.case.split).catalogue):
         _run_and_store(todo, workspace, done, checkpoint, keep_model)
@@ -150,13 +154,16 @@ def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Pat
     case, store = todo.case, workspace.store
     started, again = code_now(), store.holds(done)
     reset_peak_memory()
+    reset_peak_device_memory(todo.training.device)
     dataset = workspace.dataset(case.dataset, case.split)
     split = dataset.split
     features = features_of(case, workspace)
+    refuse_unfit(demand_of_plan(todo, split, features, workspace.track), room(todo.training.device))
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
     training = joint.features if joint else None
     model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, training)
-    record, per_user, top_items = _measure(todo, model.scorer(), split, workspace.track.evaluation, trained)
+    with enough_memory(f"{case.model}, ranking the items", "filter the catalogue"):
+        record, per_user, top_items = _measure(todo, model.scorer(), split, workspace.track.evaluation, trained)
     record["data"] = {
         "name": dataset.name, "catalogue": dataset.fingerprint, "split": split.fingerprint, "rule": split.rule,
         "seed": split.seed, "users": split.n_users, "items": split.n_items, "train": len(split.train),
@@ -196,7 +203,10 @@ def fit(
         "seed": seed, "validate": validation(split), "checkpoint": checkpoint, "identity": todo.key,
         "progress": progress, "features": features,
     }  # fmt: skip
-    with enough_memory(todo.case.model):
+    cures = ["lower embedding_dim or batch_size"]
+    if todo.end_to_end is not None and todo.end_to_end.reading != "e1":
+        cures.insert(0, f"lower end_to_end.chunk (now {todo.end_to_end.chunk}; the gradient stays the same)")
+    with enough_memory(todo.case.model, ", ".join(cures)):
         if features is not None and todo.end_to_end is not None and todo.end_to_end.start == "warm":
             model, trained = train_warm(build, data, split, todo.training, **given)
         else:
@@ -256,7 +266,8 @@ def _measure(
         "training": None,
         "metrics": {"test": _means(per_user), "valid": _means(valid)},
         "overall": dict(overall),
-        "cost": {"seconds": trained.seconds if trained else 0.0, "peak_memory_bytes": peak_memory()},
+        "cost": {"seconds": trained.seconds if trained else 0.0, "peak_memory_bytes": peak_memory()}
+        | peak_device_memory(todo.training.device),
     }
     if trained:
         record["cost"]["threads"] = trained.threads

@@ -32,6 +32,7 @@ class Workspace:
     cache: Path
     data: Path | None = None  # the folder of the real data sets
     progress: bool = True  # whether long work shows progress bars
+    keep_encoders: bool = True  # whether encoders that were trained end to end stay in the cache
     _datasets: dict[tuple[str, int], Dataset] = field(default_factory=dict, init=False, repr=False)
     _answers: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False)
 
@@ -121,9 +122,16 @@ class Workspace:
 
     def quiet(self) -> "Workspace":
         """The same without progress bars; both share what either reads."""
-        silent = replace(self, progress=False)
-        silent.__dict__.update(_datasets=self._datasets, _answers=self._answers)
-        return silent
+        return self._but(progress=False)
+
+    def keeping_encoders(self, keep: bool) -> "Workspace":
+        """The same with ``keep_encoders`` as given; both share what either reads."""
+        return self._but(keep_encoders=keep)
+
+    def _but(self, **changes: bool) -> "Workspace":
+        other = replace(self, **changes)  # type: ignore[arg-type]
+        other.__dict__.update(_datasets=self._datasets, _answers=self._answers)
+        return other
 
     def __getstate__(self) -> dict[str, Any]:
         return {**{f.name: getattr(self, f.name) for f in fields(self)}, "_datasets": {}, "_answers": {}}

@@ -20,8 +20,8 @@ from tests.study.calibration.conftest import made_line
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = [page.source for page in pages(ROOT, ["shared"])]
-_NAMES = ("06_audit", "07_public_code", "08_calibration", "09_verdicts", "10_abstract")
-AUDIT, PUBLIC_CODE, CALIBRATION, VERDICTS, ON_TRIAL = (ROOT / "notebooks" / f"{name}.ipynb" for name in _NAMES)
+_NAMES = ("06_audit", "07_public_code", "08_calibration", "09_verdicts", "10_abstract", "10_speed")
+AUDIT, PUBLIC_CODE, CALIBRATION, VERDICTS, ON_TRIAL, SPEED = (ROOT / "notebooks" / f"{name}.ipynb" for name in _NAMES)
 
 
 def test_the_audit_shows_every_claim_and_every_impossible_system(glued: dict) -> None:
@@ -144,3 +144,11 @@ def test_runs_reach_the_abstract(glued: dict, empty_study: None, monkeypatch: py
     assert made.basis.removeprefix("planted: ").partition(" comparisons")[0] in table.to_html()
     assert "planted gain: +" in figure.description and 'class="mark gain"' in figure.to_html()
     assert "Controls" in shown["verdict"]
+
+
+def test_the_page_of_speeds_shows_the_records_or_says_that_there_are_none(glued: dict, tmp_path: Path) -> None:
+    shown = execute(SPEED, None)["shown"]
+    assert "Electronics" in shown["seconds"] and "MMGCN" in shown["memory"] and "NVIDIA" in shown["machines"]
+    assert "toolbox, s per epoch" in shown["toolbox"] and "~" in shown["seconds"] + "~"
+    bare = execute(SPEED, None, records=str(tmp_path))["shown"]
+    assert "Not measured yet" in bare["seconds"] and "Not measured yet" in bare["open"]

@@ -148,6 +148,9 @@ def _stored_costs(records: Iterable[Record]) -> dict[tuple[str, str, str], Cost]
             sum(float(cost["seconds"]) for cost in costs) / len(costs),
             f"{len(costs)} stored runs",
             host_bytes=max(int(cost["peak_memory_bytes"]) for cost in costs),
+            device_bytes=max(
+                (int(c["peak_device_memory_bytes"]) for c in costs if "peak_device_memory_bytes" in c), default=None
+            ),
         )
         for key, costs in runs.items()
     }
@@ -160,8 +163,8 @@ class _Costs:
         # settings are asked for, not a GPU
         on_cpu = workspace.track.model_copy(update={"device": "cpu"})
         self.workspace = Workspace(on_cpu, workspace.results, workspace.cache, workspace.data, progress=False)
-        self.table = cost_table()
-        self._sizes = _sizes(workspace)
+        self.table, self.keeps_encoders = cost_table(), workspace.keep_encoders
+        self._sizes = known_sizes(workspace)
 
     def of(self, case: Case, machine: str) -> Cost | None:
         """The most that a case costs there; None if something of it was not measured."""
@@ -239,7 +242,7 @@ class _Costs:
                 found[what] = found.get(what, 0) + parameters[member] * _FLOAT
 
         for case in cases:
-            if case.paradigm in ("ETE", WARM):
+            if case.paradigm in ("ETE", WARM) and self.keeps_encoders:
                 note("encoders trained end to end", case.encoder)
         for _, encoder, _ in _fine_tuned(cases):
             note("fine-tuned encoders", encoder)
@@ -250,7 +253,7 @@ def _fine_tuned(cases: Iterable[Case]) -> dict[tuple[str, str, int], None]:
     return dict.fromkeys((case.dataset, case.encoder, case.seed) for case in cases if case.paradigm == "FT")
 
 
-def _sizes(workspace: Workspace) -> dict[str, Size]:
+def known_sizes(workspace: Workspace) -> dict[str, Size]:
     """Data set → its size as counted here, else as the paper's Table 2 prints it; absent if neither is known."""
     found = {}
     try:

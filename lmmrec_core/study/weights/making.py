@@ -33,10 +33,13 @@ from lmmrec_core.encoders.saved import check_saved
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Modality
+from lmmrec_core.process import enough_memory
 from lmmrec_core.results.provenance import Code, allows_uncommitted, code_now, code_state, code_state_now, provenance
 from lmmrec_core.roles import AlignsPairs, Encoder, FitsPixels, LearnsLevels, LearnsWords
 from lmmrec_core.seeds import one_thread
 from lmmrec_core.study.datasets import Dataset
+from lmmrec_core.study.memory.demand import demand_of_tuning
+from lmmrec_core.study.memory.room import refuse_unfit, room
 from lmmrec_core.study.track import is_multimodal
 from lmmrec_core.study.weights.pretraining_items import mispaired, outside_folder, outside_items
 from lmmrec_core.study.weights.recipes import (
@@ -312,9 +315,13 @@ def _settings(declared: Mapping[str, Any], job: _Job, where: str) -> FineTuneSet
 
 def _tuned(encoder: Any, pairs: TrainingPairs, settings: FineTuneSettings, job: _Job, stage: str) -> dict[str, Any]:
     checkpoint, identity = job.path.with_suffix(".pt"), job.path.stem
-    done = fine_tune(
-        encoder, pairs, settings, checkpoint=checkpoint, identity=identity, progress=job.workspace.progress
-    )
+    what = f"training {job.name} on pairs of {job.dataset.name}"
+    if (demand := demand_of_tuning(what, job.recipe.entry.encoder, settings)) is not None:
+        refuse_unfit(demand, room(settings.device))
+    with enough_memory(what, "lower micro_batch (the gradient stays the same), or set gradient_checkpointing"):
+        done = fine_tune(
+            encoder, pairs, settings, checkpoint=checkpoint, identity=identity, progress=job.workspace.progress
+        )
     plain = done.plain()
     encoder.stage = stage
     encoder.note = {
