@@ -19,7 +19,8 @@ from tests.report.training_records import aligned, tuned
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SHARED = [page.source for page in pages(ROOT, ["shared"])]  # of no track
-QUESTIONS = [path for path in NOTEBOOKS if path.stem != "05_receipt" and path not in SHARED]
+LATER = ("05_receipt", "11_slices", "12_alignment_dose")  # pages of a track that answer no question of the paper
+QUESTIONS = [path for path in NOTEBOOKS if path.stem not in LATER and path not in SHARED]
 LOGIC = (
     ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.Try, ast.With,
     ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp,

@@ -22,7 +22,7 @@ from tests.book.traces import LINK, OTHER_SOURCES, anchors, soup, untraced
 from tests.study.made import SIDE, sides
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("01_motivation", "02_rq1_pretrained", "03_rq2_training", "04_rq3_modalities")
+PAGES = ("01_motivation", "02_rq1_pretrained", "03_rq2_training", "04_rq3_modalities", "11_slices")
 
 
 def everything(dataset: str) -> list[Result]:
