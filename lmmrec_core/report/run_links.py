@@ -97,10 +97,10 @@ def cell_runs(receipt: pd.DataFrame, labels: Labels = PAPER_LABELS, only: Collec
 
 
 def _keys(runs: Iterable[Mapping[Any, Any]]) -> str:
-    """``1: <code>key</code>, 2: …``; runs on further splits follow, each split named."""
-    by_split: dict[int, list[str]] = {}
-    for run in sorted(runs, key=lambda run: (run["split"], run["seed"])):
+    """``1: <code>key</code>, 2: …``; where a cell has several splits, a line for each, named by its seed."""
+    by_split: dict[str, list[str]] = {}
+    for run in sorted(runs, key=lambda run: (str(run["split seed"]), run["seed"])):
         key = f"{run['seed']}: <code>{escape(str(run['key']))}</code>"
-        by_split.setdefault(int(run["split"]), []).append(key)
-    shown = [(f"split {split}: " if split else "") + ", ".join(keys) for split, keys in by_split.items()]
-    return "<br>".join(shown)
+        by_split.setdefault(str(run["split seed"]), []).append(key)
+    named = {f"split {split}: " if len(by_split) > 1 else "": keys for split, keys in by_split.items()}
+    return "<br>".join(name + ", ".join(keys) for name, keys in named.items())

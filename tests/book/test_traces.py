@@ -53,7 +53,8 @@ def everything(dataset: str) -> list[Result]:
 
 
 def receipt_of(results: list[Result]) -> pd.DataFrame:
-    return pd.DataFrame([{**run.case, "key": run.record["key"], "in tables": "yes"} for run in results])
+    known = {"split": "", "split seed": "", "in tables": "yes"}
+    return pd.DataFrame([{**run.case, **known, "key": run.record["key"]} for run in results])
 
 
 def keys_of_rows(receipt: Tag) -> dict[str, list[str]]:
@@ -120,9 +121,11 @@ def test_a_cell_has_one_row_and_no_other_has_its_id() -> None:
 def test_runs_on_further_splits_have_lines_of_their_own_and_uncommitted_ones_none() -> None:
     base = {"dataset": "null", "model": "bpr", "encoder": "none", "paradigm": "none", "modalities": "none"}
     base |= {"control": "none", "arm": "none", "in tables": "yes"}
-    rows = [{**base, "split": split, "seed": seed, "key": f"{split}{seed}"} for split in (2027, 0) for seed in (2, 1)]
+    rows = [{**base, "split seed": split, "seed": seed, "key": f"{split}{seed}"}
+            for split in (2027, 2026) for seed in (2, 1)]  # fmt: skip
     rows.append({**rows[0], "key": "refused", "in tables": "no"})
     html = cell_runs(pd.DataFrame(rows))._repr_html_()
-    assert "1: <code>01</code>, 2: <code>02</code><br>split 2027: 1: <code>20271</code>" in html
+    first, second = (f"split {n}: 1: <code>{n}1</code>, 2: <code>{n}2</code>" for n in (2026, 2027))
+    assert f"{first}<br>{second}" in html
     assert html.count("<tr id=") == 1 and "refused" not in html
     assert "has been run" in cell_runs(pd.DataFrame())._repr_html_()

@@ -30,4 +30,5 @@ def made_run(
 
 
 def receipt_of(results: list[Result]) -> pd.DataFrame:
-    return pd.DataFrame([{**run.case, "key": run.record["key"], "in tables": "yes"} for run in results])
+    known = {"split": "", "split seed": "", "in tables": "yes"}
+    return pd.DataFrame([{**run.case, **known, "key": run.record["key"]} for run in results])
