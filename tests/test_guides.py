@@ -25,9 +25,9 @@ from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.fetching.sources import read_publications
 from lmmrec_core.questions import QUESTIONS, parse_question
 from lmmrec_core.study.collection.wanted import wanted_by
-from lmmrec_core.study.run import resolve
+from lmmrec_core.study.declared.settings import resolve
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.search.grids import read_grid
-from lmmrec_core.study.track import read_track
 from lmmrec_core.study.weights.recipes import MultimodalSettings
 from lmmrec_core.study.workspace import Workspace
 from tests.guides import ROOT, all_commands, commands_in, install_package, make_place, run_with

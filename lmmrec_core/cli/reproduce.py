@@ -26,7 +26,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
     if arguments.dry_run and arguments.json:
         told = {"track": study.track.name, **seen.plain(), "estimate": cost_of(study, seen).plain()}
         print(json.dumps(told, indent=1, ensure_ascii=False))
-        return 0
+        return 1 if seen.faults else 0
     print(f"{study.track.title}: {_counts(seen)}.")
     _tell_needs(seen, sys.stdout if arguments.dry_run else sys.stderr)
     if arguments.dry_run:
@@ -36,11 +36,15 @@ def reproduce(arguments: argparse.Namespace) -> int:
             print(f"{len(seen.ready) + len(seen.waiting):6}  not computed yet: {study.track.where}")
             _tell_costs(cost_of(study, seen))
         _tell_uncommitted(study)
-        return 0
+        for line in _faults_told(seen):
+            print(line, file=sys.stderr)
+        return 1 if seen.faults else 0
     return _run(study, seen, arguments.jobs)
 
 
 def _run(study: Study, seen: Outlook, jobs: int) -> int:
+    if seen.faults:
+        raise ConfigError("\n".join([*_faults_told(seen), "nothing was started"]))
     if not (seen.ready or seen.stored) and seen.waiting:
         raise ConfigError("nothing can run: every case waits for what is named above; --dry-run says the same")
     outcome = study.run_missing(jobs=jobs, progress=True, cases=(*seen.stored, *seen.ready))
@@ -80,6 +84,13 @@ def _tell_needs(seen: Outlook, stream: TextIO) -> None:
     for need, cases in seen.needs.items():
         verb = "will be fetched" if need.fetched else "is not here"
         print(f"{len(cases):6}  need {need.what}: {verb}; {need.get}", file=stream)
+
+
+def _faults_told(seen: Outlook) -> list[str]:
+    return [
+        f"{len(cases)} cases have a wrong setting: {fault}; correct the track file, or leave these cases out"
+        for fault, cases in seen.faults.items()
+    ]
 
 
 def _tell_costs(found: CostEstimate) -> None:

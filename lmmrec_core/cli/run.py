@@ -23,10 +23,11 @@ if TYPE_CHECKING:  # they load torch, which a misspelt name must not wait for
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, evaluate, store, and print the outcome beside cheap recommenders and the content-free twin."""
+    from lmmrec_core.study.declared.settings import resolve
     from lmmrec_core.study.inputs import prepare_weights
     from lmmrec_core.study.own.beside import runs_beside, twin_of
     from lmmrec_core.study.own.kept import MODEL, check_keepable
-    from lmmrec_core.study.run import folder_of, plan, resolve, run_case
+    from lmmrec_core.study.run import folder_of, plan, run_case
 
     overrides = parse_assignments(arguments.set)
     own = {key: value for key, value in overrides.items() if not key.startswith("end_to_end.")}

@@ -56,7 +56,7 @@ class Study:
     def open(
         cls, track: str, seeds: Sequence[int] | None = None, data: str | None = None, home: Path | None = None
     ) -> "Study":
-        """Open a track by name or file, see ``track.read_track``; ``seeds`` None takes the track's own.
+        """Open a track by name or file, see ``track_file.read_track``; ``seeds`` None takes the track's own.
 
         ``home`` holds results and cache (default: ``home.default_home``). Results of uncommitted code count where the
         environment variable ``LMMREC_ALLOW_UNCOMMITTED`` is 1. Raises ConfigError for an unknown track or for seeds

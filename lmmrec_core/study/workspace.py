@@ -13,7 +13,8 @@ from lmmrec_core.home import default_home
 from lmmrec_core.metrics.again import measured_again
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.datasets import Dataset, data_root, on_split, read_dataset
-from lmmrec_core.study.track import TrackSettings, read_track
+from lmmrec_core.study.declared.track_file import read_track
+from lmmrec_core.study.track import TrackSettings
 
 GPUS_SEEN = "CUDA_VISIBLE_DEVICES"  # the variable that says which GPUs a process sees
 

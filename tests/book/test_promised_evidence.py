@@ -19,10 +19,10 @@ from lmmrec_core.study.calibration.summary import FEWEST
 from lmmrec_core.study.calibration.worlds import GROUPS, WORLDS, DrawnWorld
 from lmmrec_core.study.cases import Case, all_cases, reason_not_run
 from lmmrec_core.study.comparisons import comparisons, planned_pairs
+from lmmrec_core.study.declared.searched import SearchedCell
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.inputs import prepare_cases
 from lmmrec_core.study.run import plan, run_case
-from lmmrec_core.study.searched import SearchedCell
-from lmmrec_core.study.track import read_track
 from tests.book.source import NOTEBOOKS, QUESTION_PAGES, ROOT, cells, chapter, table_under
 from tests.study.conftest import tiny_workspace
 

@@ -10,7 +10,7 @@ from lmmrec_core.report.marks import AT_CAP, DISAGREE, DISAGREEMENT
 from lmmrec_core.report.published import read_results
 from lmmrec_core.report.rule import read_rule
 from lmmrec_core.report.verdict import verdict
-from lmmrec_core.study.track import read_track
+from lmmrec_core.study.declared.track_file import read_track
 from tests.book.source import QUESTION_PAGES, ROOT, cells, chapter, table_under
 
 

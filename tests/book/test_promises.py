@@ -15,9 +15,10 @@ from lmmrec_core.names import CONTROL_TITLES, GRIDS, ID_TWINS, PAPER_MODELS, TRA
 from lmmrec_core.questions import MODALITY_SPECIFIC, trained
 from lmmrec_core.report.end_to_end import end_to_end_listing
 from lmmrec_core.report.published import read_results
-from lmmrec_core.study.run import resolve
+from lmmrec_core.study.declared.settings import resolve
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.track import is_multimodal, read_track
+from lmmrec_core.study.track import is_multimodal
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.updates import EPS, MIN_UPDATES

@@ -13,7 +13,7 @@ from lmmrec_core.results.provenance import code_now
 from lmmrec_core.study import Study
 from lmmrec_core.study.calibration.files import add_line, part_path
 from lmmrec_core.study.calibration.worlds import worlds_of
-from lmmrec_core.study.track import read_track
+from lmmrec_core.study.declared.track_file import read_track
 from tests.book.executing import execute, synthetic
 from tests.study.calibration.conftest import made_line
 

@@ -23,8 +23,9 @@ from lmmrec_core.report.statistics import data_verdict, density_check
 from lmmrec_core.report.verdict import claims_listing, judge_all, judged_listing, verdict
 from lmmrec_core.study.calibration.worlds import GROUPS
 from lmmrec_core.study.cases import all_cases, reason_not_run
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.track import TrackSettings, read_track
+from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.workspace import Workspace
 from tests.report.conftest import comparison, measured_claims
 

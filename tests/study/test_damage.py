@@ -32,6 +32,7 @@ from lmmrec_core.study.calibration.listings import read_listing
 from lmmrec_core.study.calibration.worlds import worlds_of
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import stored_statistics
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.diagnostics import read_diagnostics
 from lmmrec_core.study.inputs import prepare_cases
 from lmmrec_core.study.joint.attach import trained_encoder_of
@@ -40,7 +41,6 @@ from lmmrec_core.study.search.grids import Point
 from lmmrec_core.study.search.search import search_settings
 from lmmrec_core.study.search.summary import read_summary
 from lmmrec_core.study.search.trials import TrialFolder
-from lmmrec_core.study.track import read_track
 from lmmrec_core.study.weights import making
 from lmmrec_core.study.weights.pretraining_items import outside_folder
 from lmmrec_core.study.weights.records import read_encoder_records

@@ -19,8 +19,9 @@ from lmmrec_core.errors import unknown
 from lmmrec_core.names import PAPER_MODELS, TRACKS
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.report.html import Sentence, ShownTable, plain_table
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.further.effects import Effects
-from lmmrec_core.study.track import EvaluationSettings, SplitSettings, TrackSettings, is_multimodal, read_track
+from lmmrec_core.study.track import EvaluationSettings, SplitSettings, TrackSettings, is_multimodal
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.loop import PACE_UNITS, TrainingSettings

@@ -165,7 +165,7 @@ class _Costs:
 
     def of(self, case: Case, machine: str) -> Cost | None:
         """The most that a case costs there; None if something of it was not measured."""
-        from lmmrec_core.study.run import resolve
+        from lmmrec_core.study.declared.settings import settings_of
 
         size = self._sizes.get(case.dataset)
         rows = [row for row in self.table["epochs"] if (row["machine"], row["model"]) == (machine, case.model)]
@@ -179,10 +179,7 @@ class _Costs:
         if not row["trained"]:
             closed = row["epoch_seconds"] + 2 * ranking
             return None if larger > _SAME else Cost(closed, _source(machine), other, **memory)
-        given = self.workspace.track.arms[case.arm].settings if case.arm != "none" else {}
-        _, training = resolve(
-            self.workspace, case.model, {k: v for k, v in given.items() if not k.startswith("end_to_end.")}, case
-        )
+        training = settings_of(case, self.workspace).training
         if training.batch_size != row["batch_size"]:
             return None
         pace = training.pace(int(size.rows))

@@ -22,8 +22,8 @@ from lmmrec_core.study.calibration.redone import (
 )
 from lmmrec_core.study.cases import all_cases, reason_not_run
 from lmmrec_core.study.comparisons import comparisons
-from lmmrec_core.study.run import resolve
-from lmmrec_core.study.track import read_track
+from lmmrec_core.study.declared.settings import resolve
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.workspace import Workspace
 from tests.study.made import made_results
 

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from lmmrec_core.study.cases import Case, all_cases
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.preview import costs
 from lmmrec_core.study.preview.costs import Size, cost_table, estimate_costs
-from lmmrec_core.study.track import read_track
 from lmmrec_core.study.workspace import Workspace
 
 TRACK = read_track("paper")
