@@ -33,6 +33,8 @@ def _untraced(table: Tag) -> Iterator[str]:
     if any(re.fullmatch(rf"(.* )?{other}\d?", name) for other in OTHER_SOURCES):
         return
     heads = _heads(table)
+    if not heads:
+        return  # what stands in for a page that was not executed
     for row in table.select("tbody tr"):
         cells = row.find_all("td")
         if cells and heads[-1].endswith("runs") and (cells[-1].select(LINK) or _RECORD in cells[-1].get_text()):
