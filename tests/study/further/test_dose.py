@@ -4,16 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lmmrec_core.cli.reproduce import _of_the_book
 from lmmrec_core.report.html import NOT_RUN, Sentence
 from lmmrec_core.study.cases import left_out
+from lmmrec_core.study.diagnostics import _NAME
 from lmmrec_core.study.further.dose import Dose
 from lmmrec_core.study.further.tracks import FURTHER, further_study
 from lmmrec_core.study.study import Study
 from lmmrec_core.study.weights.recipes import read_entry
 from tests.study.further.made import BASE, PT, made_run, receipt_of
 
-LEVELS = {"clip": 0.12, "mispaired-50": 0.11, "mispaired-95": 0.09}
-DISTANCES = {"clip": 0.4, "mispaired-50": 0.8, "mispaired-95": 1.6}
+LEVELS = {"clip": 0.12, "mispaired_50": 0.11, "mispaired_95": 0.09}
+DISTANCES = {"clip": 0.4, "mispaired_50": 0.8, "mispaired_95": 1.6}
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def test_the_verdict_compares_with_the_least_aligned_features(dose: Dose) -> Non
 def test_its_runs_are_listed_and_linked_on_the_page(dose: Dose) -> None:
     html, listed = dose.listing().to_html(), dose.runs()._repr_html_()
     assert html.count('href="#runs-complementary-lattice-') == 4 == listed.count("<tr id=")
-    assert "mispaired-95" in html and "0.4000 [0.3000, 0.5000]" in html
+    assert "mispaired_95" in html and "0.4000 [0.3000, 0.5000]" in html
     assert len(dose.figure().axes) == 2
 
 
@@ -86,9 +88,25 @@ def test_the_side_track_changes_alignment_and_nothing_else(track: str) -> None:
     assert len(cases) < 140
 
 
+def test_what_the_book_makes_from_its_runs_stays_that_of_its_own_track(tmp_path) -> None:
+    book = Study.open("films", home=tmp_path)
+    side = further_study("dose", book)
+    assert side is not None and side.track != book.track
+    again = _of_the_book(side)
+    assert (again.track, again.seeds, again.workspace.results) == (book.track, book.seeds, book.workspace.results)
+    assert _of_the_book(book) is book
+
+
+def test_names_of_features_can_be_parts_of_file_names() -> None:
+    """Diagnostics and weights are kept under the encoder's name."""
+    for track in FURTHER["dose"]:
+        side = further_study("dose", Study.open(track))
+        assert side is not None and all(_NAME.fullmatch(name) for name in side.track.encoders)
+
+
 def test_features_of_a_side_track_stay_off_the_pages_of_the_book(monkeypatch: pytest.MonkeyPatch) -> None:
     known = [{"encoder": name, "dataset": None, "stage": "PT", "provenance": {"dirty": False}, "weights": name}
-             for name in ("clip", "light-cnn", "mispaired-50")]  # fmt: skip
+             for name in ("clip", "light-cnn", "mispaired_50")]  # fmt: skip
     monkeypatch.setattr("lmmrec_core.study.study.read_encoder_records", lambda track, results: known)
     shown = [record["encoder"] for record in Study.open("controls").encoder_records()]
     assert shown == ["clip", "light-cnn"]
