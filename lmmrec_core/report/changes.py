@@ -11,14 +11,13 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from lmmrec_core.flow import Result, Table
+from lmmrec_core.flow import Result, Table, on_splits
 from lmmrec_core.names import DRAWN, PAPER_METRICS, PAPER_MODELS
 from lmmrec_core.questions import Pair, question_of
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name, model_name
 from lmmrec_core.report.layout import (
     RunsOfCell,
     by_case,
-    on_splits,
     run_mean,
     splits_of_cells,
     trained_runs,

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.errors import ConfigError, ResultError, unknown
-from lmmrec_core.flow import Result, Results, Table, common_splits
+from lmmrec_core.flow import OWN_SPLIT, Result, Results, Table, common_splits, on_splits
 from lmmrec_core.names import MODEL_TITLES
 from lmmrec_core.questions import ALPHA, Pair, Variant
 from lmmrec_core.report.labels import Labels, dataset_name, metric_name, model_name
@@ -125,17 +125,12 @@ def trained_runs(runs: RunsOfCell) -> dict[tuple[int, int], Result]:
     return {number: result for number, result in runs.items() if result.trained}
 
 
-def on_splits(runs: RunsOfCell, splits: Collection[int]) -> dict[tuple[int, int], Result]:
-    """The runs on these splits."""
-    return {number: result for number, result in runs.items() if number[0] in splits}
-
-
 def splits_of_cells(cells: Iterable[RunsOfCell]) -> frozenset[int]:
     """The splits that all cells with a trained run have: numbers on other held-out items are not compared.
 
     Without such a cell, the data set's own.
     """
-    return common_splits(trained_runs(runs) for runs in cells) or frozenset({0})
+    return common_splits(trained_runs(runs) for runs in cells) or frozenset({OWN_SPLIT})
 
 
 def fill_measured(
@@ -144,8 +139,8 @@ def fill_measured(
     """Mean over seeds in each cell, sample standard deviation over seeds if there are several.
 
     Runs that do not count as trained enter no mean: the cell says how many seeds are left, or that none is. The cells
-    of a recommender on a data set are over the same splits, those that all of them have. Cells in doubt are marked
-    (:mod:`lmmrec_core.report.marks`).
+    of a recommender on a data set are over the same splits, those that all of them have, and the seeds that a cell has
+    on each. Cells in doubt are marked (:mod:`lmmrec_core.report.marks`).
 
     ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`, and the size of
     their family in the caption. Cells that have runs of uncommitted code alone say so; where such runs were allowed to

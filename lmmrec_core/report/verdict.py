@@ -25,7 +25,8 @@ from lmmrec_core.report.run_links import pair_links
 NO_VERDICT = "no verdict"
 ON_SYNTHETIC = "Synthetic data says nothing about the paper's claims, so none of them is judged here."
 _KEYS = ("dataset", "model", "metric", "pair")
-_MEASURED = ("measured", "low", "high", "error", "df", "n", "persons", "seeds", "mde")
+_COUNTED = {"users": "n", "persons": "persons", "splits": "splits", "seeds": "seeds"}  # seeds and users of one split
+_MEASURED = ("measured", "low", "high", "error", "df", *_COUNTED.values(), "mde")
 _COLUMNS = (*_KEYS, "printed", "direction", *_MEASURED, "outcome", "word", "because")
 
 
@@ -107,7 +108,7 @@ def _judged(claim: Mapping[Any, Any], test: Mapping[Any, Any] | None, rule: Rule
         named = ("relative", "relative_low", "relative_high")
         found = {name: plain_number(test[key]) for name, key in zip(_MEASURED, named, strict=False)}
         found["error"] = float(test["se"]) / reference if reference else math.inf
-        found |= {name: float(test[name]) for name in ("df", "n", "persons", "seeds", "mde")}
+        found |= {name: float(test[name]) for name in ("df", *_COUNTED.values(), "mde")}
         outcome = rule.outcome(direction, printed, found["low"], found["high"])
         because = _because(outcome, claim, found, rule)
     word = rule.word(outcome, claim["dataset"] in DATASETS)
@@ -183,7 +184,8 @@ def _verdict(question: str, judged: pd.DataFrame, metric: str, rule: Rule) -> Ve
             f"{rule.fewest(directed)}."
         )
     if here and judged["dataset"].nunique() > 1:
-        sentence += " The paper claims over these data sets together. Each has users and items of its own."
+        sentence += " The paper claims over these data sets together. Each has items of its own; "
+        sentence += "reviewers may shop in several."
     if not here and len(run):
         sentence += (
             f" {dataset_name(judged['dataset'].iloc[0])} is not in the paper: "
@@ -218,8 +220,12 @@ def evidence(run: pd.DataFrame) -> str:
     shown = _evidence(run)
     return (
         f"median change in the printed direction {shown['median change']} ({shown['interval']}), {shown['users']} "
-        f"users ({shown['persons']} persons), {shown['seeds']} seeds, detectable {shown['detectable']}"
+        f"users ({shown['persons']} persons), {_replicates(shown)}, detectable {shown['detectable']}"
     )
+
+
+def _replicates(shown: Mapping[str, str]) -> str:
+    return f"{shown['seeds']} seeds" + (f" on each of {shown['splits']} splits" if shown["splits"] != "1" else "")
 
 
 def _evidence(run: pd.DataFrame) -> dict[str, str]:
@@ -233,14 +239,13 @@ def _evidence(run: pd.DataFrame) -> dict[str, str]:
         "median change": _signed(change),
         "interval": "no interval" if math.isnan(low) or math.isnan(high) else f"{_signed(low)} to {_signed(high)}",
         "detectable": f"{100 * detectable:.0f} %" if math.isfinite(detectable) else "nothing",
-        **{title: _range(asked[name]) for title, name in (("users", "n"), ("persons", "persons"), ("seeds", "seeds"))},
+        **{title: _range(asked[name]) for title, name in _COUNTED.items()},
     }
 
 
 def judged_listing(judged: pd.DataFrame, labels: Labels = PAPER_LABELS) -> pd.DataFrame:
     """:func:`judge_all` for readers, one line per comparison: label and data set, then the word beside its evidence."""
     shown = judged.to_dict("records")
-    counts = {"users": "n", "persons": "persons", "seeds": "seeds"}
     return pd.DataFrame(
         {
             "comparison": [labels.printed_and_measured(row["model"], row["pair"]) for row in shown],
@@ -252,7 +257,7 @@ def judged_listing(judged: pd.DataFrame, labels: Labels = PAPER_LABELS) -> pd.Da
             "verdict": judged["word"].tolist(),
             "because": judged["because"].tolist(),
             "detectable": [row["mde"] if math.isfinite(row["mde"]) else math.nan for row in shown],
-            **{title: [_count(row[key]) for row in shown] for title, key in counts.items()},
+            **{title: [_count(row[key]) for row in shown] for title, key in _COUNTED.items()},
             "runs": [_behind(row) for row in shown],
         }
     )

@@ -50,6 +50,12 @@ class SeedNoise:
     df: float
     most: float
 
+    def weight(self, df: float) -> float:
+        """The weight of c₀² in a moved c² of a cell with ``df``; its own has the rest."""
+        if np.isinf(self.df):
+            return 1.0
+        return self.df / (self.df + df) if self.df + df else 0.0
+
     def moderated(self, own: float, df: float) -> tuple[float, float]:
         """A cell's own c² with its ``df`` (0 for one seed) → the moved c² and its degrees of freedom."""
         if np.isinf(self.df):

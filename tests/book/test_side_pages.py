@@ -16,7 +16,7 @@ def test_without_runs_every_part_says_so(track: str, glued: dict, empty_study: N
     shown = execute(SLICES, track)["shown"]
     assert glued["verdict"] == "not run" and "Not run" in shown["verdict"]
     assert all("not run" in shown[part] for part in ("slices", "lists", "map", "components"))
-    assert "as in the tables" in shown["missing"] and shown["side"] == ""
+    assert "as the track is set" in shown["missing"] and shown["side"] == ""
     assert "nan" not in "".join(shown.values()).lower()
     shown = execute(DOSE, track)["shown"]
     assert glued["verdict"] == "not run" and "not run" in shown["dose"] and shown["runs"] == ""

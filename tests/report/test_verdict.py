@@ -84,7 +84,7 @@ def test_the_sentence_states_counts_lead_and_evidence() -> None:
     assert read_rule().digest in found.markdown() and "95 % interval" in found.markdown()
     whole = verdict("rq1", measured_claims(1.0, 0.005), DATASETS)
     assert "direction: 29; chance seldom gives a lead of 4." in whole.sentence
-    assert "over these data sets together. Each has users and items of its own." in whole.sentence
+    assert "over these data sets together. Each has items of its own; reviewers may shop in several." in whole.sentence
     assert not whole.apart and list(whole.quoted) == ["verdict"]
     for part in (
         "1,000 users (800 persons), 3 seeds",

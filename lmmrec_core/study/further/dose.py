@@ -4,6 +4,7 @@ Alignment is measured on the features themselves (:mod:`lmmrec_core.metrics.alig
 table. Features that were fine-tuned differ by seed; their alignment is the mean over what was measured.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from lmmrec_core.flow import Result
 from lmmrec_core.names import BASELINE
 from lmmrec_core.questions import Variant, trained
 from lmmrec_core.report import figures
-from lmmrec_core.report.alignment import ALIGNMENT_MEASURES
+from lmmrec_core.report.alignment import ALIGNMENT_MEASURES, CHANCE
 from lmmrec_core.report.html import ABSENT, Sentence, ShownTable, listing_or_words, shown_number, signed_percent
 from lmmrec_core.report.labels import dataset_name, metric_name, model_name
 from lmmrec_core.report.layout import by_case, trained_runs
@@ -67,15 +68,16 @@ class Dose:
 
     @cached_property
     def lines(self) -> pd.DataFrame:
-        """One line per data set, recommender and features that were run, the most aligned features of the study first.
+        """One line per data set, recommender and features that were run, in the order of the tables.
 
-        dataset, model, variant, alignment with ``low`` and ``high``, and for each metric its mean with 95 % interval
-        over users and seeds (``<metric>``, ``<metric>.low``, ``<metric>.high``), seeds.
+        dataset, model, variant, alignment with ``low``, ``high`` and ``chance`` (pictures with texts of other items),
+        and for each metric its mean with 95 % interval over users and seeds (``<metric>``, ``<metric>.low``,
+        ``<metric>.high``), seeds.
         """
         rows = []
         for (dataset, model, variant), runs in self._cells.items():
             row: dict[str, Any] = {"dataset": dataset, "model": model, "variant": variant, "seeds": len(runs)}
-            row |= dict(zip(("alignment", "low", "high"), self._alignment(dataset, variant), strict=True))
+            row |= dict(zip(("alignment", "low", "high", "chance"), self._alignment(dataset, variant), strict=True))
             for metric in self.metrics:
                 row |= _mean(metric, runs, self._noise(dataset, model, metric))
             rows.append(row)
@@ -91,17 +93,19 @@ class Dose:
         assert self.study is not None
         return self.study.diagnostics()
 
-    def _alignment(self, dataset: str, variant: Variant) -> tuple[float, float, float]:
+    def _alignment(self, dataset: str, variant: Variant) -> tuple[float, float, float, float]:
         known = self._diagnostics
         if not len(known) or self.measure not in known:
-            return np.nan, np.nan, np.nan
+            return (math.nan,) * 4
         place = (known["dataset"] == dataset) & (known["encoder"] == variant.encoder)
         found = known[place & (known["paradigm"] == variant.paradigm)]
-        ends = [found.get(f"{self.measure}{end}", pd.Series(dtype=float)).mean() for end in ("", ".low", ".high")]
-        return float(ends[0]), float(ends[1]), float(ends[2])
+        chance = CHANCE.get(self.measure, "")
+        names = (self.measure, f"{self.measure}.low", f"{self.measure}.high", str(chance))
+        value, low, high, level = (float(found[name].mean()) if name in found else math.nan for name in names)
+        return value, low, high, chance if isinstance(chance, float) else level
 
     def figure(self) -> Figure:
-        """Quality over measured alignment: a panel per data set, recommender and metric. Grey: the baseline."""
+        """Quality over measured alignment: a panel per data set, recommender and metric. Grey: baseline, chance."""
         if self.lines.empty:
             return figures.nothing_drawn()
         panels_of = list(dict.fromkeys(zip(self.lines["dataset"], self.lines["model"], strict=True)))
@@ -129,6 +133,7 @@ class Dose:
             row: dict[str, object] = {
                 "system": labels.case(line["model"], line["variant"]), "data set": dataset_name(line["dataset"]),
                 "alignment": _interval(line["alignment"], line["low"], line["high"]),
+                "by chance": _interval(line["chance"], math.nan, math.nan),
             }  # fmt: skip
             for metric in self.metrics:
                 row[metric_name(metric)] = _interval(line[metric], line[f"{metric}.low"], line[f"{metric}.high"])
@@ -144,33 +149,38 @@ class Dose:
         return cell_runs(self.study.receipt(), labels=self.study.labels, only=shown)
 
     def verdict(self) -> tuple[str, str]:
-        """(the word, a Markdown sentence): CLIP's features against the features of the same network that align least.
+        """(the word, a Markdown sentence): the features as pre-trained against those of the network that align least.
 
-        Alignment is a distance: the least aligned features have the largest.
+        Alignment is a distance: the least aligned features have the largest. Where the intervals of the two overlap,
+        alignment did not move, and nothing is compared.
         """
-        told = []
-        metric = self.metrics[-1]
+        metric, told, unmoved = self.metrics[-1], [], []
         for (dataset, model), part in self.lines.groupby(["dataset", "model"], sort=False) if len(self.lines) else ():
             place = str(dataset), str(model)
-            known = part[part["alignment"].notna()].sort_values("alignment", kind="stable")
-            whole = (*place, trained("clip", "PT"))
-            if whole not in self._cells or len(known) < 2:
+            name = f"{dataset_name(place[0])}, {model_name(place[1])}"
+            known = part[part["alignment"].notna()].sort_values("alignment", kind="stable").to_dict("records")
+            whole = next((row for row in known if row["variant"] == trained("clip", "PT")), None)
+            if whole is None or len(known) < 2:
                 continue
-            least: Variant = known["variant"].tolist()[-1]
-            a, b = (per_seed(self._cells[cell], metric) for cell in (whole, (*place, least)))
+            if not known[-1]["low"] > whole["high"]:
+                unmoved.append(name)
+                continue
+            sides = [self._cells[*place, row["variant"]] for row in (whole, known[-1])]
+            a, b = (per_seed(runs, metric) for runs in sides)
             noise = self._noise(*place, metric)
-            found = compare(a, b, pooled_per_user(self._cells[whole], metric)[1], (noise, noise))
-            told.append((f"{dataset_name(place[0])}, {model_name(place[1])}", found))
+            told.append((name, compare(a, b, pooled_per_user(sides[0], metric)[1], (noise, noise))))
+        still = f" Alignment did not move, so nothing is told: {'; '.join(unmoved)}." if unmoved else ""
         if not told:
+            if unmoved:
+                return "alignment did not move", f"**Nothing is told.**{still}"
             return "not run", f"**Not run.** {_NOTHING}"
         better, worse = sum(found.ci_low > 0 for _, found in told), sum(found.ci_high < 0 for _, found in told)
         shown = ["undefined" if one.relative is None else signed_percent(one.relative) for _, one in told]
         parts = [f"{named}: {change}" for (named, _), change in zip(told, shown, strict=True)]
-        word = f"{better} of {len(told)} better, {worse} worse"
-        return word, (
+        return f"{better} of {len(told)} better, {worse} worse", (
             f"**Aligned features are better in {better} of {len(told)} cases and worse in {worse}**; elsewhere the "
             f"interval holds zero. Change of {metric_name(metric)} from the least aligned features to those as "
-            f"pre-trained: {'; '.join(parts)}."
+            f"pre-trained: {'; '.join(parts)}.{still}"
         )
 
 
@@ -187,6 +197,8 @@ def _mean(metric: str, runs: Sequence[Result], noise: SeedNoise | None) -> dict[
 
 
 def _draw(axes: Any, part: pd.DataFrame, metric: str) -> None:
+    if (chance := part["chance"].dropna()).size:
+        axes.axvline(float(chance.mean()), color=figures.GREY, linewidth=1, linestyle=":")
     for line in part.to_dict("records"):
         low, high = line[f"{metric}.low"], line[f"{metric}.high"]
         if line["variant"].encoder == BASELINE:

@@ -15,7 +15,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from lmmrec_core.errors import ResultError
-from lmmrec_core.flow import Result
+from lmmrec_core.flow import Result, on_splits
 from lmmrec_core.metrics.again import measured_masked
 from lmmrec_core.names import LMM_ENCODERS, PAPER_MODELS
 from lmmrec_core.questions import MODALITY_SPECIFIC, Pair, Variant, trained
@@ -33,7 +33,7 @@ from lmmrec_core.study.further.leaks import leak_of_cell
 from lmmrec_core.study.further.tracks import further_study
 from lmmrec_core.study.study import Study
 
-AS_IN_TABLES = "as in the tables"
+AS_SET = "as the track is set"
 _Cell = tuple[str, str, Variant]  # data set, recommender, variant
 _Runs = Mapping[tuple[int, int], Result]  # (split, seed) → run
 _FRACTIONS = ("change", "from", "to")
@@ -55,7 +55,7 @@ class Asking:
         return f"{self.factor}: {self.level}" if self.level else self.factor
 
 
-_TABLES = Asking(AS_IN_TABLES, "")
+_TABLES = Asking(AS_SET, "")
 _CHOICES = (
     Asking("split rule", "the LATTICE authors'", rule="lattice"),
     Asking("feature rows", "as the encoder makes them", arm="raw"),
@@ -96,7 +96,7 @@ class Sensitivity:
 
     @property
     def choices(self) -> tuple[Asking, ...]:
-        """The tables' way first, then every other; splits are those of the stored runs."""
+        """The track's way first, then every other; splits are those of the stored runs."""
         splits = sorted({split for runs in self.cells.values() for split, _ in runs if split})
         return (_TABLES, *(Asking("split", f"seed {split}", split=split) for split in splits), *_CHOICES)
 
@@ -267,11 +267,9 @@ _PARTS = {"users": "other users", "seeds": "another seed", "splits": "another sp
 
 
 def _balanced(values: Mapping[tuple[int, int], pd.Series]) -> dict[tuple[int, int], pd.Series]:
-    """The runs of the seeds that every split has; where that is none, those of the data set's own split."""
+    """The runs of the seeds that every split has; where there are none, those of the first split."""
     splits = {split for split, _ in values}
-    seeds = set.intersection(*({seed for s, seed in values if s == split} for split in splits))
-    kept = {number: one for number, one in values.items() if number[1] in seeds}
-    return kept or {number: one for number, one in values.items() if number[0] == min(splits)}
+    return on_splits(values, splits) or on_splits(values, {min(splits)})
 
 
 def _shown(part: Component | None) -> str:

@@ -121,3 +121,5 @@ def test_the_committed_summary_has_every_headline_figure() -> None:
     assert [name for name in rates if summary[name] is None] == []
     assert [name for name in ("aa_pairs", "null_tests", "null_worlds") if not summary[name]] == []
     assert summary["mde"] and all(summary["mde"].values())
+    stored = read_calibration(SUMMARY.parents[1])
+    assert not stored.outdated and not stored.outdated_listings

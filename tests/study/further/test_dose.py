@@ -49,6 +49,13 @@ def test_the_verdict_compares_with_the_least_aligned_features(dose: Dose) -> Non
     assert word == "1 of 1 better, 0 worse" and "Complementary, LATTICE: +33.3 %" in sentence
 
 
+def test_where_alignment_did_not_move_nothing_is_told(dose: Dose, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Study.diagnostics(None)  # type: ignore[arg-type]
+    monkeypatch.setattr(Study, "diagnostics", lambda self: known.assign(**{"shared.align.low": 0.0}))
+    word, sentence = Dose.open(Study.open("controls")).verdict()
+    assert word == "alignment did not move" and "Complementary, LATTICE" in sentence and "%" not in sentence
+
+
 def test_its_runs_are_listed_and_linked_on_the_page(dose: Dose) -> None:
     html, listed = dose.listing().to_html(), dose.runs()._repr_html_()
     assert html.count('href="#runs-complementary-lattice-') == 4 == listed.count("<tr id=")

@@ -55,7 +55,7 @@ def test_each_choice_is_compared_with_itself_alone(opened) -> None:
     added = [*arm(0.1, 0.15, "wide"), *both(0.1, 0.13, dataset="ml-sparse-lattice")]
     found = opened(results, added)
     assert changes(found) == {
-        "as in the tables": 0.2, "split: seed 2027": 0.1, "split rule: the LATTICE authors'": 0.3,
+        "as the track is set": 0.2, "split: seed 2027": 0.1, "split rule: the LATTICE authors'": 0.3,
         "feature rows: as the encoder makes them": -0.1, "vectors: 128 wide": 0.5,
     }  # fmt: skip
     assert set(found.lines["dataset"]) == {"ml-sparse"} and (found.lines["seeds"] == 3).all()
@@ -96,7 +96,7 @@ def test_components_of_a_recommender_link_to_its_cells(opened) -> None:
 def test_without_runs_every_part_says_so(opened) -> None:
     found = opened([])
     assert found.verdict()[0] == "not run" and "not run" in found.listing()._repr_markdown_()
-    assert "not run" in found.components()._repr_markdown_() and "as in the tables" in found.not_run()
+    assert "not run" in found.components()._repr_markdown_() and "as the track is set" in found.not_run()
     assert found.side_runs()._repr_markdown_() == "" and found.map().axes[0].texts[0].get_text().startswith("not run")
 
 
