@@ -229,3 +229,4 @@ class Table:
     origin: pd.DataFrame
     marks: pd.DataFrame | None = None  # stars and the like, as text
     spread: pd.DataFrame | None = None  # standard deviation over seeds
+    runs: pd.DataFrame | None = None  # cells behind a measured number: ids of rows of the receipt, blanks between

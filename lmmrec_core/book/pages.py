@@ -21,12 +21,14 @@ from lmmrec_core.names import TRACKS
 from lmmrec_core.results.provenance import allows_uncommitted
 from lmmrec_core.results.store import record_files
 from lmmrec_core.study.calibration.redone import REDONE_NAME
+from lmmrec_core.study.further.tracks import FURTHER
 
 _SUFFIXES = (".py", ".yaml", ".csv", ".json")  # files of the package that can change a notebook's outputs
-_DESCRIPTIONS = ("features", "encoders")  # folders beside the runs whose files pages show
+_DESCRIPTIONS = ("features", "encoders", "search")  # folders beside the runs whose files pages show
 
 _OF_ALL_TRACKS = "tracks"  # the parameter of a notebook that shows the runs of several
 _OF_NO_TRACK = "calibration"  # the folder of results that pages of no track show
+_LEDGER = "07_public_code"  # shows what side tracks measured
 
 SHARED = "shared"  # where pages of no track are
 PLACES = (*TRACKS, SHARED)
@@ -101,7 +103,9 @@ def inputs_of(page: Page, root: Path, package: str) -> str:
         listed = {track for track in TRACKS if any(path.name.endswith(f"-{track}.csv") for path in chosen)}
         if _OF_ALL_TRACKS in parameters_of(read_notebook(page.source), page.source.name):
             listed |= set(TRACKS)
-        chosen += [path for track in listed | {REDONE_NAME} for path in record_files(results, track)]
+        sides = set(FURTHER["effects"]) if page.source.stem == _LEDGER else set()
+        chosen += [path for track in listed | sides | {REDONE_NAME} for path in record_files(results, track)]
+        chosen += [path for track in sides for path in (results / track / "search").glob("[!.]*.json")]
     runs = files_digest(chosen, results)
     parts: dict[str, object] = {
         "source": file_sha256(page.source),

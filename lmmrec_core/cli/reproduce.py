@@ -10,6 +10,7 @@ from lmmrec_core.cli.calibrate import renew_listings
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import TRACKS
 from lmmrec_core.study.cases import Case
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.preview.costs import Bill, CostEstimate
 from lmmrec_core.study.preview.outlook import Outlook, cost_of, outlook
 from lmmrec_core.study.preview.selection import CHOSEN_BY, Shard, choose
@@ -65,8 +66,15 @@ def _run(study: Study, seen: Outlook, jobs: int) -> int:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         print(f"failed: {', '.join(names[:3])}{more}: {text}", file=sys.stderr)
     if study.track.name in TRACKS:
-        renew_listings(study)
+        renew_listings(_of_the_book(study))
     return 1 if outcome.failures else 0
+
+
+def _of_the_book(study: Study) -> Study:
+    """The book's own track of this name, whose runs a file that starts from it may have added to."""
+    if study.track == read_track(study.track.name):
+        return study
+    return Study.open(study.track.name, home=study.workspace.results.parent)
 
 
 def _asked(study: Study, arguments: argparse.Namespace) -> tuple[Case, ...]:

@@ -24,6 +24,7 @@ from lmmrec_core.report.layout import (
     withheld_cells,
 )
 from lmmrec_core.report.published import DATASETS, printed_value
+from lmmrec_core.report.run_links import pair_links
 
 
 def printed_change(dataset: str, model: str, pair: Pair, metric: str) -> float:
@@ -103,6 +104,7 @@ def change_table(
     values = pd.DataFrame(math.nan, index=index, columns=header)
     spread = values.copy()
     origin = pd.DataFrame("not run", index=index, columns=header, dtype=object)
+    behind = origin.map(lambda _: "")
     runs, withheld = by_case(results), withheld_cells(results)
     for i, (model, pair) in enumerate(lines):
         for j, known in enumerate(DATASETS):
@@ -120,9 +122,9 @@ def change_table(
                 untrained = any(side and not trained_runs(side) for side in (a, b))
                 origin.iat[i, j] = "not trained" if untrained else "uncommitted" if hidden else "not run"
             else:
-                origin.iat[i, j] = "derived"
+                origin.iat[i, j], behind.iat[i, j] = "derived", " ".join(pair_links(dataset, model, pair).anchors)
     change = f"relative change of {metric_name(metric)}, a / b − 1, from the paper's tables and measured here"
-    return Table(f"changes-{question}", f"{asked.title}: {change}.", values, origin, spread=spread)
+    return Table(f"changes-{question}", f"{asked.title}: {change}.", values, origin, spread=spread, runs=behind)
 
 
 def printed_summary(question: str) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from lmmrec_core.names import MODEL_TITLES
 from lmmrec_core.questions import ALPHA, Pair, Variant
 from lmmrec_core.report.labels import Labels, dataset_name, metric_name, model_name
 from lmmrec_core.report.marks import doubts, doubts_note
+from lmmrec_core.report.run_links import cell_anchor
 
 _UNTRAINED = (
     "Runs whose kept state precedes the second update of their encoder are *not trained* and left out; "
@@ -154,6 +155,7 @@ def fill_measured(
             raise unknown("model", row.model, known, name)
     values, spread, origin = layout.empty(math.nan), layout.empty(math.nan), layout.empty("not run")
     shown, left_out, doubtful, uncommitted = [], layout.empty(""), layout.empty(""), 0
+    behind = layout.empty("")
     used = {
         (dataset, model): splits_of_cells(
             grouped.get((dataset, model, row.variant), {}) for row in layout.rows if row.model == model
@@ -177,6 +179,7 @@ def fill_measured(
             values.iat[i, j] = float(np.mean(numbers))
             spread.iat[i, j] = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else math.nan
             origin.iat[i, j] = "measured"
+            behind.iat[i, j] = cell_anchor(*cell)
             doubtful.iat[i, j] = doubts(numbers, runs.values())
             shown.append(frozenset(runs))
             uncommitted += any(is_uncommitted(run) for run in runs.values())
@@ -189,7 +192,7 @@ def fill_measured(
     caption = f"{caption} {seeds_note(shown)}{arrows_note(comparisons)}{_allowed_note(uncommitted, len(shown))}"
     caption += _other_splits_note(used, comparisons)
     caption += doubts_note(doubtful.to_numpy().ravel())
-    return Table(name, caption, values, origin, marks, spread)
+    return Table(name, caption, values, origin, marks, spread, behind)
 
 
 def filled_rows(table: Table) -> Table:
@@ -205,6 +208,7 @@ def filled_rows(table: Table) -> Table:
         origin=table.origin[~empty],
         marks=None if table.marks is None else table.marks[~empty],
         spread=None if table.spread is None else table.spread[~empty],
+        runs=None if table.runs is None else table.runs[~empty],
     )
 
 

@@ -26,6 +26,7 @@ from lmmrec_core.questions import (
     question_of,
 )
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name
+from lmmrec_core.report.run_links import pair_links
 from lmmrec_core.report.verdict import NO_VERDICT, ON_SYNTHETIC, Verdict, plain_number, verdict
 
 FOUND, NOT_FOUND, CANNOT_TELL, NOT_RUN = "found", "not found", "cannot tell", "not run"
@@ -175,10 +176,11 @@ def planted_listing(
             "measured": plain_number(test["relative"]),
             "p": p,
             "answer": said,
+            "runs": pair_links(str(test["dataset"]), str(test["model"]), expected.pair),
         }
         for expected, test, said, p in answered(comparisons, metric, expectations, drawn)
     ]
-    return pd.DataFrame(rows, columns=["comparison", "data set", "planted", "measured", "p", "answer"])
+    return pd.DataFrame(rows, columns=["comparison", "data set", "planted", "measured", "p", "answer", "runs"])
 
 
 def answered(

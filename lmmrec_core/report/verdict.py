@@ -20,6 +20,7 @@ from lmmrec_core.report.html import signed_percent
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name
 from lmmrec_core.report.published import DATASETS
 from lmmrec_core.report.rule import OUTCOMES, OutcomeName, Rule, read_rule
+from lmmrec_core.report.run_links import pair_links
 
 NO_VERDICT = "no verdict"
 ON_SYNTHETIC = "Synthetic data says nothing about the paper's claims, so none of them is judged here."
@@ -273,6 +274,7 @@ def judged_listing(judged: pd.DataFrame, labels: Labels = PAPER_LABELS) -> pd.Da
             "because": judged["because"].tolist(),
             "detectable": [row["mde"] if math.isfinite(row["mde"]) else math.nan for row in shown],
             **{title: [_count(row[key]) for row in shown] for title, key in _COUNTED.items()},
+            "runs": [_behind(row) for row in shown],
         }
     )
 
@@ -307,6 +309,11 @@ def claims_listing(judged: pd.DataFrame, labels: Labels = PAPER_LABELS, rule: Ru
 def plain_number(value: float | None) -> float:
     """None (a relative change of zero) as NaN."""
     return math.nan if value is None else float(value)
+
+
+def _behind(row: Mapping[Any, Any]) -> object:
+    """Links to the runs of a comparison, if it has been run."""
+    return "" if row["outcome"] == "absent" else pair_links(row["dataset"], row["model"], row["pair"])
 
 
 def _count(value: float) -> object:

@@ -55,6 +55,7 @@ def _row(record: Record, used: str) -> dict[str, Any]:
         "settings": digest(data["settings"], _SHORT),
         "catalogue": data["data"]["catalogue"][:_SHORT],
         "split": data["data"]["split"][:_SHORT],
+        "split seed": "" if data["data"].get("seed") is None else data["data"]["seed"],
         "features": _features(data),
         "weights": ", ".join(weights[:_SHORT] for weights in weights_read(data)) or "none",
         "commit": str(made.get("commit"))[:_SHORT] + ("+" if made.get("dirty") else ""),

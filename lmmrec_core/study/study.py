@@ -244,9 +244,12 @@ class Study:
     def encoder_records(self) -> list[dict[str, Any]]:
         """How the track's encoders were trained: the newest record of each, see ``study/weights/records.py``.
 
-        Records of uncommitted code have the key ``withheld``, unless they are allowed: listings show no number of them.
+        Those of encoders that only a side track of its name has are left out. Records of uncommitted code have the key
+        ``withheld``, unless they are allowed: listings show no number of them.
         """
-        records = read_encoder_records(self.track, self.workspace.results)
+        entries = self.track.encoders
+        mine = {*entries, *(str(value) for entry in entries.values() for value in entry.values())}
+        records = [r for r in read_encoder_records(self.track, self.workspace.results) if r["encoder"] in mine]
         if self.allow_uncommitted:
             return records
         return [{**r, "withheld": True} if code_state(r["provenance"]) == "uncommitted" else r for r in records]

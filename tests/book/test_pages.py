@@ -14,12 +14,14 @@ from bs4 import BeautifulSoup, Tag
 from lmmrec_core.book.pages import pages
 from lmmrec_core.book.rendering import fresh
 from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.names import TRACKS
 from lmmrec_core.roles import Recommender, TrainingData
 from lmmrec_core.study.track import is_multimodal
 from lmmrec_core.study.weights.recipes import MultimodalSettings
 from tests.book.accessible import FAULTS
 from tests.book.browser import CHROMIUM, DRIVER, browser, remote_requests, severe, show
 from tests.book.rendered import declared_pages, notebook_at, prose, quotations, rendered, toc_files
+from tests.book.traces import anchors, untraced
 
 ROOT = Path(__file__).resolve().parents[2]
 PROSE = prose(ROOT)
@@ -175,6 +177,14 @@ def test_every_local_link_and_picture_exists(site: Path) -> None:
             if parts.fragment and target in parsed and tag.name == "a":
                 known = anchors.setdefault(target, ids_of(parsed[target]))
                 assert unquote(parts.fragment) in known | {"", "top"}, f"{path.name}: {address}"
+
+
+def test_every_measured_number_leads_to_runs_that_the_receipt_lists(site: Path) -> None:
+    pages = {path: page for path, page in documents(site).items() if path.parent.name in TRACKS}
+    for path, page in pages.items():
+        receipt = pages[path.parent / "05_receipt.html"]
+        assert untraced(page.find("article")) == [], path
+        assert anchors(page) <= {str(row["id"]) for row in receipt.select("table.cell-runs tr[id]")}, path
 
 
 def visible(article: Tag) -> str:

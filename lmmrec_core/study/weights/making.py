@@ -270,8 +270,9 @@ def _pretrained(job: _Job) -> tuple[Any, dict[str, Any]]:
     assert entry.pretrain is not None
     outside, disjoint = outside_items(job.workspace, entry.pretrain)
     share = job.recipe.values["pretrain"].get("held_out", SHARE)
+    paired = outside
     if entry.pretrain.mispaired:
-        outside = mispaired(outside, entry.pretrain.mispaired, share)
+        paired = mispaired(outside, entry.pretrain.mispaired, share)
         disjoint["mispaired"] = entry.pretrain.mispaired
     more: dict[str, Any] = {}
     cls = ENCODERS[entry.encoder]
@@ -282,16 +283,18 @@ def _pretrained(job: _Job) -> tuple[Any, dict[str, Any]]:
     if entry.pretrain.how == "cca":
         if not isinstance(encoder, AlignsPairs):
             raise ConfigError(f"pretrain, how: cca: encoder {encoder.name!r} has no closed form; write how: tune")
-        record["alignment"] = dict(encoder.align(outside, progress))
+        record["alignment"] = dict(encoder.align(paired, progress))
         if not entry.pretrain.tune:
             return encoder, record
-    pairs = collect_pairs(outside, encoder, share=share, progress=progress)
+    levels = entry.pretrain.level_epochs  # of an item: its own picture and text
+    pairs = collect_pairs(outside if levels else paired, encoder, share=share, progress=progress)
     if isinstance(encoder, FitsPixels):
         encoder.fit_pixels(torch.from_numpy(pairs.pixels[pairs.train_rows]))
-    if entry.pretrain.level_epochs:
+    if levels:
         items, seed = int(entry.pretrain.items or 0), int(entry.pretrain.seed or 0)
         labels = read_outside(outside_folder(job.workspace, items, seed))
-        record["levels"] = learn_levels(encoder, pairs, labels, entry.pretrain.level_epochs, seed, progress)
+        record["levels"] = learn_levels(encoder, pairs, labels, levels, seed, progress)
+        pairs = pairs if paired is outside else collect_pairs(paired, encoder, share=share, progress=progress)
     settings = _settings(entry.pretrain.tune, job, "pretrain, tune")
     return encoder, {**record, **_tuned(encoder, pairs, settings, job, "pt")}
 

@@ -71,6 +71,7 @@ def test_today_it_says_what_the_tables_say() -> None:
     assert row["change"] == f"{100 * test['relative']:+.1f} %".replace("-", "−")
     assert row["interval"] == " to ".join(signed_percent(test[f"relative_{end}"]) for end in ("low", "high"))
     assert row["p"] == pytest.approx(test["p"], abs=0.02)  # there the spread is learnt from the question's cells alone
+    assert str(row["keys"]) == "sparse-vbpr-baseline-VT, sparse-vbpr-baseline-VT-shuffled"
     assert row["kept"].startswith("step ") and len(row["by seed"].split(", ")) == 3
 
 
