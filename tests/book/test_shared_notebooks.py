@@ -20,7 +20,7 @@ from tests.study.calibration.conftest import made_line
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = [page.source for page in pages(ROOT, ["shared"])]
-_NAMES = ("06_audit", "07_public_code", "08_calibration", "09_verdicts", "10_abstract", "10_speed")
+_NAMES = ("06_audit", "07_public_code", "08_calibration", "09_verdicts", "10_abstract", "14_speed")
 AUDIT, PUBLIC_CODE, CALIBRATION, VERDICTS, ON_TRIAL, SPEED = (ROOT / "notebooks" / f"{name}.ipynb" for name in _NAMES)
 
 
