@@ -39,7 +39,8 @@ def study(tmp_path: Path) -> Study:
         means = {name: float(frame[name].mean()) for name in frame if "@" in name}
         described = {
             "case": case.model_dump(), "declared": declared_digest(opened.track, case.model_dump()), "overall": overall,
-            "settings": {"evaluation": {"k": 50}}, "metrics": {"test": means}, "features": None, "data": {"split": "s"},
+            "settings": {"evaluation": {"k": 50}}, "metrics": {"test": means}, "features": None,
+            "data": {"catalogue": "c", "split": "s", "rule": "mmrec"},
             "training": {"features": {"trained": case != ete}}, "cost": {"seconds": 36.0},
             "provenance": {"time": "2026-01-01", "commit": "c0ffee", "dirty": False},
         }  # fmt: skip
