@@ -152,3 +152,24 @@ def test_a_caption_says_where_tests_are_over_other_splits_than_the_cells() -> No
     assert "Over other splits than the tests: VBPR on Null." in fill_measured("t", "", layout, whole, tests).caption
     shown = fill_measured("t", "", replace(layout, rows=rows[:2]), whole, tests)
     assert "Over other splits" not in shown.caption
+
+
+def test_while_splits_are_under_way_cells_and_tests_take_the_same_seeds() -> None:
+    """Of the further split one seed is not there yet, another one for CLIP than for the rest."""
+    results = made_results(METRIC, (1, 2, 3))
+    asked = dict.fromkeys(question_of("rq1").sides("vbpr"))
+    compared = [r for r in results if (r.case["model"], Variant.of(r.case)) in asked]
+    half = [r for r in moved(compared, 5, lift=1.0) if r.case["seed"] != (1 if r.case["encoder"] == "clip" else 3)]
+    tested = comparisons("rq1", [*results, *half], ["null"], [METRIC])
+    rows = [row for row in tested.to_dict("records") if row["splits"] == 2]
+    assert rows and {row["seeds"] for row in rows} == {2}
+    for row in rows:
+        of_vbpr = tuple(TableRow("", "", *side) for side in question_of("rq1").sides("vbpr") if side[0] == "vbpr")
+        layout = Layout(of_vbpr, metric_columns(["null"], [METRIC]))
+        cells = fill_measured("t", "", layout, [*results, *half]).values.iloc[:, 0]
+        shown = dict(zip([(one.model, one.variant) for one in of_vbpr], cells, strict=True))
+        for mean, side in zip((row["mean_a"], row["mean_b"]), row["pair"].sides("vbpr"), strict=True):
+            assert side not in shown or mean == pytest.approx(shown[side], rel=1e-12)
+    none = [r for r in half if r.case["encoder"] != "clip" or r.case["seed"] == 1]  # no seed of CLIP on both splits
+    left = comparisons("rq1", [*results, *none], ["null"], [METRIC])
+    assert not left.empty
