@@ -19,7 +19,7 @@ persons, both systems share it, and seeds are nested in it, so the spread over s
 to both systems alike cancels; what is left varies by a squared coefficient of variation that the cells of a model share
 (:mod:`lmmrec_core.significance.split_noise`). Where a pair varies more than that, or there are no others to learn from,
 its own is used, with the few degrees of freedom it has: a pair that moves three times as much as its model would else
-be called different in 9 to 11 % of the cases without a difference, instead of 5 to 6 %.
+be called different in about one of ten cases without a difference (:mod:`lmmrec_core.significance.simulation`).
 """
 
 from collections.abc import Sequence
