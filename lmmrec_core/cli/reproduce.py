@@ -86,9 +86,12 @@ def _asked(study: Study, arguments: argparse.Namespace) -> tuple[Case, ...]:
 
 def _counts(seen: Outlook) -> str:
     omitted, impossible = sum(seen.left_out.values()), sum(seen.impossible.values())
+    faulty = sum(map(len, seen.faults.values()))
+    wrong = f", {faulty} have a wrong setting" if faulty else ""
     return (
         f"{seen.planned} cases planned: {len(seen.stored)} are stored, {len(seen.ready)} can run now, "
         f"{len(seen.waiting)} wait for what is not here, {omitted} are left out by the track, {impossible} cannot yet"
+        f"{wrong}"
     )
 
 

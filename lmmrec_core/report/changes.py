@@ -114,7 +114,7 @@ def change_table(
         for j, dataset in enumerate(datasets, start=len(DATASETS)):
             a, b = (runs.get((dataset, *side), {}) for side in pair.sides(model))
             splits = splits_of_cells(runs.get((dataset, *side), {}) for side in asked.sides(model))
-            first, second = (trained_runs(on_splits(side, splits)) for side in (a, b))
+            first, second = (on_splits(trained_runs(side), splits) for side in (a, b))
             measured, deviation = _measured_change(first, second, metric)
             values.iat[i, j], spread.iat[i, j] = measured, deviation
             if math.isnan(measured):

@@ -167,7 +167,7 @@ def fill_measured(
         for j, column in enumerate(layout.columns):
             cell = (column.dataset, row.model, row.variant)
             found = on_splits(grouped.get(cell, {}), used[column.dataset, row.model])
-            runs = trained_runs(found)
+            runs = on_splits(trained_runs(grouped.get(cell, {})), used[column.dataset, row.model])
             left_out.iat[i, j] = f"{len(runs)} of {len(found)}" if len(runs) < len(found) else ""
             if not runs:
                 origin.iat[i, j] = "not trained" if found else "uncommitted" if cell in withheld else "not run"

@@ -18,8 +18,8 @@ With several splits, the split takes the place of the seed: its users' values ar
 persons, both systems share it, and seeds are nested in it, so the spread over splits contains theirs. What a split does
 to both systems alike cancels; what is left varies by a squared coefficient of variation that the cells of a model share
 (:mod:`lmmrec_core.significance.split_noise`). Where a pair varies more than that, or there are no others to learn from,
-its own is used, with the few degrees of freedom it has: a pair that moves three times as much as its model would else
-be called different in about one of ten cases without a difference (:mod:`lmmrec_core.significance.simulation`).
+its own is used, with the few degrees of freedom it has. That is careful: what the model shares is too small for a pair
+that moves more, and which does cannot be seen on three splits.
 """
 
 from collections.abc import Sequence

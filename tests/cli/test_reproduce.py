@@ -157,3 +157,8 @@ def test_an_option_that_a_data_format_does_not_have_is_found_before_anything_run
     options = {"kind": "null", "sead": 3}
     track = misspelt(datasets={"null": {"title": "Null", "source": "controls", "options": options}})
     assert "'sead'" in told(capsys, "--track", str(track), "--dry-run", rc=1)
+
+
+def test_a_gpu_that_is_elsewhere_is_no_wrong_setting(misspelt, capsys):
+    out = told(capsys, "--track", str(misspelt(device="cuda")), "--dry-run", "--model", "bpr", "--seeds", "1")
+    assert "wrong setting" not in out and " 3 can run now" in out

@@ -170,6 +170,23 @@ def test_while_splits_are_under_way_cells_and_tests_take_the_same_seeds() -> Non
         shown = dict(zip([(one.model, one.variant) for one in of_vbpr], cells, strict=True))
         for mean, side in zip((row["mean_a"], row["mean_b"]), row["pair"].sides("vbpr"), strict=True):
             assert side not in shown or mean == pytest.approx(shown[side], rel=1e-12)
-    none = [r for r in half if r.case["encoder"] != "clip" or r.case["seed"] == 1]  # no seed of CLIP on both splits
-    left = comparisons("rq1", [*results, *none], ["null"], [METRIC])
-    assert not left.empty
+    apart = [r for r in half if r.case["encoder"] != "clip"]  # CLIP has not begun there
+    left = comparisons("rq1", [*results, *apart], ["null"], [METRIC])
+    assert set(left["splits"]) == {1} and set(left["seeds"]) == {3}
+
+
+def test_an_untrained_run_on_a_split_takes_its_seed_out_of_cells_and_tests() -> None:
+    results = made_results(METRIC, (1, 2))
+    asked = dict.fromkeys(question_of("rq1").sides("vbpr"))
+    compared = [r for r in results if (r.case["model"], Variant.of(r.case)) in asked]
+    further = moved(compared, 5, lift=1.0)
+    number = next(n for n, r in enumerate(further) if r.case["encoder"] == "clip" and r.case["seed"] == 2)
+    untrained = {**further[number].record, "training": {"features": {"trained": False}}}
+    further[number] = replace(further[number], record=untrained)
+    assert not further[number].trained
+    variant = Variant.of(further[number].case)
+    layout = Layout((TableRow("", "", "vbpr", variant),), metric_columns(["null"], [METRIC]))
+    cell = fill_measured("t", "", layout, [*compared, *further]).values.iat[0, 0]
+    rows = comparisons("rq1", [*compared, *further], ["null"], [METRIC]).to_dict("records")
+    means = [row["mean_a"] for row in rows if row["pair"].a == variant]
+    assert means and means == pytest.approx([cell] * len(means), rel=1e-12)
