@@ -153,8 +153,9 @@ def _only_category(folder: Path) -> str:
 def _refuse_misnamed(path: Path, expected: str, faults: Faults) -> None:
     """Files that look like the feature records of this category under another name, which nobody would read."""
     others = {f"image_features_{category}.b" for category in _categories(path)}
-    for file in sorted(path.glob("image_features*")):
-        if file.name not in others and ".part" not in file.suffixes:  # a download under way
+    for file in sorted(path.iterdir()):
+        named = file.name.lower().startswith("image_features")
+        if named and file.name not in others and ".part" not in file.suffixes:  # a download under way
             faults.add(f"{file}: is not read, features are expected in {expected}; rename it, or move it elsewhere")
 
 

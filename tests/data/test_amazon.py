@@ -227,3 +227,6 @@ def test_features_under_a_name_that_nobody_reads_are_told(tmp_path):
     ):
         read(tmp_path)
     assert read(tmp_path, content=("textual",)).n_items == 1
+    (tmp_path / "image_features_x.b").rename(tmp_path / "Image_Features_X.b")
+    with pytest.raises(DataError, match=r"Image_Features_X\.b: is not read"):
+        read(tmp_path)

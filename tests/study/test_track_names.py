@@ -50,6 +50,11 @@ def test_a_rule_about_nothing_is_refused_with_the_nearest_name(tmp_path, text, p
     assert f"own.yaml: {place}: unknown " in error and hint in error
 
 
+def test_two_entries_of_one_searched_cell_are_refused(tmp_path):
+    cell = "{dataset: 'null', model: bpr, settings: {reg_weight: %s}}"
+    assert "null bpr none none is there already" in refused(tmp_path, f"searched: [{cell % 1}, {cell % 2}]")
+
+
 def test_a_track_that_extends_itself_says_so(tmp_path):
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
     first.write_text(f"extends: {second}\n")

@@ -76,6 +76,8 @@ def _check_rules(track: TrackSettings, where: str) -> None:
         for one in CELL:
             if getattr(cell, one) not in known[f"{one}s"]:
                 raise unknown(one, getattr(cell, one), known[f"{one}s"], f"{where}: searched[{n}]")
+        if cell.place in {other.place for other in track.searched[:n]}:
+            raise ConfigError(f"{where}: searched[{n}]: {' '.join(cell.place)} is there already; keep one of the two")
     for encoder, paradigms in (track.ablate or {}).items():
         if encoder not in track.encoders:
             raise unknown("encoder", encoder, track.encoders, f"{where}: ablate")
