@@ -20,7 +20,7 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,30 @@ from lmmrec_core.training.recommend import top_k
 
 TARGET = Path(__file__).with_suffix(".json")
 SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class How:
+    """How one model is measured; the options of the command line, of which a process of its own is given the same."""
+
+    threads: int = 1
+    seconds: float = SECONDS  # after which an epoch is broken off
+    device: str = "cpu"
+    track: str = "user"  # whose settings the models have
+    users: int | None = None  # the most that the evaluation ranks for; its seconds are worked out for all
+    draw_neighbours: bool = False  # after the first blocks
+
+    @classmethod
+    def given(cls, options: argparse.Namespace) -> "How":
+        return cls(**{one.name: getattr(options, one.name) for one in fields(cls)})
+
+    def words(self) -> list[str]:
+        """As on the command line."""
+        words: list[str] = []
+        for name, value in asdict(self).items():
+            if value not in (None, False):
+                words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+        return words
 
 
 class EnoughSeen(Exception):
@@ -80,33 +104,21 @@ class Watch(FeatureTraining):
         }  # fmt: skip
 
 
-def measure(
-    name: str,
-    size: Size,
-    threads: int,
-    seconds: float,
-    device: str = "cpu",
-    track: str = "user",
-    ranked: int | None = None,
-    drawn: bool = False,
-) -> dict[str, Any]:
-    """One model in this process. ``epoch_seconds`` of an epoch that was broken off is worked out from its batches.
-
-    ``ranked``: the most users that the evaluation ranks for; its seconds are worked out for all. ``drawn``: neighbours
-    are drawn after the first blocks.
-    """
+def measure(name: str, size: Size, how: How) -> dict[str, Any]:
+    """One model in this process. ``epoch_seconds`` of an epoch that was broken off is worked out from its batches."""
+    device = how.device
     warm_up()
-    if drawn:
+    if how.draw_neighbours:
         lattice.nearest_columns = freedom.nearest_columns = first_blocks_then_drawn
     data, split = made_up(size)
     reset_peak_memory()
     reset_peak_device_memory(device)
     start = time.perf_counter()
-    model, training = built(name, data, track, epochs=1, evaluate_every=1, threads=threads, device=device)
+    model, training = built(name, data, how.track, epochs=1, evaluate_every=1, threads=how.threads, device=device)
     found: dict[str, Any] = {"build_seconds": time.perf_counter() - start, "build_peak_bytes": peak_memory()}
-    torch.set_num_threads(threads)
+    torch.set_num_threads(how.threads)
     everyone, evaluations = np.unique(split.valid.user), []
-    users = everyone[:ranked]
+    users = everyone[: how.users]
     split = replace(split, valid=of_users(split.valid, users))
 
     def validate(scorer: Scorer) -> float:
@@ -116,7 +128,7 @@ def measure(
         return score
 
     if isinstance(model, TrainableRecommender):
-        watch, began = Watch(seconds, device), now(device)
+        watch, began = Watch(how.seconds, device), now(device)
         try:
             train(model, data, split, training, seed=1, validate=validate, features=watch, progress=False)
         except EnoughSeen:
@@ -132,7 +144,7 @@ def measure(
         "peak_bytes": peak_memory(),
         **peak_device_memory(device),
         "clock": clock(device),
-        "neighbours": "drawn after the first blocks" if drawn else "searched",
+        "neighbours": "drawn after the first blocks" if how.draw_neighbours else "searched",
     }
 
 
@@ -170,31 +182,18 @@ def main(given: argparse.Namespace) -> None:
         for name in given.models:
             if name in kept["models"].setdefault(size, {}) and not given.again:
                 continue
-            found = measured_apart(
-                name, size, given.threads, given.seconds, ranked=given.users, drawn=given.draw_neighbours
-            )
-            kept["models"][size][name] = found | {"provenance": provenance("cpu")}
+            found = measured_apart(name, size, How.given(given))
+            kept["models"][size][name] = found | {"provenance": provenance(given.device)}
             write_file(given.json, json.dumps(kept, indent=1) + "\n", ResultError)
             print(f"{size:>12} {name:>12}", {key: _short(value) for key, value in found.items()}, flush=True)
 
 
-def measured_apart(
-    name: str,
-    size: str,
-    threads: int,
-    seconds: float,
-    device: str = "cpu",
-    track: str = "user",
-    ranked: int | None = None,
-    drawn: bool = False,
-) -> dict[str, Any]:
+def measured_apart(name: str, size: str, how: How) -> dict[str, Any]:
     """:func:`measure` in a process of its own; ``{"refused": why}`` for a model that does not take the size.
 
     Raises RuntimeError with the end of what the process said, if it failed.
     """
-    command = [sys.executable, __file__, "--one", "--sizes", size, "--models", name, "--threads", str(threads)]
-    command += ["--seconds", str(seconds), "--device", device, "--track", track]
-    command += ([] if ranked is None else ["--users", str(ranked)]) + ["--draw-neighbours"] * drawn
+    command = [sys.executable, __file__, "--one", "--sizes", size, "--models", name, *how.words()]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         told = (done.stderr.strip().splitlines() or ["nothing"])[-1]
@@ -205,9 +204,7 @@ def measured_apart(
 
 def one(name: str, given: argparse.Namespace) -> dict[str, Any]:
     try:
-        return measure(
-            name, SIZES[given.sizes[0]], given.threads, given.seconds, given.device, given.track, given.users
-        )
+        return measure(name, SIZES[given.sizes[0]], How.given(given))
     except LmmrecError as error:
         return {"refused": str(error)}
 
@@ -222,10 +219,10 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--sizes", nargs="+", choices=list(SIZES), default=["baby", "sports", "clothing", "electronics"]
     )
     parser.add_argument("--models", nargs="+", choices=list(RECOMMENDERS), default=list(RECOMMENDERS))
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="after which an epoch is broken off")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--track", default="user", help="whose settings the models have")
+    parser.add_argument("--threads", type=int, default=How.threads)
+    parser.add_argument("--seconds", type=float, default=How.seconds, help="after which an epoch is broken off")
+    parser.add_argument("--device", default=How.device)
+    parser.add_argument("--track", default=How.track, help="whose settings the models have")
     parser.add_argument("--users", type=int, help="the most users that an evaluation ranks for (default: all)")
     parser.add_argument("--draw-neighbours", action="store_true", help="search item graphs in their first blocks only")
     parser.add_argument("--again", action="store_true", help="measure what is on file anew")

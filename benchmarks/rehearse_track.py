@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from catalogues import SIZES
 from clocks import now
-from growth import measured_apart
+from growth import How, measured_apart
 from measuring import PeakMemory
 from rehearsal import machine
 from rehearse import FULL, SMOKE, Rehearsal, Scale
@@ -52,11 +52,10 @@ def steps(rehearsal: Rehearsal, track: str, sizes: list[str], models: list[str],
             ("tune", f"{name}, FT, {precision}", lambda n=name, o=objectives: tuned(rehearsal, n, o, precision)),
             ("update", f"{name}, ETE, {precision}", lambda o=options: updated(rehearsal, o)),
         ]
-    threads = torch.get_num_threads()
+    how = How(torch.get_num_threads(), longest, rehearsal.device, track)
     for size in sizes:
         for model in models:
-            given = (model, size, threads, longest, rehearsal.device, track)
-            found.append(("epoch", f"{size}, {model}", lambda g=given: measured_apart(*g)))
+            found.append(("epoch", f"{size}, {model}", lambda m=model, s=size: measured_apart(m, s, how)))
     return found
 
 

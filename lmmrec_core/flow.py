@@ -135,9 +135,13 @@ _Run = TypeVar("_Run")
 
 
 def common_splits(cells: Iterable[Collection[tuple[int, int]]]) -> frozenset[int]:
-    """The splits that all cells have, each given by the (split, seed) of its runs; cells without runs do not count."""
+    """The splits that all cells have, each given by the (split, seed) of its runs; cells without runs do not count.
+
+    Where they have none in common, or nothing was run, the data set's own.
+    """
     found = [frozenset(split for split, _ in numbers) for numbers in cells if numbers]
-    return frozenset.intersection(*found) if found else frozenset()
+    shared = frozenset.intersection(*found) if found else frozenset[int]()
+    return shared or frozenset({OWN_SPLIT})
 
 
 def on_splits(runs: Mapping[tuple[int, int], _Run], splits: Collection[int]) -> dict[tuple[int, int], _Run]:

@@ -81,7 +81,7 @@ def test_an_epoch_is_measured_whole_or_worked_out_from_its_batches(
         return plain(*given, batch_size=50, **more)
 
     monkeypatch.setattr(growth, "built", small_batches)
-    found = growth.measure("bpr", size, 1, seconds)
+    found = growth.measure("bpr", size, growth.How(seconds=seconds))
     assert found["batches"] == 6 and found["whole_epoch"] == (seconds > 0)
     assert found["batches_done"] == (6 if seconds else 2)
     parts = found["seconds_until_the_first_batch"] + found["first_batch_seconds"] + 5 * found["batch_seconds"]
@@ -91,7 +91,7 @@ def test_an_epoch_is_measured_whole_or_worked_out_from_its_batches(
 def test_an_evaluation_of_some_users_is_worked_out_for_all(growth: Any) -> None:
     import catalogues
 
-    found = growth.measure("popularity", catalogues.Size(60, 40, 300, 60, 40, 12, 6), 1, 1.0, ranked=10)
+    found = growth.measure("popularity", catalogues.Size(60, 40, 300, 60, 40, 12, 6), growth.How(users=10))
     assert found["users_ranked"] == 10 < found["users_to_rank"] <= 60
 
 
@@ -103,6 +103,18 @@ def test_neighbours_may_be_drawn_after_the_first_blocks(growth: Any, monkeypatch
     searched, drawn = growth.item_graph.nearest_columns(rows, 5), growth.first_blocks_then_drawn(rows, 5)
     assert drawn.shape == (40, 5) and torch.equal(drawn[:6], searched[:6]) and not torch.equal(drawn[6:], searched[6:])
     assert int(drawn.min()) >= 0 and int(drawn.max()) < 40
+
+
+def test_a_process_of_its_own_is_given_every_option(growth: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import catalogues
+
+    how = growth.How(2, 1.5, "cpu", "films", users=7, draw_neighbours=True)
+    words = ["--one", "--sizes", "baby", "--models", "bpr", *how.words()]
+    assert growth.How.given(growth.arguments(words)) == how and growth.How.given(growth.arguments([])) == growth.How()
+    monkeypatch.setitem(catalogues.SIZES, "baby", catalogues.Size(60, 40, 300, 60, 40, 12, 6))
+    for module in (growth.lattice, growth.freedom):
+        monkeypatch.setattr(module, "nearest_columns", module.nearest_columns)  # put back afterwards
+    assert growth.one("bpr", growth.arguments(words))["neighbours"] == "drawn after the first blocks"
 
 
 def test_what_a_model_refuses_is_recorded(growth: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,7 +128,7 @@ def _tell_costs(found: CostEstimate) -> None:
 
 def _tell_memory(study: Study, seen: Outlook, jobs: int, stream: TextIO) -> None:
     """The cases that take most memory, on the device of this machine, and what is free here."""
-    from lmmrec_core.study.memory.plans import demand_of_case
+    from lmmrec_core.study.memory.plans import demands_of_cases
     from lmmrec_core.study.memory.room import room
 
     workspace = study.workspace
@@ -136,8 +136,8 @@ def _tell_memory(study: Study, seen: Outlook, jobs: int, stream: TextIO) -> None
         device = workspace.device
     except ConfigError:  # told when it would run
         device = "cpu"
-    known = [demand_of_case(case, workspace, device) for case in (*seen.ready, *seen.waiting)]
-    demands = sorted((d for d in known if d is not None), key=lambda d: (d.device_bytes, d.host_bytes), reverse=True)
+    known = demands_of_cases((*seen.ready, *seen.waiting), workspace, device)
+    demands = sorted(known, key=lambda d: (d.device_bytes, d.host_bytes), reverse=True)
     if not demands:
         return
     print(f"  memory of the largest case, {demands[0].what}, estimated: {demands[0].told()}", file=stream)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.errors import ConfigError, ResultError, unknown
-from lmmrec_core.flow import OWN_SPLIT, Result, Results, Table, common_splits, on_splits
+from lmmrec_core.flow import Result, Results, Table, common_splits, on_splits
 from lmmrec_core.names import MODEL_TITLES
 from lmmrec_core.questions import ALPHA, Pair, Variant
 from lmmrec_core.report.labels import Labels, dataset_name, metric_name, model_name
@@ -130,7 +130,7 @@ def splits_of_cells(cells: Iterable[RunsOfCell]) -> frozenset[int]:
 
     Without such a cell, the data set's own.
     """
-    return common_splits(trained_runs(runs) for runs in cells) or frozenset({OWN_SPLIT})
+    return common_splits(trained_runs(runs) for runs in cells)
 
 
 def fill_measured(

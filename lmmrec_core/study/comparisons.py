@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from lmmrec_core.flow import OWN_SPLIT, Result, common_splits, on_splits
+from lmmrec_core.flow import Result, common_splits, on_splits
 from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
 from lmmrec_core.questions import ALPHA, MARGIN, Pair, Variant, question_of
 from lmmrec_core.results.pooling import distinct, per_run, per_seed, pooled_per_user
@@ -137,7 +137,7 @@ def _on_its_splits(
     set's own, and of each side the seeds that it has on all of these. A side without any is not measured yet.
     """
     own = {side: runs[side] for side in question_of(question).sides(model) if side in runs}
-    splits = common_splits(own.values()) or frozenset({OWN_SPLIT})
+    splits = common_splits(own.values())
     kept = {side: on_splits(found, splits) for side, found in own.items()}
     return {side: found for side, found in kept.items() if found}, len(splits) > 1
 

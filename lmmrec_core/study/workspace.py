@@ -128,8 +128,12 @@ class Workspace:
         """The same with ``keep_encoders`` as given; both share what either reads."""
         return self._but(keep_encoders=keep)
 
-    def _but(self, **changes: bool) -> "Workspace":
-        other = replace(self, **changes)  # type: ignore[arg-type]
+    def on_cpu(self) -> "Workspace":
+        """The same without a GPU, to ask for settings where there is none; both share what either reads."""
+        return self._but(track=self.track.model_copy(update={"device": "cpu"}))
+
+    def _but(self, **changes: Any) -> "Workspace":
+        other = replace(self, **changes)
         other.__dict__.update(_datasets=self._datasets, _answers=self._answers)
         return other
 

@@ -15,11 +15,11 @@ from lmmrec_core.names import TRACKS
 from tests.book.accessible import FAULTS
 from tests.book.browser import CHROMIUM, DRIVER, browser, remote_requests, severe, show
 from tests.book.rendered import notebook_at, prose, quotations, rendered, toc_files
+from tests.book.source import SHOWING
 from tests.book.traces import anchors, untraced
 
 ROOT = Path(__file__).resolve().parents[2]
 PROSE = prose(ROOT)
-SHOWING = ("13_recommendations", "14_speed")  # lists and costs, without a claim
 REMOTE = re.compile(r"^(https?:)?//")
 
 

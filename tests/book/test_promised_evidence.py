@@ -23,7 +23,7 @@ from lmmrec_core.study.declared.searched import SearchedCell
 from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.inputs import prepare_cases
 from lmmrec_core.study.run import plan, run_case
-from tests.book.source import NOTEBOOKS, QUESTION_PAGES, ROOT, cells, chapter, table_under
+from tests.book.source import NOTEBOOKS, QUESTION_PAGES, ROOT, SHOWING, cells, chapter, table_under
 from tests.study.conftest import tiny_workspace
 
 # --- significance
@@ -103,8 +103,8 @@ def test_sessions_and_persons_are_counted_apart() -> None:
 
 def test_every_page_of_results_begins_with_its_verdict_and_says_why_something_was_not_run() -> None:
     for path in NOTEBOOKS:
-        if path.stem in ("13_recommendations", "14_speed"):
-            continue  # lists and costs, without a claim
+        if path.stem in SHOWING:
+            continue
         headings = re.findall(r"^## (.+)$", cells(path, "markdown"), flags=re.MULTILINE)
         assert headings[0] == "Verdict", path
         assert ("What was not run" in headings) == (path in QUESTION_PAGES), path

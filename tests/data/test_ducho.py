@@ -6,6 +6,7 @@ import pytest
 from lmmrec_core.data import recognise
 from lmmrec_core.data.ducho import DuchoSettings, read_ducho
 from lmmrec_core.errors import DataError
+from tests.data.made import link_outside
 
 ROWS = ("ann\tB1\t4.0", "ann\t7\t5.0", "bob\t7\t3.0", "bob\t10\t2.0")
 VISUAL = "torch/ResNet50/avgpool"
@@ -94,8 +95,6 @@ def test_vectors_must_be_numbers_of_one_length(tmp_path):
 
 def test_no_file_outside_the_folder_is_read(tmp_path):
     folder = layout(tmp_path / "toy")
-    file = folder / "visual_embeddings_1" / VISUAL / "7.npy"
-    file.rename(tmp_path / "outside.npy")
-    file.symlink_to(tmp_path / "outside.npy")
+    link_outside(folder / "visual_embeddings_1" / VISUAL / "7.npy", tmp_path / "outside.npy")
     with pytest.raises(DataError, match="a link out of the folder"):
         read_ducho(folder)

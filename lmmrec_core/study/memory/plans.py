@@ -83,17 +83,16 @@ def memory_told(todo: SettledRun, workspace: Workspace) -> str:
     return f"{demand.told()}; {room(todo.training.device).told()}"
 
 
-def demand_of_case(case: Case, workspace: Workspace, device: str) -> Demand | None:
-    """The same for a case that is not planned yet; None if the size of its data set, or a setting, is not known."""
-    size = known_sizes(workspace).get(case.dataset)
-    if size is None:
-        return None
-    try:
-        found = settings_of(case, workspace, {"device": device})
-    except LmmrecError:  # told where the case is planned
-        return None
-    widths = expected_widths(workspace.track, case)
-    return _demand(_Resolved(case, found.model, found.training, found.end_to_end), size, widths, workspace.track)
+def demands_of_cases(cases: Iterable[Case], workspace: Workspace, device: str) -> list[Demand]:
+    """As :func:`demands_of`, for cases that are not planned yet; without those that have a wrong setting."""
+    settled = []
+    for case in cases:
+        try:
+            found = settings_of(case, workspace, {"device": device})
+        except LmmrecError:  # told where the case is planned
+            continue
+        settled.append(_Resolved(case, found.model, found.training, found.end_to_end))
+    return demands_of(settled, workspace)
 
 
 def expected_widths(track: TrackSettings, case: Case) -> dict[Modality, int]:

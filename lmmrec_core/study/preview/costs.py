@@ -160,10 +160,7 @@ class _Costs:
     """Costs of the cases of a workspace by the table."""
 
     def __init__(self, workspace: Workspace) -> None:
-        # settings are asked for, not a GPU
-        on_cpu = workspace.track.model_copy(update={"device": "cpu"})
-        self.workspace = Workspace(on_cpu, workspace.results, workspace.cache, workspace.data, progress=False)
-        self.table, self.keeps_encoders = cost_table(), workspace.keep_encoders
+        self.workspace, self.table = workspace.on_cpu(), cost_table()  # settings are asked for, not a GPU
         self._sizes = known_sizes(workspace)
 
     def of(self, case: Case, machine: str) -> Cost | None:
@@ -242,7 +239,7 @@ class _Costs:
                 found[what] = found.get(what, 0) + parameters[member] * _FLOAT
 
         for case in cases:
-            if case.paradigm in ("ETE", WARM) and self.keeps_encoders:
+            if case.paradigm in ("ETE", WARM) and self.workspace.keep_encoders:
                 note("encoders trained end to end", case.encoder)
         for _, encoder, _ in _fine_tuned(cases):
             note("fine-tuned encoders", encoder)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from lmmrec_core.errors import ConfigError
@@ -75,7 +75,7 @@ def _faults(cases: Sequence[Case], workspace: Workspace) -> dict[str, tuple[Case
         return {}
     from lmmrec_core.study.declared.settings import settings_of
 
-    on_cpu = replace(workspace, track=workspace.track.model_copy(update={"device": "cpu"}))  # a GPU may be elsewhere
+    on_cpu = workspace.on_cpu()  # a GPU may be elsewhere
     alike: dict[Case, list[Case]] = {}
     for case in cases:
         alike.setdefault(case.model_copy(update={"seed": 0, "split": 0}), []).append(case)

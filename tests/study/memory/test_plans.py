@@ -11,7 +11,7 @@ from lmmrec_core.study.datasets import store_statistics
 from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.memory.demand import GIB
-from lmmrec_core.study.memory.plans import WIDTHS, demand_of_case, demands_of, expected_widths, memory_told
+from lmmrec_core.study.memory.plans import WIDTHS, demands_of, demands_of_cases, expected_widths, memory_told
 from lmmrec_core.study.memory.room import Room
 from lmmrec_core.study.preview.costs import known_sizes
 from lmmrec_core.study.run import fit, plan, run_case
@@ -95,13 +95,13 @@ def test_a_step_that_meets_the_end_of_memory_says_what_to_lower(workspace, monke
 
 
 def test_a_dry_run_knows_the_paper_s_sizes_without_its_data(paper):
-    small, large = (demand_of_case(paper_case(dataset=name), paper, "cpu") for name in ("baby", "clothing"))
-    assert small is not None and large is not None and large.host_bytes > small.host_bytes
+    small, large = demands_of_cases([paper_case(dataset=name) for name in ("baby", "clothing")], paper, "cpu")
+    assert large.host_bytes > small.host_bytes
     items = int(known_sizes(paper)["baby"].items)
     features = 4 * items * (4096 + 384)
     assert small.host["features"] > 2 * features
-    on_gpu = demand_of_case(paper_case(encoder="vlmo", paradigm="ETE"), paper, "cuda")
-    assert on_gpu is not None and on_gpu.device["encoder"] > 4 * 4 * 160_000_000
+    (on_gpu,) = demands_of_cases([paper_case(encoder="vlmo", paradigm="ETE")], paper, "cuda")
+    assert on_gpu.device["encoder"] > 4 * 4 * 160_000_000
     assert "activations of 64 items" in on_gpu.device and on_gpu.host["pictures"] == items * 3 * 224 * 224
     assert any("end_to_end.chunk (now 64)" in cure for cure in on_gpu.cures)
 
