@@ -125,6 +125,11 @@ def add_reading(sub: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--split", default="", help=f"{listed_names(SPLIT_RULES)} (default: given if the data have one)")
     group.add_argument("--split-seed", type=whole, help="seed of a random split (default: 2026)")
+    for modality in ("visual", "textual"):
+        group.add_argument(
+            f"--{modality}", default="", metavar="LAYER",
+            help=f"whose {modality} features of a Ducho folder: BACKEND/MODEL/LAYER (default: the only ones)",
+        )  # fmt: skip
     for option, what in (("image", "picture"), ("text", "text")):
         group.add_argument(
             f"--missing-{option}", choices=("drop", "keep"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lmmrec_core.disk import readable
 from lmmrec_core.errors import DataError
 from lmmrec_core.registry import Registry
+from lmmrec_core.source import TellsNearMisses
 
 if TYPE_CHECKING:  # naming a format must not load its libraries
     from lmmrec_core.source import Source
@@ -61,6 +62,9 @@ def _near_miss(folder: Path) -> str:
             "its files are named as in the Amazon releases of 2018 and 2023, of which we read none: write them as a "
             "catalogue folder; "
         )
+    for source in _sources():
+        if isinstance(source, TellsNearMisses) and (told := source.nearly(folder)):
+            return f"{told}; "
     tables = [name for name in names if name.lower().endswith((".csv", ".csv.gz", ".tsv", ".txt"))]
     close = get_close_matches("interactions.csv", [name.lower() for name in tables], n=1, cutoff=0.6)
     table = next((name for name in tables if close and name.lower() == close[0]), None)

@@ -38,6 +38,32 @@ def test_an_option_that_the_format_does_not_have_is_refused(tmp_path, capsys):
         assert f"{option[0]} has no effect" in told(capsys, "data", tmp_path, *option, rc=1)
 
 
+def test_the_features_of_one_of_several_models_are_chosen_by_the_option_that_the_error_names(tmp_path, capsys):
+    layers, rows = ("torch/ResNet50/avgpool", "torch/VGG19/fc"), []
+    for n in range(60):
+        rows.append(f"u{n % 10}\ti{(n // 10 + n) % 8}")
+    for root, layer, width in (("visual_embeddings", layers[0], 3), ("visual_embeddings_1", layers[1], 4)):
+        (tmp_path / root / layer).mkdir(parents=True)
+        for item in range(8):
+            np.save(tmp_path / root / layer / f"i{item}.npy", np.full((1, width), item, dtype=np.float32))
+    (tmp_path / "reviews.tsv").write_text("\n".join(rows) + "\n")
+    error = told(capsys, "data", tmp_path, rc=1)
+    assert "2 models or layers: 'torch/ResNet50/avgpool', 'torch/VGG19/fc'" in error and error.count("2 models") == 1
+    option, value = re.search(r"choose one, as (--\w+) '(.*?)'", error).groups()
+    call = ("--data", tmp_path, "--model", "vbpr", "--modalities", "V", "--k-core", 1, *QUICK)
+    digests = {record(capsys, *call, option, layer)["features"]["digest"] for layer in (value, layers[1])}
+    assert len(digests) == 2
+    assert "--visual has no effect: no visual features are read" in told(
+        capsys, "run", "--data", tmp_path, "--model", "bpr", *QUICK, option, value, rc=1
+    )
+
+
+def test_an_option_of_ducho_is_refused_for_other_folders(shop, capsys):
+    assert "--textual has no effect: the folder is of format 'folder'" in told(
+        capsys, "data", shop, "--textual", "a", rc=1
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
