@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from lmmrec_core.disk import readable
 from lmmrec_core.errors import DataError
 from lmmrec_core.registry import Registry
-from lmmrec_core.source import TellsNearMisses
 
 if TYPE_CHECKING:  # naming a format must not load its libraries
     from lmmrec_core.source import Source
@@ -54,6 +53,8 @@ def recognise(folder: Path) -> str:
 
 def _near_miss(folder: Path) -> str:
     """What the files of a folder may have been meant for, as the start of a sentence; "" if nothing is known."""
+    from lmmrec_core.source import TellsNearMisses
+
     names = sorted(file.name for file in folder.iterdir())[:1000]
     if not names:
         return "it is empty; "
