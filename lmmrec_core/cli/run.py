@@ -34,7 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
     overrides = parse_assignments(arguments.set)
     own = {key: value for key, value in overrides.items() if not key.startswith("end_to_end.")}
     resolve(Workspace.open("user"), arguments.model, own)  # refuse a misspelt name before anything is read
-    _refuse_idle_settings(arguments.model, own)
     if arguments.keep_model:
         check_keepable(arguments.model)
     if arguments.twin and twin_of(arguments.model) is None:
@@ -115,18 +114,6 @@ def _tuned(
         file=told, flush=True,
     )  # fmt: skip
     return dict(found.best)
-
-
-def _refuse_idle_settings(model: str, overrides: Mapping[str, object]) -> None:
-    """Raises ConfigError for a setting of training, where nothing is trained."""
-    from lmmrec_core.recommenders import RECOMMENDERS
-
-    if hasattr(RECOMMENDERS[model], "loss"):
-        return
-    own = RECOMMENDERS[model].Settings.model_fields
-    if idle := [key for key in overrides if key not in own]:
-        listed = ", ".join(own) or "none"
-        raise ConfigError(f"--set {idle[0]} has no effect: model {model!r} is not trained; its settings: {listed}")
 
 
 def _tell_what_was_used(case: Case, workspace: Workspace, stream: TextIO) -> None:

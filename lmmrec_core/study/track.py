@@ -1,12 +1,13 @@
 """A track: which data sets, encoders, models, settings and seeds a reproduction uses; written as YAML."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lmmrec_core.config import PlainName, Settings
 from lmmrec_core.data import SOURCES
+from lmmrec_core.data.splitting import REDRAWN
 from lmmrec_core.errors import unknown
 from lmmrec_core.names import (
     ENCODER_TITLES,
@@ -53,6 +54,22 @@ class DatasetSettings(Settings):
             return ""
         made = SOURCES[self.source].Settings.build(self.options, "options of a control").model_dump()
         return str(made["kind"]) if made["content"] == 1 else ""
+
+    @model_validator(mode="after")
+    def _nothing_idle(self) -> Self:
+        """What is said has an effect; what was left out may have none."""
+        if self.path and self.is_drawn:
+            raise ValueError(f"path {self.path!r} has no effect: data of source {self.source!r} are drawn; remove it")
+        if self.split.rule == "given" and self.k_core not in (None, 1):
+            raise ValueError(
+                f"k_core {self.k_core} would take rows out of the split that the data bring, which stays as it is; "
+                "write k_core: null, or another split rule"
+            )
+        if self.split.rule not in REDRAWN and "seed" in self.split.model_fields_set and self.split.seed is not None:
+            raise ValueError(
+                f"seed {self.split.seed} has no effect: split rule {self.split.rule!r} draws nothing; remove it"
+            )
+        return self
 
     def declared(self) -> dict[str, Any]:
         """What results depend on."""
@@ -194,6 +211,15 @@ class TrackSettings(Settings):
     arms: dict[PlainName, ArmSettings] = Field(default_factory=dict, description="cells under other settings, by name")
     searched: tuple[SearchedCell, ...] = Field((), description="settings that a search found, by cell")
     not_searched: tuple[NotSearched, ...] = Field((), description="cells too dear to search, and why")
+
+    @field_validator("seeds")
+    @classmethod
+    def _are_seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or len(set(value)) < len(value) or min(value) < 0:
+            raise ValueError(
+                "seeds must be distinct whole numbers from 0, and at least one; write for instance [1, 2, 3]"
+            )
+        return value
 
     @field_validator("models")
     @classmethod

@@ -105,7 +105,7 @@ def test_content_options_of_a_model_without_content_are_refused(shop, capsys, op
 
 def test_a_setting_of_training_is_refused_where_nothing_is_trained(shop, capsys):
     error = told(capsys, "run", "--data", shop, "--model", "ease", "--set", "epochs=3", rc=1)
-    assert "--set epochs has no effect" in error and "its settings: reg" in error
+    assert "setting 'epochs' has no effect: model 'ease' is not trained" in error and "its settings: reg" in error
     assert "ease" in told(capsys, "run", "--data", shop, "--model", "ease", "--set", "reg=9")
 
 

@@ -80,7 +80,7 @@ def resolve(
     ``case`` (if given), then ``overrides``.
 
     An override goes to whichever of the two classes has that name. Raises ConfigError for a model or
-    a setting nobody has, with the nearest name.
+    a setting nobody has, with the nearest name, and for settings of training where nothing is trained.
     """
     track = workspace.track
     model_class = RECOMMENDERS[model].Settings
@@ -89,8 +89,10 @@ def resolve(
         declared.setdefault("normalise_features", track.normalise_features)
     where = f"track {track.name!r}, model {model!r}"
     trained = {"device": workspace.device, **track.training}
-    trained = laid_over(trained, declared.pop("training", {}))
+    trained = laid_over(trained, own := declared.pop("training", {}))
     searched = searched_settings(track.searched, case.model_dump()) if case else {}
+    if not hasattr(RECOMMENDERS[model], "loss"):
+        _refuse_idle(model, {**own, **searched, **(overrides or {})})
     for given in (searched, overrides or {}):
         of_training = {key: value for key, value in given.items() if key in TrainingSettings.model_fields}
         trained = laid_over(trained, of_training)
@@ -106,3 +108,14 @@ def resolve(
     if "batch_size" in model_class.model_fields:  # LATTICE divides its regulariser by the configured size
         declared.setdefault("batch_size", training.batch_size)
     return model_class.build(declared, where), training
+
+
+def _refuse_idle(model: str, settings: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a setting of training, where nothing is trained."""
+    own = RECOMMENDERS[model].Settings.model_fields
+    for name in settings:
+        if name in TrainingSettings.model_fields and name not in own:
+            raise ConfigError(
+                f"setting {name!r} has no effect: model {model!r} is not trained; leave it out; its settings: "
+                f"{', '.join(own) or 'none'}"
+            )

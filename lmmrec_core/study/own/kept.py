@@ -72,9 +72,10 @@ def check_keepable(model: str) -> None:
 
 
 def keeps_model(case: Case, track: TrackSettings) -> bool:
-    """Whether a track keeps the trained model of a case (``kept_models``), that of its first seed."""
+    """Whether a track keeps the trained model of a case (``kept_models``): of its first seed, if it has vectors."""
     first = case.arm == "none" and not case.split and case.seed == track.seeds[0]
-    return first and any(rule.fits(case.model_dump()) for rule in track.kept_models)
+    asked = first and any(rule.fits(case.model_dump()) for rule in track.kept_models)
+    return asked and hasattr(RECOMMENDERS[case.model], "vectors")
 
 
 def keep_recommender(

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +75,7 @@ def _faults(cases: Sequence[Case], workspace: Workspace) -> dict[str, tuple[Case
     if not cases:
         return {}
     from lmmrec_core.study.declared.settings import settings_of
+    from lmmrec_core.study.weights.recipes import check_entry
 
     on_cpu = workspace.on_cpu()  # a GPU may be elsewhere
     alike: dict[Case, list[Case]] = {}
@@ -83,6 +85,9 @@ def _faults(cases: Sequence[Case], workspace: Workspace) -> dict[str, tuple[Case
     for members in alike.values():
         try:
             settings_of(members[0], on_cpu)
+            if members[0].encoder != "none":
+                with suppress(ModuleNotFoundError):  # told as missing
+                    check_entry(workspace.track, members[0].encoder)
         except ConfigError as error:
             found[str(error)] = (*found.get(str(error), ()), *members)
     return found

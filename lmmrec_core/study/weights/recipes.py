@@ -20,6 +20,7 @@ from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Modality
 from lmmrec_core.names import Precision
+from lmmrec_core.roles import LearnsLevels
 from lmmrec_core.study.datasets import Dataset, require_below
 from lmmrec_core.study.track import TrackSettings, is_multimodal
 from lmmrec_core.study.workspace import Workspace
@@ -54,6 +55,14 @@ class PretrainSettings(Settings):
             raise ValueError("source controls needs items and seed")
         if self.level_epochs and self.source != "controls":
             raise ValueError("level_epochs needs source controls, whose items come with levels")
+        if (
+            idle := "path"
+            if self.source == "controls" and self.path
+            else "items"
+            if self.source != "controls" and self.items
+            else ""
+        ):
+            raise ValueError(f"{idle} has no effect with source {self.source}; remove it")
         if self.source == "folder" and not self.path:
             raise ValueError("source folder needs path, below the data root")
         return self
@@ -141,6 +150,14 @@ def check_entry(track: TrackSettings, name: str) -> None:
             raise unknown("encoder", key, ENCODERS, where)
         if not isinstance(member, str):
             ENCODERS[key].Settings.build(member.settings, f"{where}, settings of {key}")
+    said = track.encoder(name)
+    learning = any(isinstance(member, str) and isinstance(ENCODERS[member], LearnsLevels) for member in members)
+    for key in ("outside_items", "seed"):
+        if key in said and not is_multimodal(said) and not learning:
+            raise ConfigError(
+                f"track {track.name!r}, encoders, {name}: {key} has no effect: none of its encoders is trained from "
+                "scratch; remove it"
+            )
 
 
 def end_to_end_settings(
