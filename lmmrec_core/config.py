@@ -68,6 +68,14 @@ class Settings(BaseModel):
             raise ConfigError(_explain(error, where, cls)) from None
 
 
+_MAPPING = "write settings by name, as {name: value}"
+#: What pydantic calls by Python's words, in those of a settings file.
+_IN_YAML = {
+    "tuple_type": "write a list, as [a, b]", "list_type": "write a list, as [a, b]", "dict_type": _MAPPING,
+    "model_type": _MAPPING, "string_type": "write a text",
+}  # fmt: skip
+
+
 def _takes_truth(field: FieldInfo) -> bool:
     """Whether a truth value may be among the values of a setting."""
     kinds: list[Any] = [field.annotation]
@@ -87,8 +95,9 @@ def _explain(error: ValidationError, where: str, cls: type[Settings]) -> str:
             place = ": ".join([where, ".".join(map(str, within))] if within else [where])
             lines.append(str(unknown("setting", last, _settings_at(cls, within).model_fields, place)))
         else:
-            told = problem["msg"].removeprefix("Value error, ")  # pydantic's words before those of a check of ours
-            if told != problem["msg"] and isinstance(problem["input"], Mapping):  # a mapping whole, which tells little
+            told = _IN_YAML.get(problem["type"], problem["msg"])
+            told = told.removeprefix("Value error, ")  # pydantic's words before those of a check of ours
+            if problem["type"] == "value_error" and isinstance(problem["input"], Mapping):  # whole, it tells little
                 lines.append(f"{where}: {key}: {told}" if problem["loc"] else f"{where}: {told}")
             else:
                 lines.append(f"{where}: {key} = {_shown(problem['input'])} is not valid: {told}")

@@ -60,6 +60,10 @@ class DatasetSettings(Settings):
         """What is said has an effect; what was left out may have none."""
         if self.path and self.is_drawn:
             raise ValueError(f"path {self.path!r} has no effect: data of source {self.source!r} are drawn; remove it")
+        if not self.path and not self.is_drawn:
+            raise ValueError(f"source {self.source!r} reads files; give their folder below the data root as path")
+        if self.split.rule in REDRAWN and self.split.seed is None:
+            raise ValueError(f"split rule {self.split.rule!r} draws at random; give it a seed, or leave seed out")
         if self.split.rule == "given" and self.k_core not in (None, 1):
             raise ValueError(
                 f"k_core {self.k_core} would take rows out of the split that the data bring, which stays as it is; "
@@ -227,6 +231,13 @@ class TrackSettings(Settings):
         for name, settings in value.items():
             if not isinstance(own := settings.get("training", {}), dict):
                 raise ValueError(f"training of {name!r} is {own!r}; write settings by name, as training: {{steps: 30}}")
+        return value
+
+    @field_validator("encoders")
+    @classmethod
+    def _encoder_is_named(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        if "none" in value:
+            raise ValueError("'none' stands for models without content; give the encoder another name")
         return value
 
     @field_validator("arms")

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,21 +19,11 @@ from lmmrec_core.roles import Batch, Recommender, Scorer, TrainableRecommender, 
 from lmmrec_core.seeds import derive, torch_stream, true_fp32
 from lmmrec_core.training.joint.hooks import FeatureTraining, TrainingStep
 from lmmrec_core.training.optimiser import Optimiser
-from lmmrec_core.training.pace import Pace, pace_of
+from lmmrec_core.training.pace import PACE_UNITS, Pace, pace_of
 from lmmrec_core.training.sampling import NegativeSampler
 from lmmrec_core.training.threads import threads_in_use
 
 _STREAMS = ("shuffle", "negatives", "model")
-
-
-#: The settings of the pace come in two units: what is given in one is not given in the other.
-PACE_UNITS = {"epochs": "steps", "evaluate_every": "evaluate_steps", "patience": "patience_steps"}
-
-
-def laid_over(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """``more`` on top: what it gives in epochs takes the place of the same in steps, and the other way round."""
-    replaced = {name for pair in PACE_UNITS.items() for name in pair if set(pair) & set(more)}
-    return {name: value for name, value in settings.items() if name not in replaced} | dict(more)
 
 
 class TrainingSettings(Settings):

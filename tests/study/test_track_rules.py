@@ -7,6 +7,7 @@ from lmmrec_core.names import TRACKS
 from lmmrec_core.study.declared.rules import check_effects
 from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.track import TrackSettings
+from lmmrec_core.study.weights.recipes import check_entry
 
 
 def written(folder, text: str, name: str = "own.yaml", base: str = "controls") -> str:
@@ -161,3 +162,49 @@ def test_the_name_of_a_file_without_its_ending_is_told(tmp_path, monkeypatch):
         read_track("searched/controls")
     for value in ("[controls]", "5", "null"):
         assert "is no name; write that of a track" in refused(tmp_path, "", base=value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: films", "name 'films' is that of another track, whose results these would be taken for"),
+        ("encoders: {none: {encoder: clip-tiny}}", "encoders: 'none' stands for models without content"),
+        ("datasets: {y: {title: x, source: folder}}", "datasets.y: source 'folder' reads files; give their folder"),
+        (
+            "datasets: {y: {title: x, source: folder, path: z, split: {seed: null}}}",
+            "datasets.y: split rule 'mmrec' draws at random; give it a seed",
+        ),
+        (
+            "left_out: {models: [vbpr], why: w}",
+            "left_out = {'models': ['vbpr'], 'why': 'w'} is not valid: write a list",
+        ),
+        ("left_out: [{models: vbpr, why: w}]", "left_out.0.models = 'vbpr' is not valid: write a list, as [a, b]"),
+        ("arms: {x: 3}", "arms.x = 3 is not valid: write settings by name, as {name: value}"),
+    ],
+)
+def test_what_is_written_in_another_form_is_refused_in_plain_words(tmp_path, text, message):
+    assert message in refused(tmp_path, text)
+
+
+def test_a_pace_in_epochs_takes_the_place_of_the_inherited_one_in_steps(tmp_path):
+    track = read_track(written(tmp_path, "training: {epochs: 3, patience: 2}"))
+    assert track.training["epochs"] == 3 and not {"steps", "patience_steps"} & track.training.keys()
+    assert track.training["evaluate_steps"] == read_track("controls").training["evaluate_steps"]
+
+
+def test_parts_of_tracks_are_no_tracks():
+    with pytest.raises(ConfigError, match="unknown track 'parity'"):
+        read_track("parity")
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"visual": "minilm", "textual": "minilm"}, "visual: minilm encodes textual alone"),
+        ({"visual": "lite0", "textual": "minilm", "outside_items": 50}, "outside_items has no effect"),
+    ],
+)
+def test_an_entry_of_an_encoder_that_cannot_be_meant_is_told_before_anything_runs(tmp_path, entry, message):
+    track = read_track(written(tmp_path, f"encoders: {{mine: {entry}}}"))
+    with pytest.raises(ConfigError, match=message):
+        check_entry(track, "mine")

@@ -18,7 +18,7 @@ _FIELDS = {
 _SHOWN = 12  # names that a message lists
 
 
-def check_names(track: TrackSettings, where: str) -> None:
+def check_rule_names(track: TrackSettings, where: str) -> None:
     """Raises ConfigError for a name in a rule that nothing of the track has."""
     for name in track.models:
         if name not in RECOMMENDERS:

@@ -17,7 +17,8 @@ from lmmrec_core.study.track import OF_ENCODER
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.settings import EndToEndSettings
-from lmmrec_core.training.loop import TrainingSettings, laid_over
+from lmmrec_core.training.loop import TrainingSettings
+from lmmrec_core.training.pace import laid_over
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,16 @@
 """A track read from its YAML file: what it extends laid under it, and every name in its rules looked up."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lmmrec_core.config import read_yaml
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.names import PLAIN_NAME, TRACKS
-from lmmrec_core.study.declared.rules import check_effects, check_names
+from lmmrec_core.names import TRACKS
+from lmmrec_core.study.declared.rules import check_effects, check_rule_names
 from lmmrec_core.study.declared.searched import read_searched, without_declared
 from lmmrec_core.study.track import TrackSettings
+from lmmrec_core.training.pace import laid_over
 
 _FOLDER = Path(__file__).resolve().parents[2] / "tracks"
 _ENDINGS = (".yaml", ".yml")
@@ -52,14 +52,14 @@ def _read(name: str, beside: Path, extending: tuple[Path, ...]) -> TrackSettings
         base = _read(other, path.parent, (*extending, path.resolve()))
         values = _extended(base, values, path)
     track = TrackSettings.build(values, where=path.name)
-    check_names(track, path.name)
+    check_rule_names(track, path.name)
     check_effects(track, path.name, said)
     return track
 
 
 def _read_ours(name: str, beside: Path) -> TrackSettings:
     path = _FOLDER / f"{name}.yaml"
-    if not re.fullmatch(PLAIN_NAME, name) or not path.is_file():
+    if name not in (*TRACKS, "user"):  # others in the folder are parts of tracks
         files = [f"{name}{ending}" for ending in _ENDINGS if (beside / f"{name}{ending}").is_file()]
         if files:
             raise ConfigError(f"{name!r} is no track of ours; write {files[0]} if you mean that file")
@@ -68,7 +68,7 @@ def _read_ours(name: str, beside: Path) -> TrackSettings:
     if "searched" not in values:
         values["searched"] = read_searched(name)
     track = TrackSettings.build(values, where=path.name)
-    check_names(track, path.name)
+    check_rule_names(track, path.name)
     if track.name != name:
         raise ConfigError(f"{path.name}: name is {track.name!r}; a track is named after its file, write {name!r}")
     return track
@@ -77,9 +77,15 @@ def _read_ours(name: str, beside: Path) -> TrackSettings:
 def _extended(base: TrackSettings, own: Mapping[str, Any], path: Path) -> dict[str, Any]:
     values: dict[str, Any] = base.model_dump(exclude_unset=True)
     values["searched"] = without_declared(base.searched, own)
+    if own.get("name") in TRACKS and own["name"] != base.name:
+        raise ConfigError(
+            f"{path.name}: name {own['name']!r} is that of another track, whose results these would be taken for; it "
+            f"extends {base.name!r}: leave name out, or give one of its own"
+        )
     for key, value in own.items():
         added = isinstance(values.get(key), dict) and isinstance(value, dict)
         if added and not value:
             raise ConfigError(f"{path.name}: {key}: {{}} adds nothing to that of track {base.name!r}; leave it out")
-        values[key] = {**values[key], **value} if added else value
+        laid = laid_over if key == "training" else dict.__or__  # epochs take the place of inherited steps
+        values[key] = laid(values[key], value) if added else value
     return values

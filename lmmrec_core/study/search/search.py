@@ -33,7 +33,8 @@ from lmmrec_core.study.search.summary import chosen, frame_of, leak_of, score_of
 from lmmrec_core.study.search.trials import Trial, open_trials, points_to_try
 from lmmrec_core.study.search.validation import CUTOFF, recall_20, stopping_metric, validation
 from lmmrec_core.study.workspace import Workspace, check_device
-from lmmrec_core.training.loop import Training, laid_over
+from lmmrec_core.training.loop import Training
+from lmmrec_core.training.pace import laid_over
 
 SELECT_ON = ("valid", "test")
 SEARCH_SEED = 0

@@ -18,7 +18,7 @@ from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.fine_tuning.holdout import LEAST_SHARE, ample_share
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.flow import Modality
+from lmmrec_core.flow import MODALITIES, Modality
 from lmmrec_core.names import Precision
 from lmmrec_core.roles import LearnsLevels
 from lmmrec_core.study.datasets import Dataset, require_below
@@ -143,6 +143,13 @@ def check_entry(track: TrackSettings, name: str) -> None:
         members: list[MemberSettings | str] = [MemberSettings(encoder=entry.encoder, settings=entry.settings)]
     else:
         members = list(read_separate(track, name).members().values())
+        for modality, member in read_separate(track, name).members().items():
+            key = member if isinstance(member, str) else member.encoder
+            if key in ENCODERS and modality not in (can := _modalities(key)):
+                raise ConfigError(
+                    f"track {track.name!r}, encoders, {name}: {modality}: {key} encodes {' and '.join(can)} alone; "
+                    "name another"
+                )
     for member in members:
         key = member if isinstance(member, str) else member.encoder
         where = f"track {track.name!r}, encoders, {name}"
@@ -158,6 +165,12 @@ def check_entry(track: TrackSettings, name: str) -> None:
                 f"track {track.name!r}, encoders, {name}: {key} has no effect: none of its encoders is trained from "
                 "scratch; remove it"
             )
+
+
+def _modalities(encoder: str) -> tuple[Modality, ...]:
+    """What an encoder says that it encodes; all, where only its weights decide."""
+    found: Any = getattr(ENCODERS[encoder], "modalities", MODALITIES)
+    return tuple(found) if isinstance(found, tuple) else MODALITIES
 
 
 def end_to_end_settings(
