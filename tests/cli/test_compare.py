@@ -80,5 +80,7 @@ def test_each_side_is_shown_as_what_it_is(shop, capsys):
     assert a.endswith(f"vbpr on shop, baseline, V&T, seed 1 ({real})")
     assert b.endswith(f"vbpr on shop, baseline, V&T, control shuffled, seed 1 ({moved})")
     a, b = told(capsys, "compare", real, wide).splitlines()[:2]
-    assert a.endswith(f"({real}); where they differ: embedding_dim=4") and b.endswith("; of it alone: embedding_dim=8")
+    assert a.endswith(f"({real}); where they differ: embedding_dim=4") and b.endswith(
+        "; where they differ: embedding_dim=8"
+    )
     assert "control shuffled" in json.loads(told(capsys, "compare", real, moved, "--json"))["b"]
