@@ -11,7 +11,6 @@ from lmmrec_core.data.lattice import read_lattice
 from lmmrec_core.data.mmrec import read_mmrec
 from lmmrec_core.errors import DataError
 
-
 SPLIT = ("train.json", "val.json", "test.json")
 
 
