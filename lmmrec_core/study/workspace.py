@@ -63,6 +63,11 @@ class Workspace:
         return self.cache / "features"
 
     @property
+    def pictures(self) -> Path:
+        """Resized pictures of catalogues, as bytes."""
+        return self.cache / "pictures"
+
+    @property
     def encoders(self) -> Path:
         """Weights of encoders that we trained."""
         return self.cache / "encoders"

@@ -158,6 +158,11 @@ class CLIP:
             raise unknown("modality", modality, self.modalities, f"encoder {self.name!r}")
         return vector_dim(self.module, modality, self._vector, self._width)
 
+    @property
+    def picture_rule(self) -> ImageRule:
+        """How pictures are prepared."""
+        return self.image
+
     def preprocess_images(self, images: Sequence[Image]) -> Tensor:
         return self.image.pixels(images)
 

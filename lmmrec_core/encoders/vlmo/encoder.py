@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from lmmrec_core import config
 from lmmrec_core.encoders.features.unread import TokenCounts
-from lmmrec_core.encoders.pictures.reading import image_spec, to_pixels
+from lmmrec_core.encoders.pictures.reading import image_spec
+from lmmrec_core.encoders.pictures.rule import HALF, ImageRule
 from lmmrec_core.encoders.saved import SavedNote, read_saved, restore, write_saved
 from lmmrec_core.encoders.vlmo.blocks import ExpertKind, at_least_fp32
 from lmmrec_core.encoders.vlmo.initial import empty_network
@@ -26,7 +27,6 @@ from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import MODALITIES, Modality
 
 VLMO_VERSION = 1  # raise it with every change that alters a vector
-_CENTRE = (0.5, 0.5, 0.5)
 _VECTOR_HEADS = {"itc": ("itc_text_proj", "itc_image_proj"), "itc_vl": ("itc_vl_text_proj", "itc_vl_image_proj")}
 
 
@@ -84,7 +84,7 @@ class VLMo:
 
     def spec(self) -> Mapping[str, Any]:
         s = self.settings
-        image = image_spec(s.image_size, mean=_CENTRE, std=_CENTRE)
+        image = image_spec(s.image_size, mean=HALF, std=HALF)
         return {
             "weights": {
                 "name": self.name, **self.source, "state_sha256": state_digest(self.module), "stage": self.stage,
@@ -103,11 +103,16 @@ class VLMo:
             raise FeatureError(f"encoder {self.name!r} has no {modality} vectors; use it for visual or textual")
         return self.settings.width
 
+    @property
+    def picture_rule(self) -> ImageRule | None:
+        """How pictures are prepared; None for the grid stem, which reads maps of another network."""
+        return None if self._maps is not None else ImageRule(self.settings.image_size, "squash", HALF, HALF)
+
     def preprocess_images(self, images: Sequence[Image]) -> Tensor:
         """Squashed pixels between -1 and 1 [item, 3, size, size]; for the grid stem lite0's maps [item, 320, n, n]."""
         if self._maps is not None:
             return self._maps.maps(images)
-        return to_pixels(images, self.settings.image_size, mean=_CENTRE, std=_CENTRE)
+        return ImageRule(self.settings.image_size, "squash", HALF, HALF).pixels(images)
 
     def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
         """``input_ids`` and ``attention_mask``, int64 [item, length], at most ``max_text_length`` tokens."""

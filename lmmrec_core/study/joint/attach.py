@@ -23,6 +23,7 @@ from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.diagnostics import diagnostics_of
 from lmmrec_core.study.features import load_features
+from lmmrec_core.study.pictures import pictures_of
 from lmmrec_core.study.weights.making import trained_encoder
 from lmmrec_core.study.weights.recipes import read_entry
 from lmmrec_core.study.workspace import Workspace
@@ -66,7 +67,9 @@ def _content(workspace: Workspace, dataset: Dataset, name: str) -> ItemContent:
     """Pictures and texts as the encoder reads them."""
     quiet = workspace.quiet()
     encoder = trained_encoder(quiet, name, "ETE", dataset)
-    return item_content(encoder, dataset.catalogue, load_features(quiet, dataset, name, "ETE"), progress=False)
+    features = load_features(quiet, dataset, name, "ETE")
+    pictures = pictures_of(quiet, dataset, encoder) if "visual" in features.matrices else None
+    return item_content(encoder, dataset.catalogue, features, progress=False, pictures=pictures)
 
 
 def keep_trained(

@@ -40,6 +40,7 @@ from lmmrec_core.seeds import one_thread
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.memory.demand import demand_of_tuning
 from lmmrec_core.study.memory.room import refuse_unfit, room
+from lmmrec_core.study.pictures import pictures_of
 from lmmrec_core.study.track import is_multimodal
 from lmmrec_core.study.weights.pretraining_items import mispaired, outside_folder, outside_items
 from lmmrec_core.study.weights.recipes import (
@@ -308,6 +309,7 @@ def _fine_tuned(job: _Job) -> tuple[Any, dict[str, Any]]:
     pairs = collect_pairs(
         job.dataset.catalogue, encoder, items=settings.items, split=job.dataset.split, unreadable="missing",
         share=values["held_out"], progress=job.workspace.progress,
+        pictures=pictures_of(job.workspace, job.dataset, encoder),
     )  # fmt: skip
     return encoder, {**_tuned(encoder, pairs, settings, job, "ft"), "parent": parent}
 
