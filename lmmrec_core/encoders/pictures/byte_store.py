@@ -28,7 +28,7 @@ from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Catalogue, IntArray
 
 Bytes = npt.NDArray[np.uint8]
-SHARE = 0.3  # of a GPU's free memory that pictures may take to stay there
+_SHARE = 0.3  # of a GPU's free memory that pictures may take to stay there
 _IN_MEMORY = 4 * 2**30  # bytes; more go to an unnamed file in the temporary folder
 _BLOCK = 1024  # rows that move to a GPU at a time
 
@@ -67,13 +67,13 @@ class PictureBytes:
         return self.rule.standardised(taken.to(device, non_blocking=True))
 
     def settle(self, device: torch.device, free: int | None = None) -> Tensor | None:
-        """Put all bytes on a GPU if they take no more than ``SHARE`` of what is free there (``free``, in bytes).
+        """Put all bytes on a GPU if they take no more than ``_SHARE`` of what is free there (``free``, in bytes).
 
         They stay as long as what is returned is kept; None if nothing was put there.
         """
         if free is None:
             free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
-        if self.kept.nbytes > SHARE * free:
+        if self.kept.nbytes > _SHARE * free:
             return None
         there = self._settled.get(str(device))
         if there is None:
