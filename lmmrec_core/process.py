@@ -122,6 +122,11 @@ def _end_after(sentinel: int, grace: float) -> None:
     os._exit(1)
 
 
+def host_waits(device: object) -> bool:
+    """Whether asking for a number makes the host wait for all work that ``device`` was given: on a GPU."""
+    return str(device).startswith("cuda")
+
+
 @contextmanager
 def worker_task() -> Iterator[None]:
     """A task in a worker process: told to end in the midst of it, the process ends when the task has tidied up.
