@@ -5,7 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lmmrec_core.errors import TrainingError
-from lmmrec_core.recommenders import RECOMMENDERS, layers
+from lmmrec_core.recommenders import RECOMMENDERS, edge_dropout, layers
 from lmmrec_core.roles import Batch
 from lmmrec_core.training import loop
 from lmmrec_core.training.optimiser import Optimiser
@@ -14,14 +14,14 @@ from tests.training.test_loop import Probe, bpr, run, scripted
 
 DATA = random_data(3, 40, 60, 500)
 ASKING = {"_local_scalar_dense", "nonzero", "_unique2", "unique_dim", "masked_select", "repeat_interleave"}
-#: Models whose step has a size that depends on what was drawn: a subset of edges, the distinct items of a batch.
-WAITING = {"mmgcl": {"nonzero"}, "bm3": {"_unique2"}}
+#: Models whose step has a size that depends on what was drawn: BM3 drops out rows of the distinct items of a batch.
+WAITING = {"bm3": {"_unique2"}}
 LEARNT = sorted(set(RECOMMENDERS) - {"popularity", "itemknn", "ease"})
 
 
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
-    for module in (loop, layers):
+    for module in (loop, layers, edge_dropout):
         monkeypatch.setattr(module, "host_waits", lambda device: True)
 
 
@@ -100,6 +100,16 @@ def test_distinct_rows_or_all_of_them_are_mapped_alike(monkeypatch):
     assert torch.equal(unasked, layers.features_normalised(rows))
     ordinary = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
     assert torch.equal(layers.features_normalised(ordinary), layers.rows_normalised(ordinary))
+
+
+def test_a_subset_of_edges_is_the_same_however_it_is_found(monkeypatch):
+    graph = layers.BipartiteGraph.symmetric(DATA.user, DATA.item, DATA.n_users, DATA.n_items)
+    subsets, found = edge_dropout.EdgeSubsets(graph), []
+    for waits in (False, True):
+        monkeypatch.setattr(edge_dropout, "host_waits", lambda device, waits=waits: waits)
+        found.append(subsets.drop(0.3, torch.Generator().manual_seed(1)))
+    for one, other in zip(*([*part.buffers()] for part in found), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_training_goes_on_on_the_kind_of_device_that_began_it(tmp_path, monkeypatch):
