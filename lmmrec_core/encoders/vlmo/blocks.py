@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from lmmrec_core.encoders.vlmo.settings import VLMoSettings
 
-SHORT = 128  # rows; up to so many, on the CPU, all scores are few, and the small encoders keep their last bits
+#: Rows; up to so many, on the CPU, all scores and word logits are computed, so that the small encoders keep their bits.
+SHORT = 128
 ExpertKind = Literal["text", "imag", "vl"]  # as the published weights name the experts
 
 

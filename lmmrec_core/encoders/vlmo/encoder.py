@@ -15,7 +15,7 @@ from lmmrec_core.encoders.features.unread import TokenCounts
 from lmmrec_core.encoders.pictures.reading import image_spec
 from lmmrec_core.encoders.pictures.rule import HALF, ImageRule
 from lmmrec_core.encoders.saved import SavedNote, read_saved, restore, write_saved
-from lmmrec_core.encoders.vlmo.blocks import ExpertKind, at_least_fp32
+from lmmrec_core.encoders.vlmo.blocks import SHORT, ExpertKind, at_least_fp32
 from lmmrec_core.encoders.vlmo.initial import empty_network
 from lmmrec_core.encoders.vlmo.model import GridEmbed, VLMoNetwork
 from lmmrec_core.encoders.vlmo.parts import vlmo_part_names
@@ -184,10 +184,13 @@ class VLMo:
         self._need(("itm_score",), "the matching loss")
         return at_least_fp32(self.module.itm_score(self.module.pooler(sequence)))
 
-    def word_logits(self, sequence: Tensor, text_length: int) -> Tensor:
-        """The sequence of :meth:`fused` → logits [pair, text_length, vocabulary] of the id in each text row."""
+    def word_logits(self, sequence: Tensor, masked: Tensor) -> Tensor:
+        """The sequence of :meth:`fused` and bool [pair, text] → logits [masked, vocabulary] of the ids there."""
         self._need(("mlm_score",), "the masked-word loss")
-        return at_least_fp32(self.module.mlm_score(sequence[:, :text_length]))
+        text, (pairs, places) = sequence[:, : masked.shape[1]], masked.nonzero().to(sequence.device).unbind(1)
+        if sequence.device.type == "cpu" and sequence.shape[1] <= SHORT:  # all rows, as the stored runs were made
+            return at_least_fp32(self.module.mlm_score(text))[pairs, places]
+        return at_least_fp32(self.module.mlm_score(text[pairs, places]))
 
     def word_starts(self, input_ids: Tensor) -> Tensor:
         """Ids [item, length] → bool [item, length], see :meth:`~.tokens.Tokeniser.word_starts`."""

@@ -121,7 +121,7 @@ class WordTransform(nn.Module):
 
 
 class WordHead(nn.Module):
-    """Rows [item, row, width] → logits [item, row, vocabulary]; the decoder is not tied to the word table."""
+    """Rows [..., width] → logits [..., vocabulary]; the decoder is not tied to the word table."""
 
     def __init__(self, settings: VLMoSettings) -> None:
         super().__init__()
