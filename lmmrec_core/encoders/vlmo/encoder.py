@@ -18,7 +18,7 @@ from lmmrec_core.encoders.saved import SavedNote, read_saved, restore, write_sav
 from lmmrec_core.encoders.vlmo.blocks import SHORT, ExpertKind, at_least_fp32
 from lmmrec_core.encoders.vlmo.initial import empty_network
 from lmmrec_core.encoders.vlmo.model import GridEmbed, VLMoNetwork
-from lmmrec_core.encoders.vlmo.parts import vlmo_part_names
+from lmmrec_core.encoders.vlmo.parts import blocks_of_part, vlmo_part_names
 from lmmrec_core.encoders.vlmo.settings import GRID_CHANNELS, VLMoSettings
 from lmmrec_core.encoders.vlmo.stem import Lite0Maps
 from lmmrec_core.encoders.vlmo.tokens import Tokeniser, rebuild_tokeniser, text_spec
@@ -151,19 +151,19 @@ class VLMo:
         return vlmo_part_names(self.module, name)
 
     def below(self, modality: Modality, inputs: Tensor | Mapping[str, Tensor], part: str) -> Mapping[str, Tensor]:
-        """What enters "heads" (for vector itc), or "top-K" for K blocks with a vision-language expert."""
+        """What enters "heads" (for vectors itc and itc_vl), or the last K blocks."""
         net, s = self.module, self.settings
-        if part == "heads" and s.vector == "itc":
+        kind: ExpertKind = "imag" if modality == "visual" else "text"
+        if part == "heads" and s.vector in _VECTOR_HEADS:
             rows, real, _ = self._embedded(inputs)
-            kind: ExpertKind = "imag" if modality == "visual" else "text"
-            last = net.upper(net.lower(rows, kind, real), kind, real)
+            last = net.span(rows, kind, real, (0, s.depth), s.vector == "itc_vl")
             return {"cls": net.final_norm(last)[:, 0]}
-        if part == f"top-{s.depth - s.first_vl}":
+        if (above := blocks_of_part(net, part)) is not None:
             rows, real, inside = self._embedded(inputs)
-            rows = net.lower(rows, "imag" if modality == "visual" else "text", real)
+            rows = net.span(rows, kind, real, (0, s.depth - above), s.vector == "itc_vl")
             return {"rows": rows, "inside": inside} | ({} if real is None else {"real": real})
         raise ConfigError(
-            f"encoder {self.name!r}: states are kept for part 'top-{s.depth - s.first_vl}', or 'heads' of vector itc; "
+            f"encoder {self.name!r}: states are kept for parts 'top-K', and for 'heads' of the vectors itc and itc_vl; "
             "set boundary: encode"
         )
 
@@ -171,7 +171,10 @@ class VLMo:
         kind: ExpertKind = "imag" if modality == "visual" else "text"
         if part == "heads":
             return self._projected(at_least_fp32(states["cls"]), kind)
-        return self._upper_vector(states["rows"], kind, states.get("real"), states["inside"])
+        depth, real = self.settings.depth, states.get("real")
+        first = depth - (blocks_of_part(self.module, part) or 0)
+        rows = self.module.span(states["rows"], kind, real, (first, depth), self.settings.vector == "itc_vl")
+        return self._finished(rows, kind, states["inside"])
 
     # What the matching and masked-word losses need
 
@@ -248,11 +251,12 @@ class VLMo:
         return self.module.embed_text(ids), real, real & ~_among(ids, self.tokeniser.framing)
 
     def _vector(self, kind: ExpertKind, rows: Tensor, real: Tensor | None, inside: Tensor) -> Tensor:
-        return self._upper_vector(self.module.lower(rows, kind, real), kind, real, inside)
+        last = self.module.span(rows, kind, real, (0, self.settings.depth), self.settings.vector == "itc_vl")
+        return self._finished(last, kind, inside)
 
-    def _upper_vector(self, boundary: Tensor, kind: ExpertKind, real: Tensor | None, inside: Tensor) -> Tensor:
+    def _finished(self, last: Tensor, kind: ExpertKind, inside: Tensor) -> Tensor:
+        """What the last block gives → the vector."""
         net, vector = self.module, self.settings.vector
-        last = net.upper(boundary, "vl" if vector == "itc_vl" else kind, real)
         if vector == "cls_raw":
             return at_least_fp32(last[:, 0])
         last = at_least_fp32(net.final_norm(last))

@@ -182,6 +182,18 @@ class VLMoNetwork(nn.Module):
         """
         return self._run(self._blocks()[self.first_vl :], rows, kind, real)
 
+    def span(
+        self, rows: Tensor, kind: ExpertKind, real: Tensor | None, blocks: tuple[int, int], continued: bool = False
+    ) -> Tensor:
+        """Rows through the blocks from the first number to before the second.
+
+        ``continued``: those with a vision-language expert use it, as in :meth:`upper` with kind "vl".
+        """
+        first, last = blocks
+        below = min(last, self.first_vl) if continued else last
+        rows = self._run(self._blocks()[first:below], rows, kind, real)
+        return self._run(self._blocks()[max(first, below) : last], rows, "vl", real)
+
     def final_norm(self, rows: Tensor) -> Tensor:
         """The norm after the last block, in every path of every modality."""
         normed: Tensor = self.transformer.norm(rows)
