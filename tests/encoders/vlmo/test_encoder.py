@@ -183,7 +183,9 @@ def test_parts_grow_and_groups_partition(encoder):
     assert encoder.part("top-1") == groups["heads"] | groups["norm"] | groups["block-3"]
     assert encoder.part("top-4") == names - groups["embeddings"]
     for part in ("top-0", "top-5", "top-", "tail", "top-01"):
-        with pytest.raises(ConfigError, match=f"no part '{part}'; known: all, heads, lora, and top-K with K from 1 to 4"):
+        with pytest.raises(
+            ConfigError, match=f"no part '{part}'; known: all, heads, lora, and top-K with K from 1 to 4"
+        ):
             encoder.part(part)
 
 
