@@ -71,8 +71,9 @@ class Window(FeatureTraining):
         self.encoder = ChunkedEncoder(self.source, self.leaves, self.settings.precision)
         self.trained = trained_part(self.source, self.settings.part)
         self.optimiser = EncoderUpdates(
-            self.trained, self.settings.encoder_learning_rate, self.settings.encoder_weight_decay
-        )
+            self.trained, self.settings.encoder_learning_rate, self.settings.encoder_weight_decay,
+            self.settings.warm_up_updates,
+        )  # fmt: skip
         self.encoder.check(self.settings.chunk, self.settings.stochastic)
         self.all = torch.ones(n_items, dtype=torch.bool)
         self.valid, self.touched = ~self.all, ~self.all  # rows of the current weights; rows of the window's batches
