@@ -75,7 +75,7 @@ def test_low_rank_factors_can_be_fine_tuned(workspace):
     ("encoder", "more", "told"),
     [
         ("vlmo", {"part": "top-9"}, "no part 'top-9'; known: all, heads, lora, and top-K with K from 1 to 3"),
-        ("clip", {"part": "top-4"}, "give at most top-3"),
+        ("clip", {"part": "top-4"}, "give at most top-2"),
     ],
 )
 def test_what_cannot_be_is_refused_before_features_are_read(encoder, more, told, workspace, monkeypatch):
