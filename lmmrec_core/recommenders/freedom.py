@@ -21,7 +21,7 @@ from lmmrec_core.recommenders.item_graph import nearest_columns
 from lmmrec_core.recommenders.layers import (
     BipartiteGraph,
     SparseRows,
-    distinct,
+    distinct_numbers,
     features_normalised,
     linear,
     pair_scores,
@@ -106,7 +106,7 @@ class FREEDOM(GradientRecommender):
         loss = _ranking(users, functional.embedding(both, z_item))
         if not self.settings.reg_weight:
             return loss
-        some, place = distinct(both)
+        some, place = distinct_numbers(both)
         for modality, matrix in self.content().items():
             source = self.tables.get(modality, matrix)
             mapped = self.maps[modality](functional.embedding(some, source))

@@ -236,7 +236,7 @@ class Kept(Generic[_Made]):
         return self._result
 
 
-def distinct(numbers: Int[Tensor, "batch"]) -> tuple[Int[Tensor, "some"], Int[Tensor, "batch"]]:
+def distinct_numbers(numbers: Int[Tensor, "batch"]) -> tuple[Int[Tensor, "some"], Int[Tensor, "batch"]]:
     """The distinct numbers, ascending, and the place of each number among them; where the host would wait, all of them.
 
     To map each once is cheaper on a CPU.

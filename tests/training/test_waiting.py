@@ -89,10 +89,10 @@ def test_a_loss_that_is_not_finite_is_named_though_it_is_read_late(late, seen, m
 
 def test_distinct_rows_or_all_of_them_are_mapped_alike(monkeypatch):
     numbers = torch.tensor([5, 2, 5, 7])
-    some, place = layers.distinct(numbers)
+    some, place = layers.distinct_numbers(numbers)
     assert some.tolist() == [2, 5, 7] and torch.equal(some[place], numbers)
     monkeypatch.setattr(layers, "host_waits", lambda device: True)
-    some, place = layers.distinct(numbers)
+    some, place = layers.distinct_numbers(numbers)
     assert torch.equal(some[place], numbers) and len(some) == 4
     rows = torch.tensor([[3e30, 4e30], [0.0, 0.0], [1e-30, 0.0], [3.0, 4.0]])
     unasked = layers.features_normalised(rows)

@@ -15,7 +15,7 @@ from pathlib import Path
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.flow import Modality
-from lmmrec_core.study.preview.costs import PICTURE_BYTES, Size, cost_table
+from lmmrec_core.study.preview.costs import RESIZED_BYTES, Size, cost_table
 from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.loop import TrainingSettings
 
@@ -125,7 +125,7 @@ def demand_of_run(
     if "trained copies of the features" in work:
         cures.insert(0, "set trainable_features=false")
     if joint is not None and joint.reading != "e1":
-        of_encoder, pictures = _of_joint(encoder, joint, content, training.device), size.items * PICTURE_BYTES
+        of_encoder, pictures = _of_joint(encoder, joint, content, training.device), size.items * RESIZED_BYTES
         work = {**work, **of_encoder}
         host["pictures"] = pictures if of_encoder and "visual" in widths else 0
         cures.insert(0, f"lower end_to_end.chunk (now {joint.chunk})")

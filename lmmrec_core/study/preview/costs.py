@@ -26,7 +26,7 @@ from lmmrec_core.study.workspace import Workspace
 _FILE = Path(__file__).with_name("costs.json")
 _SAME = 1.05  # sizes nearer than this are the same
 _FLOAT = 4  # bytes
-PICTURE_BYTES = 3 * 224 * 224  # of a picture as the official encoders read it
+RESIZED_BYTES = 3 * 224 * 224  # of a picture as the official encoders read it
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ class _Costs:
     def _pictures(self, dataset: str, kind: str) -> int:
         """Bytes of the pictures of a data set: each of its items has one at most."""
         size = self._sizes.get(dataset)
-        return 0 if size is None else round(size.items * PICTURE_BYTES)
+        return 0 if size is None else round(size.items * RESIZED_BYTES)
 
 
 def _fine_tuned(cases: Iterable[Case]) -> dict[tuple[str, str, int], None]:
