@@ -22,6 +22,7 @@ from lmmrec_core.encoders.pictures.rule import picture_rule
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Catalogue, Features, IntArray, Modality
+from lmmrec_core.process import free_memory
 from lmmrec_core.roles import CutEncoder, Encoder, TrainableEncoder
 
 _CHUNK = 32  # items preprocessed, or passed through the frozen part, at a time
@@ -195,10 +196,14 @@ class CatalogueRows:
         key = (self._start, part, modality)
         if key not in self.content.frozen:
             device = next(self.module.parameters()).device
-            made: list[Mapping[str, Tensor]] = []
-            for items in torch.arange(len(self.given[modality])).split(_CHUNK):
-                made.append(self.encoder.below(modality, self._whole(modality, items, device), part))
-            self.content.frozen[key] = {name: torch.cat([m[name].cpu() for m in made]) for name in made[0]}
+            made: dict[str, Tensor] = {}
+            count = len(self.given[modality])
+            for items in torch.arange(count).split(_CHUNK):
+                states = self.encoder.below(modality, self._whole(modality, items, device), part)
+                made = made or _room_for(states, count, f"{modality} states below part {part!r}")
+                for name, state in states.items():
+                    made[name][items] = state.cpu()
+            self.content.frozen[key] = made
         return self.content.frozen[key]
 
     def _whole(self, modality: Modality, items: Tensor, device: torch.device) -> Tensor | dict[str, Tensor]:
@@ -208,3 +213,14 @@ class CatalogueRows:
         assert self.content.tokens is not None
         items = self.content.place(modality, items)
         return {name: value[items].to(device) for name, value in self.content.tokens.items()}
+
+
+def _room_for(states: Mapping[str, Tensor], count: int, what: str) -> dict[str, Tensor]:
+    """Tensors like ``states`` for ``count`` items. Raises FeatureError if memory does not suffice for them."""
+    needed = count * sum(state[0].numel() * state.element_size() for state in states.values())
+    if needed > (free := free_memory()):
+        raise FeatureError(
+            f"{what} take {needed / 2**30:.1f} GiB for {count} items, and {free / 2**30:.1f} GiB are free; set "
+            "end_to_end.boundary: encode, or use a larger machine"
+        )
+    return {name: torch.empty(count, *state.shape[1:], dtype=state.dtype) for name, state in states.items()}

@@ -7,6 +7,7 @@ from lmmrec_core.encoders.clip.official import ClipB16
 from lmmrec_core.encoders.clip.settings import CLIPSettings
 from lmmrec_core.encoders.clip.tiny import ClipTiny
 from lmmrec_core.encoders.extract import extract
+from lmmrec_core.encoders.features import item_rows
 from lmmrec_core.encoders.features.item_rows import CatalogueRows, item_content
 from lmmrec_core.encoders.lora import add_lora, merge_lora
 from lmmrec_core.encoders.vlmo.encoder import Built
@@ -14,6 +15,7 @@ from lmmrec_core.encoders.vlmo.initial import build_network
 from lmmrec_core.encoders.vlmo.presets import VLMoBasePlus, VLMoTiny
 from lmmrec_core.encoders.vlmo.settings import VLMoSettings
 from lmmrec_core.encoders.vlmo.tokens import WholeWords
+from lmmrec_core.errors import FeatureError
 from lmmrec_core.roles import TrainingData
 from lmmrec_core.training.joint.chunks import ChunkedEncoder
 from tests.encoders.toys import catalogue_of, draw
@@ -179,6 +181,14 @@ def test_gradients_through_kept_states_are_those_of_the_whole_way(name, part, ca
         values = {"reading": "e3", "part": part, "boundary": boundary, "updates_per_epoch": 1, "chunk": 7}
         gradients.append(windowed(build("vbpr", data), rows, batches, **values).gradients[0])
     assert gradients[0].norm() > 0 and error(gradients[1], gradients[0]) < 1e-5
+
+
+def test_states_that_do_not_fit_are_refused(catalogue, monkeypatch):
+    rows, _ = rows_of("vlmo", catalogue)
+    monkeypatch.setattr(item_rows, "free_memory", lambda: 1000)
+    told = r"visual states below part 'top-1' take 0.0 GiB for 24 items, .* set end_to_end.boundary: encode"
+    with pytest.raises(FeatureError, match=told):
+        rows.boundary(torch.tensor([0]), "top-1")
 
 
 @pytest.mark.slow
