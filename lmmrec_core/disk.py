@@ -163,6 +163,16 @@ def require_listed(root: Path, *patterns: str) -> None:
             os.scandir(folder).close()
 
 
+def require_new(folder: Path, error: type[LmmrecError] = ConfigError) -> None:
+    """Raises ``error`` if a folder to be made is there already; an empty one may be, and goes."""
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise error(f"{folder}: is a file, or a link to nothing; give the name of a new folder, nothing is overwritten")
+    if any(folder.iterdir()):
+        raise error(f"{folder}: is there already, and not empty; give the name of a new folder, nothing is overwritten")
+
+
 def put_in_place(grown: Path, path: Path, error: type[LmmrecError] = ResultError) -> None:
     """Give a file that grew beside ``path``, over several commands perhaps, its name; it is on disk then.
 

@@ -1,8 +1,10 @@
 """Options that several commands of ``lmmrec`` share."""
 
 import argparse
+import os
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from lmmrec_core.errors import ConfigError
@@ -62,11 +64,28 @@ def process_count(text: str) -> int:
     return jobs
 
 
+def path_name(text: str) -> str:
+    """The type of an option that may name a file or folder: ``~`` is the user's own folder, as a shell has it."""
+    return os.path.expanduser(text)  # noqa: PTH111  (a Path makes "." of "", and raises for an unknown user)
+
+
 def folder_name(text: str) -> str:
-    """The type of an option that names a folder. Raises ConfigError for an empty name."""
+    """The type of an option that must name a folder. Raises ConfigError for an empty name."""
     if not text.strip():
         raise ConfigError(f"{text!r} names no folder; write its name, or . for the current folder")
-    return text
+    return path_name(text)
+
+
+def file_name(text: str) -> str:
+    """The type of an option that must name a file. Raises ConfigError for an empty name, or that of a folder."""
+    if not text.strip() or text.endswith("/"):
+        raise ConfigError(f"{text!r} names no file; write its name")
+    return path_name(text)
+
+
+def path(text: str) -> Path:
+    """:func:`path_name` as a ``Path``."""
+    return Path(path_name(text))
 
 
 def listed_names(names: Iterable[str]) -> str:
@@ -76,8 +95,10 @@ def listed_names(names: Iterable[str]) -> str:
 
 def add_track(sub: argparse.ArgumentParser) -> None:
     """The track of the study, and its data."""
-    sub.add_argument("--track", default="", help=f"{listed_names(TRACKS)}, or a .yaml file (default: controls)")
-    sub.add_argument("--data", default="", metavar="FOLDER", help="the folder of the real data sets")
+    sub.add_argument(
+        "--track", default="", type=path_name, help=f"{listed_names(TRACKS)}, or a .yaml file (default: controls)"
+    )
+    sub.add_argument("--data", default="", type=path_name, metavar="FOLDER", help="the folder of the real data sets")
 
 
 def add_catalogue(sub: argparse.ArgumentParser) -> None:

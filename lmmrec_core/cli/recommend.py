@@ -20,7 +20,7 @@ FORMATS = ("csv", "parquet", "trec")
 
 def recommend(arguments: argparse.Namespace) -> int:
     """Print or write the lists."""
-    target = Path(arguments.out).expanduser() if arguments.out else None
+    target = Path(arguments.out) if arguments.out else None
     if arguments.format == "parquet" and target is None:
         raise ConfigError("--format parquet is no text; name a file with --out")
     if target is not None and target.exists():

@@ -24,7 +24,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
     if arguments.json and not arguments.dry_run:
         raise ConfigError("--json prints what --dry-run says; add it, or leave --json out")
     study = Study.open(arguments.track or "controls", seeds=_whole(arguments.seeds) or None, data=arguments.data)
-    study = replace(study, workspace=study.workspace.keeping_encoders(arguments.keep_encoder is not False))
+    study = replace(study, workspace=study.workspace.keeping_encoders(arguments.keep_encoder))
     seen = outlook(study, _asked(study, arguments))
     if arguments.dry_run and arguments.json:
         told = {"track": study.track.name, **seen.plain(), "estimate": cost_of(study, seen).plain()}
