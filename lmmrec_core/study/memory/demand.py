@@ -1,8 +1,8 @@
 """How much memory work takes at its peak, estimated before it starts.
 
-What a recommender takes is counted: its weights (``recommenders/weights.py``), each with a gradient, two moments and the
-kept copy of the best epoch; its features; what a step and a ranking need beside them. ``counts.json`` says how often
-each of those is there; the counts are held against the peaks that the benchmarks measured
+What a recommender takes is counted: its weights (``recommenders/weights.py``), each with a gradient, two moments and
+the kept copy of the best epoch; its features; what a step and a ranking need beside them. ``counts.json`` says how
+often each of those is there; the counts are held against the peaks that the benchmarks measured
 (tests/study/memory/test_demand.py). What an encoder takes is read from the cost table, which has the peak of its update
 for two numbers of items at once.
 """
