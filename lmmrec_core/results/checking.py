@@ -45,9 +45,10 @@ def check_files(store: ResultStore, track: str, files: list[Path], check: Check)
         with _noted(faults):
             known |= _of_run(store, path)
     for file in files:
-        with _noted(faults):
-            if file.name.endswith((RECORDS, USERS)) and file.parent == store.root / track:
-                known |= _of_archive(store, file)
+        if file.name.endswith((RECORDS, USERS)) and file.parent == store.root / track:
+            known.add(file)
+            with _noted(faults):
+                _check_archive(store, file)
     unknown = []
     for file in files:
         with _noted(faults):
@@ -76,8 +77,8 @@ def _of_run(store: ResultStore, path: Path) -> set[Path]:
     return {path / RECORD, *(path / name for name in there)}
 
 
-def _of_archive(store: ResultStore, file: Path) -> set[Path]:
-    """The two files of packed runs, with the rows of every run checked, also of runs that have a folder."""
+def _check_archive(store: ResultStore, file: Path) -> None:
+    """The two files of packed runs, with the rows of every run, also of runs that have a folder."""
     track = file.parent.name
     name = file.name.removesuffix(USERS).removesuffix(RECORDS)
     archive = Archive(store.root, track, name)
@@ -91,4 +92,3 @@ def _of_archive(store: ResultStore, file: Path) -> set[Path]:
     for record in store.find_records(track=track, dataset=name, on_damage="warn"):
         if record.archived is not None:
             store.load_record(record)  # metrics that are measured again are those of the record
-    return {archive.records_file, archive.users_file}
