@@ -94,6 +94,11 @@ def new_items(kept: KeptModel, folder: Path, workspace: Workspace) -> NewItems:
         raise ConfigError(f"--items {folder}: no scores for new items: {content['no_new_items']}")
     ready = [m for m in kept.modalities if content["members"][m] == "ready"]
     with new_content(folder, kept.modalities, ready, workspace.progress) as catalogue:
+        if absent := [f"{m}.npy" for m in ready if m not in catalogue.ready_features]:
+            raise DataError(
+                f"{folder}: {' and '.join(absent)} not there; the model was trained on ready features, so new items "
+                "need them too: a row for each line of items.csv, made as those of the run were"
+            )
         none = Interactions(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
         split = Split(0, catalogue.n_items, none, none, none, "given", None, "")
         dataset = Dataset(catalogue.name, catalogue, split, catalogue_fingerprint(catalogue))
