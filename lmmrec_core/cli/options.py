@@ -43,6 +43,23 @@ class _Once(argparse._StoreAction):
         super().__call__(parser, namespace, values, option_string)
 
 
+class _OnceBoolean(argparse.BooleanOptionalAction):
+    """As :class:`_Once`, for an option with its opposite, ``--no-NAME``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        if isinstance(parser, Parser):
+            if self in parser.given:
+                raise argparse.ArgumentError(self, "given twice; leave one out")
+            parser.given.add(self)
+        super().__call__(parser, namespace, values, option_string)
+
+
 def whole(text: str) -> int:
     """The type of an option: a whole number in plain digits."""
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
@@ -122,7 +139,7 @@ def add_set(sub: argparse.ArgumentParser, help_text: str) -> None:
 def add_keep_encoder(sub: argparse.ArgumentParser) -> None:
     """Whether the encoder of an end-to-end run stays."""
     sub.add_argument(
-        "--keep-encoder", action=argparse.BooleanOptionalAction,
+        "--keep-encoder", action=_OnceBoolean,
         help="keep the encoder that paradigm ETE trained in .cache/encoders, for lmmrec encode; it is kept unless you "
         "say no, which saves its disk",
     )  # fmt: skip

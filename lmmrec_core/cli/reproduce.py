@@ -27,7 +27,8 @@ def reproduce(arguments: argparse.Namespace) -> int:
     study = replace(study, workspace=study.workspace.keeping_encoders(arguments.keep_encoder))
     asked = _asked(study, arguments)
     if arguments.keep_encoder is not None and not any(case.paradigm in ("ETE", WARM) for case in asked):
-        raise ConfigError("--keep-encoder has no effect: none of these cases trains an encoder; leave it out")
+        option = "--keep-encoder" if arguments.keep_encoder else "--no-keep-encoder"
+        raise ConfigError(f"{option} has no effect: none of these cases trains an encoder; leave it out")
     seen = outlook(study, asked)
     if arguments.dry_run and arguments.json:
         told = {"track": study.track.name, **seen.plain(), "estimate": cost_of(study, seen).plain()}

@@ -61,8 +61,17 @@ def _crate(study: Study, out: str | None) -> int:
 
 def _status(study: Study, as_json: bool) -> int:
     found = study.status()
+    store, track = study.workspace.store, study.track.name
+    stored = {
+        name: len(store.find_records(track=track, dataset=name, on_damage="warn")) for name in packable(store, track)
+    }
+    found = {**found, "stored": stored}
     if as_json:
         print(json.dumps(found, indent=1))
+        return 0
+    if not study.cases():
+        told = ", ".join(f"{name} {runs}" for name, runs in stored.items()) or "none"
+        print(f"{study.track.title}: the track plans no cases. Stored runs: {told}")
         return 0
     print(f"{study.track.title}, seeds {', '.join(map(str, found['seeds']))}")
     print(_table(found))

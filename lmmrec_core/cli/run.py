@@ -55,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
         overrides |= _tuned(case, workspace, arguments, own, told)
     todo = plan(case, workspace, overrides)
     if arguments.keep_encoder is not None and (todo.end_to_end is None or todo.end_to_end.reading in ("e0", "e1")):
-        raise ConfigError("--keep-encoder has no effect: this run trains no encoder (paradigm ETE does); leave it out")
+        option = "--keep-encoder" if arguments.keep_encoder else "--no-keep-encoder"
+        raise ConfigError(f"{option} has no effect: this run trains no encoder (paradigm ETE does); leave it out")
     if not (arguments.json and arguments.quiet):
         print(f"{'memory':>16}  {memory_told(todo, workspace)}", file=told, flush=True)
     result = run_case(todo, workspace, arguments.keep_model)

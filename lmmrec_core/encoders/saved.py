@@ -16,10 +16,7 @@ from lmmrec_core.encoders.weights import load_strictly, state_digest, tensors_di
 from lmmrec_core.errors import FeatureError
 
 _HEADER = "lmmrec"  # the entry of a file's header that holds the note
-#: How messages about such a file end, where the reader knows no better cure.
-SAVED_CURE = (
-    "train the encoder and save it again (if the file is in the cache: delete it and run the same command again)"
-)
+_CURE = "train the encoder and save it again (if the file is in the cache: delete it and run the same command again)"
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class SavedNote:
         if (self.encoder, self.version) != (encoder, version):
             raise FeatureError(
                 f"{path}: weights of {self.encoder} version {self.version}, expected {encoder} version {version}; "
-                f"name {self.encoder} as the encoder, or {SAVED_CURE}"
+                f"name {self.encoder} as the encoder, or {_CURE}"
             )
 
 
@@ -82,9 +79,9 @@ def read_note(path: Path) -> SavedNote | None:
     except (ValueError, TypeError, RecursionError):
         note = None
     if note is None or not note.state_sha256:
-        raise FeatureError(f"{path}: its note is incomplete or of an earlier version of lmmrec_core; {SAVED_CURE}")
+        raise FeatureError(f"{path}: its note is incomplete or of an earlier version of lmmrec_core; {_CURE}")
     if note.seal and note.seal != _seal(asdict(note)):
-        raise FeatureError(f"{path}: damaged (its note does not match its digest); {SAVED_CURE}")
+        raise FeatureError(f"{path}: damaged (its note does not match its digest); {_CURE}")
     return note
 
 
@@ -102,7 +99,7 @@ def read_saved(path: Path, encoder: str, version: int) -> SavedNote:
         if not path.exists():
             raise FeatureError(f"{path}: no such weights; train and save encoder {encoder!r} first")
         raise FeatureError(
-            f"{path}: not weights that encoder {encoder!r} saved; {SAVED_CURE}, "
+            f"{path}: not weights that encoder {encoder!r} saved; {_CURE}, "
             "or name weights from elsewhere in the encoder's settings"
         )
     note.check(path, encoder, version)
@@ -115,13 +112,13 @@ def check_saved(path: Path) -> SavedNote:
     Raises FeatureError for any other file.
     """
     if (note := read_note(path)) is None:
-        raise FeatureError(f"{path}: damaged (it has no note); {SAVED_CURE}")
+        raise FeatureError(f"{path}: damaged (it has no note); {_CURE}")
     try:
         found = tensors_digest(load_file(path))
     except (SafetensorError, OSError) as error:
-        raise FeatureError(f"{path}: damaged ({error}); {SAVED_CURE}") from None
+        raise FeatureError(f"{path}: damaged ({error}); {_CURE}") from None
     if found != note.state_sha256:
-        raise FeatureError(f"{path}: damaged (the weights are not the ones saved); {SAVED_CURE}")
+        raise FeatureError(f"{path}: damaged (the weights are not the ones saved); {_CURE}")
     return note
 
 
@@ -133,8 +130,8 @@ def restore(module: nn.Module, path: Path, note: SavedNote) -> None:
     try:
         weights = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise FeatureError(f"{path}: damaged ({error}); {SAVED_CURE}") from None
+        raise FeatureError(f"{path}: damaged ({error}); {_CURE}") from None
     load_strictly(module, weights, path)
     if state_digest(module) != note.state_sha256:
-        raise FeatureError(f"{path}: damaged (the weights are not the ones saved); {SAVED_CURE}")
+        raise FeatureError(f"{path}: damaged (the weights are not the ones saved); {_CURE}")
     module.eval()

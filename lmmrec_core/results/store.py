@@ -299,7 +299,8 @@ def _checked_record(data: Any, file: Path, folder: str, damaged: Callable[[str],
     if data.get("digest") != digest({name: value for name, value in data.items() if name != "digest"}):
         raise damaged("its content does not match its digest (edited by hand?)")
     if not folder.endswith(f"-{data['key']}"):
-        raise damaged(f"it holds the run {data['key']}, not the one its folder is named after")
+        told = f"it holds the run {data['key']}, not the one its folder is named after"
+        raise damaged(f"{told} (renamed? the name of its folder ends in -{data['key']})")
     checked: Mapping[str, Any] = data
     return checked
 

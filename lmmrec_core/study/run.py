@@ -30,7 +30,7 @@ from lmmrec_core.study.joint.attach import attach_encoder, encoder_file, keep_tr
 from lmmrec_core.study.joint.warm_start import train_warm
 from lmmrec_core.study.memory.plans import demand_of_plan
 from lmmrec_core.study.memory.room import peak_device_memory, refuse_unfit, reset_peak_device_memory, room
-from lmmrec_core.study.own.kept import is_kept, keep_recommender, keeps_model
+from lmmrec_core.study.own.kept import MODEL, is_kept, keep_recommender, keeps_model
 from lmmrec_core.study.search.validation import CUTOFF, stopping_metric, users_with, validation, warn_if_saturated
 from lmmrec_core.study.track import UNIDENTIFIED, EvaluationSettings
 from lmmrec_core.study.weights.records import judged_by_weights, suspect_weights
@@ -161,6 +161,7 @@ def run_case(todo: Plan, workspace: Workspace, keep_model: bool = False) -> Resu
 def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Path, keep_model: bool) -> None:
     case, store = todo.case, workspace.store
     started, again = code_now(), store.holds(done)
+    keep_model = keep_model or (done / MODEL).is_file()  # one that was asked for before goes with the old result
     reset_peak_memory()
     reset_peak_device_memory(todo.training.device)
     dataset = workspace.dataset(case.dataset, case.split)

@@ -122,7 +122,7 @@ def test_one_run_is_named(train, shop, tmp_path, capsys):
         assert "names several runs; give the one" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("way", ["cut", "flipped", "another"])
+@pytest.mark.parametrize("way", ["cut", "flipped", "another", "empty"])
 def test_a_damaged_encoder_is_noticed_and_keep_encoder_makes_it_again(train, shop, tmp_path, capsys, way):
     record = train("--paradigm", "ETE")
     file = Workspace.open("user").results.parent / record["encoder_file"]
@@ -131,10 +131,12 @@ def test_a_damaged_encoder_is_noticed_and_keep_encoder_makes_it_again(train, sho
         other = train("--paradigm", "ETE", "--seed", "2")
         shutil.copy(Workspace.open("user").results.parent / other["encoder_file"], file)
     else:
-        file.write_bytes(sound[:-100] if way == "cut" else sound[:-1] + bytes([sound[-1] ^ 1]))
+        flipped = sound[:-1] + bytes([sound[-1] ^ 1])
+        file.write_bytes({"cut": sound[:-100], "flipped": flipped, "empty": b""}[way])
     assert encode(record["key"], shop, tmp_path / "out") == 1
     error = capsys.readouterr().err
-    assert str(file) in error and "run the case again with --keep-encoder" in error and "delete" not in error
+    assert str(file) in error and "run the case again with --keep-encoder" in error
+    assert "delete" not in error and "save the weights" not in error
     with pytest.warns(UserWarning, match=file.name):
         assert train("--paradigm", "ETE")["encoder_file"] is None  # not trusted
     with pytest.warns(UserWarning, match=file.name):
@@ -160,3 +162,13 @@ def test_the_rows_appear_whole_or_not_at_all(train, shop, tmp_path, capsys, monk
     (tmp_path / "v1.2").mkdir()
     assert encode(key, shop, tmp_path / "v1.2") == 0
     assert sorted(path.name for path in (tmp_path / "v1.2").iterdir()) == ["features.csv", "textual.npy", "visual.npy"]
+
+
+def test_a_model_that_was_kept_is_not_lost_when_the_encoder_is_asked_for(train, shop, capsys):
+    first = train("--paradigm", "ETE", "--no-keep-encoder", "--keep-model")
+    assert train("--paradigm", "ETE", "--keep-encoder")["encoder_file"]
+    assert main(["recommend", "--model", first["key"], "--users", "u1", "--k", "1"]) == 0
+    with pytest.raises(SystemExit):
+        train("--paradigm", "ETE", "--keep-encoder", "--no-keep-encoder", code=2)
+    assert "given twice" in capsys.readouterr().err
+    assert "--no-keep-encoder has no effect" in train("--no-keep-encoder", code=1)

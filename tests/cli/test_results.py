@@ -26,7 +26,10 @@ def test_data_sets_of_the_user_s_track_are_packed_by_name(run, tmp_path, capsys)
     (folder,) = (tmp_path / "home" / "results" / "user" / "mine").glob("popularity-*")
     folder.rename(tmp_path / "away")
     assert "1 run folders written" in told(capsys, "results", "unpack", "--track", "user", "--dataset", "mine")
-    assert folder.is_dir()
+    assert folder.is_dir() and (folder / "run.json").is_file()
+    status = told(capsys, "results", "status", "--track", "user")
+    assert "plans no cases. Stored runs: mine 2" in status
+    assert json.loads(told(capsys, "results", "status", "--track", "user", "--json"))["stored"] == {"mine": 2}
     error = told(capsys, "results", "pack", "--track", "user", "--dataset", "mien", rc=1)
     assert "did you mean 'mine'?" in error
     (folder / "per_user.parquet").write_bytes(b"none")
@@ -70,3 +73,32 @@ def test_a_damaged_model_is_made_again_when_it_is_asked_for(run, tmp_path, capsy
     with pytest.warns(UserWarning, match="damaged"):
         run("--model", "bpr", "--keep-model")
     told(capsys, "recommend", "--model", found["key"])
+    told(capsys, "results", "pack", "--track", "user")
+    file.parent.rename(tmp_path / "away")
+    error = told(capsys, "recommend", "--model", found["key"], rc=1)
+    assert "the run is stored, but not its model" in error
+    assert "no run folder" in told(capsys, "recommend", "--model", tmp_path, rc=1)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("file.txt", "is a file that is there already"), ("full", "is there already, and not empty"),
+        ("link", "is a link that is there already"), ("file.txt/x", "Not a directory"), ("x" * 300, "name too long"),
+        ("home/results/user/crate", "where only results may be"),
+    ],
+)  # fmt: skip
+def test_places_where_no_new_folder_can_be_are_told_before_anything_is_done(
+    run, tmp_path, capsys, monkeypatch, place, words
+):
+    run("--model", "popularity")
+    (tmp_path / "file.txt").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "v1.0").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "full")
+    monkeypatch.chdir(tmp_path)
+    error = told(capsys, "results", "crate", "--track", "user", "--out", place, rc=1)
+    assert words in error and "name" in error and len(error) < 400
+    if words != "where only results may be":
+        for call in (("encode", "--run", "0" * 16, "--items", "."), ("recommend", "--model", "0" * 16)):
+            assert "nothing is overwritten" in told(capsys, *call, "--out", place, rc=1)

@@ -14,7 +14,6 @@ from lmmrec_core.encoders.features.item_rows import CatalogueRows, ItemContent, 
 from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.encoders.features.transforms import shuffled_order
 from lmmrec_core.encoders.lora import add_lora, merge_lora
-from lmmrec_core.encoders.saved import SAVED_CURE
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Features, Result
@@ -152,7 +151,8 @@ def trained_encoder_of(workspace: Workspace, result: Result) -> Any:
     try:
         encoder = ENCODERS[kept["encoder"]].load(path)
     except FeatureError as error:
-        raise FeatureError(f"{str(error).removesuffix(f'; {SAVED_CURE}')}; {_again(result)}") from None
+        why = str(error).removeprefix(f"{path}: ").partition("; ")[0]  # the cure is another here
+        raise FeatureError(f"{path}: {why}; {_again(result)}") from None
     if state_digest(encoder.module) != kept["weights"]:
         raise FeatureError(f"{path}: not the weights that run {key} ended with; {_again(result)}")
     return encoder

@@ -31,6 +31,7 @@ from lmmrec_core.errors import ConfigError, ResultError
 from lmmrec_core.flow import MODALITIES, Catalogue, Features, IntArray, Modality, Split
 from lmmrec_core.names import TWICE
 from lmmrec_core.recommenders import RECOMMENDERS
+from lmmrec_core.results.store import RECORD
 from lmmrec_core.roles import MapsContent, Recommender, VectorRecommender
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.track import TrackSettings
@@ -161,6 +162,10 @@ def find_kept(workspace: Workspace, asked: str) -> Path:
     for folder in folders:
         if (folder / MODEL).is_file():
             return folder / MODEL
+    if given.is_dir() and not (given / RECORD).is_file():
+        raise ConfigError(f"{given}: no run folder; give that of one run, its key, or the path of its {MODEL}")
+    if not folders and _is_key(asked):
+        folders = [record.path for record in workspace.store.find_records(key=asked)]  # packed
     if folders:
         raise ConfigError(f"{folders[0]}: the run is stored, but not its model; run it again with --keep-model")
     raise ConfigError(
