@@ -61,16 +61,15 @@ def _crate(study: Study, out: str | None) -> int:
 
 def _status(study: Study, as_json: bool) -> int:
     found = study.status()
-    store, track = study.workspace.store, study.track.name
-    stored = {
-        name: len(store.find_records(track=track, dataset=name, on_damage="warn")) for name in packable(store, track)
-    }
-    found = {**found, "stored": stored}
+    if not study.cases():  # a catalogue of the user's own is in no grid
+        store, track = study.workspace.store, study.track.name
+        names = packable(store, track)
+        found = {**found, "stored": {name: len(store.find_records(track=track, dataset=name)) for name in names}}
     if as_json:
         print(json.dumps(found, indent=1))
         return 0
-    if not study.cases():
-        told = ", ".join(f"{name} {runs}" for name, runs in stored.items()) or "none"
+    if "stored" in found:
+        told = ", ".join(f"{name} {runs}" for name, runs in found["stored"].items()) or "none"
         print(f"{study.track.title}: the track plans no cases. Stored runs: {told}")
         return 0
     print(f"{study.track.title}, seeds {', '.join(map(str, found['seeds']))}")

@@ -88,7 +88,7 @@ def _check_archive(store: ResultStore, file: Path) -> None:
             f"{file.name} and pack the run folders again (`lmmrec results pack`)"
         )
     for run in archive.runs().values():
-        run.kept_rows()
-    for record in store.find_records(track=track, dataset=name, on_damage="warn"):
-        if record.archived is not None:
-            store.load_record(record)  # metrics that are measured again are those of the record
+        if (archive.folder / run.folder).is_dir():
+            run.kept_rows()
+        else:
+            store.load(archive.folder / run.folder)  # metrics that are measured again are those of the record

@@ -167,7 +167,8 @@ def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Pat
     dataset = workspace.dataset(case.dataset, case.split)
     split = dataset.split
     features = features_of(case, workspace)
-    refuse_unfit(demand_of_plan(todo, split, features, workspace.track), room(todo.training.device))
+    content = {} if features is None else features.matrices
+    refuse_unfit(demand_of_plan(todo, split, content, workspace.track), room(todo.training.device))
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
     training = joint.features if joint else None
     model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, training)
