@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -75,6 +76,17 @@ def terminate_as_interrupt() -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
+@contextmanager
+def plain_warnings(who: str) -> Iterator[None]:
+    """Warnings of the block are printed as one readable line, without the line of code that gave them."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"{who}: warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
 def wait_asleep() -> None:
     """Let threads that wait for each other sleep; only before torch is imported. What the environment says stays."""
     for name, value in _ASLEEP.items():
@@ -131,10 +143,12 @@ def host_waits(device: object) -> bool:
 def worker_task() -> Iterator[None]:
     """A task in a worker process: told to end in the midst of it, the process ends when the task has tidied up.
 
-    Else its executor would take the end of the task for a result, and give it the next one.
+    Else its executor would take the end of the task for a result, and give it the next one. Its warnings are told as
+    those of the command.
     """
     try:
-        yield
+        with plain_warnings("lmmrec"):
+            yield
     except (KeyboardInterrupt, SystemExit):
         if multiprocessing.parent_process() is None:
             raise

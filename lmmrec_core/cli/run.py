@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     content = content_asked(arguments, track, encoder_name(arguments.encoder or BASELINE))
     workspace, name = user_workspace(arguments, arguments.data, content)
     workspace = workspace.quiet() if arguments.quiet else workspace
-    workspace = workspace.keeping_encoders(arguments.keep_encoder is not False)
+    workspace = workspace.keeping_encoders(arguments.keep_encoder)
     cell = {"track": workspace.track.name, "dataset": name, "model": arguments.model, "seed": arguments.seed}
     case = Case.build({**cell, **(_content_fields(workspace, arguments) if content.modalities else {})}, "lmmrec run")
     told = sys.stderr if arguments.json else sys.stdout
@@ -55,10 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
         overrides |= _tuned(case, workspace, arguments, own, told)
     todo = plan(case, workspace, overrides)
     if arguments.keep_encoder is not None and (todo.end_to_end is None or todo.end_to_end.reading in ("e0", "e1")):
-        raise ConfigError("--keep-encoder has no effect: this run trains no encoder (paradigm ETE does); leave it out")
+        option = "--keep-encoder" if arguments.keep_encoder else "--no-keep-encoder"
+        raise ConfigError(f"{option} has no effect: this run trains no encoder (paradigm ETE does); leave it out")
     if not (arguments.json and arguments.quiet):
         print(f"{'memory':>16}  {memory_told(todo, workspace)}", file=told, flush=True)
-    result = run_case(todo, workspace, arguments.keep_model, arguments.keep_encoder is True)
+    result = run_case(todo, workspace, arguments.keep_model)
     beside = runs_beside(case, workspace, overrides, arguments.twin)
     folder = folder_of(todo, workspace)
     kept = str(folder / MODEL) if arguments.keep_model else None

@@ -28,6 +28,7 @@ from lmmrec_core.recommenders.layers import (
     sparse_product,
     table,
 )
+from lmmrec_core.recommenders.weights import Sizes, Weights
 from lmmrec_core.roles import Batch, TrainingData
 
 
@@ -97,6 +98,11 @@ class FREEDOM(GradientRecommender):
             return
         kept = drawn_edges(self.edge_weight, kept_count(len(self.edge_user), self.settings.dropout), generator)
         self.pruned = BipartiteGraph.symmetric(self.edge_user[kept], self.edge_item[kept], self.n_users, self.n_items)
+
+    @classmethod
+    def count_weights(cls, sizes: Sizes, settings: Settings) -> Weights:
+        """Numbers in its weights, see ``recommenders.weights``."""
+        return Weights(sizes.tables, sizes.mapped(sizes.dim))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         user, positive, negative = triples(batch, self.name)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from lmmrec_core.recommenders.base import FeatureSettings, GradientRecommender, pairwise_loss, text_first, triples
 from lmmrec_core.recommenders.layers import distinct_numbers, linear, pair_scores, table
+from lmmrec_core.recommenders.weights import Sizes, Weights
 from lmmrec_core.roles import Batch, TrainingData
 
 
@@ -48,6 +49,15 @@ class VBPR(GradientRecommender):
             self.item_linear.bias.requires_grad_(False)  # stays zero
             self.bias = nn.Parameter(torch.zeros(data.n_items))
             self.feature_bias = nn.Parameter(torch.zeros(width))
+
+    @classmethod
+    def count_weights(cls, sizes: Sizes, settings: Settings) -> Weights:
+        """Numbers in its weights, see ``recommenders.weights``."""
+        width, dim = sum(sizes.widths.values()), sizes.dim
+        vectors, maps = sizes.tables + sizes.users * dim, width * dim
+        if settings.mode == "described":  # with biases of items and of features, and none of the map
+            return Weights(vectors + sizes.items, maps + width, dim)
+        return Weights(vectors, maps + dim)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         user, positive, negative = triples(batch, self.name)

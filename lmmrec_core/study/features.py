@@ -10,7 +10,7 @@ from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.encoders.features.transforms import rotate
 from lmmrec_core.encoders.pictures.unreadable import naming_unreadable
 from lmmrec_core.encoders.precision import with_precision
-from lmmrec_core.errors import FeatureError
+from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import MODALITIES, Features, Modality
 from lmmrec_core.names import BASELINE, Precision
 from lmmrec_core.process import enough_memory
@@ -65,6 +65,11 @@ def _computed(workspace: Workspace, dataset: Dataset, encoder: str, paradigm: st
         spec, lambda: _extracted(workspace, dataset, encoders, precision)
     )
     if turned is not None:
+        if turned not in features.matrices:
+            raise ConfigError(
+                f"track {track.name!r}, encoders, {encoder}, rotated: {turned!r} is not read here, so nothing would be "
+                "turned; leave it out, or use --modalities V&T"
+            )
         return rotate(features, turned, _ROTATION)
     ready = _ready(members)
     return _with_ready(features, ready_features(catalogue, track.missing), ready) if ready else features

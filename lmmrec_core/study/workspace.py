@@ -32,7 +32,9 @@ class Workspace:
     cache: Path
     data: Path | None = None  # the folder of the real data sets
     progress: bool = True  # whether long work shows progress bars
-    keep_encoders: bool = True  # whether encoders that were trained end to end stay in the cache
+    # whether encoders that were trained end to end stay in the cache: None keeps them, False does not, and True also
+    # runs stored cases again whose encoder is not there
+    keep_encoders: bool | None = None
     _datasets: dict[tuple[str, int], Dataset] = field(default_factory=dict, init=False, repr=False)
     _answers: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False)
 
@@ -129,7 +131,7 @@ class Workspace:
         """The same without progress bars; both share what either reads."""
         return self._but(progress=False)
 
-    def keeping_encoders(self, keep: bool) -> "Workspace":
+    def keeping_encoders(self, keep: bool | None) -> "Workspace":
         """The same with ``keep_encoders`` as given; both share what either reads."""
         return self._but(keep_encoders=keep)
 

@@ -1,5 +1,6 @@
 """Paradigm ETE: joins an encoder to the training of a recommender, and keeps the encoder and features that come out."""
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Any
 import torch
 
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
-from lmmrec_core.data.folder import FolderSettings, read_content
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.extract import extract
 from lmmrec_core.encoders.features.content import make_features
@@ -16,15 +16,16 @@ from lmmrec_core.encoders.features.item_rows import CatalogueRows, ItemContent, 
 from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.encoders.features.transforms import shuffled_order
 from lmmrec_core.encoders.lora import add_lora, merge_lora
-from lmmrec_core.encoders.pictures.unreadable import naming_unreadable
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Features, Result
+from lmmrec_core.names import TRACKS
 from lmmrec_core.roles import ContentRecommender, CutEncoder, Recommender
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.diagnostics import diagnostics_of
 from lmmrec_core.study.features import load_features
+from lmmrec_core.study.own.new_content import new_content
 from lmmrec_core.study.pictures import pictures_of
 from lmmrec_core.study.weights.making import trained_encoder
 from lmmrec_core.study.weights.recipes import read_entry
@@ -125,7 +126,7 @@ def _keep_encoder(workspace: Workspace, run: str, case: Case, encoder: Any, spec
     merge_lora(encoder.module)
     encoder.stage, encoder.note = "ete", {**encoder.note, "ete": spec}
     name = read_entry(workspace.track, case.encoder).encoder
-    if workspace.keep_encoders:
+    if workspace.keep_encoders is not False:
         encoder.save(_weights_file(workspace, name, run))
     return {"encoder": name, "weights": state_digest(encoder.module)}
 
@@ -135,10 +136,20 @@ def _weights_file(workspace: Workspace, name: str, run: str) -> Path:
 
 
 def encoder_file(workspace: Workspace, result: Result) -> Path | None:
-    """Where the encoder of an end-to-end run is kept, if it is there; None too for a run that trained none."""
+    """Where the encoder of an end-to-end run is kept, if it is there; None too for a run that trained none.
+
+    One that is not what the run kept is told by a warning, and counts as none.
+    """
     kept = (result.record.get("features") or {}).get("trained") or {}
     path = _weights_file(workspace, kept.get("encoder", ""), str(result.record.get("key")))
-    return path if "weights" in kept and path.is_file() else None
+    if "weights" not in kept or not path.is_file():
+        return None
+    try:
+        trained_encoder_of(workspace, result)
+    except FeatureError as error:
+        warnings.warn(str(error), stacklevel=2)
+        return None
+    return path
 
 
 def trained_encoder_of(workspace: Workspace, result: Result) -> Any:
@@ -154,17 +165,28 @@ def trained_encoder_of(workspace: Workspace, result: Result) -> Any:
         raise ConfigError(f"run {key} trained no encoder; choose one of paradigm ETE, reading e2 or e3")
     path = _weights_file(workspace, kept["encoder"], key)
     if not path.is_file():
-        case = result.case
-        folder = workspace.results / str(case["track"]) / str(case["dataset"])
         raise FeatureError(
             f"run {key}: its trained encoder, {path}, is not in the cache. It stays on the machine that trained it, "
-            f"unless that was told --no-keep-encoder: copy the file from there, or delete the result's folder in "
-            f"{folder} and run the case again"
+            f"unless that was told --no-keep-encoder: copy the file from there, or {_again(result)}"
         )
-    encoder = ENCODERS[kept["encoder"]].load(path)
+    try:
+        encoder = ENCODERS[kept["encoder"]].load(path)
+    except FeatureError as error:
+        why = str(error).removeprefix(f"{path}: ").partition("; ")[0]  # the cure is another here
+        raise FeatureError(f"{path}: {why}; {_again(result)}") from None
     if state_digest(encoder.module) != kept["weights"]:
-        raise FeatureError(f"{path}: not the weights of run {key}; delete the file and the result, and run it again")
+        raise FeatureError(f"{path}: not the weights that run {key} ended with; {_again(result)}")
     return encoder
+
+
+def _again(result: Result) -> str:
+    """How a kept encoder is made again, over a damaged one too."""
+    case = result.case
+    if case["track"] == "user":
+        return "run the case again with --keep-encoder, which trains it again, to the same result"
+    named = ("track", "dataset", "model", "encoder", "paradigm") if case["track"] in TRACKS else ("dataset", "model")
+    chosen = " ".join(f"--{name} {case[name]}" for name in named)
+    return f"`lmmrec reproduce {chosen} --seeds {case['seed']} --keep-encoder` trains it again, to the same result"
 
 
 def encode_new(workspace: Workspace, result: Result, folder: Path) -> tuple[tuple[str, ...], Features]:
@@ -174,9 +196,7 @@ def encode_new(workspace: Workspace, result: Result, folder: Path) -> tuple[tupl
     a folder that cannot be read, FeatureError for content that cannot be used.
     """
     encoder = trained_encoder_of(workspace, result)
-    settings = FolderSettings.build({"content": list(encoder.modalities), "ready": []}, str(folder))
-    catalogue = read_content(folder, settings)
-    with naming_unreadable(catalogue, workspace.progress):
+    with new_content(folder, encoder.modalities, (), workspace.progress) as catalogue:
         has = {"visual": any(catalogue.images), "textual": any(text.strip() for text in catalogue.texts)}
         encoders = {modality: encoder for modality in encoder.modalities if has[modality]}
         if not encoders:

@@ -245,7 +245,7 @@ class _Costs:
                 found[what] = found.get(what, 0) + parameters[member] * _FLOAT
 
         for case in cases:
-            if case.paradigm in ("ETE", WARM) and self.workspace.keep_encoders:
+            if case.paradigm in ("ETE", WARM) and self.workspace.keep_encoders is not False:
                 note("encoders trained end to end", case.encoder)
         for _, encoder, _ in _fine_tuned(cases):
             note("fine-tuned encoders", encoder)

@@ -49,6 +49,7 @@ from lmmrec_core.study.weights.recipes import (
     MemberSettings,
     MultimodalSettings,
     Recipe,
+    naming_entry,
     read_separate,
     recipe_of,
     resolved_settings,
@@ -91,7 +92,8 @@ def one_modality_encoders(workspace: Workspace, name: str) -> dict[Modality, Enc
     encoders: dict[Modality, Encoder] = {}
     for modality, member in read_separate(workspace.track, name).members().items():
         if modality not in trained:
-            encoders[modality] = _member(member, modality)
+            with naming_entry(workspace.track, name, modality):
+                encoders[modality] = _member(member, modality)
         elif trained[modality].path.is_file():
             encoders[modality] = trained[modality].cls.load(trained[modality].path)
         else:
@@ -153,7 +155,8 @@ def trained_encoder(workspace: Workspace, name: str, paradigm: str, dataset: Dat
     """
     recipe = recipe_of(workspace, name, paradigm, dataset, seed)
     if recipe.paradigm == "PT" and recipe.entry.pretrain is None:
-        return _new(recipe.entry, workspace.data)
+        with naming_entry(workspace.track, name, "settings"):
+            return _new(recipe.entry, workspace.data)
     path = workspace.encoders / f"{recipe.entry.encoder}-{recipe.paradigm}-{recipe.key}.safetensors"
     cls = ENCODERS[recipe.entry.encoder]
     if not _is_made(path):
@@ -281,7 +284,8 @@ def _pretrained(job: _Job) -> tuple[Any, dict[str, Any]]:
     cls = ENCODERS[entry.encoder]
     if isinstance(cls, LearnsWords) and cls.WORDS not in entry.settings:
         more[cls.WORDS] = build_vocabulary(outside.texts)
-    encoder = _new(entry, job.workspace.data, more)
+    with naming_entry(job.workspace.track, job.name, "settings"):
+        encoder = _new(entry, job.workspace.data, more)
     record: dict[str, Any] = {"outside": disjoint}
     if entry.pretrain.how == "cca":
         if not isinstance(encoder, AlignsPairs):
