@@ -18,6 +18,8 @@ _MENDED = (
     (re.compile(r'(<button class="btn search-button-field[^>]*?) aria-label="Search"'), r"\1"),
     # so does this name: each fold says what it hides
     (re.compile(r'<summary aria-label="Toggle hidden content">'), "<summary>"),
+    # of a field for searching, off means nothing
+    (re.compile(r'(<input\b(?=[^>]*type="search")[^>]*?)\s+autocomplete="off"'), r"\1"),
     # a list has list items
     (re.compile(r'(<div class="citation"[^>]*?) role="doc-biblioentry"'), r'\1 role="listitem"'),
     # a head without text is an empty cell

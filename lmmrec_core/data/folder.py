@@ -1,4 +1,4 @@
-"""The catalogue folder: the format for a catalogue of your own.
+"""The catalogue folder: the format for a catalogue of your own::
 
     interactions.csv  user_id,item_id[,rating][,timestamp][,split]     one row per interaction; also as .csv.gz
     items.csv         item_id,title,brand,categories,description,image one row per item; likewise

@@ -65,7 +65,9 @@ def test_its_pages_are_executed_and_rendered(
 ) -> None:
     """A book of this chapter alone, its notebook executed by the runner on a machine without results."""
     site = tmp_path / "site"
-    shutil.copytree(ROOT / "book", site / "book", ignore=shutil.ignore_patterns("_generated", "__pycache__", "chapters"))
+    shutil.copytree(
+        ROOT / "book", site / "book", ignore=shutil.ignore_patterns("_generated", "__pycache__", "chapters")
+    )
     shutil.copy(ROOT / "_config.yml", site)
     (site / "notebooks").mkdir()
     shutil.copy(own, site / "notebooks")
