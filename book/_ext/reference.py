@@ -1,7 +1,7 @@
 """The reference pages: signatures as the code writes them, and the fields of a value with their comments.
 
-autodoc prints what an alias stands for (``numpy.ndarray[tuple[Any, ...], numpy.dtype[numpy.int64]]``); here the alias is
-put back. The fields of a frozen class are explained by comments beside them, which autodoc does not read.
+autodoc prints what an alias stands for (``numpy.ndarray[tuple[Any, ...], numpy.dtype[numpy.int64]]``); here the alias
+is put back. The fields of a frozen class are explained by comments beside them, which autodoc does not read.
 """
 
 import dataclasses

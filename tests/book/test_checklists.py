@@ -32,6 +32,14 @@ def test_the_runs_of_every_track_are_counted_by_code() -> None:
     assert "quote_all(receipt_facts(receipt))" in cells(ROOT / "notebooks" / "05_receipt.ipynb", "code")
 
 
+def test_what_is_not_reproduced_is_counted_by_code_and_every_row_has_a_reason_and_a_way() -> None:
+    text = chapter("not_reproduced")
+    quoted = {(path, key) for path, key, _ in quotations(text)}
+    assert quoted == {(f"/book/_generated/{track}/05_receipt.ipynb", "runs") for track in ("paper", "films")}
+    rows = table_under(text, "what")
+    assert len(rows) >= 8 and all(len(row) == 5 and all(row) for row in rows)
+
+
 def test_one_recommender_is_kept_by_a_reproduction() -> None:
     kept = []
     for name in TRACKS:
