@@ -33,6 +33,7 @@ class Workspace:
     data: Path | None = None  # the folder of the real data sets
     progress: bool = True  # whether long work shows progress bars
     keep_encoders: bool = True  # whether encoders that were trained end to end stay in the cache
+    energy: bool = False  # whether the energy of new runs is recorded (``study/energy.py``)
     _datasets: dict[tuple[str, int], Dataset] = field(default_factory=dict, init=False, repr=False)
     _answers: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False)
 
@@ -127,6 +128,10 @@ class Workspace:
     def keeping_encoders(self, keep: bool) -> "Workspace":
         """The same with ``keep_encoders`` as given; both share what either reads."""
         return self._but(keep_encoders=keep)
+
+    def measuring_energy(self, asked: bool) -> "Workspace":
+        """The same with ``energy`` as given; both share what either reads."""
+        return self._but(energy=asked)
 
     def on_cpu(self) -> "Workspace":
         """The same without a GPU, to ask for settings where there is none; both share what either reads."""
