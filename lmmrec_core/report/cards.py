@@ -28,7 +28,7 @@ MODEL_CARD = (
     "Model details", "Intended use", "Factors", "Metrics", "Evaluation data", "Training data", "Quantitative analyses",
     "Ethical considerations", "Caveats and recommendations",
 )  # fmt: skip
-NOTHING = "Nothing of this track has been run yet: **not run**."
+_NOTHING = "Nothing of this track has been run yet: **not run**."
 _SHOWN = 8  # digits of a digest
 
 
@@ -96,7 +96,7 @@ def feature_cards(results: Iterable[Result], labels: Labels = PAPER_LABELS) -> S
         rows.setdefault(key, _features_row(", ".join(key), entry["card"]))
         digests.setdefault(key, {})[str(entry["digest"])[:_SHOWN]] = None
         rows[key]["digests"] = ", ".join(digests[key])
-    return listing_or_words(pd.DataFrame(list(rows.values())), "feature-cards", NOTHING)
+    return listing_or_words(pd.DataFrame(list(rows.values())), "feature-cards", _NOTHING)
 
 
 def _features_row(name: str, card: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def model_rows(results: Iterable[Result]) -> ShownTable | Sentence:
         }
         for model, found in runs.items()
     ]
-    return listing_or_words(pd.DataFrame(rows), "model-cost", NOTHING, digits=0)
+    return listing_or_words(pd.DataFrame(rows), "model-cost", _NOTHING, digits=0)
 
 
 def _setting(result: Result, name: str) -> object:

@@ -16,7 +16,7 @@ from lmmrec_core.flow import was_trained
 from lmmrec_core.names import MEMBER_TITLES, WARM
 from lmmrec_core.questions import Variant
 from lmmrec_core.report.labels import Labels
-from lmmrec_core.report.receipt import NOT_MEASURED
+from lmmrec_core.report.receipt import NO_ENERGY
 from lmmrec_core.results.provenance import code_now, code_state
 from lmmrec_core.results.store import CASE, Record
 from lmmrec_core.study.cases import Case, identity_of, reason_not_run
@@ -54,7 +54,7 @@ def _row(record: Record, used: str) -> dict[str, Any]:
         "stopped": training.get("stopped", ""),
         "seconds": data["cost"]["seconds"],
         "peak MiB": data["cost"]["peak_memory_bytes"] / 2**20,
-        "energy Wh": round(1000 * energy["kwh"], 4) if (energy := data["cost"].get("energy")) else NOT_MEASURED,
+        "energy Wh": round(1000 * energy["kwh"], 4) if (energy := data["cost"].get("energy")) else NO_ENERGY,
         "settings": digest(data["settings"], _SHORT),
         "catalogue": data["data"]["catalogue"][:_SHORT],
         "split": data["data"]["split"][:_SHORT],
