@@ -15,7 +15,7 @@ OTHER_SOURCES = {
     "alignment": "features, by digest on the receipt", "training": "weights, by digest on the receipt",
     "retrieval": "weights, by digest on the receipt", "cost": "the receipt itself", "sources": "the receipt itself",
     "data-card-.+": "the data", "feature-cards": "features, by digest on the receipt", "model-card": "words",
-    "model-cost": "the receipt", "deviations": "settings",
+    "model-cost": "the receipt", "score-parts": "one run, which the page names", "deviations": "settings",
     "searched": "the search, by its own record", "cell-runs": "the receipt itself",
 }  # fmt: skip
 
