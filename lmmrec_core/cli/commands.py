@@ -87,7 +87,6 @@ def features(arguments: argparse.Namespace) -> int:
         refuse(arguments, OF_READING, "is for a catalogue of your own; name it with --catalogue")
         workspace = Workspace.open(arguments.track or "controls", arguments.data)
         names = list(workspace.track.datasets)
-    workspace = workspace if sys.stderr.isatty() else workspace.quiet()
     for name in names:
         paradigm = workspace.track.paradigms(encoder)[0]
         found = load_features(workspace, workspace.dataset(name), encoder, paradigm)
