@@ -25,6 +25,7 @@ from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import Case, declared_digest
 from lmmrec_core.study.datasets import naming_ids
 from lmmrec_core.study.declared.settings import settings_of
+from lmmrec_core.study.energy import metered, whole_from_here
 from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.joint.attach import attach_encoder, check_encoder, encoder_file, keep_trained
 from lmmrec_core.study.joint.warm_start import train_warm
@@ -173,9 +174,12 @@ def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Pat
     refuse_unfit(demand_of_plan(todo, split, content, workspace.track), room(todo.training.device))
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
     training = joint.features if joint else None
-    model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, training)
-    with enough_memory(f"{case.model}, ranking the items", "filter the catalogue"):
-        record, per_user, top_items = _measure(todo, model.scorer(), split, workspace.track.evaluation, trained)
+    with metered(workspace.energy and whole_from_here(checkpoint)) as energy:
+        model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, training)
+        with enough_memory(f"{case.model}, ranking the items", "filter the catalogue"):
+            record, per_user, top_items = _measure(todo, model.scorer(), split, workspace.track.evaluation, trained)
+    if energy:
+        record["cost"]["energy"] = energy
     record["data"] = {
         "name": dataset.name, "catalogue": dataset.fingerprint, "split": split.fingerprint, "rule": split.rule,
         "seed": split.seed, "users": split.n_users, "items": split.n_items, "train": len(split.train),

@@ -99,6 +99,11 @@ class Study:
         return {name: dataset.planted for name, dataset in self.track.datasets.items() if dataset.is_drawn}
 
     @property
+    def collections(self) -> dict[str, str]:
+        """Data set name → what it is a part or a version of, as the data cards call it."""
+        return {name: dataset.collection for name, dataset in self.track.datasets.items()}
+
+    @property
     def labels(self) -> Labels:
         """What tables and figures call the track's encoders."""
         return Labels(self.track.encoder_titles)
