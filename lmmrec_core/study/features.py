@@ -18,9 +18,9 @@ from lmmrec_core.roles import Encoder
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.memory.demand import EXTRACTED, demand_of_extraction
 from lmmrec_core.study.memory.room import refuse_unfit, room
-from lmmrec_core.study.pictures import pictures_of
 from lmmrec_core.study.track import TrackSettings, is_multimodal
 from lmmrec_core.study.weights.making import make_shared_weights, one_modality_encoders, trained_encoder
+from lmmrec_core.study.weights.pictures import pictures_of
 from lmmrec_core.study.weights.recipes import read_entry, recipe_of
 from lmmrec_core.study.workspace import Workspace
 

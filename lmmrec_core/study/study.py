@@ -29,7 +29,7 @@ from lmmrec_core.study.cases import (
 from lmmrec_core.study.comparisons import comparisons
 from lmmrec_core.study.datasets import stored_statistics
 from lmmrec_core.study.diagnostics import read_diagnostics
-from lmmrec_core.study.receipt import receipt_rows, source_rows, status_counts
+from lmmrec_core.study.shown.receipt import receipt_rows, source_rows, status_counts
 from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.weights.records import judged_by_weights, read_encoder_records, suspect_weights
 from lmmrec_core.study.workspace import Workspace

@@ -14,7 +14,7 @@ from lmmrec_core.report.receipt import receipt_facts
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study import energy
 from lmmrec_core.study.energy import energy_told, metered, require_meter, whole_from_here
-from lmmrec_core.study.receipt import receipt_rows
+from lmmrec_core.study.shown.receipt import receipt_rows
 
 
 class FakeMeter:

@@ -26,8 +26,8 @@ from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.diagnostics import diagnostics_of
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.own.new_content import new_content
-from lmmrec_core.study.pictures import pictures_of
 from lmmrec_core.study.weights.making import trained_encoder
+from lmmrec_core.study.weights.pictures import pictures_of
 from lmmrec_core.study.weights.recipes import read_entry
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.end_to_end import end_to_end

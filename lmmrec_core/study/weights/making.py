@@ -42,8 +42,8 @@ from lmmrec_core.seeds import one_thread
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.memory.demand import demand_of_tuning
 from lmmrec_core.study.memory.room import refuse_unfit, room
-from lmmrec_core.study.pictures import pictures_of
 from lmmrec_core.study.track import is_multimodal
+from lmmrec_core.study.weights.pictures import pictures_of
 from lmmrec_core.study.weights.pretraining_items import mispaired, outside_folder, outside_items
 from lmmrec_core.study.weights.recipes import (
     MemberSettings,
