@@ -1,1 +1,1 @@
-"""What a reader looks at: the receipt of a track, cards, lists as pictures with titles, a score taken apart, neighbours."""
+"""What a reader looks at: a track's receipt, cards, lists as pictures with titles, a score taken apart, neighbours."""
