@@ -12,8 +12,11 @@ import re
 import signal
 import sys
 import threading
+import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -73,6 +76,17 @@ def terminate_as_interrupt() -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
+@contextmanager
+def plain_warnings(who: str) -> Iterator[None]:
+    """Warnings of the block are printed as one readable line, without the line of code that gave them."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"{who}: warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
 def wait_asleep() -> None:
     """Let threads that wait for each other sleep; only before torch is imported. What the environment says stays."""
     for name, value in _ASLEEP.items():
@@ -102,14 +116,39 @@ def end_when_asked() -> None:
         signal.signal(number, lambda received, _: sys.exit(128 + received))
 
 
+def end_with_parent(grace: float) -> None:
+    """From now on this process, a worker, ends when the one that started it has gone: nobody waits for its work.
+
+    It is asked first, as by a terminate signal, and has ``grace`` seconds to save what it does.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent.sentinel, grace), daemon=True).start()
+
+
+def _end_after(sentinel: int, grace: float) -> None:
+    wait([sentinel])
+    if grace:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace)
+    os._exit(1)
+
+
+def host_waits(device: object) -> bool:
+    """Whether asking for a number makes the host wait for all work that ``device`` was given: on a GPU."""
+    return str(device).startswith("cuda")
+
+
 @contextmanager
 def worker_task() -> Iterator[None]:
     """A task in a worker process: told to end in the midst of it, the process ends when the task has tidied up.
 
-    Else its executor would take the end of the task for a result, and give it the next one.
+    Else its executor would take the end of the task for a result, and give it the next one. Its warnings are told as
+    those of the command.
     """
     try:
-        yield
+        with plain_warnings("lmmrec"):
+            yield
     except (KeyboardInterrupt, SystemExit):
         if multiprocessing.parent_process() is None:
             raise

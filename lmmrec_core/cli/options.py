@@ -1,8 +1,10 @@
 """Options that several commands of ``lmmrec`` share."""
 
 import argparse
+import os
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from lmmrec_core.errors import ConfigError
@@ -41,6 +43,23 @@ class _Once(argparse._StoreAction):
         super().__call__(parser, namespace, values, option_string)
 
 
+class _OnceBoolean(argparse.BooleanOptionalAction):
+    """As :class:`_Once`, for an option with its opposite, ``--no-NAME``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        if isinstance(parser, Parser):
+            if self in parser.given:
+                raise argparse.ArgumentError(self, "given twice; leave one out")
+            parser.given.add(self)
+        super().__call__(parser, namespace, values, option_string)
+
+
 def whole(text: str) -> int:
     """The type of an option: a whole number in plain digits."""
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
@@ -62,11 +81,28 @@ def process_count(text: str) -> int:
     return jobs
 
 
+def path_name(text: str) -> str:
+    """The type of an option that may name a file or folder: ``~`` is the user's own folder, as a shell has it."""
+    return os.path.expanduser(text)  # noqa: PTH111  (a Path makes "." of "", and raises for an unknown user)
+
+
 def folder_name(text: str) -> str:
-    """The type of an option that names a folder. Raises ConfigError for an empty name."""
+    """The type of an option that must name a folder. Raises ConfigError for an empty name."""
     if not text.strip():
         raise ConfigError(f"{text!r} names no folder; write its name, or . for the current folder")
-    return text
+    return path_name(text)
+
+
+def file_name(text: str) -> str:
+    """The type of an option that must name a file. Raises ConfigError for an empty name, or that of a folder."""
+    if not text.strip() or text.endswith("/"):
+        raise ConfigError(f"{text!r} names no file; write its name")
+    return path_name(text)
+
+
+def path(text: str) -> Path:
+    """:func:`path_name` as a ``Path``."""
+    return Path(path_name(text))
 
 
 def listed_names(names: Iterable[str]) -> str:
@@ -76,8 +112,10 @@ def listed_names(names: Iterable[str]) -> str:
 
 def add_track(sub: argparse.ArgumentParser) -> None:
     """The track of the study, and its data."""
-    sub.add_argument("--track", default="", help=f"{listed_names(TRACKS)}, or a .yaml file (default: controls)")
-    sub.add_argument("--data", default="", metavar="FOLDER", help="the folder of the real data sets")
+    sub.add_argument(
+        "--track", default="", type=path_name, help=f"{listed_names(TRACKS)}, or a .yaml file (default: controls)"
+    )
+    sub.add_argument("--data", default="", type=path_name, metavar="FOLDER", help="the folder of the real data sets")
 
 
 def add_catalogue(sub: argparse.ArgumentParser) -> None:
@@ -98,10 +136,18 @@ def add_set(sub: argparse.ArgumentParser, help_text: str) -> None:
     sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=f"{help_text} (may be repeated)")
 
 
+def add_energy(sub: argparse.ArgumentParser) -> None:
+    """Whether the energy of new runs is recorded."""
+    sub.add_argument(
+        "--energy", action="store_true",
+        help="record an estimate of the energy of new runs, by codecarbon (the extra `energy`); it changes no key",
+    )  # fmt: skip
+
+
 def add_keep_encoder(sub: argparse.ArgumentParser) -> None:
     """Whether the encoder of an end-to-end run stays."""
     sub.add_argument(
-        "--keep-encoder", action=argparse.BooleanOptionalAction,
+        "--keep-encoder", action=_OnceBoolean,
         help="keep the encoder that paradigm ETE trained in .cache/encoders, for lmmrec encode; it is kept unless you "
         "say no, which saves its disk",
     )  # fmt: skip

@@ -75,6 +75,11 @@ class DatasetSettings(Settings):
             )
         return self
 
+    @property
+    def collection(self) -> str:
+        """What it is a part or a version of: the folder of its data, or its source where it is drawn here."""
+        return self.path.partition("/")[0] or self.source
+
     def declared(self) -> dict[str, Any]:
         """What results depend on."""
         aside: dict[str, Any] = {"title": True, "note": True}

@@ -154,3 +154,18 @@ def test_run_says_what_it_used(shop, capsys):
     assert main(["run", "--data", str(shop), "--model", "ease", "--json"]) == 0
     seen = both.readouterr()
     assert json.loads(seen.out)["case"]["model"] == "ease" and "180 read, 180 kept" in seen.err
+
+
+def test_a_device_that_is_none_is_refused_for_a_stored_result_too(shop, capsys):
+    call = ("run", "--data", shop, "--model", "bpr", *QUICK)
+    told(capsys, *call)
+    assert "device = 'gpu' is no device" in told(capsys, *call, "--set", "device=gpu", rc=1)
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path, capsys):
+    assert "nowhere: no such folder; give one of folder" in told(capsys, "data", tmp_path / "nowhere", rc=1)
+
+
+def test_a_model_that_is_not_trained_lists_no_settings_of_training(shop, capsys):
+    error = told(capsys, "run", "--data", shop, "--model", "itemknn", "--set", "k=3", rc=1)
+    assert error.rstrip().endswith("unknown setting 'k'; known: neighbours, shrink")

@@ -68,6 +68,7 @@ def test_a_run_without_anything_it_needs_is_refused_by_name(laptop, capsys):
         (("--model", "bpr", "--paradigm", "PT"), "no case has model bpr, paradigm PT"),
         (("--shard", "5/4"), "no part 5 of 4"),
         (("--shard", "first"), "is not I/N"),
+        (("--model", "bpr", "--keep-encoder"), "--keep-encoder has no effect: none of these cases trains an encoder"),
         (("--json",), "--json prints what --dry-run says"),
     ],
 )

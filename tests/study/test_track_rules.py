@@ -200,7 +200,7 @@ def test_parts_of_tracks_are_no_tracks():
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"visual": "minilm", "textual": "minilm"}, "visual: minilm encodes textual alone"),
+        ({"visual": "minilm", "textual": "minilm"}, "visual: minilm encodes textual alone; name another"),
         ({"visual": "lite0", "textual": "minilm", "outside_items": 50}, "outside_items has no effect"),
     ],
 )

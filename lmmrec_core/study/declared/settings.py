@@ -101,9 +101,8 @@ def resolve(
             if key in of_training:
                 continue
             if key not in model_class.model_fields:
-                raise unknown(
-                    "setting", key, [*model_class.model_fields, *TrainingSettings.model_fields], f"model {model!r}"
-                )
+                more = TrainingSettings.model_fields if hasattr(RECOMMENDERS[model], "loss") else ()
+                raise unknown("setting", key, [*model_class.model_fields, *more], f"model {model!r}")
             declared[key] = value
     training = TrainingSettings.build(trained, f"{where}, training")
     if "batch_size" in model_class.model_fields:  # LATTICE divides its regulariser by the configured size

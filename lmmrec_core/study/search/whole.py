@@ -23,6 +23,8 @@ from lmmrec_core.study.cases import Case
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.inputs import Step, features_step, make_all, prepare_weights, reason_of, worker_workspace
 from lmmrec_core.study.joint.attach import attach_encoder
+from lmmrec_core.study.memory.plans import demand_of_plan
+from lmmrec_core.study.memory.room import refuse_unfit, room
 from lmmrec_core.study.run import features_of, fit, plan, training_data
 from lmmrec_core.study.schedule import end_workers, worker_pool
 from lmmrec_core.study.search.cells import Cell, search_workspace
@@ -169,16 +171,19 @@ def try_point(workspace: Workspace, case: Case, fixed: dict[str, Any], point: Po
     """Train at a point, in the workspace of the trials: the trial as it is stored.
 
     The encoder's own settings under ETE stay those of the track. Raises what ``run.plan`` and ``run.features_of``
-    raise: a training that fails is a trial, one that cannot begin is not.
+    raise, and TrainingError for one that cannot fit memory: a training that fails is a trial, one that cannot begin is
+    not.
     """
     started, began = code_now(), time.perf_counter()
     todo = plan(case, workspace, {**fixed, **point})
-    features = features_of(case, workspace)
+    features = features_of(case, workspace, todo.end_to_end)
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
     checkpoint = _checkpoint_of(workspace, todo.key)
     split = workspace.dataset(case.dataset).split
     trial: dict[str, Any] = {"settings": point, "valid": None, "error": None, "key": todo.key}
     seconds = 0.0
+    content = {} if features is None else features.matrices
+    refuse_unfit(demand_of_plan(todo, split, content, workspace.track), room(todo.training.device))
     try:
         inputs = training_data(split, features)
         model, trained = fit(todo, split, inputs, checkpoint, False, joint.features if joint else None)

@@ -25,10 +25,12 @@ from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.fine_tuning.holdout import SHARE
 from lmmrec_core.encoders.fine_tuning.loop import fine_tune
 from lmmrec_core.encoders.fine_tuning.pairs import TrainingPairs, collect_pairs
+from lmmrec_core.encoders.fine_tuning.schedule import trainable
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.encoders.light.levels import learn_levels
 from lmmrec_core.encoders.light.networks import build_vocabulary
 from lmmrec_core.encoders.light.training import read_outside
+from lmmrec_core.encoders.lora import add_lora, merge_lora
 from lmmrec_core.encoders.saved import check_saved
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
@@ -41,11 +43,13 @@ from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.memory.demand import demand_of_tuning
 from lmmrec_core.study.memory.room import refuse_unfit, room
 from lmmrec_core.study.track import is_multimodal
+from lmmrec_core.study.weights.pictures import pictures_of
 from lmmrec_core.study.weights.pretraining_items import mispaired, outside_folder, outside_items
 from lmmrec_core.study.weights.recipes import (
     MemberSettings,
     MultimodalSettings,
     Recipe,
+    naming_entry,
     read_separate,
     recipe_of,
     resolved_settings,
@@ -88,7 +92,8 @@ def one_modality_encoders(workspace: Workspace, name: str) -> dict[Modality, Enc
     encoders: dict[Modality, Encoder] = {}
     for modality, member in read_separate(workspace.track, name).members().items():
         if modality not in trained:
-            encoders[modality] = _member(member, modality)
+            with naming_entry(workspace.track, name, modality):
+                encoders[modality] = _member(member, modality)
         elif trained[modality].path.is_file():
             encoders[modality] = trained[modality].cls.load(trained[modality].path)
         else:
@@ -150,7 +155,8 @@ def trained_encoder(workspace: Workspace, name: str, paradigm: str, dataset: Dat
     """
     recipe = recipe_of(workspace, name, paradigm, dataset, seed)
     if recipe.paradigm == "PT" and recipe.entry.pretrain is None:
-        return _new(recipe.entry, workspace.data)
+        with naming_entry(workspace.track, name, "settings"):
+            return _new(recipe.entry, workspace.data)
     path = workspace.encoders / f"{recipe.entry.encoder}-{recipe.paradigm}-{recipe.key}.safetensors"
     cls = ENCODERS[recipe.entry.encoder]
     if not _is_made(path):
@@ -278,7 +284,8 @@ def _pretrained(job: _Job) -> tuple[Any, dict[str, Any]]:
     cls = ENCODERS[entry.encoder]
     if isinstance(cls, LearnsWords) and cls.WORDS not in entry.settings:
         more[cls.WORDS] = build_vocabulary(outside.texts)
-    encoder = _new(entry, job.workspace.data, more)
+    with naming_entry(job.workspace.track, job.name, "settings"):
+        encoder = _new(entry, job.workspace.data, more)
     record: dict[str, Any] = {"outside": disjoint}
     if entry.pretrain.how == "cca":
         if not isinstance(encoder, AlignsPairs):
@@ -305,11 +312,17 @@ def _fine_tuned(job: _Job) -> tuple[Any, dict[str, Any]]:
     parent = state_digest(encoder.module)
     values = job.recipe.values
     settings = _settings({**job.recipe.entry.fine_tune, "seed": values["fine_tune"]["seed"]}, job, "fine_tune")
+    if settings.part == "lora":
+        add_lora(encoder.module, seed=settings.seed)
+    trainable(encoder, settings)  # refuses a part that is not there before a picture is read
     pairs = collect_pairs(
         job.dataset.catalogue, encoder, items=settings.items, split=job.dataset.split, unreadable="missing",
         share=values["held_out"], progress=job.workspace.progress,
+        pictures=pictures_of(job.workspace, job.dataset, encoder),
     )  # fmt: skip
-    return encoder, {**_tuned(encoder, pairs, settings, job, "ft"), "parent": parent}
+    record = _tuned(encoder, pairs, settings, job, "ft")
+    merge_lora(encoder.module)
+    return encoder, {**record, "parent": parent}
 
 
 def _settings(declared: Mapping[str, Any], job: _Job, where: str) -> FineTuneSettings:

@@ -5,9 +5,11 @@ from concurrent.futures import Executor, Future
 import pytest
 
 from lmmrec_core.disk import read_sealed
-from lmmrec_core.errors import ConfigError, FeatureError
+from lmmrec_core.errors import ConfigError, FeatureError, TrainingError
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.inputs import set_workspace
+from lmmrec_core.study.memory.demand import GIB
+from lmmrec_core.study.memory.room import Room
 from lmmrec_core.study.run import plan, run_case
 from lmmrec_core.study.search import whole
 from lmmrec_core.study.search.cells import cells_of, search_workspace, select
@@ -189,3 +191,11 @@ def test_two_searches_of_a_track_at_once_and_no_process_are_refused(own_trials, 
     with whole._alone(own_trials), pytest.raises(ConfigError, match="being searched by another process"):
         whole.search_cells(own_trials, GRID, cells, jobs=1)
     assert scored.asked == []
+
+
+def test_a_point_that_cannot_fit_is_no_trial(own_trials, monkeypatch):
+    monkeypatch.setattr(whole, "fit", None)  # is not reached
+    monkeypatch.setattr(whole, "room", lambda device: Room(GIB // 10))
+    place = {"track": "controls", "dataset": "complementary", "model": "bpr", "seed": 1}
+    with pytest.raises(TrainingError, match=r"needs about .* 0\.1 GiB of memory are free here"):
+        whole.try_point(own_trials, Case.build(place, "case"), {}, {"learning_rate": 0.01})
