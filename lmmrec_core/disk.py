@@ -216,6 +216,13 @@ def read_sealed(path: Path, error: type[LmmrecError] = ResultError) -> dict[str,
     return record
 
 
+def check_schema(record: Mapping[str, Any], known: int, path: Path, error: type[LmmrecError] = ResultError) -> None:
+    """Raises ``error`` for a file in another format than ``known``; one without a number is in the first."""
+    if (schema := record.get("schema", 1)) != known:
+        told = f"written with schema {schema}, this version reads {known}"
+        raise error(f"{path}: {told}; use the version that wrote it, or {CURE}")
+
+
 def _seal(record: Mapping[str, Any]) -> str:
     return digest({name: value for name, value in record.items() if name != "digest"})
 

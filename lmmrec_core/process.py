@@ -12,9 +12,11 @@ import re
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -112,6 +114,29 @@ def end_when_asked() -> None:
     """From now on an interrupt or terminate signal ends this process by SystemExit, so that it tidies up, quietly."""
     for number in _SIGNALS:
         signal.signal(number, lambda received, _: sys.exit(128 + received))
+
+
+def end_with_parent(grace: float) -> None:
+    """From now on this process, a worker, ends when the one that started it has gone: nobody waits for its work.
+
+    It is asked first, as by a terminate signal, and has ``grace`` seconds to save what it does.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent.sentinel, grace), daemon=True).start()
+
+
+def _end_after(sentinel: int, grace: float) -> None:
+    wait([sentinel])
+    if grace:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace)
+    os._exit(1)
+
+
+def host_waits(device: object) -> bool:
+    """Whether asking for a number makes the host wait for all work that ``device`` was given: on a GPU."""
+    return str(device).startswith("cuda")
 
 
 @contextmanager

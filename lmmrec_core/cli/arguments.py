@@ -15,6 +15,7 @@ from lmmrec_core.cli.options import (
     CATALOGUE_NAME,
     Parser,
     add_catalogue,
+    add_energy,
     add_keep_encoder,
     add_modalities,
     add_reading,
@@ -170,6 +171,7 @@ def _reproduce(commands: _Commands) -> None:
         "--jobs", type=process_count, default=2, help="processes at a time, over all visible GPUs (default: 2)"
     )
     add_keep_encoder(sub)
+    add_energy(sub)
     sub.add_argument("--dry-run", action="store_true", help="only say what would run, what is not here, and the cost")
     sub.add_argument("--json", action="store_true", help="print what --dry-run says as JSON on stdout")
     sub.set_defaults(action="lmmrec_core.cli.reproduce:reproduce")

@@ -136,6 +136,14 @@ def add_set(sub: argparse.ArgumentParser, help_text: str) -> None:
     sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=f"{help_text} (may be repeated)")
 
 
+def add_energy(sub: argparse.ArgumentParser) -> None:
+    """Whether the energy of new runs is recorded."""
+    sub.add_argument(
+        "--energy", action="store_true",
+        help="record an estimate of the energy of new runs, by codecarbon (the extra `energy`); it changes no key",
+    )  # fmt: skip
+
+
 def add_keep_encoder(sub: argparse.ArgumentParser) -> None:
     """Whether the encoder of an end-to-end run stays."""
     sub.add_argument(

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from lmmrec_core.cli.options import (
     CATALOGUE_NAME,
+    add_energy,
     add_keep_encoder,
     add_modalities,
     add_reading,
@@ -71,6 +72,7 @@ def add_run(commands: _Commands) -> None:
         "--keep-model", action="store_true", help="keep the trained model beside the result, for lmmrec recommend"
     )
     add_keep_encoder(sub)
+    add_energy(sub)
     sub.add_argument("--json", action="store_true", help="print the run record as JSON on stdout, progress on stderr")
     sub.add_argument("--quiet", action="store_true", help="no progress bars")
     add_reading(sub)

@@ -11,6 +11,7 @@ from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import TRACKS, WARM
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.declared.track_file import read_track
+from lmmrec_core.study.energy import require_meter
 from lmmrec_core.study.preview.costs import Bill, CostEstimate
 from lmmrec_core.study.preview.outlook import Outlook, cost_of, outlook
 from lmmrec_core.study.preview.selection import CHOSEN_BY, Shard, choose
@@ -24,7 +25,10 @@ def reproduce(arguments: argparse.Namespace) -> int:
     if arguments.json and not arguments.dry_run:
         raise ConfigError("--json prints what --dry-run says; add it, or leave --json out")
     study = Study.open(arguments.track or "controls", seeds=_whole(arguments.seeds) or None, data=arguments.data)
-    study = replace(study, workspace=study.workspace.keeping_encoders(arguments.keep_encoder))
+    if arguments.energy:
+        require_meter()
+    workspace = study.workspace.keeping_encoders(arguments.keep_encoder)
+    study = replace(study, workspace=workspace.measuring_energy(arguments.energy))
     asked = _asked(study, arguments)
     if arguments.keep_encoder is not None and not any(case.paradigm in ("ETE", WARM) for case in asked):
         option = "--keep-encoder" if arguments.keep_encoder else "--no-keep-encoder"

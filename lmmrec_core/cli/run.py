@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # they load torch, which a misspelt name must not wait for
 def run(arguments: argparse.Namespace) -> int:
     """Train, evaluate, store, and print the outcome beside cheap recommenders and the content-free twin."""
     from lmmrec_core.study.declared.settings import resolve
+    from lmmrec_core.study.energy import energy_told, require_meter
     from lmmrec_core.study.inputs import prepare_weights
     from lmmrec_core.study.joint.attach import encoder_file
     from lmmrec_core.study.memory.plans import memory_told
@@ -37,6 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     _refuse_idle_settings(arguments.model, own)
     if arguments.keep_model:
         check_keepable(arguments.model)
+    if arguments.energy:
+        require_meter()
     if arguments.twin and twin_of(arguments.model) is None:
         raise ConfigError(f"--twin has no effect: model {arguments.model!r} reads no content; leave it out")
     _check_tune(arguments)
@@ -44,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     content = content_asked(arguments, track, encoder_name(arguments.encoder or BASELINE))
     workspace, name = user_workspace(arguments, arguments.data, content)
     workspace = workspace.quiet() if arguments.quiet else workspace
-    workspace = workspace.keeping_encoders(arguments.keep_encoder)
+    workspace = workspace.keeping_encoders(arguments.keep_encoder).measuring_energy(arguments.energy)
     cell = {"track": workspace.track.name, "dataset": name, "model": arguments.model, "seed": arguments.seed}
     case = Case.build({**cell, **(_content_fields(workspace, arguments) if content.modalities else {})}, "lmmrec run")
     told = sys.stderr if arguments.json else sys.stdout
@@ -79,6 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(means.to_string(float_format="{:.4f}".format))
     _print_beside(result, beside)
     print(f"\nresult  {folder}\nkey     {todo.key}")
+    if arguments.energy:
+        print(f"energy  {energy_told(result.record['cost'])}")
     if kept:
         print(f"model   {kept}\n        lmmrec recommend --model {todo.key}")
     if encoder:

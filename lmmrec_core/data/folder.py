@@ -1,8 +1,8 @@
-"""The catalogue folder: the format for a catalogue of your own.
+"""The catalogue folder: the format for a catalogue of your own::
 
     interactions.csv  user_id,item_id[,rating][,timestamp][,split]     one row per interaction; also as .csv.gz
     items.csv         item_id,title,brand,categories,description,image one row per item; likewise
-    images/           the pictures; cells of ``image`` are paths inside the folder ("images/12.jpg")
+    images/           the pictures; cells of "image" are paths inside the folder ("images/12.jpg")
     visual.npy        optional: ready visual features [item, dim], rows in the order of items.csv
     textual.npy       optional: ready textual features, likewise
 

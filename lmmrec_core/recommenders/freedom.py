@@ -21,6 +21,7 @@ from lmmrec_core.recommenders.item_graph import nearest_columns
 from lmmrec_core.recommenders.layers import (
     BipartiteGraph,
     SparseRows,
+    distinct_numbers,
     features_normalised,
     linear,
     pair_scores,
@@ -111,10 +112,10 @@ class FREEDOM(GradientRecommender):
         loss = _ranking(users, functional.embedding(both, z_item))
         if not self.settings.reg_weight:
             return loss
-        distinct, place = torch.unique(both, return_inverse=True)
+        some, place = distinct_numbers(both)
         for modality, matrix in self.content().items():
             source = self.tables.get(modality, matrix)
-            mapped = self.maps[modality](functional.embedding(distinct, source))
+            mapped = self.maps[modality](functional.embedding(some, source))
             loss = loss + self.settings.reg_weight * _ranking(users, functional.embedding(place, mapped))
         return loss
 

@@ -17,7 +17,7 @@ from lmmrec_core.data.filtering import k_core, keep_items, with_edges
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
 from lmmrec_core.data.splitting import REDRAWN, make_split
 from lmmrec_core.digests import SUMS, digest, sums_of
-from lmmrec_core.disk import read_sealed, readable, whole_folder, write_file, write_sealed
+from lmmrec_core.disk import check_schema, read_sealed, readable, whole_folder, write_file, write_sealed
 from lmmrec_core.errors import ConfigError, DataError, LmmrecError, ResultError
 from lmmrec_core.flow import Catalogue, Split
 from lmmrec_core.metrics.slices import gini
@@ -25,6 +25,7 @@ from lmmrec_core.source import DrawnSource
 from lmmrec_core.study.track import DatasetSettings, SplitSettings, TrackSettings
 
 FILE = "dataset.json"
+_SCHEMA = 1
 
 
 @contextmanager
@@ -221,6 +222,7 @@ def store_statistics(dataset: Dataset, track: TrackSettings, results: Path) -> N
     path = results / track.name / dataset.name / FILE
     settings = track.dataset(dataset.name)
     content = {
+        "schema": _SCHEMA,
         "title": settings.title,
         "note": settings.note,
         "catalogue": dataset.fingerprint,
@@ -239,12 +241,14 @@ def store_statistics(dataset: Dataset, track: TrackSettings, results: Path) -> N
 def stored_statistics(track: TrackSettings, results: Path) -> pd.DataFrame:
     """One row per data set of the track that was prepared somewhere; the others are absent.
 
-    Readers of a book need no data. Raises ResultError for a damaged file.
+    Readers of a book need no data. Raises ResultError for a damaged file or one of another schema.
     """
     rows = {}
     for name in track.datasets:
         path = results / track.name / name / FILE
         if not path.is_file():
             continue
-        rows[name] = {key: value for key, value in read_sealed(path).items() if key != "digest"}
+        stored = read_sealed(path)
+        check_schema(stored, _SCHEMA, path)
+        rows[name] = {key: value for key, value in stored.items() if key not in ("digest", "schema")}
     return pd.DataFrame.from_dict(rows, orient="index")

@@ -20,6 +20,7 @@ from lmmrec_core.study.memory.demand import EXTRACTED, demand_of_extraction
 from lmmrec_core.study.memory.room import refuse_unfit, room
 from lmmrec_core.study.track import TrackSettings, is_multimodal
 from lmmrec_core.study.weights.making import make_shared_weights, one_modality_encoders, trained_encoder
+from lmmrec_core.study.weights.pictures import pictures_of
 from lmmrec_core.study.weights.recipes import read_entry, recipe_of
 from lmmrec_core.study.workspace import Workspace
 
@@ -92,6 +93,7 @@ def _extracted(
             precision=precision,
             device=device,
             batch_size=EXTRACTED[device != "cpu"],
+            pictures=pictures_of(workspace, dataset, encoders["visual"]) if "visual" in encoders else None,
         )
 
 

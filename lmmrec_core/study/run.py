@@ -25,8 +25,9 @@ from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import Case, declared_digest
 from lmmrec_core.study.datasets import naming_ids
 from lmmrec_core.study.declared.settings import settings_of
+from lmmrec_core.study.energy import metered, whole_from_here
 from lmmrec_core.study.features import features_key, load_features
-from lmmrec_core.study.joint.attach import attach_encoder, encoder_file, keep_trained
+from lmmrec_core.study.joint.attach import attach_encoder, check_encoder, encoder_file, keep_trained
 from lmmrec_core.study.joint.warm_start import train_warm
 from lmmrec_core.study.memory.plans import demand_of_plan
 from lmmrec_core.study.memory.room import peak_device_memory, refuse_unfit, reset_peak_device_memory, room
@@ -68,7 +69,7 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     content = None
     if RECOMMENDERS[case.model].uses_features:
         content = {
-            "features": features_key(workspace, dataset, case.encoder, case.paradigm, case.seed),
+            "features": features_key(workspace, dataset, case.encoder, start_of(case, joint), case.seed),
             "modalities": case.modalities,
             "control": case.control,
         }
@@ -83,7 +84,7 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
         "seed": case.seed,
     }
     if joint is not None:
-        identity["end_to_end"] = joint.model_dump(mode="json")
+        identity["end_to_end"] = joint.identity()
     key = key_of(identity)
     if case.arm != "none" and (cell := _cell_of(case, workspace, overrides)) is not None and cell.key == key:
         return cell
@@ -166,14 +167,19 @@ def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Pat
     reset_peak_device_memory(todo.training.device)
     dataset = workspace.dataset(case.dataset, case.split)
     split = dataset.split
-    features = features_of(case, workspace)
+    if todo.end_to_end:
+        check_encoder(workspace, case, todo.end_to_end)
+    features = features_of(case, workspace, todo.end_to_end)
     content = {} if features is None else features.matrices
     refuse_unfit(demand_of_plan(todo, split, content, workspace.track), room(todo.training.device))
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
     training = joint.features if joint else None
-    model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, training)
-    with enough_memory(f"{case.model}, ranking the items", "filter the catalogue"):
-        record, per_user, top_items = _measure(todo, model.scorer(), split, workspace.track.evaluation, trained)
+    with metered(workspace.energy and whole_from_here(checkpoint)) as energy:
+        model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, training)
+        with enough_memory(f"{case.model}, ranking the items", "filter the catalogue"):
+            record, per_user, top_items = _measure(todo, model.scorer(), split, workspace.track.evaluation, trained)
+    if energy:
+        record["cost"]["energy"] = energy
     record["data"] = {
         "name": dataset.name, "catalogue": dataset.fingerprint, "split": split.fingerprint, "rule": split.rule,
         "seed": split.seed, "users": split.n_users, "items": split.n_items, "train": len(split.train),
@@ -235,15 +241,22 @@ def training_data(split: Split, features: Features | None) -> TrainingData:
     )  # fmt: skip
 
 
-def features_of(case: Case, workspace: Workspace) -> Features | None:
+def start_of(case: Case, joint: EndToEndSettings | None) -> str:
+    """The paradigm whose features a case reads, or starts from."""
+    return case.paradigm if joint is None else joint.features_from(case.paradigm)
+
+
+def features_of(case: Case, workspace: Workspace, joint: EndToEndSettings | None = None) -> Features | None:
     """The features a case reads, its modalities and control applied; None for a model without content.
 
-    Warns of a modality whose features are all zero, unless the control makes them so.
+    ``joint``: its settings under ETE, which say what features it starts from. Warns of a modality whose features are
+    all zero, unless the control makes them so.
     """
     if not RECOMMENDERS[case.model].uses_features:
         return None
     modalities = MODALITY_SETS["V&T" if case.modalities == TWICE else case.modalities]
-    whole = load_features(workspace, workspace.dataset(case.dataset), case.encoder, case.paradigm, case.seed)
+    dataset = workspace.dataset(case.dataset)
+    whole = load_features(workspace, dataset, case.encoder, start_of(case, joint), case.seed)
     twice = case.modalities == TWICE
     features = given_twice(whole, "visual") if twice else keep_modalities(whole, modalities)
     for modality, matrix in features.matrices.items():

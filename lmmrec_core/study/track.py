@@ -54,6 +54,11 @@ class DatasetSettings(Settings):
         made = SOURCES[self.source].Settings.build(self.options, "options of a control").model_dump()
         return str(made["kind"]) if made["content"] == 1 else ""
 
+    @property
+    def collection(self) -> str:
+        """What it is a part or a version of: the folder of its data, or its source where it is drawn here."""
+        return self.path.partition("/")[0] or self.source
+
     def declared(self) -> dict[str, Any]:
         """What results depend on."""
         aside: dict[str, Any] = {"title": True, "note": True}

@@ -6,6 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.extract import extract
@@ -18,13 +20,14 @@ from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Features, Result
 from lmmrec_core.names import TRACKS
-from lmmrec_core.roles import ContentRecommender, Recommender
+from lmmrec_core.roles import ContentRecommender, CutEncoder, Recommender
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.diagnostics import diagnostics_of
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.own.new_content import new_content
 from lmmrec_core.study.weights.making import trained_encoder
+from lmmrec_core.study.weights.pictures import pictures_of
 from lmmrec_core.study.weights.recipes import read_entry
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.end_to_end import end_to_end
@@ -40,19 +43,35 @@ class Attached:
     encoder: Any = None
 
 
-def attach_encoder(workspace: Workspace, case: Case, settings: EndToEndSettings, features: Features | None) -> Attached:
-    """The case's encoder, to be trained with the recommender from the weights of PT.
+def check_encoder(workspace: Workspace, case: Case, settings: EndToEndSettings) -> None:
+    """Raises ConfigError if the case's encoder has no such part, or cannot be cut below it, before anything is read."""
+    if settings.reading in ("e0", "e1"):
+        return
+    encoder = trained_encoder(workspace.quiet(), case.encoder, "ETE", workspace.dataset(case.dataset))
+    if settings.part == "lora":
+        add_lora(encoder.module, seed=case.seed)
+    encoder.part(settings.part)
+    if settings.boundary != "encode":
+        if not isinstance(encoder, CutEncoder):
+            raise ConfigError(f"encoder {encoder.name!r} cannot be cut; set end_to_end.boundary: encode")
+        with torch.no_grad():
+            encoder.below("textual", encoder.preprocess_texts(["a"]), settings.part)
 
-    ``features`` are those of PT that the recommender is built from. Raises ConfigError for a case without content, or
-    settings that do not fit the encoder.
+
+def attach_encoder(workspace: Workspace, case: Case, settings: EndToEndSettings, features: Features | None) -> Attached:
+    """The case's encoder, to be trained with the recommender from the weights of PT, or of FT if ``settings`` say so.
+
+    ``features`` are those that it gives then, which the recommender is built from. Raises ConfigError for a case
+    without content, or settings that do not fit the encoder.
     """
     if features is None:
         raise ConfigError(f"model {case.model!r} reads no content, so there is no encoder to train; use paradigm none")
     if settings.reading == "e1":
         return Attached(end_to_end(settings, None))
     dataset = workspace.dataset(case.dataset)
-    encoder = trained_encoder(workspace.quiet(), case.encoder, "ETE", dataset)
-    content = _content(workspace, dataset, case.encoder)
+    start = settings.features_from("ETE")
+    encoder = trained_encoder(workspace.quiet(), case.encoder, start, dataset, case.seed)
+    content = _content(workspace, dataset, case.encoder, start, case.seed if start == "FT" else None)
     if case.control != "none":
         used = list(features.matrices)
         content = content.moved(shuffled_order(case.control, case.seed, dataset.catalogue.n_items, used))
@@ -63,11 +82,13 @@ def attach_encoder(workspace: Workspace, case: Case, settings: EndToEndSettings,
 
 
 @lru_cache(maxsize=4)  # a worker does many cases of one data set and encoder
-def _content(workspace: Workspace, dataset: Dataset, name: str) -> ItemContent:
+def _content(workspace: Workspace, dataset: Dataset, name: str, start: str, seed: int | None) -> ItemContent:
     """Pictures and texts as the encoder reads them."""
     quiet = workspace.quiet()
-    encoder = trained_encoder(quiet, name, "ETE", dataset)
-    return item_content(encoder, dataset.catalogue, load_features(quiet, dataset, name, "ETE"), progress=False)
+    encoder = trained_encoder(quiet, name, start, dataset, seed)
+    features = load_features(quiet, dataset, name, start, seed)
+    pictures = pictures_of(quiet, dataset, encoder) if "visual" in features.matrices else None
+    return item_content(encoder, dataset.catalogue, features, progress=False, pictures=pictures)
 
 
 def keep_trained(

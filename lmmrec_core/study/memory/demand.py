@@ -18,7 +18,7 @@ from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.flow import Modality
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.recommenders.weights import weights_of
-from lmmrec_core.study.preview.costs import Size, cost_table
+from lmmrec_core.study.preview.costs import RESIZED_BYTES, Size, cost_table
 from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.loop import TrainingSettings
 
@@ -31,7 +31,6 @@ _CUDA = 600 * 2**20  # what CUDA itself takes on a device
 _KEPT = 5  # a parameter, its gradient, Adam's two moments, and the copy of the best epoch; a map has part of another
 _TRAINED = 4  # of an encoder, without the copy
 _RANKED, _LISTED = 256, 50  # users scored at a time, items of a list
-_PIXELS = 3 * 224 * 224  # of a picture as the official encoders read it, a byte each
 _FORWARD = 1 / 8  # of what an item takes with gradients: one layer at a time, without them
 _MARGIN = 1.1
 EXTRACTED = {False: 32, True: 256}  # items encoded at a time when features are made: on the CPU, on a GPU
@@ -133,7 +132,7 @@ def demand_of_run(
     if "trained copies of the features" in work:
         cures.insert(0, "set trainable_features=false")
     if joint is not None and joint.reading != "e1":
-        of_encoder, pictures = _of_joint(encoder, joint, content, training.device), size.items * _PIXELS
+        of_encoder, pictures = _of_joint(encoder, joint, content, training.device), size.items * RESIZED_BYTES
         work = {**work, **of_encoder}
         host["pictures"] = pictures if of_encoder and "visual" in widths else 0
         cures.insert(0, f"lower end_to_end.chunk (now {joint.chunk})")

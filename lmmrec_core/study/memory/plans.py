@@ -31,7 +31,7 @@ class _Matrix(Protocol):
     def shape(self) -> Sequence[int]: ...
 
 
-_Matrices: TypeAlias = Mapping[Modality, _Matrix]
+Matrices: TypeAlias = Mapping[Modality, _Matrix]
 
 
 class SettledRun(Protocol):
@@ -58,7 +58,7 @@ class _Resolved:
     end_to_end: EndToEndSettings | None
 
 
-def demand_of_plan(todo: SettledRun, split: Split, content: _Matrices, track: TrackSettings) -> Demand:
+def demand_of_plan(todo: SettledRun, split: Split, content: Matrices, track: TrackSettings) -> Demand:
     """What training and evaluating takes, with its data at hand: the split, and the feature matrices if it reads any.
 
     Whatever trains a plan asks this first, and refuses what does not fit (``room.refuse_unfit``).

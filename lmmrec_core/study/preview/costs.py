@@ -26,6 +26,7 @@ from lmmrec_core.study.workspace import Workspace
 _FILE = Path(__file__).with_name("costs.json")
 _SAME = 1.05  # sizes nearer than this are the same
 _FLOAT = 4  # bytes
+RESIZED_BYTES = 3 * 224 * 224  # of a picture as the official encoders read it
 
 
 @dataclass(frozen=True)
@@ -229,9 +230,14 @@ class _Costs:
         return None
 
     def disk(self, cases: Sequence[Case]) -> dict[str, int]:
-        """Bytes of the weights that these cases leave, of encoders whose size is known: those of ETE, and of FT."""
+        """Bytes of the weights and resized pictures that these cases leave, of encoders whose size is known.
+
+        Weights are those of ETE, and of FT; encoders of one kind share the pictures of a data set.
+        """
         track, parameters = self.workspace.track, self.table["parameters"]
         found: dict[str, int] = {}
+        if pictures := sum(self._pictures(*each) for each in self._read(cases)):
+            found["pictures as encoders read them"] = pictures
 
         def note(what: str, encoder: str) -> None:
             member = track.encoder(encoder).get("encoder") if is_multimodal(track.encoder(encoder)) else None
@@ -244,6 +250,20 @@ class _Costs:
         for _, encoder, _ in _fine_tuned(cases):
             note("fine-tuned encoders", encoder)
         return found
+
+    def _read(self, cases: Sequence[Case]) -> set[tuple[str, str]]:
+        """(data set, kind of encoder) of the pictures that are kept as bytes."""
+        track, kinds = self.workspace.track, set()
+        for case in cases:
+            entry = track.encoder(case.encoder) if case.encoder != "none" else {}
+            if is_multimodal(entry) and entry["encoder"] in self.table["parameters"] and "V" in case.modalities:
+                kinds.add((case.dataset, str(entry["encoder"]).partition("-")[0]))
+        return kinds
+
+    def _pictures(self, dataset: str, kind: str) -> int:
+        """Bytes of the pictures of a data set: each of its items has one at most."""
+        size = self._sizes.get(dataset)
+        return 0 if size is None else round(size.items * RESIZED_BYTES)
 
 
 def _fine_tuned(cases: Iterable[Case]) -> dict[tuple[str, str, int], None]:

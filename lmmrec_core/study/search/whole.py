@@ -176,7 +176,7 @@ def try_point(workspace: Workspace, case: Case, fixed: dict[str, Any], point: Po
     """
     started, began = code_now(), time.perf_counter()
     todo = plan(case, workspace, {**fixed, **point})
-    features = features_of(case, workspace)
+    features = features_of(case, workspace, todo.end_to_end)
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
     checkpoint = _checkpoint_of(workspace, todo.key)
     split = workspace.dataset(case.dataset).split

@@ -25,10 +25,12 @@ from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.fine_tuning.holdout import SHARE
 from lmmrec_core.encoders.fine_tuning.loop import fine_tune
 from lmmrec_core.encoders.fine_tuning.pairs import TrainingPairs, collect_pairs
+from lmmrec_core.encoders.fine_tuning.schedule import trainable
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.encoders.light.levels import learn_levels
 from lmmrec_core.encoders.light.networks import build_vocabulary
 from lmmrec_core.encoders.light.training import read_outside
+from lmmrec_core.encoders.lora import add_lora, merge_lora
 from lmmrec_core.encoders.saved import check_saved
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
@@ -41,6 +43,7 @@ from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.memory.demand import demand_of_tuning
 from lmmrec_core.study.memory.room import refuse_unfit, room
 from lmmrec_core.study.track import is_multimodal
+from lmmrec_core.study.weights.pictures import pictures_of
 from lmmrec_core.study.weights.pretraining_items import mispaired, outside_folder, outside_items
 from lmmrec_core.study.weights.recipes import (
     MemberSettings,
@@ -309,11 +312,17 @@ def _fine_tuned(job: _Job) -> tuple[Any, dict[str, Any]]:
     parent = state_digest(encoder.module)
     values = job.recipe.values
     settings = _settings({**job.recipe.entry.fine_tune, "seed": values["fine_tune"]["seed"]}, job, "fine_tune")
+    if settings.part == "lora":
+        add_lora(encoder.module, seed=settings.seed)
+    trainable(encoder, settings)  # refuses a part that is not there before a picture is read
     pairs = collect_pairs(
         job.dataset.catalogue, encoder, items=settings.items, split=job.dataset.split, unreadable="missing",
         share=values["held_out"], progress=job.workspace.progress,
+        pictures=pictures_of(job.workspace, job.dataset, encoder),
     )  # fmt: skip
-    return encoder, {**_tuned(encoder, pairs, settings, job, "ft"), "parent": parent}
+    record = _tuned(encoder, pairs, settings, job, "ft")
+    merge_lora(encoder.module)
+    return encoder, {**record, "parent": parent}
 
 
 def _settings(declared: Mapping[str, Any], job: _Job, where: str) -> FineTuneSettings:

@@ -120,7 +120,9 @@ def read_entry(track: TrackSettings, name: str) -> MultimodalSettings:
     if entry.encoder not in ENCODERS:
         raise unknown("encoder", entry.encoder, ENCODERS, where)
     if entry.pretrain is not None:
-        FineTuneSettings.build(entry.pretrain.tune, f"{where}, pretrain, tune")
+        made = FineTuneSettings.build(entry.pretrain.tune, f"{where}, pretrain, tune")
+        if made.part == "lora":
+            raise ConfigError(f"{where}, pretrain, tune: part 'lora' adapts weights that are there; write all or heads")
     FineTuneSettings.build(entry.fine_tune, f"{where}, fine_tune")
     if "seed" in entry.fine_tune:
         raise ConfigError(f"{where}, fine_tune: the seed is that of the run; leave it out")

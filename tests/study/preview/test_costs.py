@@ -118,13 +118,14 @@ def test_what_was_not_measured_has_no_estimate(workspace, tmp_path):
     assert (cpu.cases, cpu.unknown, cpu.seconds, cpu.host_bytes) == (0, 5, 0, None) and not found.disk
 
 
-def test_the_disk_of_kept_encoders_is_their_weights(workspace):
+def test_the_disk_of_kept_encoders_is_their_weights_and_that_of_pictures_a_byte_a_colour(workspace):
     read = {"encoder": "clip", "modalities": "V&T"}
     cases = [case(model=model, **read, paradigm=p, seed=s) for model in ("vbpr", "mmgcn") for s in (1, 2)
              for p in ("PT", "FT", "ETE")]  # fmt: skip
     weights = 149_620_737 * 4
     assert estimate_costs(cases, [], workspace).disk == {
-        "encoders trained end to end": 4 * weights, "fine-tuned encoders": 2 * weights
+        "encoders trained end to end": 4 * weights, "fine-tuned encoders": 2 * weights,
+        "pictures as encoders read them": 7037 * 3 * 224 * 224,
     }  # fmt: skip
 
 
