@@ -182,10 +182,10 @@ def require_new(path: Path, error: type[LmmrecError] = ConfigError, kind: str = 
         raise error(f"{shown}: {problem.strerror}; {cure}") from None
     if kind == "folder" and stat.S_ISDIR(mode):
         if any(path.iterdir()):
-            raise error(f"{path}: is there already, and not empty; {cure}")
+            raise error(f"{path}: exists already, and is not empty; {cure}")
         return
     what = "a folder" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "a file"
-    raise error(f"{path}: is {what} that is there already; {cure}")
+    raise error(f"{path}: exists already, as {what}; {cure}")
 
 
 def put_in_place(grown: Path, path: Path, error: type[LmmrecError] = ResultError) -> None:

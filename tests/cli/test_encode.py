@@ -156,7 +156,7 @@ def test_the_rows_appear_whole_or_not_at_all(train, shop, tmp_path, capsys, monk
         assert encode(key, shop, tmp_path / "new" / "out") == 1
     assert "No space left" in capsys.readouterr().err and not list((tmp_path / "new").iterdir())
     (tmp_path / "file").write_text("mine")
-    for target, words in ((tmp_path / "file", "is a file"), (shop, "not empty")):
+    for target, words in ((tmp_path / "file", "as a file"), (shop, "not empty")):
         assert encode(key, shop, target) == 1
         assert words in capsys.readouterr().err
     (tmp_path / "v1.2").mkdir()

@@ -83,8 +83,8 @@ def test_a_damaged_model_is_made_again_when_it_is_asked_for(run, tmp_path, capsy
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ("file.txt", "is a file that is there already"), ("full", "is there already, and not empty"),
-        ("link", "is a link that is there already"), ("file.txt/x", "Not a directory"), ("x" * 300, "name too long"),
+        ("file.txt", "exists already, as a file"), ("full", "exists already, and is not empty"),
+        ("link", "exists already, as a link"), ("file.txt/x", "Not a directory"), ("x" * 300, "name too long"),
         ("home/results/user/crate", "where only results may be"),
     ],
 )  # fmt: skip

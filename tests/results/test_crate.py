@@ -135,12 +135,12 @@ def test_nothing_is_made_of_nothing_or_over_what_is_there(store: ResultStore, tm
     there = tmp_path / "there"
     there.mkdir()
     (there / "mine.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="is there already, and not empty"):
+    with pytest.raises(ConfigError, match="exists already, and is not empty"):
         made(store, there)
-    with pytest.raises(ConfigError, match="is a file"):
+    with pytest.raises(ConfigError, match="as a file"):
         made(store, there / "mine.txt")
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
-    with pytest.raises(ConfigError, match="is a link"):
+    with pytest.raises(ConfigError, match="as a link"):
         made(store, tmp_path / "link")
     assert (there / "mine.txt").read_text() == "mine" and sorted(there.iterdir()) == [there / "mine.txt"]
     (there / "mine.txt").unlink()
