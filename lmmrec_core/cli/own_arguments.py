@@ -13,11 +13,11 @@ from lmmrec_core.cli.options import (
     file_name,
     folder_name,
     listed_names,
-    path_name,
     seed_number,
     whole,
 )
 from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.home import path_name
 from lmmrec_core.metrics import METRICS
 from lmmrec_core.names import BASELINE, CONTROLS, FLOOR_MODELS, PARADIGMS
 from lmmrec_core.recommenders import RECOMMENDERS

@@ -6,6 +6,7 @@ from typing import Any
 
 from lmmrec_core.config import read_yaml
 from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.home import named_path
 from lmmrec_core.names import TRACKS
 from lmmrec_core.study.declared.rules import check_effects, check_rule_names
 from lmmrec_core.study.declared.searched import read_searched, without_declared
@@ -36,7 +37,7 @@ def _read(name: str, beside: Path, extending: tuple[Path, ...]) -> TrackSettings
     """:func:`read_track`; paths begin at the folder ``beside``, and ``extending`` are the files that start from it."""
     if not name.endswith(_ENDINGS):
         return _read_ours(name, beside)
-    path = beside / Path(name).expanduser()
+    path = beside / named_path(name)
     values = read_yaml(path)
     said = {f"{key}.{one}" for key in _BY_NAME if isinstance(values.get(key), dict) for one in values[key]}
     said |= values.keys() - set(_BY_NAME)
