@@ -19,7 +19,8 @@ from lmmrec_core.names import (
 from lmmrec_core.source import DrawnSource
 from lmmrec_core.study.declared.searched import SearchedCell
 
-UNIDENTIFIED = frozenset({"checkpoint_seconds", "device", "threads"})  # how a run is done, not what comes out of it
+# how a run is done; a GPU draws other orders and negatives from the seed
+UNIDENTIFIED = frozenset({"checkpoint_seconds", "device", "threads"})
 OF_ENCODER = "end_to_end."  # before the name of a setting of end-to-end training, in an arm or among overrides
 
 
