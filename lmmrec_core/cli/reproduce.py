@@ -15,7 +15,7 @@ from lmmrec_core.study.energy import require_meter
 from lmmrec_core.study.preview.costs import Bill, CostEstimate
 from lmmrec_core.study.preview.outlook import Outlook, cost_of, outlook
 from lmmrec_core.study.preview.selection import CHOSEN_BY, Shard, choose
-from lmmrec_core.study.study import Study
+from lmmrec_core.study.study import COMMIT_CURE, Study
 
 _GIB = 2**30
 
@@ -30,9 +30,10 @@ def reproduce(arguments: argparse.Namespace) -> int:
     workspace = study.workspace.keeping_encoders(arguments.keep_encoder)
     study = replace(study, workspace=workspace.measuring_energy(arguments.energy))
     asked = _asked(study, arguments)
-    if arguments.keep_encoder is not None and not any(case.paradigm in ("ETE", WARM) for case in asked):
+    if arguments.keep_encoder is not None and not any(_leaves_encoder(case, study) for case in asked):
         option = "--keep-encoder" if arguments.keep_encoder else "--no-keep-encoder"
-        raise ConfigError(f"{option} has no effect: none of these cases trains an encoder; leave it out")
+        none = "none of these cases trains an encoder that can be kept"
+        raise ConfigError(f"{option} has no effect: {none}; leave it out")
     seen = outlook(study, asked)
     if arguments.dry_run and arguments.json:
         told = {"track": study.track.name, **seen.plain(), "estimate": cost_of(study, seen).plain()}
@@ -40,6 +41,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
         return 1 if seen.faults else 0
     print(f"{study.track.title}: {_counts(seen)}.")
     _tell_needs(seen, sys.stdout if arguments.dry_run else sys.stderr)
+    _tell_lacking(seen, sys.stdout if arguments.dry_run else sys.stderr)
     if arguments.dry_run:
         for reason, cases in {**seen.left_out, **seen.impossible}.items():
             print(f"{cases:6}  {reason}")
@@ -52,6 +54,15 @@ def reproduce(arguments: argparse.Namespace) -> int:
             print(line, file=sys.stderr)
         return 1 if seen.faults else 0
     return _run(study, seen, arguments.jobs)
+
+
+def _leaves_encoder(case: Case, study: Study) -> bool:
+    """Whether a case trains an encoder that can be written to a file."""
+    if case.paradigm not in ("ETE", WARM):
+        return False
+    from lmmrec_core.study.joint.attach import can_be_kept
+
+    return can_be_kept(study.track.encoder(case.encoder)["encoder"])
 
 
 def _run(study: Study, seen: Outlook, jobs: int) -> int:
@@ -107,6 +118,16 @@ def _tell_needs(seen: Outlook, stream: TextIO) -> None:
     for need, cases in seen.needs.items():
         verb = "will be fetched" if need.fetched else "is not here"
         print(f"{len(cases):6}  need {need.what}: {verb}; {need.get}", file=stream)
+
+
+def _tell_lacking(seen: Outlook, stream: TextIO) -> None:
+    """What becomes of stored results without the encoder that is asked for."""
+    stay = sum(case in seen.stored for case in seen.lacking)
+    if again := len(seen.lacking) - stay:
+        print(f"{again:6}  are stored without their encoder: --keep-encoder trains them again", file=stream)
+    if stay:
+        told = "they stay as they are, because results of uncommitted code would not count"
+        print(f"{stay:6}  are stored without their encoder: {told}; {COMMIT_CURE}", file=stream)
 
 
 def _faults_told(seen: Outlook) -> list[str]:

@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lmmrec_core.study.declared.settings import resolve
     from lmmrec_core.study.energy import energy_told, require_meter
     from lmmrec_core.study.inputs import prepare_weights
-    from lmmrec_core.study.joint.attach import encoder_file
+    from lmmrec_core.study.joint.attach import encoder_file, why_not_kept
     from lmmrec_core.study.memory.plans import memory_told
     from lmmrec_core.study.own.beside import runs_beside, twin_of
     from lmmrec_core.study.own.kept import MODEL, check_keepable
@@ -58,9 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     todo = plan(case, workspace, overrides)
     if "device" in overrides:  # also where a stored result needs none
         check_device(todo.training.device)
-    if arguments.keep_encoder is not None and (todo.end_to_end is None or todo.end_to_end.reading in ("e0", "e1")):
+    if arguments.keep_encoder is not None and (why := why_not_kept(case, todo.end_to_end, workspace.track)):
         option = "--keep-encoder" if arguments.keep_encoder else "--no-keep-encoder"
-        raise ConfigError(f"{option} has no effect: this run trains no encoder (paradigm ETE does); leave it out")
+        raise ConfigError(f"{option} has no effect: {why}; leave it out")
     if not (arguments.json and arguments.quiet):
         print(f"{'memory':>16}  {memory_told(todo, workspace)}", file=told, flush=True)
     result = run_case(todo, workspace, arguments.keep_model)

@@ -37,8 +37,13 @@ def energy_told(cost: Mapping[str, Any]) -> str:
 
 
 def whole_from_here(checkpoint: Path) -> bool:
-    """Whether a training starts anew; if it goes on from ``checkpoint``, warns that its energy will not be recorded."""
-    if checkpoint.exists():
+    """Whether a training starts anew; if it goes on from a checkpoint, warns that its energy will not be recorded.
+
+    ``checkpoint`` is that of the training; those of its phases count too (``checkpoints.saved_files``).
+    """
+    from lmmrec_core import checkpoints  # loads torch
+
+    if checkpoints.saved_files(checkpoint):
         told = "the training goes on from a checkpoint, and what it took before was not measured"
         warnings.warn(f"energy is not recorded: {told}", stacklevel=3)
         return False

@@ -18,8 +18,16 @@ from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.names import MODALITY_SETS, TWICE
 from lmmrec_core.process import enough_memory, peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.results.provenance import allows_uncommitted, code_now, code_state, code_state_now, provenance
-from lmmrec_core.results.store import key_of
+from lmmrec_core.results.provenance import (
+    ALLOW,
+    allows_uncommitted,
+    code_now,
+    code_state,
+    code_state_now,
+    counts_now,
+    provenance,
+)
+from lmmrec_core.results.store import Record, key_of
 from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import Case, declared_digest
@@ -27,7 +35,7 @@ from lmmrec_core.study.datasets import naming_ids
 from lmmrec_core.study.declared.settings import settings_of
 from lmmrec_core.study.energy import metered, whole_from_here
 from lmmrec_core.study.features import features_key, load_features
-from lmmrec_core.study.joint.attach import attach_encoder, check_encoder, encoder_file, keep_trained
+from lmmrec_core.study.joint.attach import attach_encoder, check_encoder, encoder_file, keep_trained, why_not_kept
 from lmmrec_core.study.joint.warm_start import train_warm
 from lmmrec_core.study.memory.plans import demand_of_plan
 from lmmrec_core.study.memory.room import peak_device_memory, refuse_unfit, reset_peak_device_memory, room
@@ -40,6 +48,11 @@ from lmmrec_core.training.joint.hooks import FeatureTraining
 from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.loop import Training, TrainingSettings, train
 from lmmrec_core.training.recommend import top_k
+
+NOT_AGAIN = (
+    "stored results lack the encoder that is asked for, but are not made again by uncommitted code, because they would "
+    f"not count any more; commit the code first, or set {ALLOW}=1"
+)
 
 
 @dataclass(frozen=True)
@@ -115,27 +128,33 @@ def is_done(todo: Plan, workspace: Workspace) -> bool:
 
     A result of uncommitted code, or of encoder weights that such code made, is made again once the code is committed,
     unless such results are allowed; one without the model that its track keeps, as soon as it would count; one without
-    the encoder that ``workspace.keep_encoders`` asks for. A damaged model or encoder is none. Raises ResultError for a
-    damaged result.
+    the encoder that ``workspace.keep_encoders`` asks for, unless it counts and the new one would not, which is told by
+    a warning. A damaged model or encoder is none. Raises ResultError for a damaged result.
     """
     folder = folder_of(todo, workspace)
     if not workspace.store.holds(folder):
         return False
     record = workspace.store.record(folder)
-    lacks = keeps_model(todo.case, workspace.track) and not is_kept(folder)
-    counts = allows_uncommitted() or code_state_now() != "uncommitted"
-    if (lacks and counts) or _lacks_encoder(todo, workspace, folder):
+    counted = allows_uncommitted() or _was_committed(record, workspace)
+    lacks_model = keeps_model(todo.case, workspace.track) and not is_kept(folder)
+    lacks_encoder = _lacks_encoder(todo, workspace, folder)
+    if (lacks_model and counts_now()) or (lacks_encoder and (counts_now() or not counted)):
         workspace.store.load(folder)  # a damaged one is nobody's to replace
         return False
-    if allows_uncommitted():
-        return True
-    record = judged_by_weights(record, suspect_weights(workspace.track, workspace.results))
-    return code_state(record.data["provenance"]) != "uncommitted" or code_state_now() != "committed"
+    if lacks_encoder:
+        warnings.warn(NOT_AGAIN, stacklevel=1)  # from one place, so that it is told once
+    return counted or code_state_now() != "committed"
+
+
+def _was_committed(record: Record, workspace: Workspace) -> bool:
+    """Whether a stored result, and the encoder weights it read, are not of uncommitted code."""
+    judged = judged_by_weights(record, suspect_weights(workspace.track, workspace.results))
+    return code_state(judged.data["provenance"]) != "uncommitted"
 
 
 def _lacks_encoder(todo: Plan, workspace: Workspace, folder: Path) -> bool:
     """Whether a stored result lacks an encoder that was asked for."""
-    if not workspace.keep_encoders or todo.end_to_end is None or todo.end_to_end.reading in ("e0", "e1"):
+    if not workspace.keep_encoders or why_not_kept(todo.case, todo.end_to_end, workspace.track):
         return False
     return encoder_file(workspace, workspace.store.load(folder)) is None
 

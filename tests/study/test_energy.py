@@ -90,6 +90,10 @@ def test_a_training_that_goes_on_has_no_energy(tmp_path: Path) -> None:
     (tmp_path / "some.pt").touch()
     with pytest.warns(UserWarning, match="goes on from a checkpoint"):
         assert not whole_from_here(tmp_path / "some.pt")
+    for phase in ("first", "warm"):  # a warm start has no other file until its second phase
+        (tmp_path / f"{phase}0.{phase}.pt").touch()
+        with pytest.warns(UserWarning, match="goes on from a checkpoint"):
+            assert not whole_from_here(tmp_path / f"{phase}0.pt")
 
 
 def test_a_run_records_it_under_the_same_key(

@@ -1,6 +1,8 @@
 """Paradigm ETE: joins an encoder to the training of a recommender, and keeps the encoder and features that come out."""
 
+import shlex
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +28,8 @@ from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.diagnostics import diagnostics_of
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.own.new_content import new_content
+from lmmrec_core.study.preview.selection import CHOSEN_BY
+from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.weights.making import trained_encoder
 from lmmrec_core.study.weights.pictures import pictures_of
 from lmmrec_core.study.weights.recipes import read_entry
@@ -131,6 +135,31 @@ def _keep_encoder(workspace: Workspace, run: str, case: Case, encoder: Any, spec
     return {"encoder": name, "weights": state_digest(encoder.module)}
 
 
+def why_not_kept(case: Case, settings: EndToEndSettings | None, track: TrackSettings) -> str | None:
+    """Why a run leaves no encoder to keep, in words; None if it leaves one. ``settings``: its own under ETE."""
+    if settings is None or settings.reading in ("e0", "e1"):
+        return "this run trains no encoder (paradigm ETE does)"
+    name = read_entry(track, case.encoder).encoder
+    return None if can_be_kept(name) else f"encoder {name!r} has no method `save`"
+
+
+def can_be_kept(name: str) -> bool:
+    """Whether an encoder can be written to a file; one of another package need not."""
+    return name not in ENCODERS.guests or hasattr(ENCODERS[name], "save")
+
+
+def holds_encoder(workspace: Workspace, record: Mapping[str, Any]) -> bool:
+    """Whether the encoder of an end-to-end run is in the cache, by its name: it is not read."""
+    return _named_file(workspace, record) is not None
+
+
+def _named_file(workspace: Workspace, record: Mapping[str, Any]) -> Path | None:
+    """The file that holds the encoder of a run; None if it is not there, or the run trained none."""
+    kept = (record.get("features") or {}).get("trained") or {}
+    path = _weights_file(workspace, kept.get("encoder", ""), str(record.get("key")))
+    return path if "weights" in kept and path.is_file() else None
+
+
 def _weights_file(workspace: Workspace, name: str, run: str) -> Path:
     return workspace.encoders / f"{name}-ETE-{run}.safetensors"
 
@@ -140,9 +169,7 @@ def encoder_file(workspace: Workspace, result: Result) -> Path | None:
 
     One that is not what the run kept is told by a warning, and counts as none.
     """
-    kept = (result.record.get("features") or {}).get("trained") or {}
-    path = _weights_file(workspace, kept.get("encoder", ""), str(result.record.get("key")))
-    if "weights" not in kept or not path.is_file():
+    if (path := _named_file(workspace, result.record)) is None:
         return None
     try:
         trained_encoder_of(workspace, result)
@@ -184,9 +211,11 @@ def _again(result: Result) -> str:
     case = result.case
     if case["track"] == "user":
         return "run the case again with --keep-encoder, which trains it again, to the same result"
-    named = ("track", "dataset", "model", "encoder", "paradigm") if case["track"] in TRACKS else ("dataset", "model")
-    chosen = " ".join(f"--{name} {case[name]}" for name in named)
-    return f"`lmmrec reproduce {chosen} --seeds {case['seed']} --keep-encoder` trains it again, to the same result"
+    ours = case["track"] in TRACKS
+    chosen = " ".join(f"--{name} {shlex.quote(str(case[name]))}" for name in CHOSEN_BY)
+    command = f"lmmrec reproduce --track {case['track'] if ours else 'FILE.yaml'} {chosen} --seeds {case['seed']}"
+    file = "" if ours else f" (FILE.yaml: that of track {case['track']})"
+    return f"`{command} --keep-encoder`{file} trains it again, to the same result"
 
 
 def encode_new(workspace: Workspace, result: Result, folder: Path) -> tuple[tuple[str, ...], Features]:

@@ -18,9 +18,9 @@ from lmmrec_core.errors import ResultError
 from lmmrec_core.names import WARM
 from lmmrec_core.report.published import printed_count, printed_statistics
 from lmmrec_core.results.store import Record
-from lmmrec_core.study.cases import Case
+from lmmrec_core.study.cases import Case, reads_fine_tuned
 from lmmrec_core.study.datasets import stored_statistics
-from lmmrec_core.study.track import is_multimodal
+from lmmrec_core.study.track import TrackSettings, is_multimodal
 from lmmrec_core.study.workspace import Workspace
 
 _FILE = Path(__file__).with_name("costs.json")
@@ -128,7 +128,7 @@ def estimate_costs(cases: Sequence[Case], records: Iterable[Record], workspace: 
         for name, bill in machines.items():
             bill.add_case(costs.of(case, name))
     for name, bill in machines.items():
-        for dataset, encoder, _ in _fine_tuned(cases):
+        for dataset, encoder, _ in _fine_tuned(cases, workspace.track):
             bill.add_tuning(costs.of_fine_tuning(dataset, encoder, name))
     return CostEstimate(stored, tuple(machines.values()), costs.disk(cases))
 
@@ -248,7 +248,7 @@ class _Costs:
         for case in cases:
             if case.paradigm in ("ETE", WARM) and self.workspace.keep_encoders is not False:
                 note("encoders trained end to end", case.encoder)
-        for _, encoder, _ in _fine_tuned(cases):
+        for _, encoder, _ in _fine_tuned(cases, track):
             note("fine-tuned encoders", encoder)
         return found
 
@@ -267,8 +267,9 @@ class _Costs:
         return 0 if size is None else round(size.items * RESIZED_BYTES)
 
 
-def _fine_tuned(cases: Iterable[Case]) -> dict[tuple[str, str, int], None]:
-    return dict.fromkeys((case.dataset, case.encoder, case.seed) for case in cases if case.paradigm == "FT")
+def _fine_tuned(cases: Iterable[Case], track: TrackSettings) -> dict[tuple[str, str, int], None]:
+    needy = [case for case in cases if reads_fine_tuned(track, case.model_dump())]
+    return dict.fromkeys((case.dataset, case.encoder, case.seed) for case in needy)
 
 
 def known_sizes(workspace: Workspace) -> dict[str, Size]:

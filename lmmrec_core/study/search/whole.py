@@ -31,6 +31,7 @@ from lmmrec_core.study.search.cells import Cell, search_workspace
 from lmmrec_core.study.search.grids import Grid, Point
 from lmmrec_core.study.search.record import CellTrials, check_same_data, read_trials, write_trials
 from lmmrec_core.study.search.search import score_of_training
+from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.weights.records import suspect_weights, weights_read
 from lmmrec_core.study.workspace import Workspace
 
@@ -79,7 +80,7 @@ def _search(workspace: Workspace, inner: Workspace, grid: Grid, cells: Sequence[
     cases = [cell.case for cell in open_cells]
     try:
         prepare_weights(cases, inner, small)
-        reading = [features_step(case) for case in cases if case.encoder != "none"]
+        reading = [_reading(case, inner) for case in cases if case.encoder != "none"]
         make_all("features", dict.fromkeys(reading), _make_features, inner, small)
         return _Search(workspace, grid, found, before, pool).run(open_cells, jobs)
     except BaseException:
@@ -94,6 +95,12 @@ def _alone(workspace: Workspace) -> AbstractContextManager[None]:
         workspace.cache / "search" / f"{workspace.track.name}.lock",
         f"track {workspace.track.name!r} is being searched by another process; wait for it, or stop it",
     )
+
+
+def _reading(case: Case, workspace: Workspace) -> Step:
+    """The features that the trials of a case start from."""
+    joint = end_to_end_settings(workspace.track, case.encoder) if case.paradigm == "ETE" else None
+    return features_step(case, joint)
 
 
 def _make_features(workspace: Workspace, step: Step) -> None:
@@ -177,13 +184,13 @@ def try_point(workspace: Workspace, case: Case, fixed: dict[str, Any], point: Po
     started, began = code_now(), time.perf_counter()
     todo = plan(case, workspace, {**fixed, **point})
     features = features_of(case, workspace, todo.end_to_end)
-    joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
     checkpoint = _checkpoint_of(workspace, todo.key)
     split = workspace.dataset(case.dataset).split
     trial: dict[str, Any] = {"settings": point, "valid": None, "error": None, "key": todo.key}
     seconds = 0.0
     content = {} if features is None else features.matrices
     refuse_unfit(demand_of_plan(todo, split, content, workspace.track), room(todo.training.device))
+    joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
     try:
         inputs = training_data(split, features)
         model, trained = fit(todo, split, inputs, checkpoint, False, joint.features if joint else None)

@@ -28,8 +28,8 @@ class EndToEndSettings(Settings):
     "every_step" is one per batch. A model that reads features once an epoch (LATTICE) gets one in any case. If an
     update costs minutes, ``updates_per_epoch=1`` with ``epochs_per_update`` makes windows of whole epochs. ``policy``
     other than "window" changes the gradient and says so in the notes; ``benchmarks/policies.json`` shows by how much.
-    ``start`` "warm": the recommender is first trained on the features of PT, until it stops. ``arm`` is for e0: the
-    letter of the algorithm, or the release's side effects. Settings that a reading ignores are refused.
+    ``start`` "warm": the recommender is first trained on the features that ``weights`` give, until it stops. ``arm`` is
+    for e0: the letter of the algorithm, or the release's side effects. Settings that a reading ignores are refused.
     """
 
     reading: Literal["e2", "e0", "e1", "e3"] = "e2"

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from lmmrec_core.names import WARM
 from lmmrec_core.study.cases import Case, all_cases
 from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.preview import costs
@@ -95,6 +96,19 @@ def test_fine_tuning_is_counted_once_for_all_that_read_it(workspace, monkeypatch
     (row,) = (r for r in cost_table()["fine_tuning"] if (r["encoder"], r["precision"]) == ("vlmo-base-plus", "bf16"))
     alone = sum(estimate_costs([one], [], workspace).machines[1].seconds for one in cases)
     assert alone - cuda.seconds == pytest.approx(10 * 7050 * row["seconds_per_pair"])
+
+
+def test_training_end_to_end_from_a_fine_tuned_encoder_needs_its_fine_tuning(workspace, monkeypatch):
+    at_size(monkeypatch)
+    encoders = workspace.track.encoders
+    tuned = {**encoders["vlmo"], "end_to_end": {**encoders["vlmo"]["end_to_end"], "weights": "FT"}}
+    track = workspace.track.model_copy(update={"encoders": {**encoders, "vlmo": tuned}})
+    joint = [case(model="vbpr", encoder="vlmo", paradigm=how, modalities="V&T") for how in ("ETE", WARM)]
+    asked = [*joint, case(model="vbpr", encoder="vlmo", paradigm="FT", modalities="V&T")]
+    assert estimate_costs(joint, [], workspace).machines[1].tunings == 0
+    for cases in (joint, asked):  # one encoder serves them all
+        found = estimate_costs(cases, [], replace(workspace, track=track))
+        assert found.machines[1].tunings == 1 and found.disk["fine-tuned encoders"] > 0
 
 
 def test_stored_runs_of_the_same_kind_go_first(workspace):
