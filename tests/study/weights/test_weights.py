@@ -189,10 +189,10 @@ def test_a_run_without_a_trained_encoder_or_without_its_file_is_refused(workspac
     result = run_case(plan(case_of("vbpr", "clip", "ETE", seed=77), workspace), workspace)
     (path,) = workspace.encoders.glob(f"clip-tiny-ETE-{result.record['key']}.safetensors")
     path.unlink()
-    with pytest.raises(FeatureError, match=r"not in the cache\..* copy the file from there, or delete") as missing:
+    with pytest.raises(FeatureError, match=r"not in the cache\..* copy the file from there, or `lmmrec ") as missing:
         Study(workspace, (1,)).trained_encoder(result)
-    for told in (path, workspace.results / "controls" / "complementary"):
-        assert str(told) in str(missing.value)
+    for told in (str(path), "--track controls --dataset complementary --model vbpr", "--seeds 77 --keep-encoder`"):
+        assert told in str(missing.value)
 
 
 def test_the_readings_can_be_chosen_and_are_other_runs(dataset, workspace):
