@@ -5,6 +5,7 @@ catches everything this package raises on purpose; the command line prints it wi
 """
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
@@ -68,7 +69,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The one of ``known`` that ``name`` may be meant for, or None.
 
     Case, blanks and hyphens are ignored. A misspelt name goes first, then one that is part of another or has it as a
-    part (``batch``: ``batch_size``; the shortest), then one that is merely alike.
+    part (``batch``: ``batch_size``; the shortest), then one that begins alike (``babies``: ``baby``), then one that is
+    merely alike. Numbers are the same without leading zeros.
     """
     options: dict[str, str] = {}
     for option in known:
@@ -82,12 +84,21 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         return options[hits[0]]
     if parts := [option for option in options if _is_part(sought, option) or _is_part(option, sought)]:
         return options[min(parts, key=len)]
+    if begun := [option for option in options if _begin_alike(sought, option)]:
+        return options[min(begun, key=len)]
     hits = difflib.get_close_matches(sought, list(options), n=1, cutoff=_ALIKE)
     return options[hits[0]] if hits else None
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.lower()) or name
+    plain = re.sub(r"[\W_]", "", name.lower()) or name
+    return plain.lstrip("0") or "0" if plain.isdigit() else plain
+
+
+def _begin_alike(one: str, other: str) -> bool:
+    """Whether two names share at least three letters at their beginnings, and half of the longer one."""
+    shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    return shared >= 3 and 2 * shared >= max(len(one), len(other))
 
 
 def _is_part(one: str, other: str) -> bool:

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -216,6 +217,21 @@ def _reclaimable(folder: Path) -> int | None:
         return None
     sizes = [line.split()[1] for line in lines if line.startswith(("inactive_file ", "total_inactive_file "))]
     return max(map(int, sizes), default=None)
+
+
+@contextmanager
+def without_script() -> Iterator[None]:
+    """Processes that are spawned in the block do not begin by running this process's script again.
+
+    They would: a script that calls us without ``if __name__ == "__main__"`` starts its work anew in each of them, and
+    one that is read from standard input cannot be found. What they are given must not be defined in the script.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def reset_peak_memory() -> None:

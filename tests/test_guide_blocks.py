@@ -112,6 +112,8 @@ def test_a_block_of_yaml_says_what_is_understood(code: Block, tmp_path: Path, mo
             ENCODERS[settings.encoder].Settings.build(settings.settings, name)
     if "extends" in values:
         (tmp_path / "mine.yaml").write_text(code.text, encoding="utf-8")
+        for name in values["models"]:  # as if the chapter's package were installed
+            monkeypatch.setitem(RECOMMENDERS._places, name, RECOMMENDERS.own["bpr"])
         read = read_track(str(tmp_path / "mine.yaml"))
         assert set(values["models"]) <= set(read.models) and set(values["encoders"]) <= set(read.encoders)
         assert read.name == values["extends"], "without a name of its own it shares the results"

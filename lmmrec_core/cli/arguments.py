@@ -23,8 +23,6 @@ from lmmrec_core.cli.options import (
     add_track,
     folder_name,
     listed_names,
-    path,
-    path_name,
     process_count,
     seed_number,
     whole,
@@ -37,6 +35,7 @@ from lmmrec_core.cli.own_arguments import (
     add_recommend,
     add_run,
 )
+from lmmrec_core.home import named_path, path_name
 from lmmrec_core.names import (
     BASELINE,
     CALIBRATION_PARTS,
@@ -297,11 +296,11 @@ def _book(commands: _Commands) -> None:
     sub.set_defaults(action="lmmrec_core.cli.book:book")
     tasks = sub.add_subparsers(dest="task", metavar="TASK", required=True)
     run = tasks.add_parser("run", help="execute any notebook and write the result where you say")
-    run.add_argument("source", type=path)
-    run.add_argument("target", type=path)
+    run.add_argument("source", type=named_path)
+    run.add_argument("target", type=named_path)
     run.add_argument("-p", dest="assignments", metavar="NAME=YAML", action="append", default=[], help="a parameter")
-    run.add_argument("-f", dest="file", type=path, help="YAML file of parameters")
-    run.add_argument("--cwd", type=path, help="folder the kernel works in (default: the notebook's)")
+    run.add_argument("-f", dest="file", type=named_path, help="YAML file of parameters")
+    run.add_argument("--cwd", type=named_path, help="folder the kernel works in (default: the notebook's)")
     run.add_argument("--timeout", type=whole, help="seconds a single cell may take")
     every = tasks.add_parser("all", help="execute the book's notebooks whose inputs changed")
     every.add_argument("--jobs", type=process_count, default=2, help="notebooks at the same time (default: 2)")
@@ -311,5 +310,5 @@ def _book(commands: _Commands) -> None:
     page.add_argument("place", choices=[*TRACKS, "shared"], help="the track, or shared for a page of no track")
     page.add_argument("name", help="for instance 01_motivation")
     check = tasks.add_parser("check", help="are the executed notebooks whole and run as the book declares?")
-    check.add_argument("paths", type=path, nargs="*", help="only look whether these are whole")
+    check.add_argument("paths", type=named_path, nargs="*", help="only look whether these are whole")
     tasks.add_parser("build", help="render the book unless nothing changed")

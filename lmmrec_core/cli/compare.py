@@ -8,7 +8,7 @@ from typing import Any
 from lmmrec_core.cli.run import p_told
 from lmmrec_core.flow import Result
 from lmmrec_core.study.own.pairwise import compare_results, find_results
-from lmmrec_core.study.track import OF_ENCODER, UNIDENTIFIED
+from lmmrec_core.study.track import settings_that_count
 from lmmrec_core.study.workspace import Workspace
 
 
@@ -53,7 +53,7 @@ def _told(side: list[Result], other: list[Result]) -> str:
     told = f"{case['model']} on {case['dataset']}{''.join(f', {one}' for one in said)}, seed {seeds} ({keys})"
     if case["model"] != other[0].case["model"]:
         return told
-    mine, theirs = _settings(side[0]), _settings(other[0])
+    mine, theirs = (settings_that_count(one[0].record) for one in (side, other))
     own = [f"{name}={json.dumps(value)}" for name, value in mine.items() if theirs.get(name, _ABSENT) != value]
     return f"{told}; where they differ: {' '.join(own)}" if own else told
 
@@ -63,11 +63,3 @@ _ABSENT = object()
 
 def _named(case: Mapping[str, Any], field: str) -> list[str]:
     return [str(case[field])] if case.get(field, "none") != "none" else []
-
-
-def _settings(result: Result) -> dict[str, Any]:
-    """Settings that decide what comes out, as ``--set`` names them."""
-    settings = result.record["settings"]
-    joint = ((result.record["training"] or {}).get("features") or {}).get("settings") or {}
-    found = {**settings["training"], **settings["model"], **{f"{OF_ENCODER}{name}": v for name, v in joint.items()}}
-    return {name: v for name, v in found.items() if name.removeprefix(OF_ENCODER) not in UNIDENTIFIED}

@@ -2,7 +2,8 @@
 
 import argparse
 
-from lmmrec_core.cli.options import add_track, listed_names, path_name, whole
+from lmmrec_core.cli.options import add_track, listed_names, whole
+from lmmrec_core.home import path_name
 from lmmrec_core.names import FETCHED
 
 

@@ -1,13 +1,12 @@
 """Options that several commands of ``lmmrec`` share."""
 
 import argparse
-import os
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from lmmrec_core.errors import ConfigError
+from lmmrec_core.home import path_name
 from lmmrec_core.names import MODALITY_SETS, SPLIT_RULES, TRACKS
 
 CATALOGUE_NAME = "what your catalogue is called in results/ (default: as its folder)"
@@ -81,11 +80,6 @@ def process_count(text: str) -> int:
     return jobs
 
 
-def path_name(text: str) -> str:
-    """The type of an option that may name a file or folder: ``~`` is the user's own folder, as a shell has it."""
-    return os.path.expanduser(text)  # noqa: PTH111  (a Path makes "." of "", and raises for an unknown user)
-
-
 def folder_name(text: str) -> str:
     """The type of an option that must name a folder. Raises ConfigError for an empty name."""
     if not text.strip():
@@ -98,11 +92,6 @@ def file_name(text: str) -> str:
     if not text.strip() or text.endswith("/"):
         raise ConfigError(f"{text!r} names no file; write its name")
     return path_name(text)
-
-
-def path(text: str) -> Path:
-    """:func:`path_name` as a ``Path``."""
-    return Path(path_name(text))
 
 
 def listed_names(names: Iterable[str]) -> str:

@@ -13,11 +13,11 @@ from lmmrec_core.cli.options import (
     file_name,
     folder_name,
     listed_names,
-    path_name,
     seed_number,
     whole,
 )
 from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.home import path_name
 from lmmrec_core.metrics import METRICS
 from lmmrec_core.names import BASELINE, CONTROLS, FLOOR_MODELS, PARADIGMS
 from lmmrec_core.recommenders import RECOMMENDERS
@@ -148,9 +148,7 @@ def add_import_mmrec(commands: _Commands) -> None:
         help="MMRec layout → catalogue folder",
         description="Reads NAME.inter, image_feat.npy, text_feat.npy; writes a catalogue folder with the same split.",
     )
-    sub.add_argument("source", type=folder_name, help="folder in the MMRec layout")
-    sub.add_argument("target", type=folder_name, help="new catalogue folder")
-    sub.set_defaults(action="lmmrec_core.cli.commands:import_mmrec")
+    _add_folders(sub, "folder in the MMRec layout", "new catalogue folder", "import_mmrec")
 
 
 def add_export_mmrec(commands: _Commands) -> None:
@@ -160,11 +158,16 @@ def add_export_mmrec(commands: _Commands) -> None:
         help="catalogue folder → MMRec layout",
         description="Writes NAME.inter with the split's labels, the features if there are any, and the id mappings.",
     )
-    sub.add_argument("source", type=folder_name, help="catalogue folder")
-    sub.add_argument("target", type=folder_name, help="new folder in the MMRec layout")
+    _add_folders(sub, "catalogue folder", "new folder in the MMRec layout", "export_mmrec")
     sub.add_argument(
         "--encoder", default="", type=path_name,
         help=f"extract features with this encoder first, for instance {BASELINE}",
     )  # fmt: skip
     add_reading(sub)
-    sub.set_defaults(action="lmmrec_core.cli.commands:export_mmrec")
+
+
+def _add_folders(sub: argparse.ArgumentParser, source: str, target: str, action: str) -> None:
+    """What a command that turns one folder into another is given."""
+    sub.add_argument("source", type=folder_name, help=source)
+    sub.add_argument("target", type=folder_name, help=target)
+    sub.set_defaults(action=f"lmmrec_core.cli.commands:{action}")

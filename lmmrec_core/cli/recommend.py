@@ -11,6 +11,7 @@ import pandas as pd
 
 from lmmrec_core.disk import require_new, write_file
 from lmmrec_core.errors import ConfigError, DataError
+from lmmrec_core.home import named_path
 from lmmrec_core.study.own.kept import find_kept, read_kept
 from lmmrec_core.study.own.lists import new_items, ranked_lists
 from lmmrec_core.study.workspace import Workspace
@@ -55,7 +56,7 @@ def _users(arguments: argparse.Namespace) -> list[str] | None:
             found.append(word)
             continue
         try:
-            lines = Path(word[1:]).expanduser().read_text(encoding="utf-8").splitlines()
+            lines = named_path(word[1:]).read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             raise ConfigError(f"--users {word}: cannot be read ({why}); give a UTF-8 file with one id a line") from None

@@ -20,6 +20,7 @@ from lmmrec_core.digests import SUMS, digest, sums_of
 from lmmrec_core.disk import check_schema, read_sealed, readable, whole_folder, write_file, write_sealed
 from lmmrec_core.errors import ConfigError, DataError, LmmrecError, ResultError
 from lmmrec_core.flow import Catalogue, Split
+from lmmrec_core.home import named_path
 from lmmrec_core.metrics.slices import gini
 from lmmrec_core.source import DrawnSource
 from lmmrec_core.study.track import DatasetSettings, SplitSettings, TrackSettings
@@ -175,7 +176,7 @@ def data_root(data: str | Path | None) -> Path | None:
     """
     if data is None or str(data).strip() == "":
         return None
-    folder = Path(data).expanduser()
+    folder = named_path(data)
     if not folder.is_dir():
         raise DataError(f"DATA={data}: no such folder; give the folder that holds ml-100k-posters or amazon")
     return folder / "data" if (folder / "data").is_dir() and not (folder / "ml-100k-posters").is_dir() else folder

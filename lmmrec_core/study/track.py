@@ -18,6 +18,7 @@ from lmmrec_core.names import (
 )
 from lmmrec_core.source import DrawnSource
 from lmmrec_core.study.declared.searched import SearchedCell
+from lmmrec_core.training.joint.settings import with_later_settings
 
 # how a run is done; a GPU draws other orders and negatives from the seed
 UNIDENTIFIED = frozenset({"checkpoint_seconds", "device", "threads"})
@@ -164,14 +165,26 @@ class ArmSettings(CellRule):
 
         Such an arm is the same run: it is trained once, as the cell, and its row says so.
         """
-        joint = ((run["training"] or {}).get("features") or {}).get("settings") or {}
-        had = {**run["settings"]["training"], **run["settings"]["model"]}
-        had |= {f"{OF_ENCODER}{name}": value for name, value in joint.items()}
-        asked = {key: value for key, value in self.settings.items() if key.removeprefix(OF_ENCODER) not in UNIDENTIFIED}
+        had = settings_that_count(run)
         return all(
             key in had and had[key] == (list(value) if isinstance(value, tuple) else value)
-            for key, value in asked.items()
+            for key, value in _that_count(self.settings).items()
         )
+
+
+def settings_that_count(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a stored run, from its record, that decide what comes out, by their names in an arm.
+
+    Those of end-to-end training begin with :data:`OF_ENCODER`; what is newer than the record stands as the run had it.
+    """
+    found = {**run["settings"]["training"], **run["settings"]["model"]}
+    if joint := ((run["training"] or {}).get("features") or {}).get("settings"):
+        found |= {f"{OF_ENCODER}{name}": value for name, value in with_later_settings(joint).items()}
+    return _that_count(found)
+
+
+def _that_count(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name.removeprefix(OF_ENCODER) not in UNIDENTIFIED}
 
 
 class WarmStartSettings(CellRule):

@@ -237,7 +237,7 @@ def test_unknown_kinds_full_folders_and_no_items_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'redundant'"):
         write_controls("redundnat", tmp_path / "new", 1, TINY)
     (tmp_path / "note.txt").write_text("mine")
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists already"):
         write_controls("null", tmp_path, 1, TINY)
     assert digests(tmp_path).keys() == {"note.txt"}
     with pytest.raises(ConfigError, match="at least 1"):

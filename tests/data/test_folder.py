@@ -305,7 +305,7 @@ def test_written_and_read_again_it_is_the_same(folder, tmp_path):
 def test_writing_never_touches_what_is_there(folder, tmp_path):
     catalogue = read_folder(folder)
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists already"):
         write_folder(catalogue, folder)
     assert before == {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 

@@ -111,7 +111,7 @@ def test_nothing_is_overwritten_and_foreign_values_are_refused(tmp_path):
     split = make_split(catalogue, "mmrec", 3)
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "mine.txt").write_text("mine")
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists already"):
         write_mmrec(catalogue, split, None, tmp_path / "kept")
     assert [file.name for file in (tmp_path / "kept").iterdir()] == ["mine.txt"]
     with pytest.raises(DataError, match="split this catalogue"):

@@ -135,7 +135,7 @@ def test_the_command_packs_unpacks_and_counts(
     assert main(["results", "crate", "--out", str(tmp_path / "crate")]) == 0
     assert "ro-crate-metadata.json" in capsys.readouterr().out and (tmp_path / "crate" / "controls" / "null").is_dir()
     assert main(["results", "crate", "--out", str(tmp_path / "crate")]) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert main(["results", "pack", "--track", "films"]) == 0
     assert "no run is stored" in capsys.readouterr().out
     assert main(["results", "pack", "--dataset", "nul"]) == 1

@@ -44,7 +44,7 @@ from lmmrec_core.study.search.search import search_settings
 from lmmrec_core.study.search.summary import read_summary
 from lmmrec_core.study.search.trials import TrialFolder
 from lmmrec_core.study.stored import check_stored
-from lmmrec_core.study.weights import making
+from lmmrec_core.study.weights import notes
 from lmmrec_core.study.weights.pretraining_items import outside_folder
 from lmmrec_core.study.weights.records import read_encoder_records
 from lmmrec_core.study.workspace import Workspace
@@ -97,7 +97,7 @@ class Tiny:
             ".cache/catalogues/*": lambda _: replace(self.workspace).dataset("complementary"),
             ".cache/features/*": lambda file: self.read_features(file.name.split(".")[0]),
             ".cache/encoders/*-ETE-*": lambda _: trained_encoder_of(self.workspace, self.trained),
-            ".cache/encoders/*": lambda file: making._is_made(file.with_suffix(".safetensors")),
+            ".cache/encoders/*": lambda file: notes.is_made(file.with_suffix(".safetensors")),
             ".cache/checkpoints/*.pt": lambda file: checkpoints.load(file, "a run"),
             ".cache/search/*.json": lambda file: TrialFolder(file.parent).get(self.points[file.stem]),
         }

@@ -60,7 +60,7 @@ def test_features_that_are_all_zero_are_told(workspace, monkeypatch):
 
 
 def test_training_of_a_model_that_is_no_mapping_is_refused():
-    with pytest.raises(ConfigError, match=r"models .*training of 'bpr' is 5; write settings by name"):
+    with pytest.raises(ConfigError, match=r"models: training of 'bpr' is 5; write settings by name"):
         tiny_track(models={"bpr": {"training": 5}})
 
 

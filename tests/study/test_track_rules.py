@@ -186,6 +186,16 @@ def test_what_is_written_in_another_form_is_refused_in_plain_words(tmp_path, tex
     assert message in refused(tmp_path, text)
 
 
+@pytest.mark.parametrize("name", ["controls", "films", "user"])
+def test_a_file_that_extends_nothing_may_not_bear_a_name_of_ours(name, tmp_path):
+    file = tmp_path / "own.yaml"
+    file.write_text(f"name: {name}\ntitle: mine\n")
+    with pytest.raises(ConfigError, match=f"'{name}' is that of another track, .* write extends: {name}, or"):
+        read_track(str(file))
+    file.write_text(f"extends: {name}\nname: {name}\ntitle: mine\n")
+    assert read_track(str(file)).name == name
+
+
 def test_a_pace_in_epochs_takes_the_place_of_the_inherited_one_in_steps(tmp_path):
     track = read_track(written(tmp_path, "training: {epochs: 3, patience: 2}"))
     assert track.training["epochs"] == 3 and not {"steps", "patience_steps"} & track.training.keys()

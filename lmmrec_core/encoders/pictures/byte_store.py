@@ -10,7 +10,7 @@ import io
 import tempfile
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -24,7 +24,7 @@ from lmmrec_core.digests import digest, file_sha256
 from lmmrec_core.disk import held_in_turn, read_sealed, whole_file, write_sealed
 from lmmrec_core.encoders.pictures.decoding import Decoded, PictureFile, decode, decode_into, decode_one, reserve
 from lmmrec_core.encoders.pictures.rule import ImageRule
-from lmmrec_core.errors import FeatureError
+from lmmrec_core.errors import FeatureError, ResultError
 from lmmrec_core.flow import Catalogue, IntArray
 
 Bytes = npt.NDArray[np.uint8]
@@ -34,7 +34,10 @@ _BLOCK = 1024  # rows that move to a GPU at a time
 
 
 class PictureBytes:
-    """Pictures of some items: bytes [row, size, size, 3], each row that of an item with a picture."""
+    """Pictures of some items: bytes [row, size, size, 3], each row that of an item with a picture.
+
+    Raises FeatureError where an item is asked for that has none here.
+    """
 
     def __init__(self, rule: ImageRule, kept: Bytes, place: IntArray, known: Sequence[Decoded]) -> None:
         self.rule, self.kept, self.place, self.known = rule, kept, place, tuple(known)
@@ -42,11 +45,16 @@ class PictureBytes:
 
     def fault(self, item: int) -> str:
         """Why the picture of an item cannot be read; empty if it can."""
-        return self.known[self.place[item]].fault
+        return self._known(item).fault
 
     def digest(self, item: int) -> str:
         """Equal for items whose pictures are equal pixel by pixel."""
-        return self.known[self.place[item]].digest
+        return self._known(item).digest
+
+    def _known(self, item: int) -> Decoded:
+        if (row := int(self.place[item])) < 0:
+            raise FeatureError("item {item} has no picture among those decoded here; leave it out", item=item)
+        return self.known[row]
 
     def pixels(self, items: IntArray, device: torch.device) -> Tensor:
         """float32 [item, 3, size, size] on ``device``, as the encoder's ``preprocess_images`` gives them.
@@ -99,11 +107,12 @@ def picture_bytes(
     """The pictures of ``items`` (default: all that have one) by ``rule``.
 
     ``path`` (``NAME.npy``): they are kept there under ``identity``, which says what pictures these are, and read from
-    there the next time; other processes wait while one decodes. Without, they are decoded into memory, above 4 GiB into
-    an unnamed file in ``folder`` (default: the system's temporary one). ``processes``: see :func:`decode_into`.
+    there the next time; other processes wait while one decodes. Without, and with a warning where that file cannot be
+    written, they are decoded into memory, above 4 GiB into an unnamed file in ``folder`` (default: the system's
+    temporary one). ``processes``: see :func:`decode_into`.
 
-    Raises FeatureError naming the file and the bytes needed if the disk is full. A picture that cannot be read is no
-    error here: :meth:`PictureBytes.pixels` refuses it.
+    Raises FeatureError naming the folder and the bytes needed if there is no room for these. A picture that cannot be
+    read is no error here: :meth:`PictureBytes.pixels` refuses it.
     """
     todo = [i for i, image in enumerate(catalogue.images) if image is not None] if items is None else list(items)
     files = []
@@ -114,11 +123,11 @@ def picture_bytes(
         files.append(PictureFile(catalogue.item_ids[item], image))
     place = np.full(catalogue.n_items, -1, dtype=np.int64)
     place[todo] = np.arange(len(todo))
-    if path is None:
-        kept, known = _in_memory(rule, files, folder, progress, catalogue.name)
-    else:
+    found = None
+    if path is not None:
         whole = {"identity": identity, "rule": rule.resizing(), "items": digest([file.item_id for file in files])}
-        kept, known = _in_file(rule, files, path, whole, processes, progress, catalogue.name)
+        found = _in_file(rule, files, path, whole, processes, progress, catalogue.name)
+    kept, known = found or _in_memory(rule, files, folder, progress, catalogue.name)
     return PictureBytes(rule, kept, place, known)
 
 
@@ -167,12 +176,26 @@ def _in_file(
     processes: int | None,
     progress: bool,
     name: str,
-) -> tuple[Bytes, list[Decoded]]:
-    with held_in_turn(path.with_suffix(".lock")):
-        known = _known(rule, files, path, whole)
-        if known is None:
-            known = _made(rule, files, path, whole, processes, progress, name)
+) -> tuple[Bytes, list[Decoded]] | None:
+    """None, with a warning, where the file cannot be written."""
+    try:
+        with held_in_turn(path.with_suffix(".lock")):
+            known = _known(rule, files, path, whole)
+            if known is None:
+                known = _made(rule, files, path, whole, processes, progress, name)
+    except (_NotWritten, ResultError) as error:  # ResultError: the lock
+        _warn_once(str(error))
+        return None
     return np.load(path, mmap_mode="r", allow_pickle=False), known
+
+
+class _NotWritten(FeatureError):
+    """The disk is full, or does not allow writing."""
+
+
+@cache
+def _warn_once(fault: str) -> None:
+    warnings.warn(f"{fault}. Until then pictures are decoded into memory, each time anew", stacklevel=2)
 
 
 def _made(
@@ -188,15 +211,15 @@ def _made(
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
     start = header.tell()
     needed = start + int(np.prod(shape))
-    path.with_suffix(".json").unlink(missing_ok=True)  # of bytes that are about to go
-    with whole_file(path, FeatureError, needed) as partial:
+    with whole_file(path, _NotWritten, needed) as partial:
+        path.with_suffix(".json").unlink(missing_ok=True)  # of bytes that are about to go
         with partial.open("r+b") as file:
             reserve(file.fileno(), needed)  # better to find out before an hour of decoding than after
             file.write(header.getvalue())
         known = decode_into(partial, start, rule, files, processes=processes, progress=progress, name=name)
         found = file_sha256(partial, FeatureError)
     record = {**whole, "sha256": found, "pictures": [list(each) for each in known]}
-    write_sealed(path.with_suffix(".json"), {"made": record}, FeatureError)
+    write_sealed(path.with_suffix(".json"), {"made": record}, _NotWritten)
     return known
 
 

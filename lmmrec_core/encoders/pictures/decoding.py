@@ -1,5 +1,6 @@
 """Picture files → bytes of one size, written row by row into a file, by several processes where that pays."""
 
+import errno
 import hashlib
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from lmmrec_core.encoders.pictures.reading import read_picture
 from lmmrec_core.encoders.pictures.rule import ImageRule
 from lmmrec_core.errors import FeatureError
-from lmmrec_core.process import end_when_asked, end_with_parent, free_cores
+from lmmrec_core.process import end_when_asked, end_with_parent, free_cores, without_script
 
 _PART = 32  # pictures that a process takes at a time
 _FEW = 1000  # pictures that one process has decoded by the time others have started
@@ -106,7 +107,9 @@ def _carried_out(parts: list[_Part], processes: int) -> Iterator[tuple[int, list
     context = multiprocessing.get_context("spawn")  # a forked torch hangs once it has used threads
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start)
     try:
-        for future in as_completed([pool.submit(_decode_part, part) for part in parts]):
+        with without_script():  # a process is started where a part is submitted, none later
+            futures = [pool.submit(_decode_part, part) for part in parts]
+        for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool:
         raise FeatureError(
@@ -140,11 +143,18 @@ def _decode_part(part: _Part) -> tuple[int, list[Decoded]]:
 def reserve(file_number: int, size: int) -> None:
     """Take ``size`` bytes on the disk for an open file now. Raises OSError if they are not there.
 
-    Writing to a mapped file for which the disk has no room would kill the process.
+    Writing to a mapped file for which the disk has no room would kill the process. A new file is zeros then, and its
+    position 0.
     """
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file_number, 0, size)
-        return
+        try:
+            os.posix_fallocate(file_number, 0, size)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot do it
+                raise
     block, left = bytes(1 << 20), size
+    os.lseek(file_number, 0, os.SEEK_SET)
     while left > 0:
         left -= os.write(file_number, block[: min(left, len(block))])
+    os.lseek(file_number, 0, os.SEEK_SET)  # where the caller writes next

@@ -26,7 +26,9 @@ from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import MODALITIES, Modality
 
-VLMO_VERSION = 1  # raise it with every change that alters a vector
+#: Raise it with every change that alters a vector beyond rounding. Since attention over more rows than ``SHORT`` is
+#: fused, last bits of longer inputs differ from those of before; no stored result was made of such inputs.
+VLMO_VERSION = 1
 _VECTOR_HEADS = {"itc": ("itc_text_proj", "itc_image_proj"), "itc_vl": ("itc_vl_text_proj", "itc_vl_image_proj")}
 
 

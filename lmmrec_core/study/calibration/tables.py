@@ -54,7 +54,7 @@ def itself_on_worlds(stored: Stored) -> _Rows:
         pairs = figures.world_pairs(stored, metric)
         for model, part in [*pairs.groupby("model", sort=False), ("both", pairs)] if len(pairs) else []:
             name = "both" if model == "both" else model_name(str(model))
-            tests = {"worlds": part["world"].nunique(), "pairs": len(part), **_at_levels(figures.rejected, part)}
+            tests = {"worlds": part["world"].nunique(), "pairs": len(part), **at_levels(figures.rejected, part)}
             rows.append({"model": name, "metric": metric_name(metric), **tests})
     return rows
 
@@ -159,10 +159,10 @@ def _named(row: Mapping[Hashable, Any]) -> dict[str, Any]:
 
 def _rates(pairs: pd.DataFrame) -> dict[str, Any]:
     """What the book's test says, and the one that takes seeds as fixed, of the same pairs."""
-    return {"pairs": int(pairs["p"].notna().sum()), **_at_levels(figures.aa_rate, pairs, "not testable")}
+    return {"pairs": int(pairs["p"].notna().sum()), **at_levels(figures.aa_rate, pairs, "not testable")}
 
 
-def _at_levels(
+def at_levels(
     rate: Callable[[pd.DataFrame, str, float], Rate | None], tests: pd.DataFrame, without: str = "not run"
 ) -> dict[str, str]:
     """The rate at 5 % with its interval, then at the stricter levels; last what the test over users alone says."""

@@ -60,6 +60,8 @@ def check_effects(track: TrackSettings, where: str, said: Collection[str]) -> No
         if not {place, place.partition("[")[0]} & set(said):
             continue
         asked = {kind: tuple(getattr(rule, kind)) for kind in _FIELDS if getattr(rule, kind, None) is not None}
+        if place.startswith("arms.") and () in asked.values():  # switches off an arm that the file inherits
+            continue
         given = {kind: names for kind, names in asked.items() if kind in rule.model_fields_set}
         cells = grid if isinstance(rule, LeftOut) else run
         met = _met(f"{where}: {place}", asked, given, _within(place, cells), _within(place, grid), track)

@@ -6,6 +6,7 @@ from typing import Any
 
 from lmmrec_core.config import read_yaml
 from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.home import named_path
 from lmmrec_core.names import TRACKS
 from lmmrec_core.study.declared.rules import check_effects, check_rule_names
 from lmmrec_core.study.declared.searched import read_searched, without_declared
@@ -13,6 +14,7 @@ from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.training.pace import laid_over
 
 _FOLDER = Path(__file__).resolve().parents[2] / "tracks"
+_OURS = (*TRACKS, "user")
 _ENDINGS = (".yaml", ".yml")
 _BY_NAME = ("arms", "ablate")  # rules that a file adds to those it inherits, each by its name
 
@@ -36,7 +38,7 @@ def _read(name: str, beside: Path, extending: tuple[Path, ...]) -> TrackSettings
     """:func:`read_track`; paths begin at the folder ``beside``, and ``extending`` are the files that start from it."""
     if not name.endswith(_ENDINGS):
         return _read_ours(name, beside)
-    path = beside / Path(name).expanduser()
+    path = beside / named_path(name)
     values = read_yaml(path)
     said = {f"{key}.{one}" for key in _BY_NAME if isinstance(values.get(key), dict) for one in values[key]}
     said |= values.keys() - set(_BY_NAME)
@@ -50,7 +52,10 @@ def _read(name: str, beside: Path, extending: tuple[Path, ...]) -> TrackSettings
         if not isinstance(other, str):
             raise ConfigError(f"{path}: extends = {other!r} is no name; write that of a track, or of a .yaml file")
         base = _read(other, path.parent, (*extending, path.resolve()))
+        _check_own_name(values, path, base.name)
         values = _extended(base, values, path)
+    else:
+        _check_own_name(values, path)
     track = TrackSettings.build(values, where=path.name)
     check_rule_names(track, path.name)
     check_effects(track, path.name, said)
@@ -59,7 +64,7 @@ def _read(name: str, beside: Path, extending: tuple[Path, ...]) -> TrackSettings
 
 def _read_ours(name: str, beside: Path) -> TrackSettings:
     path = _FOLDER / f"{name}.yaml"
-    if name not in (*TRACKS, "user"):  # others in the folder are parts of tracks
+    if name not in _OURS:  # others in the folder are parts of tracks
         files = [f"{name}{ending}" for ending in _ENDINGS if (beside / f"{name}{ending}").is_file()]
         if files:
             raise ConfigError(f"{name!r} is no track of ours; write {files[0]} if you mean that file")
@@ -74,14 +79,19 @@ def _read_ours(name: str, beside: Path) -> TrackSettings:
     return track
 
 
+def _check_own_name(own: Mapping[str, Any], path: Path, base: str = "") -> None:
+    """Raises ConfigError for the name of a track of ours, unless that is the one it extends, ``base``."""
+    if own.get("name") in _OURS and own["name"] != base:
+        cure = f"it extends {base!r}: leave name out, or" if base else f"write extends: {own['name']}, or"
+        raise ConfigError(
+            f"{path.name}: name {own['name']!r} is that of another track, whose results these would be taken for; "
+            f"{cure} give one of its own"
+        )
+
+
 def _extended(base: TrackSettings, own: Mapping[str, Any], path: Path) -> dict[str, Any]:
     values: dict[str, Any] = base.model_dump(exclude_unset=True)
     values["searched"] = without_declared(base.searched, own)
-    if own.get("name") in TRACKS and own["name"] != base.name:
-        raise ConfigError(
-            f"{path.name}: name {own['name']!r} is that of another track, whose results these would be taken for; it "
-            f"extends {base.name!r}: leave name out, or give one of its own"
-        )
     for key, value in own.items():
         added = isinstance(values.get(key), dict) and isinstance(value, dict)
         if added and not value:

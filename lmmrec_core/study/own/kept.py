@@ -29,6 +29,7 @@ from lmmrec_core.disk import write_file
 from lmmrec_core.encoders.weights import tensors_digest
 from lmmrec_core.errors import ConfigError, ResultError
 from lmmrec_core.flow import MODALITIES, Catalogue, Features, IntArray, Modality, Split
+from lmmrec_core.home import named_path
 from lmmrec_core.names import TWICE
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.store import RECORD
@@ -156,7 +157,7 @@ def find_kept(workspace: Workspace, asked: str) -> Path:
 
     Raises ConfigError if there is none, saying how to make one.
     """
-    given = Path(asked).expanduser()
+    given = named_path(asked)
     if given.is_file():
         return given
     folders = [given] if given.is_dir() else sorted(workspace.results.glob(f"*/*/*-{asked}")) if _is_key(asked) else []

@@ -232,11 +232,12 @@ class _Costs:
     def disk(self, cases: Sequence[Case]) -> dict[str, int]:
         """Bytes of the weights and resized pictures that these cases leave, of encoders whose size is known.
 
-        Weights are those of ETE, and of FT; encoders of one kind share the pictures of a data set.
+        Weights are those of ETE, and of FT. Encoders of one network share the pictures of a data set; CLIP crops them
+        and VLMo squashes them, so each has its own.
         """
         track, parameters = self.workspace.track, self.table["parameters"]
         found: dict[str, int] = {}
-        if pictures := sum(self._pictures(*each) for each in self._read(cases)):
+        if pictures := sum(self._pictures(dataset) for dataset, _ in self._read(cases)):
             found["pictures as encoders read them"] = pictures
 
         def note(what: str, encoder: str) -> None:
@@ -252,15 +253,15 @@ class _Costs:
         return found
 
     def _read(self, cases: Sequence[Case]) -> set[tuple[str, str]]:
-        """(data set, kind of encoder) of the pictures that are kept as bytes."""
-        track, kinds = self.workspace.track, set()
+        """(data set, network) of the pictures that are kept as bytes; the network is how its members' names begin."""
+        track, found = self.workspace.track, set()
         for case in cases:
             entry = track.encoder(case.encoder) if case.encoder != "none" else {}
             if is_multimodal(entry) and entry["encoder"] in self.table["parameters"] and "V" in case.modalities:
-                kinds.add((case.dataset, str(entry["encoder"]).partition("-")[0]))
-        return kinds
+                found.add((case.dataset, str(entry["encoder"]).partition("-")[0]))
+        return found
 
-    def _pictures(self, dataset: str, kind: str) -> int:
+    def _pictures(self, dataset: str) -> int:
         """Bytes of the pictures of a data set: each of its items has one at most."""
         size = self._sizes.get(dataset)
         return 0 if size is None else round(size.items * RESIZED_BYTES)

@@ -16,7 +16,7 @@ def pictures_of(workspace: Workspace, dataset: Dataset, encoder: object) -> "Pic
     """The pictures of all items that have one, by the encoder's rule; None for an encoder without one, or few pictures.
 
     They lie in a file whose name stands for the rule, the catalogue's content and the order of its items. Encoders
-    with one rule share it. Raises FeatureError if the disk is full.
+    with one rule share it. Where it cannot be written, a warning says so and they are decoded into memory.
     """
     from lmmrec_core.encoders.pictures.byte_store import picture_bytes
     from lmmrec_core.encoders.pictures.rule import picture_rule

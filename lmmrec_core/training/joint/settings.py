@@ -1,6 +1,7 @@
 """Settings of end-to-end training: which reading of Algorithm 1, for whom, how often, how exactly."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,6 +14,11 @@ _LATER = {"weights": "PT", "warm_up_updates": 0}
 _WINDOW = {"updates_per_epoch", "epochs_per_update", "policy", "kept_rows", "measure_batches"}
 _GRADIENT = {"part", "boundary", *_WINDOW, *_ENCODER}
 _IGNORED = {"e0": {*_GRADIENT, "start"}, "e1": {*_GRADIENT, "chunk", "stochastic", "precision"}}
+
+
+def with_later_settings(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a record of end-to-end training, with those that came later as it had them."""
+    return {**_LATER, **recorded}
 
 
 class EndToEndSettings(Settings):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -138,17 +139,79 @@ def no_room(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_full_disk_is_told_before_a_picture_is_decoded(tmp_path, monkeypatch):
+def test_a_full_disk_is_told_once_and_pictures_are_decoded_into_memory(tmp_path, monkeypatch, recwarn):
     catalogue, path = made_up(tmp_path / "images"), tmp_path / "kept" / "a.npy"
     monkeypatch.setattr(byte_store, "reserve", no_room)
-    monkeypatch.setattr(decoding, "read_picture", None)
-    with pytest.raises(
-        FeatureError, match=r"a.npy: could not be written \(No space left on device\); free 8,\d\d\d bytes"
-    ):
-        picture_bytes(RULES[0], catalogue, path=path, progress=False)
-    assert [file.name for file in path.parent.iterdir()] == ["a.lock"]
+    monkeypatch.setattr(byte_store, "decode_into", None)  # it is told before a picture is decoded
+    items = with_picture(catalogue)
+    for _ in range(2):
+        store = picture_bytes(RULES[0], catalogue, path=path, progress=False)
+        assert torch.equal(store.pixels(items, CPU), RULES[0].pixels(pictures_in(catalogue, items)))
+        assert [file.name for file in path.parent.iterdir()] == ["a.lock"]
+    (told,) = [str(warning.message) for warning in recwarn]
+    assert re.search(r"a.npy: could not be written \(No space left on device\); free 8,\d\d\d bytes .* memory", told)
+
+
+def test_a_folder_that_cannot_be_made_is_told_and_pictures_are_decoded_into_memory(tmp_path):
+    catalogue = made_up(tmp_path / "images")
+    (tmp_path / "kept").write_text("a file")
+    with pytest.warns(UserWarning, match=r"a.lock: cannot be written .* decoded into memory"):
+        store = picture_bytes(RULES[0], catalogue, path=tmp_path / "kept" / "a.npy", progress=False)
+    assert not isinstance(store.kept, np.memmap) and not store.fault(0)
+
+
+def test_what_does_not_fit_on_the_disk_of_unnamed_files_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(byte_store, "reserve", no_room)
     with pytest.raises(FeatureError, match=r"no room for 400 bytes of pictures .* set TMPDIR"):
         room_for((10, 10), np.float32, tmp_path, most=399)
+
+
+@pytest.mark.parametrize("fault", [None, errno.EINVAL, errno.EOPNOTSUPP])
+def test_where_a_system_reserves_nothing_the_file_is_the_same(fault, tmp_path, monkeypatch):
+    catalogue = made_up(tmp_path / "images")
+    picture_bytes(RULES[0], catalogue, path=tmp_path / "a.npy", progress=False)
+    if fault is None:  # macOS, Windows
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    else:
+
+        def refuse(*_):
+            raise OSError(fault, os.strerror(fault))
+
+        monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    picture_bytes(RULES[0], catalogue, path=tmp_path / "b.npy", progress=False)
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+
+
+def test_an_item_without_a_picture_is_refused(tmp_path):
+    store = picture_bytes(RULES[0], made_up(tmp_path / "images"), progress=False)
+    asked = (store.fault, store.digest, lambda item: store.pixels(np.array([0, item]), CPU))
+    for ask in asked:
+        with pytest.raises(FeatureError, match=r"item at position 4 \(from 0\) has no picture"):
+            ask(4)
+
+
+SCRIPT = """
+from pathlib import Path
+from lmmrec_core.encoders.pictures.byte_store import picture_bytes
+from tests.encoders.pictures.test_byte_store import RULES, made_up
+print("begins")
+folder = Path("FOLDER")
+picture_bytes(RULES[0], made_up(folder / "images", 64), path=folder / "a.npy", processes=2, progress=False)
+"""
+
+
+@pytest.mark.parametrize("given", ["file", "stdin"])
+def test_a_script_that_guards_nothing_is_not_run_again_by_the_processes(given, tmp_path, root):
+    script = SCRIPT.replace("FOLDER", str(tmp_path))
+    (tmp_path / "script.py").write_text(script)
+    call = [sys.executable, str(tmp_path / "script.py") if given == "file" else "-"]
+    done = subprocess.run(
+        call, input=script, capture_output=True, text=True, cwd=root, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "begins\n"), done.stderr
+    picture_bytes(RULES[0], made_up(tmp_path / "images", 64), path=tmp_path / "b.npy", processes=1, progress=False)
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk without room")

@@ -24,7 +24,7 @@ WIDTHS = {"visual": 4096, "textual": 384}
 
 
 def demand(model, size=BABY, widths=WIDTHS, joint=None, encoder="", **changes):
-    settings, training = resolve(Workspace.open("user"), model, changes)
+    settings, training = resolve(Workspace.open("user"), model, changes if hasattr(RECOMMENDERS[model], "loss") else {})
     return demand_of_run(f"{model} on x", model, settings, training, size, widths, joint, encoder)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from lmmrec_core.flow import Result
 from lmmrec_core.names import TRACKS
-from lmmrec_core.report.cards import (
+from lmmrec_core.report.datasheets import (
     DATASHEET,
     MODEL_CARD,
     card_words,

@@ -1,4 +1,4 @@
-"""Data cards, feature cards and model cards: words from ``report/cards.yaml``, numbers from stored files.
+"""Data cards, feature cards and model cards: words from ``report/datasheets.yaml``, numbers from stored files.
 
 Headings are those of datasheets for data sets (Gebru et al., Communications of the ACM 64(12), 2021) and of model cards
 (Mitchell et al., FAT* 2019).
@@ -34,8 +34,8 @@ _SHOWN = 8  # digits of a digest
 
 @cache
 def card_words() -> Mapping[str, Any]:
-    """The content of ``cards.yaml``."""
-    text = (files("lmmrec_core.report") / "cards.yaml").read_text(encoding="utf-8")
+    """The content of ``datasheets.yaml``."""
+    text = (files("lmmrec_core.report") / "datasheets.yaml").read_text(encoding="utf-8")
     words: Mapping[str, Any] = yaml.safe_load(text)
     return words
 
@@ -44,7 +44,7 @@ def data_cards(statistics: pd.DataFrame, collections: Mapping[str, str]) -> Tabl
     """One datasheet for each collection that the data sets come from.
 
     ``statistics``: ``Study.statistics``, one row per data set. ``collections``: data set → key of ``collections`` in
-    ``cards.yaml``; one that is not there is called *not described*.
+    ``datasheets.yaml``; one that is not there is called *not described*.
     """
     tables = []
     for key in dict.fromkeys(collections.values()):
