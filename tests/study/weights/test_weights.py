@@ -23,7 +23,7 @@ from lmmrec_core.study.features import load_features
 from lmmrec_core.study.inputs import prepare_cases
 from lmmrec_core.study.run import features_of, plan, run_case
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.weights import making
+from lmmrec_core.study.weights import notes
 from lmmrec_core.study.weights.making import trained_encoder
 from lmmrec_core.study.weights.pretraining_items import outside_items
 from lmmrec_core.study.weights.recipes import PretrainSettings, read_entry, recipe_of
@@ -328,9 +328,9 @@ def test_weights_of_uncommitted_code_are_made_again_once_it_is_committed(dataset
     made = {"commit": "cd" * 20, "dirty": False}
     trained_encoder(here, "clip", "PT", dataset)
     assert read_sealed(note)["made"]["provenance"]["dirty"] is True  # allowed in tests
-    monkeypatch.setattr(making, "allows_uncommitted", lambda: False)
-    monkeypatch.setattr(making, "code_state_now", lambda: "committed")
-    monkeypatch.setattr(making, "provenance", lambda *_: {**record["provenance"], **made})
+    monkeypatch.setattr(notes, "allows_uncommitted", lambda: False)
+    monkeypatch.setattr(notes, "code_state_now", lambda: "committed")
+    monkeypatch.setattr(notes, "provenance", lambda *_: {**record["provenance"], **made})
     trained_encoder(here, "clip", "PT", dataset)
     again = read_sealed(note)["made"]
     assert again["provenance"]["dirty"] is False and again["weights"] == record["weights"]
