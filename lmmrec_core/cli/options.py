@@ -27,6 +27,13 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
 
+def _note_given(parser: argparse.ArgumentParser, option: argparse.Action) -> None:
+    if isinstance(parser, Parser):
+        if option in parser.given:
+            raise argparse.ArgumentError(option, "given twice; leave one out")
+        parser.given.add(option)
+
+
 class _Once(argparse._StoreAction):
     def __call__(
         self,
@@ -35,10 +42,8 @@ class _Once(argparse._StoreAction):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        if option_string is not None and isinstance(parser, Parser):
-            if self in parser.given:
-                raise argparse.ArgumentError(self, "given twice; leave one out")
-            parser.given.add(self)
+        if option_string is not None:
+            _note_given(parser, self)
         super().__call__(parser, namespace, values, option_string)
 
 
@@ -52,10 +57,7 @@ class _OnceBoolean(argparse.BooleanOptionalAction):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        if isinstance(parser, Parser):
-            if self in parser.given:
-                raise argparse.ArgumentError(self, "given twice; leave one out")
-            parser.given.add(self)
+        _note_given(parser, self)
         super().__call__(parser, namespace, values, option_string)
 
 

@@ -108,7 +108,8 @@ def candidate_rows(stored: Stored) -> _Rows:
         null, found = own[own["effect"] == 0], own[own["effect"] > 0]
         if null.empty or found.empty:
             continue
-        quiet = found[found["seed_cv"] + found["split_cv"] == (found["seed_cv"] + found["split_cv"]).min()]
+        spread = found["seed_cv"] + found["split_cv"]
+        quiet = found[spread == spread.min()]
         title = _OVER_SPLITS.get(name, _TESTS[name]) if splits > 1 else _TESTS[name]
         rows.append(
             {

@@ -92,7 +92,8 @@ def resolve(
     trained = {"device": workspace.device, **track.training}
     trained = laid_over(trained, own := declared.pop("training", {}))
     searched = searched_settings(track.searched, case.model_dump()) if case else {}
-    if not hasattr(RECOMMENDERS[model], "loss"):
+    learns = hasattr(RECOMMENDERS[model], "loss")
+    if not learns:
         _refuse_idle(model, {**own, **searched, **(overrides or {})})
     for given in (searched, overrides or {}):
         of_training = {key: value for key, value in given.items() if key in TrainingSettings.model_fields}
@@ -101,7 +102,7 @@ def resolve(
             if key in of_training:
                 continue
             if key not in model_class.model_fields:
-                more = TrainingSettings.model_fields if hasattr(RECOMMENDERS[model], "loss") else ()
+                more = TrainingSettings.model_fields if learns else ()
                 raise unknown("setting", key, [*model_class.model_fields, *more], f"model {model!r}")
             declared[key] = value
     training = TrainingSettings.build(trained, f"{where}, training")

@@ -49,7 +49,7 @@ class Attached:
 
 def check_encoder(workspace: Workspace, case: Case, settings: EndToEndSettings) -> None:
     """Raises ConfigError if the case's encoder has no such part, or cannot be cut below it, before anything is read."""
-    if settings.reading in ("e0", "e1"):
+    if not settings.trains_encoder:
         return
     encoder = trained_encoder(workspace.quiet(), case.encoder, "ETE", workspace.dataset(case.dataset))
     if settings.part == "lora":
@@ -137,7 +137,7 @@ def _keep_encoder(workspace: Workspace, run: str, case: Case, encoder: Any, spec
 
 def why_not_kept(case: Case, settings: EndToEndSettings | None, track: TrackSettings) -> str | None:
     """Why a run leaves no encoder to keep, in words; None if it leaves one. ``settings``: its own under ETE."""
-    if settings is None or settings.reading in ("e0", "e1"):
+    if settings is None or not settings.trains_encoder:
         return "this run trains no encoder (paradigm ETE does)"
     name = read_entry(track, case.encoder).encoder
     return None if can_be_kept(name) else f"encoder {name!r} has no method `save`"

@@ -56,13 +56,8 @@ class PretrainSettings(Settings):
             raise ValueError("source controls needs items and seed")
         if self.level_epochs and self.source != "controls":
             raise ValueError("level_epochs needs source controls, whose items come with levels")
-        if (
-            idle := "path"
-            if self.source == "controls" and self.path
-            else "items"
-            if self.source != "controls" and self.items
-            else ""
-        ):
+        idle = "path" if self.source == "controls" else "items"
+        if getattr(self, idle):
             raise ValueError(f"{idle} has no effect with source {self.source}; remove it")
         if self.source == "folder" and not self.path:
             raise ValueError("source folder needs path, below the data root")

@@ -58,6 +58,11 @@ class EndToEndSettings(Settings):
         values = self.model_dump(mode="json")
         return {name: value for name, value in values.items() if name not in _LATER or value != _LATER[name]}
 
+    @property
+    def trains_encoder(self) -> bool:
+        """Whether a gradient reaches the encoder."""
+        return self.reading in ("e2", "e3")
+
     def features_from(self, paradigm: str) -> str:
         """The paradigm whose features a run of ``paradigm`` starts from, and whose weights its encoder has then."""
         return "FT" if self.weights == "FT" else paradigm
@@ -75,7 +80,7 @@ class EndToEndSettings(Settings):
             raise ValueError("updates_per_epoch is at least 1, or 'every_step'")
         if self.epochs_per_update > 1 and (self.updates_per_epoch != 1 or self.stochastic or self.policy == "bank"):
             raise ValueError("epochs_per_update above 1 needs updates_per_epoch=1, and neither stochastic nor bank")
-        if self.reading in ("e2", "e3") and (self.part == "all") != (self.reading == "e2"):
+        if self.trains_encoder and (self.part == "all") != (self.reading == "e2"):
             raise ValueError("reading e2 trains part 'all', reading e3 'heads', 'top-K' or 'lora'")
         if self.boundary != "encode" and (self.stochastic or not self.part.startswith(("heads", "top-"))):
             raise ValueError("boundary states can be kept for part 'heads' or 'top-K', and not with stochastic")
