@@ -26,7 +26,7 @@ from lmmrec_core.names import (
 )
 from lmmrec_core.questions import QUESTIONS, Variant
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.study.declared.searched import searched_settings
+from lmmrec_core.study.declared.searched import awaits_search, searched_settings
 from lmmrec_core.study.track import OF_ENCODER, LeftOut, TrackSettings, is_multimodal
 
 # settings of an encoder's entry → the paradigms that use them; ETE may start from a fine-tuned encoder, too
@@ -165,12 +165,21 @@ def reason_not_run(case: Case, track: TrackSettings) -> str | None:
     return None
 
 
+def reason_not_now(case: Case, track: TrackSettings) -> str | None:
+    """As :func:`reason_not_run`; also for a case whose settings are searched before it runs."""
+    if (reason := reason_not_run(case, track)) is not None:
+        return reason
+    if awaits_search(track.searched, case.model_dump()):
+        return f"its settings are still to be searched: lmmrec search --cells --apply --track {track.name}"
+    return None
+
+
 def split_runnable(cases: Iterable[Case], track: TrackSettings) -> tuple[list[Case], list[Case]]:
-    """(cases that can run, cases that cannot)."""
+    """(cases that can run now, cases that cannot)."""
     runnable: list[Case] = []
     others: list[Case] = []
     for case in cases:
-        (others if reason_not_run(case, track) else runnable).append(case)
+        (others if reason_not_now(case, track) else runnable).append(case)
     return runnable, others
 
 

@@ -23,7 +23,7 @@ from lmmrec_core.study.cases import (
     declared_digest,
     identity_of,
     left_out,
-    reason_not_run,
+    reason_not_now,
     split_runnable,
 )
 from lmmrec_core.study.comparisons import comparisons
@@ -192,7 +192,7 @@ class Study:
         for case in self.cases(question):
             if (identity := tuple(case.model_dump().items())) not in done:
                 late = BY_UNCOMMITTED_CODE if identity in withheld else f"not computed yet: {self.track.where}"
-                rows.append({**case.model_dump(), "reason": reason_not_run(case, self.track) or late})
+                rows.append({**case.model_dump(), "reason": reason_not_now(case, self.track) or late})
         return pd.DataFrame(rows, columns=[*Case.model_fields, "reason"])
 
     def published_bands(self) -> pd.DataFrame:

@@ -205,6 +205,15 @@ class NotSearched(CellRule):
     why: str = Field(min_length=1, description="shown where the searched settings are listed")
 
 
+class SearchedLater(CellRule):
+    """Cells that do not hold up the searched settings of the others, and are not run before they are searched too."""
+
+    datasets: tuple[str, ...] | None = None
+    models: tuple[str, ...] | None = None
+    encoders: tuple[str, ...] | None = None
+    why: str = Field(min_length=1, description="shown where the searched settings are listed")
+
+
 class TrackSettings(Settings):
     """All of a track. ``models`` maps a model to its settings; ``encoders`` an encoder to its members.
 
@@ -234,6 +243,7 @@ class TrackSettings(Settings):
     arms: dict[PlainName, ArmSettings] = Field(default_factory=dict, description="cells under other settings, by name")
     searched: tuple[SearchedCell, ...] = Field((), description="settings that a search found, by cell")
     not_searched: tuple[NotSearched, ...] = Field((), description="cells too dear to search, and why")
+    searched_later: tuple[SearchedLater, ...] = Field((), description="cells that wait for their search, and why")
 
     @field_validator("seeds")
     @classmethod

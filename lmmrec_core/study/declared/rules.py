@@ -85,7 +85,7 @@ def check_effects(track: TrackSettings, where: str, said: Collection[str]) -> No
 
 def _rules(track: TrackSettings) -> list[tuple[str, CellRule]]:
     """(place in the file, rule) of all that are about cells of the grid."""
-    listed = ("left_out", "further_splits", "not_searched", "kept_models")
+    listed = ("left_out", "further_splits", "not_searched", "searched_later", "kept_models")
     rules = [(f"{kind}[{n}]", rule) for kind in listed for n, rule in enumerate(getattr(track, kind))]
     rules += [(f"arms.{name}", arm) for name, arm in track.arms.items()]
     return rules + ([("warm_start", track.warm_start)] if track.warm_start else [])

@@ -26,9 +26,10 @@ class SearchedCell(Settings):
     model: str
     encoder: str = "none"
     paradigm: str = "none"
-    settings: dict[str, Any] = Field(description="settings of the model or of its training")
+    settings: dict[str, Any] = Field(default_factory=dict, description="settings of the model or of its training")
     edge: tuple[str, ...] = Field((), description="settings whose best value is the last of its range")
     taken_from: str = Field("", description="the paradigm that was searched in the place of this one")
+    awaited: bool = Field(False, description="not searched yet, unlike those it is compared with; it is not run before")
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -54,6 +55,12 @@ def searched_settings(cells: Sequence[SearchedCell], case: Mapping[str, Any]) ->
     """What was found for the cell of a case; empty if nothing was."""
     place = cell_of(case)
     return next((dict(cell.settings) for cell in cells if cell.place == place), {})
+
+
+def awaits_search(cells: Sequence[SearchedCell], case: Mapping[str, Any]) -> bool:
+    """Whether the cell of a case is not searched yet while those it is compared with are."""
+    place = cell_of(case)
+    return any(cell.awaited and cell.place == place for cell in cells)
 
 
 def read_searched(track: str, folder: Path | None = None) -> tuple[SearchedCell, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.results.provenance import counts_now
 from lmmrec_core.results.store import Record
-from lmmrec_core.study.cases import Case, identity_of, left_out, reason_not_run
+from lmmrec_core.study.cases import Case, identity_of, left_out, reason_not_now
 from lmmrec_core.study.preview.costs import CostEstimate, estimate_costs
 from lmmrec_core.study.preview.needs import Missing, sort_by_need
 from lmmrec_core.study.study import Study
@@ -63,7 +63,7 @@ def outlook(study: Study, cases: Sequence[Case]) -> Outlook:
     for case in cases:
         if tuple(case.model_dump().items()) in done and case not in again:
             stored.append(case)
-        elif (reason := reason_not_run(case, study.track)) is None:
+        elif (reason := reason_not_now(case, study.track)) is None:
             todo.append(case)
         else:
             (impossible if left_out(case, study.track) is None else omitted)[reason] += 1
@@ -88,7 +88,7 @@ def _lacking(cases: Sequence[Case], done: Mapping[tuple[Any, ...], Record], work
     found, on_cpu = [], workspace.on_cpu()
     for case in cases:
         record = done.get(tuple(case.model_dump().items()))
-        if record is None or reason_not_run(case, workspace.track) is not None:
+        if record is None or reason_not_now(case, workspace.track) is not None:
             continue
         kept = why_not_kept(case, settings_of(case, on_cpu).end_to_end, workspace.track) is None
         if kept and not holds_encoder(workspace, record.data):

@@ -39,16 +39,24 @@ def searched_of(track: TrackSettings, grid: Grid, results: Path) -> Applied:
     """The searched settings of a track, from the stored trials.
 
     Arms that are compared are searched alike: a model has searched settings on a data set only when all its cells
-    there have all their trials, of committed code (or of any, where that is allowed). Raises ResultError for a damaged
+    there have all their trials, of committed code (or of any, where that is allowed). Cells that the track says are
+    searched later are not counted for that; until then they are marked ``awaited``. Raises ResultError for a damaged
     file, or for a cell of which no trial worked.
     """
     found = [read_trials(results, cell) for cell in cells_of(track, grid)]
     left: dict[tuple[str, str], str] = {}
+    waiting = []
     for one in found:
         if why := _why_not(one):
-            left.setdefault((one.cell.case.dataset, one.cell.case.model), why)
-    used = [one for one in found if (one.cell.case.dataset, one.cell.case.model) not in left]
+            case = one.cell.case
+            if any(rule.fits(case.model_dump()) for rule in track.searched_later):
+                waiting.append(one)
+            else:
+                left.setdefault((case.dataset, case.model), why)
+    of = [one for one in found if (one.cell.case.dataset, one.cell.case.model) not in left]
+    used = [one for one in of if one not in waiting]
     cells = {one.cell.place: _searched(one) for one in used}
+    cells |= {one.cell.place: SearchedCell(**fields_of(one.cell.place), awaited=True) for one in of if one in waiting}
     for place in cells_taken(track, grid):
         fields = fields_of(place)
         source = cells.get((*place[:3], "PT"))

@@ -9,7 +9,7 @@ import yaml
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import TRACKS
 from lmmrec_core.study import Study
-from lmmrec_core.study.cases import Case, all_cases, declared_digest
+from lmmrec_core.study.cases import Case, all_cases, declared_digest, reason_not_now, split_runnable
 from lmmrec_core.study.declared.searched import SEARCHED, SearchedCell, cell_of, read_searched
 from lmmrec_core.study.declared.settings import resolve
 from lmmrec_core.study.declared.track_file import read_track
@@ -104,6 +104,24 @@ def test_cells_too_dear_to_search_take_the_settings_of_pt(own_trials, tmp_path):
         ("clip", "ETE", "PT"), ("vlmo", "ETE", "PT"),
     }  # fmt: skip
     assert all(cell.settings == {"reg_weight": 0.5} for cell in taken)
+
+
+def test_cells_searched_later_hold_up_no_others_and_are_not_run_before(own_trials, workspace, tmp_path):
+    rule = {"encoders": ["vlmo"], "why": "late"}
+    track = type(own_trials.track).build({**own_trials.track.model_dump(), "searched_later": [rule]})
+    store(own_trials, "vbpr")
+    folder = own_trials.results / "controls" / "search"
+    next(path for path in folder.iterdir() if "vbpr-vlmo-FT" in path.name).unlink()
+    applied = apply_search(track, GRID, own_trials.results, tmp_path)
+    assert [(c.encoder, c.paradigm, c.settings) for c in applied.cells if c.awaited] == [("vlmo", "FT", {})]
+    assert read_searched("controls", tmp_path) == applied.cells and not applied.left.keys() - {("complementary", "bpr")}
+    later = workspace.track.model_copy(update={"searched": applied.cells})
+    cases = [case for case in all_cases(later, (1,)) if case.dataset == "complementary"]
+    kept_out = [case for case in cases if (reason_not_now(case, later) or "").startswith("its settings are still")]
+    assert {cell_of(case.model_dump())[1:] for case in kept_out} == {("vbpr", "vlmo", "FT")}
+    assert not set(kept_out) & set(split_runnable(cases, later)[0])
+    store(own_trials, "vbpr")
+    assert not any(cell.awaited for cell in searched_of(track, GRID, own_trials.results).cells)
 
 
 FOUND = SearchedCell(
