@@ -23,13 +23,14 @@ if TYPE_CHECKING:  # they load torch, which a misspelt name must not wait for
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, evaluate, store, and print the outcome beside cheap recommenders and the content-free twin."""
+    from lmmrec_core.results.store import MODEL
     from lmmrec_core.study.declared.settings import resolve
     from lmmrec_core.study.energy import energy_told, require_meter
     from lmmrec_core.study.inputs import prepare_weights
     from lmmrec_core.study.joint.attach import encoder_file, why_not_kept
     from lmmrec_core.study.memory.plans import memory_told
     from lmmrec_core.study.own.beside import runs_beside, twin_of
-    from lmmrec_core.study.own.kept import MODEL, check_keepable
+    from lmmrec_core.study.own.kept import check_keepable
     from lmmrec_core.study.run import folder_of, plan, run_case
 
     overrides = parse_assignments(arguments.set)

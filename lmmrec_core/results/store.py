@@ -10,6 +10,7 @@ Runs that were packed (``archive.py``) are read as if their folders were there; 
 
 import json
 import re
+import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ CASE = ("track", "dataset", "model", "encoder", "paradigm", "modalities", "contr
 _LATER = {"arm": "none", "split": 0}  # fields that older records do not have
 SECTIONS = ("case", "settings", "training", "metrics", "overall", "data", "features", "cost", "provenance")
 RECORD, PER_USER, TOP_ITEMS = "run.json", "per_user.parquet", "top50.parquet"
+MODEL = "model.safetensors"  # a trained recommender, see ``study/own/kept.py``
 _FOLDER = re.compile(r".+-(?P<key>[0-9a-f]{16})")
 
 
@@ -251,8 +253,18 @@ def record_files(root: Path, track: str) -> list[Path]:
 
 
 def write_run(path: Path, files: Mapping[str, bytes], replace: bool = False) -> None:
-    """Write a run folder, file name → content, whole or not at all. Raises as ``disk.whole_folder``."""
+    """Write a run folder, file name → content, whole or not at all. Raises as ``disk.whole_folder``.
+
+    With ``replace``, what others laid into the folder that was there stays in it.
+    """
     with whole_folder(path, needed=sum(map(len, files.values())), replace=replace) as partial:
+        for guest in path.iterdir() if replace and path.is_dir() else ():
+            if guest.name in (RECORD, PER_USER, TOP_ITEMS, MODEL):
+                continue
+            if guest.is_dir() and not guest.is_symlink():
+                shutil.copytree(guest, partial / guest.name, symlinks=True)
+            elif guest.is_file() or guest.is_symlink():
+                shutil.copy2(guest, partial / guest.name, follow_symlinks=False)
         for name, content in files.items():
             (partial / name).write_bytes(content)
 

@@ -12,7 +12,7 @@ import torch
 from lmmrec_core import checkpoints
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.features.transforms import apply_control, given_twice, keep_modalities
-from lmmrec_core.errors import ConfigError
+from lmmrec_core.errors import ConfigError, ResultError
 from lmmrec_core.flow import Features, IntArray, Result, Split
 from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.names import MODALITY_SETS, TWICE
@@ -27,7 +27,7 @@ from lmmrec_core.results.provenance import (
     counts_now,
     provenance,
 )
-from lmmrec_core.results.store import Record, key_of
+from lmmrec_core.results.store import MODEL, Record, key_of
 from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import Case, declared_digest
@@ -39,7 +39,7 @@ from lmmrec_core.study.joint.attach import attach_encoder, check_encoder, encode
 from lmmrec_core.study.joint.warm_start import train_warm
 from lmmrec_core.study.memory.plans import demand_of_plan
 from lmmrec_core.study.memory.room import peak_device_memory, refuse_unfit, reset_peak_device_memory, room
-from lmmrec_core.study.own.kept import MODEL, is_kept, keep_recommender, keeps_model
+from lmmrec_core.study.own.kept import is_kept, keep_recommender, keeps_model
 from lmmrec_core.study.search.validation import CUTOFF, stopping_metric, users_with, validation, warn_if_saturated
 from lmmrec_core.study.track import UNIDENTIFIED, EvaluationSettings
 from lmmrec_core.study.weights.records import judged_by_weights, suspect_weights
@@ -52,6 +52,10 @@ from lmmrec_core.training.recommend import top_k
 NOT_AGAIN = (
     "stored results lack the encoder that is asked for, but are not made again by uncommitted code, because they would "
     f"not count any more; commit the code first, or set {ALLOW}=1"
+)
+MODEL_NOT_AGAIN = (
+    "{folder}: stored without the model that is asked for, by committed code; uncommitted code would replace it by a "
+    f"result that does not count; commit the code first, or set {ALLOW}=1"
 )
 
 
@@ -164,11 +168,16 @@ def run_case(todo: Plan, workspace: Workspace, keep_model: bool = False) -> Resu
 
     With ``keep_model`` the trained recommender lies beside the result (``study/own/kept.py``); a result that was stored
     without is made again, together with the model. Raises TrainingError, FeatureError or ResultError; nothing is stored
-    then, and a checkpoint stays.
+    then, and a checkpoint stays. ResultError also for a stored result that counts where one of uncommitted code, with
+    the model, would take its place and not count.
     """
     done = folder_of(todo, workspace)
     checkpoint = checkpoint_of(todo, workspace)
-    if is_done(todo, workspace) and (not keep_model or is_kept(done)):
+    if (finished := is_done(todo, workspace)) and keep_model and not is_kept(done):
+        if not counts_now() and _was_committed(workspace.store.record(done), workspace):
+            raise ResultError(MODEL_NOT_AGAIN.format(folder=done))
+        finished = False
+    if finished:
         stored = workspace.store.load(done)
         checkpoints.remove(checkpoint)  # of a process that was killed as soon as it had stored the result
         return stored

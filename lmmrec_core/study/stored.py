@@ -4,7 +4,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lmmrec_core.disk import read_sealed
-from lmmrec_core.study.own.kept import MODEL, read_kept
+from lmmrec_core.results.store import MODEL
+from lmmrec_core.study.own.kept import read_kept
 
 _SEALED = ("*/dataset.json", "*/features/*.json", "encoders/*.json", "*/encoders/*.json", "search/*.json")
 

@@ -47,6 +47,18 @@ def test_a_stored_run_is_never_overwritten(tmp_path: Path) -> None:
     assert {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in path.iterdir()} == before
 
 
+def test_what_others_laid_beside_a_run_survives_its_replacement(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    path = store.save("controls", "null", "vbpr-s1", key_of(CASE), record(), per_user())
+    (path / "notes").mkdir()
+    (path / "notes" / "mine.txt").write_text("keep")
+    (path / "read.me").symlink_to("notes/mine.txt")
+    (path / "model.safetensors").write_bytes(b"of the old run")
+    store.save("controls", "null", "vbpr-s1", key_of(CASE), record(), per_user(), replace=True)
+    assert (path / "read.me").is_symlink() and (path / "read.me").read_text() == "keep"
+    assert not (path / "model.safetensors").exists()
+
+
 def test_a_run_is_replaced_where_that_is_asked(tmp_path: Path) -> None:
     path, store = save(tmp_path), ResultStore(tmp_path)
     other = per_user(seed=9)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lmmrec_core.errors import ConfigError
+from lmmrec_core.errors import ConfigError, ResultError
 from lmmrec_core.report.figures import NOTHING, seed_strip
 from lmmrec_core.report.html import results_table
 from lmmrec_core.report.layout import is_uncommitted
@@ -112,6 +112,20 @@ def test_once_the_code_is_committed_it_is_made_again(workspace, code):
     assert len(study_of(workspace).results()) == 1
     folders = [path for path in (workspace.results / "controls" / "complementary").iterdir() if path.is_dir()]
     assert len(folders) == 1
+
+
+def test_a_result_that_counts_is_not_replaced_for_the_sake_of_its_model(workspace, code, monkeypatch):
+    todo = plan(Case.build({**CASE.model_dump(), "model": "bpr"}, "case"), workspace, {"embedding_dim": 4, "steps": 2})
+    code(dirty=False)
+    run_case(todo, workspace)
+    code(dirty=True)
+    with pytest.raises(ResultError, match=r"without the model that is asked for, by committed code.*commit the code"):
+        run_case(todo, workspace, keep_model=True)
+    assert running.folder_of(todo, workspace).is_dir()
+    code(dirty=False)
+    assert run_case(todo, workspace, keep_model=True).record["provenance"]["dirty"] is False
+    code(dirty=True)
+    run_case(todo, workspace, keep_model=True)  # it is there already
 
 
 def test_code_that_was_committed_while_it_ran_stays_uncommitted(workspace, code, monkeypatch):

@@ -32,13 +32,12 @@ from lmmrec_core.flow import MODALITIES, Catalogue, Features, IntArray, Modality
 from lmmrec_core.home import named_path
 from lmmrec_core.names import TWICE
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.results.store import RECORD
+from lmmrec_core.results.store import MODEL, RECORD
 from lmmrec_core.roles import MapsContent, Recommender, VectorRecommender
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.workspace import Workspace
 
-MODEL = "model.safetensors"
 _HEADER = "lmmrec"
 _SCHEMA = 1
 _CURE = "run the case again with --keep-model, which makes another"

@@ -18,10 +18,10 @@ from lmmrec_core.names import BASELINE, MODEL_TITLES
 from lmmrec_core.questions import Variant
 from lmmrec_core.report.gallery import Card, Gallery
 from lmmrec_core.report.html import Sentence, ShownTable, plain_table
-from lmmrec_core.results.store import Record
+from lmmrec_core.results.store import MODEL, Record
 from lmmrec_core.study.cases import Case, identity_of, reads_content
 from lmmrec_core.study.datasets import Dataset
-from lmmrec_core.study.own.kept import MODEL, KeptModel, read_kept
+from lmmrec_core.study.own.kept import KeptModel, read_kept
 from lmmrec_core.study.shown.cards import card_of, title_of
 from lmmrec_core.study.shown.score_parts import BY_ID, above_average, parts_frame, score_parts
 from lmmrec_core.study.study import Study

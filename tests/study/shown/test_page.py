@@ -10,8 +10,8 @@ from bs4 import BeautifulSoup
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.report.gallery import Gallery
 from lmmrec_core.report.html import Sentence, ShownTable
+from lmmrec_core.results.store import MODEL
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.own.kept import MODEL
 from lmmrec_core.study.run import plan, run_case
 from lmmrec_core.study.schedule import run_cases
 from lmmrec_core.study.shown.cards import title_of
