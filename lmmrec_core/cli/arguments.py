@@ -39,6 +39,7 @@ from lmmrec_core.home import named_path, path_name
 from lmmrec_core.names import (
     BASELINE,
     CALIBRATION_PARTS,
+    CONTROLS,
     GRIDS,
     HELD_OUT,
     MODALITY_SETS,
@@ -165,6 +166,9 @@ def _reproduce(commands: _Commands) -> None:
     only.add_argument("--encoder", default="", help="entries of the track's `encoders`, or none")
     only.add_argument("--paradigm", default="", help=f"{listed_names(PARADIGMS)}, none")
     only.add_argument("--modalities", default="", help=f"{listed_names(MODALITY_SETS)} (quote 'V&T' in a shell)")
+    only.add_argument("--control", default="", help=f"{listed_names(CONTROLS)}, none")
+    only.add_argument("--arm", default="", help="arms of the track (other settings), or none")
+    only.add_argument("--split", default="", help="0 (that of the data set), or seeds of the track's further splits")
     only.add_argument("--shard", default="", metavar="I/N", help="each N-th of them from the I-th on, for N machines")
     sub.add_argument(
         "--jobs", type=process_count, default=2, help="processes at a time, over all visible GPUs (default: 2)"

@@ -117,7 +117,8 @@ def test_the_dry_run_counts_results_without_the_encoder_that_is_asked_for_as_cas
     assert "1 computed now" in told(capsys, *call, "--jobs", 1, "--no-keep-encoder")
     (record,) = ResultStore(tmp_path / "home/results").find_records()
     assert main(["encode", "--run", record.key, "--items", str(tmp_path), "--out", str(tmp_path / "new")]) == 1
-    chosen = "--dataset null --model vbpr --encoder mine --paradigm ETE --modalities 'V&T' --seeds 1 --keep-encoder"
+    chosen = "--dataset null --model vbpr --encoder mine --paradigm ETE --modalities 'V&T' --control none --arm none"
+    chosen += " --split 0 --seeds 1 --keep-encoder"
     again = f"`lmmrec reproduce --track FILE.yaml {chosen}` (FILE.yaml: that of track tiny)"
     assert again in capsys.readouterr().err
     assert "1 are stored, 0 can run now" in told(capsys, *call, "--dry-run")

@@ -27,7 +27,7 @@ def test_a_track_runs_cases_again_whose_encoder_is_asked_for_and_not_there(works
     first = run_case(todo, none)
     assert encoder_file(workspace, first) is None
     with pytest.raises(
-        FeatureError, match=r"reproduce --track controls .*--encoder clip .*--modalities 'V&T' --seeds 61 --k"
+        FeatureError, match=r"reproduce --track controls .*--encoder clip .*--modalities 'V&T' --control none .*61 --k"
     ):
         trained_encoder_of(workspace, first)
     assert is_done(todo, workspace) and is_done(todo, none) and not is_done(todo, kept)

@@ -8,7 +8,7 @@ from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.study.cases import Case
 
 #: Fields of a case that it can be chosen by.
-CHOSEN_BY = ("dataset", "model", "encoder", "paradigm", "modalities")
+CHOSEN_BY = ("dataset", "model", "encoder", "paradigm", "modalities", "control", "arm", "split")
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ def choose(cases: Sequence[Case], wanted: Mapping[str, Sequence[str]], where: st
         for name in names:
             if name not in known:
                 raise unknown(field, name, known, where)
-    found = tuple(case for case in cases if all(not n or getattr(case, field) in n for field, n in wanted.items()))
+    asked = {field: names for field, names in wanted.items() if names}
+    found = tuple(c for c in cases if all(str(getattr(c, field)) in names for field, names in asked.items()))
     if not found:
-        asked = ", ".join(f"{field} {' or '.join(names)}" for field, names in wanted.items() if names)
-        raise ConfigError(f"{where}: no case has {asked}; leave one of them out (--dry-run shows what there is)")
+        told = ", ".join(f"{field} {' or '.join(names)}" for field, names in asked.items())
+        raise ConfigError(f"{where}: no case has {told}; leave one of them out (--dry-run shows what there is)")
     return found

@@ -18,6 +18,8 @@ def test_cases_are_chosen_by_all_fields_together():
     assert {c.paradigm for c in found} == {"PT", "FT", "ETE", "ETE-warm"}
     assert [c for c in PAPER if c in set(found)] == list(found)  # the order of the tables stays
     assert choose(PAPER, {"dataset": [], "model": []}, "grid") == PAPER
+    plain = choose(PAPER, {"control": ["none"], "arm": ["none"], "split": ["0"]}, "grid")
+    assert {(c.control, c.arm, c.split) for c in plain} == {("none", "none", 0)} and len(plain) < len(PAPER)
 
 
 @pytest.mark.parametrize(
