@@ -3,13 +3,16 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help reproduce calibrate book test check lab clean distclean
+.PHONY: help data reproduce calibrate book test check lab clean distclean
 
 TRACK ?= controls
 RQ    ?=
 SEEDS ?=
 JOBS  ?= 2
-DATA  ?=
+# `make data` fills the folder data where no other is named, and the paper's track is read there
+DATA  ?= $(if $(filter paper,$(TRACK)),$(wildcard data))
+ONLY  ?=
+HAVE  ?=
 VENV  ?= .venv
 BIN   := $(VENV)/bin
 READY := $(subst $() ,\ ,$(VENV))/.ready
@@ -22,7 +25,11 @@ PYTHON ?= $(shell for python in python3.11 python3; do \
 help: ## what there is
 	@echo "make TARGET [VARIABLE=VALUE]..."
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' Makefile
+	@echo "Variables of data: TRACK=paper  DATA=folder (default: data)  ONLY=\"reviews metadata\"  HAVE=folder with files you have"
 	@echo "Variables of reproduce: TRACK=controls|films|paper  RQ=1|2|3|motivation  SEEDS=\"1 2\"  JOBS=2  DATA=folder"
+
+data: $(READY) ## fetch what TRACK=paper needs into DATA; says first how much, goes on where it stopped
+	"$(BIN)/lmmrec" fetch --track "$(TRACK)" --data "$(or $(DATA),data)" --only $(ONLY) --from "$(HAVE)"
 
 reproduce: $(READY) ## set up, run what is missing of TRACK, build the book
 	"$(BIN)/lmmrec" reproduce --track "$(TRACK)" --rq "$(RQ)" --seeds $(SEEDS) --jobs "$(JOBS)" --data "$(DATA)"

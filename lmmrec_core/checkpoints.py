@@ -16,7 +16,7 @@ from typing import IO, Any, TypeAlias, cast
 import torch
 from tqdm import tqdm
 
-from lmmrec_core.disk import whole_file
+from lmmrec_core.disk import readable, whole_file
 from lmmrec_core.errors import TrainingError
 from lmmrec_core.process import StopRequest
 
@@ -82,10 +82,14 @@ def load(path: Path, identity: str) -> State | None:
     """The state saved at ``path``, or None if there is nothing usable.
 
     A damaged file is reported by a warning and ignored, so that training starts over. Only tensors and plain
-    values are read (``weights_only``). Raises TrainingError if the checkpoint belongs to another run.
+    values are read (``weights_only``). Raises TrainingError if the checkpoint belongs to another run, or may not be
+    read.
     """
-    if not path.is_file():
-        return None
+    with readable(path, TrainingError):
+        if not path.is_file():
+            return None
+        with path.open("rb"):  # what may not be read is no damage: it must not be made again over it
+            pass
     try:
         _check_seal(path)
         content = torch.load(path, map_location="cpu", weights_only=True)

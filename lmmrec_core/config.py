@@ -8,12 +8,15 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
+from lmmrec_core.disk import read_regular
 from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.names import LONGEST_NAME, PLAIN_NAME
 
 _LARGEST = 2**63 - 1  # whole numbers beyond do not fit a tensor or a file
 YAML_LIMIT = 100_000  # values in one file, all aliases followed; the largest track has some hundreds
@@ -22,10 +25,31 @@ _LONGEST_FILE = 1 << 20  # bytes
 _SHOWN = 80  # characters of a value in a message
 
 
+def _plain(value: str) -> str:
+    if not re.fullmatch(PLAIN_NAME, value) or len(value) > LONGEST_NAME:
+        raise ValueError(
+            "it becomes part of a folder's name; begin with a letter or digit, and use letters, digits and . _ + -, "
+            f"{LONGEST_NAME} at most"
+        )
+    return value
+
+
+PlainName = Annotated[str, AfterValidator(_plain)]  # names a folder
+
+
 class Settings(BaseModel):
     """Frozen settings; unknown keys are errors, defaults are checked like given values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """True is 1 to pydantic, which nobody means."""
+        within = value if isinstance(value, list | tuple) else (value,)
+        if any(isinstance(one, bool) for one in within) and not _takes_truth(cls.model_fields[str(info.field_name)]):
+            raise ValueError("true and false are no numbers or texts; write one")
+        return value
 
     @classmethod
     def build(cls, values: Mapping[str, Any], where: str = "settings") -> Self:
@@ -42,6 +66,14 @@ class Settings(BaseModel):
             return cls(**dict(values))
         except ValidationError as error:
             raise ConfigError(_explain(error, where)) from None
+
+
+def _takes_truth(field: FieldInfo) -> bool:
+    """Whether a truth value may be among the values of a setting."""
+    kinds: list[Any] = [field.annotation]
+    for kind in kinds:  # grows: what stands in the brackets of each
+        kinds += get_args(kind)
+    return any(kind in (bool, Any) or isinstance(kind, bool) for kind in kinds)
 
 
 def _explain(error: ValidationError, where: str) -> str:
@@ -85,13 +117,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises ConfigError with the file, and the line if it is not YAML.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, _LONGEST_FILE + 1)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise ConfigError(f"{path}: no such settings file") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         raise ConfigError(f"{_shown(str(path))}: cannot be read ({getattr(error, 'strerror', error)})") from None
     if len(content) > _LONGEST_FILE:
-        raise ConfigError(f"{path}: {len(content):,} bytes are no settings file; give one below {_LONGEST_FILE:,}")
+        raise ConfigError(f"{path}: more than {_LONGEST_FILE:,} bytes are no settings file; give a smaller one")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -217,4 +249,4 @@ def _fault(value: object, written: bool = False) -> str:
 
 
 def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
+    return not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -6,11 +6,13 @@ share one. What a killed process left behind is removed by the next that writes 
 (:func:`remove_abandoned`); if it ran on another machine, a day later.
 """
 
+import errno
 import json
 import os
 import re
 import shutil
 import socket
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -20,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from lmmrec_core.digests import digest
-from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
+from lmmrec_core.errors import ConfigError, DataError, LmmrecError, ResultError
 
 PARTIAL = ".partial-"
 CURE = "delete it and run the same command again"
@@ -39,18 +41,33 @@ def held_alone(lock: Path, busy: str) -> Iterator[None]:
 
     Raises ConfigError with the words ``busy`` at once if another process is, ResultError if it cannot be written.
     """
-    held = FileLock(lock, timeout=0)
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        held.acquire()
+        held = _acquired(lock, 0)
     except Timeout:
         raise ConfigError(busy) from None
+    with held:
+        yield
+
+
+@contextmanager
+def held_in_turn(lock: Path) -> Iterator[None]:
+    """As :func:`held_alone`, but waits for the other process, which may be on another machine, until it is done.
+
+    Raises ResultError if the file cannot be written.
+    """
+    with _acquired(lock, -1):
+        yield
+
+
+def _acquired(lock: Path, seconds: float) -> AcquireReturnProxy:
+    """The lock, held until its block ends; waits for ``seconds``, -1 for ever. Raises Timeout or ResultError."""
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(lock).acquire(timeout=seconds)
+    except Timeout:
+        raise  # an OSError too
     except OSError as error:
         raise ResultError(f"{lock}: cannot be written ({error.strerror}); allow writing there") from None
-    try:
-        yield
-    finally:
-        held.release()
 
 
 @contextmanager
@@ -115,6 +132,48 @@ def write_file(path: Path, content: bytes | str, error: type[LmmrecError] = Resu
         partial.write_bytes(content)
 
 
+def read_regular(path: Path, most: int = -1) -> bytes:
+    """The bytes of a file, of which no more than ``most`` are read.
+
+    Raises OSError, for a pipe or a device too: neither is opened, since one never begins and the other never ends.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "a folder, not a file", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "a pipe or device, not a file", str(path))
+    with path.open("rb") as file:
+        return file.read(most)
+
+
+@contextmanager
+def readable(path: Path, error: type[LmmrecError] = DataError) -> Iterator[None]:
+    """Raises ``error`` naming what a block may not read or look into, below ``path`` or around it, and the cure."""
+    try:
+        yield
+    except PermissionError as problem:
+        place = problem.filename or path
+        raise error(f"{place}: cannot be read ({problem.strerror or problem}); allow reading it") from None
+
+
+def require_listed(root: Path, *patterns: str) -> None:
+    """Raises PermissionError for a folder, ``root`` or one that a pattern finds, where ``Path.glob`` finds nothing."""
+    for folder in (root, *(found for pattern in patterns for found in root.glob(pattern))):
+        if folder.is_dir():
+            os.scandir(folder).close()
+
+
+def put_in_place(grown: Path, path: Path, error: type[LmmrecError] = ResultError) -> None:
+    """Give a file that grew beside ``path``, over several commands perhaps, its name; it is on disk then.
+
+    Raises as :func:`whole_file`.
+    """
+    with _plain_errors(path, error, 0):
+        _flush(grown)
+        grown.replace(path)
+        _flush(path.parent)
+
+
 def write_sealed(path: Path, record: Mapping[str, Any], error: type[LmmrecError] = ResultError) -> None:
     """Write ``record``, plain JSON values, with a digest of itself. Raises as :func:`whole_file`."""
     sealed = {**record, "digest": _seal(record)}
@@ -124,7 +183,7 @@ def write_sealed(path: Path, record: Mapping[str, Any], error: type[LmmrecError]
 def read_sealed(path: Path, error: type[LmmrecError] = ResultError) -> dict[str, Any]:
     """What :func:`write_sealed` wrote, its digest included. Raises ``error`` naming a damaged file and the cure."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(read_regular(path).decode())
     except (OSError, ValueError, RecursionError) as problem:  # ValueError: neither UTF-8 nor JSON
         raise error(f"{path}: damaged ({problem}); {CURE}") from None
     if not isinstance(record, dict) or record.get("digest") != _seal(record):

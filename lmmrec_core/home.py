@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from lmmrec_core.errors import ConfigError
+
 _AROUND = Path(__file__).resolve().parents[1]  # the folder that holds the package
 
 
@@ -14,8 +16,11 @@ def checkout() -> Path | None:
 def default_home() -> Path:
     """The folder of ``results/`` and ``.cache/``: ``LMMREC_HOME`` if set, else the repository, else the current folder.
 
-    An installed package never writes beside its own files.
+    An installed package never writes beside its own files. Raises ConfigError where ``LMMREC_HOME`` is set to nothing.
     """
-    if home := os.environ.get("LMMREC_HOME"):
+    home = os.environ.get("LMMREC_HOME")
+    if home is not None:
+        if not home.strip():
+            raise ConfigError("LMMREC_HOME is empty; give it a folder, or unset it")
         return Path(home).expanduser()
     return checkout() or Path.cwd()

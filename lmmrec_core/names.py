@@ -17,6 +17,10 @@ SplitRule = Literal["mmrec", "lattice", "global_time", "given"]
 MissingRule = Literal["mean", "zero"]
 Precision = Literal["fp32", "bf16"]
 
+# what names a folder or a part of its name; on every file system, and in every shell, it stays below its parent
+PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
+LONGEST_NAME = 200  # characters: a path must not be too long
+
 TRACKS = ("controls", "films", "paper")  # those of the book; ``user`` holds the defaults of `lmmrec run`
 
 PAPER_MODELS = ("vbpr", "mmgcn", "mmgcl", "slmrec", "lattice")
@@ -75,10 +79,13 @@ CONTROL_TITLES: dict[str, str] = {
     "projected": "projected",
 }
 SHUFFLED_ALONE: dict[str, "Modality"] = {"shuffled-V": "visual", "shuffled-T": "textual"}  # one modality of two
+CHEAP_MODELS = ("popularity", "itemknn")  # what `lmmrec run` computes beside any model
 ID_TWINS = {"vbpr": "bpr"}  # the nearest recommender without content; of all others, LightGCN
 
 # what `lmmrec calibrate` measures, dearest first
 CALIBRATION_PARTS = ("null", "planted", "power", "capacity", "coverage", "against-itself", "mde")
+# what `lmmrec fetch` brings, by the names of fetching/sources.yaml
+FETCHED = ("reviews", "metadata", "features", "pictures", "vlmo", "clip", "sentence")
 GRIDS = ("study", "mmrec", "release", "paper")  # lists of settings to search: ours, then those that were published
 Synthetic = Literal["complementary", "redundant", "null"]  # kinds of drawn data with planted answers
 SYNTHETIC: tuple[Synthetic, ...] = get_args(Synthetic)

@@ -185,6 +185,26 @@ class Recommender(Protocol):
 
 
 @runtime_checkable
+class VectorRecommender(Recommender, Protocol):
+    """A recommender whose score is a dot product, so that it can be kept as two matrices and used without its code."""
+
+    def vectors(self) -> tuple[Float[Tensor, "user dim"], Float[Tensor, "item dim"]]:
+        """The vectors that it ranks with."""
+        ...
+
+
+@runtime_checkable
+class MapsContent(VectorRecommender, Protocol):
+    """A recommender in which the vector of an item is an affine function of its features, beside what its id adds."""
+
+    unit_rows: bool  # the features are scaled to unit length, modality by modality, before they are mapped
+
+    def content_map(self) -> tuple[Float[Tensor, "dim width"], Float[Tensor, "dim"]]:
+        """M and c: an item that was not there in training has the vector ``M f + c``; f is [text ; vision]."""
+        ...
+
+
+@runtime_checkable
 class TrainableRecommender(Recommender, Protocol):
     """A recommender learnt by gradient descent: all that the training loop and its optimiser ask of one.
 

@@ -23,8 +23,9 @@ class Source(Protocol):
     def recognises(self, folder: Path, /) -> bool:
         """Whether a folder looks like this format, judged by the names of its files.
 
-        A recognised folder can be read with the default settings. A format that only a track file can name, because
-        its folders look like those of another format, recognises none.
+        Where the names do not tell two formats apart, the first line of a file may. A recognised folder can be read
+        with the default settings. A format that only a track file can name, because its folders look like those of
+        another format, recognises none.
         """
         ...
 
@@ -46,6 +47,19 @@ class DrawnSource(Source, Protocol):
 
     def draw(self, settings: Any, folder: Path, /) -> None:
         """Write the catalogue into ``folder``, which is empty; the same bytes for the same name."""
+        ...
+
+
+@runtime_checkable
+class ListsAbsent(Protocol):
+    """A source that can tell by the names of files alone what a folder lacks; others are only looked for as a whole."""
+
+    def absent(self, folder: Path, settings: Any, /) -> Mapping[str, str]:
+        """What cannot be read → the file or folder that it needs and that is not there.
+
+        "catalogue": nothing can be read; "visual", "textual": no pictures, no texts; "ready visual", "ready textual":
+        no features that come with the data.
+        """
         ...
 
 

@@ -86,6 +86,8 @@ def make_place(base: Path) -> Path:
     (place / "my-encoder.yaml").write_text(block("add_encoder", "yaml", 3), encoding="utf-8")
     rows = ["model,dataset,metric,value", "Theirs,baby,recall@10,0.0500", "Theirs,baby,recall@20,0.0800", ""]
     (place / "their-table.csv").write_text("\n".join(rows), encoding="utf-8")
+    _make_new_items(place / "new_arrivals")
+    (place / "users.txt").write_text("u1\nu2\n", encoding="utf-8")
     _make_package(place / "lmmrec-mine")
     return place
 
@@ -104,6 +106,14 @@ def _make_catalogue(folder: Path) -> None:
     (folder / "items.csv").write_text("\n".join([*table, ""]), encoding="utf-8")
     for name, width in (("visual", 5), ("textual", 3)):
         np.save(folder / f"{name}.npy", random.normal(size=(20, width)).astype("float32"))
+
+
+def _make_new_items(folder: Path) -> None:
+    """Items that ``my_shop`` does not have, with features as ready as its own."""
+    folder.mkdir()
+    (folder / "items.csv").write_text("item_id,title\nn1,New thing\nn2,Newer thing\n", encoding="utf-8")
+    for name, width in (("visual", 5), ("textual", 3)):
+        np.save(folder / f"{name}.npy", np.ones((2, width), dtype="float32"))
 
 
 def _make_package(folder: Path) -> None:

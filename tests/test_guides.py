@@ -22,7 +22,9 @@ from lmmrec_core.cli import main
 from lmmrec_core.cli.arguments import parser
 from lmmrec_core.config import parse_assignments, read_yaml
 from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.fetching.sources import read_publications
 from lmmrec_core.questions import QUESTIONS, parse_question
+from lmmrec_core.study.collection.wanted import wanted_by
 from lmmrec_core.study.run import resolve
 from lmmrec_core.study.search.grids import read_grid
 from lmmrec_core.study.track import read_track
@@ -71,6 +73,8 @@ def settings_checked(arguments: list[str]) -> None:
     if read.command == "search":
         assert read.dataset in track.datasets and set(read_grid(read.grid).model(read.model).search)
         resolve(Workspace.open(track), read.model, parse_assignments(read.set))
+    elif read.command == "fetch":
+        assert wanted_by(track, read_publications(), read.dataset, read.only)
     elif read.command == "features":
         assert track.paradigms(read.encoder)
     elif read.command == "run":
@@ -80,6 +84,26 @@ def settings_checked(arguments: list[str]) -> None:
         assert (read.command, read.task) == ("book", "check")
 
 
+def with_keys(arguments: list[str]) -> None:
+    """Keys of runs that are made here, two seeds of two models, take the place of ``KEY``; then it is run."""
+    short = ["--set", "steps=20", "--set", "embedding_dim=4", "--quiet"]
+    keys: list[str] = []
+    for model, more in (("vbpr", ["--keep-model"]), ("bpr", [])):
+        for seed in ("1", "2"):
+            call = ["run", "--data", "my_shop", "--model", model, "--name", "keyed", "--seed", seed, *short, *more]
+            assert main(call) == 0
+            (folder,) = Path(os.environ["LMMREC_HOME"]).glob(f"results/user/keyed/{model}*-s{seed}-*")
+            keys.append(folder.name.rpartition("-")[2])
+    given = "\n".join(arguments)
+    wanted = keys if "," in given.split("--metrics")[0] else keys[::2]
+    for key in wanted:
+        given = given.replace("KEY", key, 1)
+    words = given.split("\n")
+    if "--out" in words:
+        Path(words[words.index("--out") + 1]).unlink(missing_ok=True)
+    assert main(words) == 0
+
+
 #: Start of an ``lmmrec`` command → what is done instead of running it, and why.
 OTHERWISE: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "reproduce": (dry_run, "a track takes minutes to days, and the real data"),
@@ -87,8 +111,11 @@ OTHERWISE: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "search --apply": (dry_run, "needs the trials of those hours, and writes into the package"),
     "search --dataset": (settings_checked, "eight trainings; tests/cli runs searches on a small catalogue"),
     "search --track films": (settings_checked, "real data, and a whole published grid"),
+    "fetch": (settings_checked, "asks the publishers; tests/cli/test_fetch.py asks a server on this machine"),
     "features": (settings_checked, "pre-trains an encoder first, for minutes"),
     "run --data my_shop --model vbpr --encoder": (settings_checked, "a file of weights that only the reader has"),
+    "recommend": (with_keys, "the reader's own key"),
+    "compare": (with_keys, "the reader's own keys"),
     "book check": (settings_checked, "judges the executed notebooks of this checkout, if there are any"),
 }
 #: Other commands that are not run as they stand, and why.

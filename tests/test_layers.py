@@ -14,8 +14,19 @@ BASE = {
     "flow", "names", "questions", "roles", "registry", "config", "digests", "disk", "errors",
     "seeds", "source", "losses", "checkpoints", "process", "home", "picture_files",
 }  # fmt: skip
-STAGES = ("data", "encoders", "recommenders", "training", "metrics", "significance", "results", "report", "audit")
-TORCHLESS = ("metrics", "significance", "results", "report", "audit")
+STAGES = (
+    "fetching",
+    "data",
+    "encoders",
+    "recommenders",
+    "training",
+    "metrics",
+    "significance",
+    "results",
+    "report",
+    "audit",
+)
+TORCHLESS = ("fetching", "metrics", "significance", "results", "report", "audit")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

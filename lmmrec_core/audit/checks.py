@@ -1,11 +1,16 @@
 """What is impossible in a printed table, and what is odd: the checks of ``lmmrec check-table``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import partial
+from itertools import combinations, groupby, product
+from operator import itemgetter
+
+import numpy as np
 
 from lmmrec_core.audit.anchors import published_band
-from lmmrec_core.audit.coincidence import Shared, apart, chance_of_agreement, last_digit
+from lmmrec_core.audit.coincidence import CellName, Shared, apart, chance_of_agreement, last_digit, median_gap
 from lmmrec_core.audit.printed import PrintedCell, PrintedTable, System
 from lmmrec_core.audit.relations import broken_relations
 from lmmrec_core.errors import DataError
@@ -23,6 +28,8 @@ FINDINGS = {
 LEAST_CELLS = 3  # equal cells that make two rows repeated
 LEAST_ALIKE = 8
 ALIKE = 3  # units of the last digit that two systems may differ by, in every cell, to count as alike
+_MANY = 10
+_SAMPLE = 4000  # rows of a data set
 UNLIKELY = 0.01  # by which a table without a fault may have two rows repeated, or two systems alike
 
 
@@ -70,31 +77,74 @@ def _impossible(table: PrintedTable, held_out: str | None) -> Iterator[Finding]:
 
 
 def _repeated(table: PrintedTable) -> Iterator[Finding]:
-    pairs = {
-        (str(a), str(b)): _shared(table, [(a, b)])
-        for a, b in combinations(table, 2)
-        if a.dataset == b.dataset and table[a].keys() == table[b].keys()
-    }
-    for rows, shared in pairs.items():
+    rows: dict[tuple[str, frozenset[tuple[str, int]]], list[System]] = defaultdict(list)
+    for system, cells in table.items():
+        rows[system.dataset, frozenset(cells)].append(system)
+    usual = _Gaps(table, rows)
+    places = {system: place for place, system in enumerate(table)}
+    found = sorted(_equal_rows(table, rows.values()), key=lambda pair: (places[pair[0]], places[pair[1]]))
+    for pair in found:
+        shared = _shared(table, [pair])
         same = sum(left.number.value > 0 for left, _ in shared.values())
-        if same >= LEAST_CELLS and not any(map(apart, shared.values())) and _odd(shared, pairs):
-            yield Finding("repeated", rows, f"the same {same} numbers")
+        if same >= LEAST_CELLS and chance_of_agreement(shared, usual.pairs, usual.median) < UNLIKELY:
+            yield Finding("repeated", (str(pair[0]), str(pair[1])), f"the same {same} numbers")
+
+
+def _equal_rows(table: PrintedTable, groups: Iterable[list[System]]) -> Iterator[tuple[System, System]]:
+    """Pairs of rows with the same numbers; of more than :data:`_MANY` such rows, each with the first."""
+    for systems in groups:
+        equal: dict[tuple[float, ...], list[System]] = defaultdict(list)
+        for system in systems:
+            equal[tuple(table[system][metric].number.value for metric in sorted(table[system]))].append(system)
+        for same in equal.values():
+            yield from combinations(same, 2) if len(same) <= _MANY else product(same[:1], same[1:])
+
+
+class _Gaps:
+    """How far apart two rows of the same metrics are, over all pairs of rows of a data set."""
+
+    def __init__(
+        self, table: PrintedTable, rows: Mapping[tuple[str, frozenset[tuple[str, int]]], Sequence[System]]
+    ) -> None:
+        self.table, self.rows = table, rows
+        self.pairs = sum(len(systems) * (len(systems) - 1) // 2 for systems in rows.values())
+        self._kept: dict[CellName, float | None] = {}
+
+    def median(self, place: CellName) -> float | None:
+        """The median gap at a place, of all pairs but one, whose rows are equal."""
+        if place not in self._kept:
+            gaps = [np.zeros(0)]
+            for (dataset, metrics), systems in self.rows.items():
+                if dataset == place[0] and place[1:] in metrics:
+                    values = np.array([self.table[system][place[1:]].number.value for system in systems])
+                    values = values[:: -(-len(values) // _SAMPLE)]  # of more, a part shows how far apart they are
+                    gaps += [np.abs(values[n + 1 :] - values[n]) for n in range(len(values))]
+            self._kept[place] = median_gap(np.sort(np.concatenate(gaps))[1:])
+        return self._kept[place]
 
 
 def _alike(table: PrintedTable) -> Iterator[Finding]:
     """Two systems of one model, over all their data sets together."""
+    datasets: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for system in table:
+        datasets[system.model, system.name].append(system.dataset)
     pairs = {}
-    for (model, a), (other, b) in combinations(sorted({(system.model, system.name) for system in table}), 2):
-        if model == other:
-            datasets = [system.dataset for system in table if (system.model, system.name) == (model, a)]
-            both = [(System(dataset, model, a), System(dataset, model, b)) for dataset in datasets]
+    for model, systems in groupby(sorted(datasets), key=itemgetter(0)):
+        for (_, a), (_, b) in combinations(systems, 2):
+            both = [(System(dataset, model, a), System(dataset, model, b)) for dataset in datasets[model, a]]
             pairs[f"{model} {a}".strip(), f"{model} {b}".strip()] = _shared(table, both)
-    for systems, shared in pairs.items():
+    for names, shared in pairs.items():
         close = all(apart(pair) <= ALIKE * last_digit(pair) + 1e-12 for pair in shared.values())
-        if len(shared) >= LEAST_ALIKE and close and _odd(shared, pairs):
-            gaps = [apart(pair) for pair in shared.values()]
-            equal = f"{sum(found == 0 for found in gaps)} of {len(gaps)} numbers equal"
-            yield Finding("alike", systems, f"{equal}, the others at most {max(gaps):g} apart")
+        if len(shared) >= LEAST_ALIKE and close:
+            others = [other for other in pairs.values() if other is not shared]
+            if chance_of_agreement(shared, len(pairs), partial(_median_of, others)) < UNLIKELY:
+                gaps = [apart(pair) for pair in shared.values()]
+                equal = f"{sum(found == 0 for found in gaps)} of {len(gaps)} numbers equal"
+                yield Finding("alike", names, f"{equal}, the others at most {max(gaps):g} apart")
+
+
+def _median_of(pairs: Sequence[Shared], place: CellName) -> float | None:
+    return median_gap([apart(pair[place]) for pair in pairs if place in pair])
 
 
 def _shared(table: PrintedTable, rows: Sequence[tuple[System, System]]) -> Shared:
@@ -105,10 +155,6 @@ def _shared(table: PrintedTable, rows: Sequence[tuple[System, System]]) -> Share
         for metric, left in table[a].items()
         if metric in table[b]
     }
-
-
-def _odd(shared: Shared, pairs: Mapping[tuple[str, str], Shared]) -> bool:
-    return chance_of_agreement(shared, list(pairs.values())) < UNLIKELY
 
 
 def _starred_falls(table: PrintedTable, reference: str) -> Iterator[Finding]:

@@ -10,9 +10,11 @@ the ranks after the cutoff a before it can add: a random ranking has the share 1
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import pi, sqrt
-from statistics import median
+
+import numpy as np
+import numpy.typing as npt
 
 from lmmrec_core.audit.printed import PrintedCell
 
@@ -35,21 +37,26 @@ def last_digit(pair: tuple[PrintedCell, PrintedCell]) -> float:
     return 2 * max(cell.number.half for cell in pair)
 
 
-def chance_of_agreement(shared: Shared, pairs: Sequence[Shared]) -> float:
+def median_gap(gaps: Sequence[float] | npt.NDArray[np.float64]) -> float | None:
+    """The median of gaps of pairs; None for fewer than :data:`LEAST_GAPS`, which tell nothing."""
+    return float(np.median(gaps)) if len(gaps) >= LEAST_GAPS else None
+
+
+def chance_of_agreement(shared: Shared, pairs: int, usual_gap: Callable[[CellName], float | None]) -> float:
     """Upper estimate of how probable it is that any of ``pairs`` agrees as closely as ``shared``, which is one of them.
 
-    Closeness is the largest gap of two systems, in units of the last digit.
+    ``usual_gap`` gives the :func:`median_gap` of the others. Closeness is the largest gap of two systems, in units of
+    the last digit.
     """
     window = 1 + 2 * max(apart(pair) / last_digit(pair) for pair in shared.values())
-    found = float(len(pairs))
+    found = float(pairs)
     for places in _independent(shared):
         before = 0
         for place in places:
-            others = [apart(other[place]) for other in pairs if other is not shared and place in other]
             values = [cell.number.value for cell in shared[place]]
             spread = USUAL * sum(values) / 2
-            if len(others) >= LEAST_GAPS:
-                spread = min(spread, median(others) / _MEDIAN_GAP)
+            if (usual := usual_gap(place)) is not None:
+                spread = min(spread, usual / _MEDIAN_GAP)
             spread *= sqrt(1 - before / place[2])
             width = window * last_digit(shared[place]) / (2 * sqrt(pi))
             found *= 1.0 if spread <= width else width / spread

@@ -5,12 +5,14 @@ each system and a column for each metric, ``R@10`` or ``Baby R@10``.
 """
 
 import csv
+import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmmrec_core.audit.relations import PrintedValue
+from lmmrec_core.disk import read_regular
 from lmmrec_core.errors import DataError, nearest
 
 CHECKED = ("recall", "ndcg", "hit", "mrr")  # metrics that a relation is known for
@@ -21,6 +23,8 @@ _SHORT = {
     "r": "recall", "n": "ndcg", "h": "hit", "hr": "hit", "hits": "hit", "hitrate": "hit", "hitratio": "hit",
     "p": "precision", "prec": "precision",
 }  # fmt: skip
+LONGEST_TABLE = 2**26  # bytes
+_LONGEST_CELL = 1000  # characters; names of models and data sets are shorter
 _LONGEST = 200  # characters of a head or metric; the time for these patterns grows with the cube of them
 _METRIC = re.compile(r"([a-z]+(?:[ _-]?(?:rate|ratio))?)\s*[@_ ]\s*(\d+)", re.IGNORECASE)
 _HEAD = re.compile(rf"(.*\S)[\s:/|]+({_METRIC.pattern})", re.IGNORECASE)
@@ -72,25 +76,46 @@ def read_printed(path: Path, percent: bool = False) -> PrintedTable:
     """
     table = PrintedTable()
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            heads = [(name or "").strip() for name in reader.fieldnames or []]
-            reader.fieldnames = heads
-            columns = _wide_columns(heads, path)
-            for row in reader:
-                if None in row:
-                    raise DataError(
-                        f"{path}, line {reader.line_num}: more cells than heads; put text with commas in quotes"
-                    )
-                texts = {key: (text or "").strip() for key, text in row.items()}
-                place = f"{path}, line {reader.line_num}"
-                for cell in _wide(texts, columns, place) if columns else [_long(texts, place)]:
-                    _add(table, cell, place, reader.line_num, percent)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as CSV ({error}); give a text file in UTF-8") from None
+        reader = csv.DictReader(io.StringIO(_text(path), newline=""))
+        heads = [(name or "").strip() for name in reader.fieldnames or []]
+        reader.fieldnames = heads
+        columns = _wide_columns(heads, path)
+        for row in reader:
+            if None in row:
+                raise DataError(
+                    f"{path}, line {reader.line_num}: more cells than heads; put text with commas in quotes"
+                )
+            texts = {key: (text or "").strip() for key, text in row.items()}
+            place = f"{path}, line {reader.line_num}"
+            if long := next((text for text in texts.values() if len(text) > _LONGEST_CELL), ""):
+                raise DataError(f"{place}: a cell of {len(long):,} characters; close the quotes before it")
+            for cell in _wide(texts, columns, place) if columns else [_long(texts, place)]:
+                _add(table, cell, place, reader.line_num, percent)
+    except csv.Error as error:
+        hint = "close the quotes before it" if "field larger" in str(error) else "correct the quotes"
+        raise DataError(f"{path}, line {reader.line_num + 1}: cannot be read as CSV ({error}); {hint}") from None
     if not table:
         raise DataError(f"{path}: has a header and no rows; write one printed number a line, or one system a line")
     return table
+
+
+def _text(path: Path) -> str:
+    """The text of the file. Raises DataError if it is none, or its cells are not separated by commas."""
+    try:
+        content = read_regular(path, LONGEST_TABLE + 1)
+    except OSError as error:
+        raise DataError(f"{str(path)[:_LONGEST]}: cannot be read ({error.strerror}); give a CSV file") from None
+    if len(content) > LONGEST_TABLE:
+        raise DataError(f"{path}: more than {LONGEST_TABLE:,} bytes are no printed table; give a smaller file")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: cannot be read as text; give a CSV file in UTF-8") from None
+    first = text.partition("\n")[0]
+    for mark, words in {";": "semicolons", "\t": "tabs"}.items():
+        if mark in first and "," not in first:
+            raise DataError(f"{path}, line 1: separated by {words}; save the table with commas")
+    return text
 
 
 @dataclass(frozen=True)
@@ -139,6 +164,8 @@ def _check_heads(heads: Sequence[str], needed: Sequence[str], known: Sequence[st
             hint = f"rename {close!r}" if close else f"the first line must name {', '.join(needed)}"
             raise DataError(f"{path}, line 1: no column {name!r}; {hint}")
     for name in heads:
+        if name in known and heads.count(name) > 1:
+            raise DataError(f"{path}, line 1: two columns {name!r}; rename or remove one")
         if name not in known:
             raise DataError(f"{path}, line 1: unknown column {name!r}; the columns are {', '.join(known)}")
 

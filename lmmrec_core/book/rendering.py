@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lmmrec_core.book.finishing import finish_pages
 from lmmrec_core.book.pages import unfit
 from lmmrec_core.digests import files_digest
 from lmmrec_core.disk import write_file
@@ -25,13 +26,14 @@ def fresh(root: Path) -> bool:
 
 
 def render(root: Path) -> subprocess.CompletedProcess[str]:
-    """Render the book in ``root`` from scratch, every warning an error; stamped only if it went well."""
+    """Render the book in ``root`` from scratch, every warning an error; finished and stamped only if it went well."""
     html = root / "_build" / "html"
     shutil.rmtree(html, ignore_errors=True)
     flags = ["--all", "-W", "-n", "--keep-going", "-q"]
     tool = Path(sys.executable).with_name("jupyter-book")
     done = subprocess.run([tool, "build", ".", *flags], cwd=root, capture_output=True, text=True, check=False)
     if done.returncode == 0:
+        finish_pages(html, root)
         write_file(html / ".inputs", book_digest(root))
     return done
 

@@ -138,6 +138,8 @@ def tidy(notebook: NotebookNode) -> None:
             cell.metadata.pop(key, None)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell["id"] = "injected-parameters"
+            cell.metadata["tags"] = ["injected-parameters", "hide-input"]  # folded, as what it changes
+            cell.metadata["mystnb"] = {"code_prompt_show": "Set for this page"}
         for output in cell.get("outputs", []):
             if "text" in output:
                 output["text"] = _ADDRESS.sub("", output["text"])

@@ -20,14 +20,14 @@ def check_values(values: Mapping[str, Any], declared: Mapping[str, Parameter], w
         return
     whole = {name: _default(parameter) for name, parameter in declared.items()} | dict(values)
     for name in ("models", "anchors"):
-        for model in values.get(name, ()):
-            if model not in RECOMMENDERS:
+        for model in values.get(name) or ():
+            if not isinstance(model, str) or model not in RECOMMENDERS:
                 raise unknown("model", model, RECOMMENDERS, f"{where}: {name}")
     if "metric" in values:
         metric, _, cutoff = str(values["metric"]).partition("@")
         if metric not in METRICS:
             raise unknown("metric", metric, METRICS, f"{where}: metric")
-        if not cutoff.isdigit() or int(cutoff) < 1:
+        if not (cutoff.isascii() and cutoff.isdigit() and len(cutoff) < 10) or int(cutoff) < 1:
             raise ConfigError(f"{where}: metric {values['metric']!r} has no cutoff; write for instance {metric}@20")
     if not {"track", "encoder", "paradigm"} & set(values):
         return

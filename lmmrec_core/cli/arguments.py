@@ -10,34 +10,49 @@ from pathlib import Path
 from typing import TypeAlias
 
 from lmmrec_core import __version__
+from lmmrec_core.cli.fetch_options import add_fetch
 from lmmrec_core.cli.forms import CHECK_TABLE_FORM
-from lmmrec_core.cli.options import add_catalogue, add_modalities, add_reading, add_set, add_track, listed_names
-from lmmrec_core.encoders import ENCODERS
-from lmmrec_core.metrics import METRICS
+from lmmrec_core.cli.options import (
+    CATALOGUE_NAME,
+    Parser,
+    add_catalogue,
+    add_modalities,
+    add_reading,
+    add_set,
+    add_track,
+    folder_name,
+    listed_names,
+    process_count,
+    seed_number,
+    whole,
+)
+from lmmrec_core.cli.own_arguments import add_compare, add_export_mmrec, add_import_mmrec, add_recommend, add_run
 from lmmrec_core.names import (
     BASELINE,
     CALIBRATION_PARTS,
-    CONTROLS,
-    FLOOR_MODELS,
     GRIDS,
     HELD_OUT,
+    MODALITY_SETS,
     PARADIGMS,
     TRACKS,
 )
 from lmmrec_core.questions import QUESTIONS
-from lmmrec_core.recommenders import RECOMMENDERS
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-_NAME = "what your catalogue is called in results/ (default: as its folder)"
 
 EXAMPLES = """\
 examples, from the first look to your own data:
   lmmrec data                                         what the tracks hold, and what is prepared
+  lmmrec fetch --track paper --data data --dry-run    what the paper's track needs: from whom, how much
   lmmrec reproduce                                    the whole study on the generated controls
   lmmrec reproduce --rq 2 --seeds 1 2 3 --jobs 2      only what RQ2 needs
   lmmrec reproduce --track films --data ../shared/data
+  lmmrec reproduce --track paper --dry-run            what is missing here, where to get it, and the cost
   lmmrec run --data my-catalogue --model vbpr         one run on your own catalogue
   lmmrec run --data my-catalogue --model lattice --set k=5 --set learning_rate=0.0005 --json
+  lmmrec run --data my-catalogue --model vbpr --keep-model
+  lmmrec recommend --model KEY --users u1 u2 --k 10   lists from a kept model, with your own ids
+  lmmrec compare KEY KEY                              two stored results on one split
   lmmrec search --dataset complementary --model vbpr  search its settings on the validation part
   lmmrec search --cells --track controls --dry-run    what a search of every cell would cost
   lmmrec calibrate --dry-run                          how often are the tests right? (hours)
@@ -54,7 +69,7 @@ both below LMMREC_HOME if that is set, else in the repository, else (an installe
 
 def parser() -> argparse.ArgumentParser:
     """The argument parser, with one sub-parser per command."""
-    top = argparse.ArgumentParser(
+    top: argparse.ArgumentParser = Parser(
         prog="lmmrec",
         description="Do large multi-modal encoders help recommendation? Run the study or one case, on any catalogue.",
         epilog=EXAMPLES,
@@ -64,16 +79,19 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for add in (
         _data,
+        add_fetch,
         _features,
-        _run,
+        add_run,
+        add_recommend,
+        add_compare,
         _reproduce,
         _search,
         _calibrate,
         _check_table,
         _results,
         _book,
-        _import_mmrec,
-        _export_mmrec,
+        add_import_mmrec,
+        add_export_mmrec,
     ):
         add(commands)
     return top
@@ -88,7 +106,10 @@ def _data(commands: _Commands) -> None:
         "files at once. Nothing is trained.",
     )
     sub.add_argument(
-        "folder", nargs="?", help="a catalogue folder (interactions.csv, items.csv, images/) or an MMRec folder"
+        "folder",
+        nargs="?",
+        type=folder_name,
+        help="a catalogue folder (interactions.csv, items.csv, images/) or an MMRec folder",
     )
     sub.add_argument("--track", help=f"only this track: {listed_names(TRACKS)}")
     sub.add_argument(
@@ -112,54 +133,30 @@ def _features(commands: _Commands) -> None:
     sub.set_defaults(action="lmmrec_core.cli.commands:features")
 
 
-def _run(commands: _Commands) -> None:
-    sub = commands.add_parser(
-        "run",
-        help="train and evaluate one case",
-        description="Trains one recommender on one catalogue, evaluates it on the test part and stores the result "
-        "under results/. The catalogue is yours: a folder as the book's data chapter describes, an MMRec folder, or "
-        "one with ready features. A second call with the same settings returns the stored result. "
-        f"Measured per user: {listed_names(METRICS)}.",
-    )
-    sub.add_argument("--data", required=True, metavar="FOLDER", help="the catalogue folder")
-    floor = [name for name in RECOMMENDERS if name in FLOOR_MODELS]
-    others = [name for name in RECOMMENDERS if name not in FLOOR_MODELS]
-    sub.add_argument("--model", required=True, help=f"{listed_names(others)}; without content: {listed_names(floor)}")
-    sub.add_argument(
-        "--encoder",
-        default="",
-        help=f"what makes the features: an encoder of tracks/user.yaml (default: {BASELINE}; ready features of the "
-        f"catalogue go before it), or a YAML file with an entry of your own, made from: {listed_names(ENCODERS)}",
-    )
-    sub.add_argument(
-        "--paradigm", default="", help=f"{listed_names(PARADIGMS)}, for one encoder of both modalities (default: PT)"
-    )
-    add_modalities(sub)
-    sub.add_argument(
-        "--control", default="", help=f"replace the content: {listed_names(CONTROLS)} (default: none, keep it)"
-    )
-    sub.add_argument("--name", default="", help=_NAME)
-    sub.add_argument("--seed", type=int, default=1, help="seed of initial values, negatives and order (default: 1)")
-    add_set(sub, "a setting of the model or of its training")
-    sub.add_argument("--json", action="store_true", help="print the run record as JSON on stdout, progress on stderr")
-    sub.add_argument("--quiet", action="store_true", help="no progress bars")
-    add_reading(sub)
-    sub.set_defaults(action="lmmrec_core.cli.commands:run")
-
-
 def _reproduce(commands: _Commands) -> None:
     sub = commands.add_parser(
         "reproduce",
         help="run the study, or one research question, on a track",
         description="Runs every case of the grid that is not stored yet, in parallel processes. It can be interrupted "
-        "at any time and goes on where it stopped. `make reproduce` calls this and then builds the book.",
+        "at any time and goes on where it stopped. Cases whose data or weights are not there are kept out, and named. "
+        "`make reproduce` calls this and then builds the book.",
     )
     add_track(sub)
     sub.add_argument("--rq", default="", help=f"1, 2, 3, or one of {listed_names(QUESTIONS)} (default: all)")
     sub.add_argument("--seeds", nargs="*", default=[], help="seeds, for instance 1 2 3 (default: the track's)")
-    sub.add_argument("--jobs", type=int, default=2, help="processes at a time (default: 2)")
-    sub.add_argument("--dry-run", action="store_true", help="only say what would run and what cannot")
-    sub.set_defaults(action="lmmrec_core.cli.commands:reproduce")
+    only = sub.add_argument_group("only cases of these (several with commas)")
+    only.add_argument("--dataset", default="", help="data sets of the track")
+    only.add_argument("--model", default="", help="models of the track")
+    only.add_argument("--encoder", default="", help="entries of the track's `encoders`, or none")
+    only.add_argument("--paradigm", default="", help=f"{listed_names(PARADIGMS)}, none")
+    only.add_argument("--modalities", default="", help=f"{listed_names(MODALITY_SETS)} (quote 'V&T' in a shell)")
+    only.add_argument("--shard", default="", metavar="I/N", help="each N-th of them from the I-th on, for N machines")
+    sub.add_argument(
+        "--jobs", type=process_count, default=2, help="processes at a time, over all visible GPUs (default: 2)"
+    )
+    sub.add_argument("--dry-run", action="store_true", help="only say what would run, what is not here, and the cost")
+    sub.add_argument("--json", action="store_true", help="print what --dry-run says as JSON on stdout")
+    sub.set_defaults(action="lmmrec_core.cli.reproduce:reproduce")
 
 
 def _search(commands: _Commands) -> None:
@@ -176,22 +173,22 @@ def _search(commands: _Commands) -> None:
     add_track(sub)
     sub.add_argument("--dataset", default="", help="which data set of the track")
     add_catalogue(sub)
-    sub.add_argument("--name", default="", help=_NAME)
+    sub.add_argument("--name", default="", help=CATALOGUE_NAME)
     sub.add_argument("--model", default="", help="a model of the grid, for instance vbpr")
     sub.add_argument("--encoder", default="", help=f"an entry of the track's `encoders` (default: {BASELINE})")
     cells = sub.add_argument_group("every cell of a track")
     cells.add_argument("--cells", action="store_true", help="search all cells of the track, or those that are named")
     cells.add_argument("--paradigm", default="", help=f"only cells of these: {listed_names(PARADIGMS)}, none")
-    cells.add_argument("--jobs", type=int, help="processes at a time (default: 2)")
+    cells.add_argument("--jobs", type=process_count, help="processes at a time (default: 2)")
     cells.add_argument("--dry-run", action="store_true", help="only say how many trainings are left, and their minutes")
     cells.add_argument(
         "--apply", action="store_true", help="write the stored winners beside the track; alone: only that"
     )
     add_modalities(sub)
     sub.add_argument("--grid", default="study", help=f"{listed_names(GRIDS)} (default: study)")
-    sub.add_argument("--trials", type=int, help="trainings (default: the grid's: 8 for study, else every point)")
-    sub.add_argument("--seed", type=int, default=0, help="seed of all trials (default: 0, which no track uses)")
-    sub.add_argument("--epochs", type=int, help="at most so many epochs a training (default: the track's or grid's)")
+    sub.add_argument("--trials", type=whole, help="trainings (default: the grid's: 8 for study, else every point)")
+    sub.add_argument("--seed", type=seed_number, default=0, help="seed of all trials (default: 0, which no track uses)")
+    sub.add_argument("--epochs", type=whole, help="at most so many epochs a training (default: the track's or grid's)")
     add_set(sub, "a setting that is kept fixed, not searched")
     sub.add_argument(
         "--measure-leak", action="store_true", help="also measure what choosing by the test score would gain"
@@ -215,8 +212,8 @@ def _calibrate(commands: _Commands) -> None:
         "--parts", nargs="*", choices=CALIBRATION_PARTS, default=[], metavar="PART",
         help=f"{listed_names(CALIBRATION_PARTS)} (default: all)",
     )  # fmt: skip
-    sub.add_argument("--worlds", type=int, help="worlds of each kind (default: as the book's calibration page says)")
-    sub.add_argument("--jobs", type=int, default=2, help="processes at a time, one thread each (default: 2)")
+    sub.add_argument("--worlds", type=whole, help="worlds of each kind (default: as the book's calibration page says)")
+    sub.add_argument("--jobs", type=process_count, default=2, help="processes at a time, one thread each (default: 2)")
     sub.add_argument("--dry-run", action="store_true", help="only say what would run, and about how long it takes")
     sub.set_defaults(action="lmmrec_core.cli.calibrate:calibrate")
 
@@ -281,9 +278,9 @@ def _book(commands: _Commands) -> None:
     run.add_argument("-p", dest="assignments", metavar="NAME=YAML", action="append", default=[], help="a parameter")
     run.add_argument("-f", dest="file", type=Path, help="YAML file of parameters")
     run.add_argument("--cwd", type=Path, help="folder the kernel works in (default: the notebook's)")
-    run.add_argument("--timeout", type=int, help="seconds a single cell may take")
+    run.add_argument("--timeout", type=whole, help="seconds a single cell may take")
     every = tasks.add_parser("all", help="execute the book's notebooks whose inputs changed")
-    every.add_argument("--jobs", type=int, default=2, help="notebooks at the same time (default: 2)")
+    every.add_argument("--jobs", type=process_count, default=2, help="notebooks at the same time (default: 2)")
     every.add_argument("--track", action="append", choices=TRACKS, help="only this track (may be repeated)")
     every.add_argument("--force", action="store_true", help="also those whose inputs are unchanged")
     page = tasks.add_parser("page", help="execute one notebook of the book, whatever its state")
@@ -292,27 +289,3 @@ def _book(commands: _Commands) -> None:
     check = tasks.add_parser("check", help="are the executed notebooks whole and run as the book declares?")
     check.add_argument("paths", type=Path, nargs="*", help="only look whether these are whole")
     tasks.add_parser("build", help="render the book unless nothing changed")
-
-
-def _import_mmrec(commands: _Commands) -> None:
-    sub = commands.add_parser(
-        "import-mmrec",
-        help="MMRec layout → catalogue folder",
-        description="Reads NAME.inter, image_feat.npy, text_feat.npy; writes a catalogue folder with the same split.",
-    )
-    sub.add_argument("source", help="folder in the MMRec layout")
-    sub.add_argument("target", help="new catalogue folder")
-    sub.set_defaults(action="lmmrec_core.cli.commands:import_mmrec")
-
-
-def _export_mmrec(commands: _Commands) -> None:
-    sub = commands.add_parser(
-        "export-mmrec",
-        help="catalogue folder → MMRec layout",
-        description="Writes NAME.inter with the split's labels, the features if there are any, and the id mappings.",
-    )
-    sub.add_argument("source", help="catalogue folder")
-    sub.add_argument("target", help="new folder in the MMRec layout")
-    sub.add_argument("--encoder", default="", help=f"extract features with this encoder first, for instance {BASELINE}")
-    add_reading(sub)
-    sub.set_defaults(action="lmmrec_core.cli.commands:export_mmrec")

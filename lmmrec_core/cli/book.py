@@ -12,6 +12,7 @@ from lmmrec_core.book.pages import PLACES, unfit
 from lmmrec_core.book.rendering import build
 from lmmrec_core.book.runner import checked, faults, parameters_of, read_notebook, run_notebook
 from lmmrec_core.book.values import check_values
+from lmmrec_core.cli.paths import paths_told
 from lmmrec_core.config import parse_yaml, read_yaml
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.home import checkout
@@ -24,7 +25,8 @@ def book(arguments: argparse.Namespace) -> int:
     """
     signal.signal(signal.SIGTERM, _interrupt)  # else the kernel would be left behind for a while
     try:
-        return _TASKS[arguments.task](arguments) or 0
+        with paths_told():
+            return _TASKS[arguments.task](arguments) or 0
     except ConfigError as error:
         print(f"lmmrec book: {error}", file=sys.stderr)
         return 2
@@ -36,18 +38,22 @@ def book(arguments: argparse.Namespace) -> int:
 def parse_values(assignments: Sequence[str], file: Path | None) -> dict[str, object]:
     """Values of a YAML file, then those of ``NAME=YAML`` entries, which win.
 
-    Raises ConfigError for an entry without ``=`` or with a value that YAML cannot read.
+    Raises ConfigError for an entry without ``=``, of a name given before, or with a value that YAML cannot read.
     """
     values: dict[str, object] = read_yaml(file) if file else {}
+    given: dict[str, object] = {}
     for entry in assignments:
         name, separator, text = entry.partition("=")
-        if not separator or not name.strip():
+        name = name.strip()
+        if not separator or not name:
             raise ConfigError(f"-p {entry!r} is not NAME=VALUE; write for instance -p seeds='[1, 2]'")
+        if name in given:
+            raise ConfigError(f"-p {name} is given twice; leave one out")
         try:
-            values[name.strip()] = parse_yaml(text, f"-p {entry!r}")
+            given[name] = parse_yaml(text, f"-p {entry!r}")
         except ConfigError as error:
             raise ConfigError(f"{error}; write for instance -p seeds='[1, 2]'") from None
-    return values
+    return values | given
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -1,21 +1,14 @@
 """What each command does: read its arguments, call the study, print. Imported when a command runs."""
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
 
-import pandas as pd
-
-from lmmrec_core.cli.calibrate import renew_listings
-from lmmrec_core.cli.own_catalogue import encoder_name, user_track, user_workspace, whatever_is_there
-from lmmrec_core.cli.reading import OF_READING, asked_modalities, content_asked, content_used, refuse, what_was_used
-from lmmrec_core.config import parse_assignments
-from lmmrec_core.errors import ConfigError, DataError
-from lmmrec_core.names import BASELINE, MODALITY_SETS, SEEDLESS_MODELS, TRACKS
-from lmmrec_core.study.cases import Case, left_out, split_runnable
+from lmmrec_core.cli.own_catalogue import encoder_name, whatever_is_there
+from lmmrec_core.cli.reading import OF_READING, refuse, what_was_used
+from lmmrec_core.errors import DataError
+from lmmrec_core.names import BASELINE, MODALITY_SETS, TRACKS
 from lmmrec_core.study.study import Study
 from lmmrec_core.study.workspace import Workspace
 
@@ -104,100 +97,6 @@ def features(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """``lmmrec run``: one case on the user's own catalogue."""
-    from lmmrec_core.study.inputs import prepare_weights
-    from lmmrec_core.study.run import plan, resolve, run_case
-
-    overrides = parse_assignments(arguments.set)
-    own = {key: value for key, value in overrides.items() if not key.startswith("end_to_end.")}
-    resolve(Workspace.open("user"), arguments.model, own)  # refuse a misspelt name before anything is read
-    _refuse_idle_settings(arguments.model, own)
-    if arguments.seed < 0:
-        raise ConfigError(f"--seed {arguments.seed}: give a whole number from 0")
-    track = user_track(arguments)
-    content = content_asked(arguments, track, encoder_name(arguments.encoder or BASELINE))
-    workspace, name = user_workspace(arguments, arguments.data, content)
-    workspace = workspace.quiet() if arguments.quiet else workspace
-    cell = {"track": workspace.track.name, "dataset": name, "model": arguments.model, "seed": arguments.seed}
-    case = Case.build({**cell, **(_content_fields(workspace, arguments) if content.modalities else {})}, "lmmrec run")
-    if not (arguments.json and arguments.quiet):
-        _tell_what_was_used(case, workspace, sys.stderr if arguments.json else sys.stdout)
-    prepare_weights([case], workspace)
-    result = run_case(plan(case, workspace, overrides), workspace)
-    if arguments.json:
-        print(json.dumps(dict(result.record), indent=1))
-        return 0
-    means = pd.Series(result.record["metrics"]["test"])
-    print(f"{case.model} on {name}, seed {case.seed}: test metrics, mean over {len(result.per_user)} users")
-    print(means.to_string(float_format="{:.4f}".format))
-    return 0
-
-
-def _refuse_idle_settings(model: str, overrides: Mapping[str, object]) -> None:
-    """Raises ConfigError for a setting of training, where nothing is trained."""
-    from lmmrec_core.recommenders import RECOMMENDERS
-
-    if hasattr(RECOMMENDERS[model], "loss"):
-        return
-    own = RECOMMENDERS[model].Settings.model_fields
-    if idle := [key for key in overrides if key not in own]:
-        listed = ", ".join(own) or "none"
-        raise ConfigError(f"--set {idle[0]} has no effect: model {model!r} is not trained; its settings: {listed}")
-
-
-def _tell_what_was_used(case: Case, workspace: Workspace, stream: TextIO) -> None:
-    """Print, before anything is trained, what a run reads."""
-    settings = workspace.track.dataset(case.dataset)
-    used = what_was_used(workspace.dataset(case.dataset), settings) | content_used(case.model_dump(), workspace.track)
-    if case.model in SEEDLESS_MODELS:
-        used["seed"] = f"{case.seed}, but {case.model} draws nothing: every seed gives the same lists"
-    for key, value in used.items():
-        print(f"{key:>16}  {value}", file=stream, flush=True)
-
-
-def _content_fields(workspace: Workspace, arguments: argparse.Namespace) -> dict[str, str]:
-    """The fields of a case that say what content it reads."""
-    encoder = encoder_name(arguments.encoder or BASELINE)
-    paradigms = workspace.track.paradigms(encoder)
-    if arguments.paradigm and paradigms == ("none",):
-        raise ConfigError(
-            f"--paradigm {arguments.paradigm} needs one encoder of both modalities; {encoder} names one for each"
-        )
-    return {
-        "encoder": encoder,
-        "paradigm": arguments.paradigm or paradigms[0],
-        "modalities": asked_modalities(arguments),
-        "control": arguments.control or "none",
-    }
-
-
-def reproduce(arguments: argparse.Namespace) -> int:
-    """``lmmrec reproduce``: the grid, or one question of it."""
-    study = Study.open(arguments.track or "controls", seeds=_whole(arguments.seeds), data=arguments.data)
-    runnable, others = split_runnable(study.cases(arguments.rq), study.track)
-    thinned = sum(left_out(case, study.track) is not None for case in others)
-    rest = f"{thinned} are left out by the track, {len(others) - thinned} cannot yet (--dry-run says why)"
-    print(f"{study.track.title}: {len(runnable)} cases can run, {rest}.")
-    if arguments.dry_run:
-        print(study.not_run(arguments.rq).groupby("reason").size().to_string())
-        _tell_uncommitted(study)
-        return 0
-    outcome = study.run_missing(arguments.rq, jobs=arguments.jobs, progress=True)
-    _tell_uncommitted(study)
-    print(f"{outcome.done_before} were stored before, {outcome.computed} computed now, {len(outcome.failures)} failed.")
-    for case, text in outcome.failures:
-        print(f"failed: {case.dataset}/{case.slug}: {text}", file=sys.stderr)
-    if study.track.name in TRACKS:
-        renew_listings(study)
-    return 1 if outcome.failures else 0
-
-
-def _tell_uncommitted(study: Study) -> None:
-    if note := study.uncommitted().replace("*", ""):
-        print(note, file=sys.stderr)
-
-
 def import_mmrec(arguments: argparse.Namespace) -> int:
     """``lmmrec import-mmrec``: write the catalogue folder of a data set in the MMRec layout."""
     from lmmrec_core.data.folder import write_folder
@@ -234,14 +133,6 @@ def export_mmrec(arguments: argparse.Namespace) -> int:
 def _refuse_existing(target: str) -> None:
     if Path(target).exists() and (not Path(target).is_dir() or any(Path(target).iterdir())):
         raise DataError(f"{target}: exists and is not empty; give a new folder, nothing is overwritten")
-
-
-def _whole(seeds: list[str]) -> list[int]:
-    words = [word for text in seeds for word in text.replace(",", " ").split()]
-    for word in words:
-        if not (word.isascii() and word.isdigit() and len(word) <= 18):
-            raise ConfigError(f"--seeds {word[:40]!r} is not a whole number; write for instance --seeds 1 2 3")
-    return [int(word) for word in words]
 
 
 def _print_mapping(values: Mapping[str, object]) -> None:

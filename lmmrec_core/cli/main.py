@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pkgutil import resolve_name
 
 from lmmrec_core.cli.arguments import parser
+from lmmrec_core.cli.paths import paths_told
 from lmmrec_core.errors import LmmrecError
 from lmmrec_core.process import wait_asleep
 
@@ -16,9 +17,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parser().parse_args(argv)
         command = f"lmmrec {arguments.command}"
-        return int(resolve_name(arguments.action)(arguments) or 0)
+        with paths_told():
+            return int(resolve_name(arguments.action)(arguments) or 0)
     except LmmrecError as error:
         print(f"{command}: {error}", file=sys.stderr)
+        return 1
+    except PermissionError as error:  # where no stage has told it better
+        place = error.filename or "a file"
+        print(f"{command}: {place}: {error.strerror or error}; allow reading and writing there", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if str(error.name).startswith("lmmrec_core"):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from lmmrec_core.digests import bytes_sha256
 from lmmrec_core.errors import ConfigError
+from lmmrec_core.names import LONGEST_NAME, PLAIN_NAME
 
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_LONGEST, _KEPT = 200, 50  # characters of a name, and of one that is made: a path must not be too long
+_KEPT = 50  # characters of a name that is made: a path must not be too long
 
 
 def catalogue_name(folder: Path, asked: str | None = "") -> str:
@@ -34,7 +34,7 @@ def catalogue_name(folder: Path, asked: str | None = "") -> str:
 
 def is_plain(name: str) -> bool:
     """Whether a name has only letters, digits and . _ + -, begins with one of the first two, and is not too long."""
-    return _PLAIN.fullmatch(name) is not None and len(name) <= _LONGEST
+    return re.fullmatch(PLAIN_NAME, name) is not None and len(name) <= LONGEST_NAME
 
 
 def plain_name(name: str) -> str:

@@ -1,9 +1,72 @@
 """Options that several commands of ``lmmrec`` share."""
 
 import argparse
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import MODALITY_SETS, SPLIT_RULES, TRACKS
+
+CATALOGUE_NAME = "what your catalogue is called in results/ (default: as its folder)"
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses an option that is given twice, unless all its values count: the last would win without a word."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.given: set[argparse.Action] = set()
+        for name in (None, "store"):  # as argparse calls options of one value
+            self.register("action", name, _Once)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As that of argparse."""
+        self.given.clear()
+        return super().parse_known_args(args, namespace)
+
+
+class _Once(argparse._StoreAction):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        if option_string is not None and isinstance(parser, Parser):
+            if self in parser.given:
+                raise argparse.ArgumentError(self, "given twice; leave one out")
+            parser.given.add(self)
+        super().__call__(parser, namespace, values, option_string)
+
+
+def whole(text: str) -> int:
+    """The type of an option: a whole number in plain digits."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at most 18 digits")
+    return int(text)
+
+
+def seed_number(text: str) -> int:
+    """The type of ``--seed``. Raises ConfigError for a number below 0."""
+    if (seed := whole(text)) < 0:
+        raise ConfigError(f"--seed {seed}: give a whole number from 0")
+    return seed
+
+
+def process_count(text: str) -> int:
+    """The type of ``--jobs``. Raises ConfigError for less than one process, whether they would run or not."""
+    if (jobs := whole(text)) < 1:
+        raise ConfigError(f"--jobs {jobs}: at least one process is needed; write --jobs 2")
+    return jobs
+
+
+def folder_name(text: str) -> str:
+    """The type of an option that names a folder. Raises ConfigError for an empty name."""
+    if not text.strip():
+        raise ConfigError(f"{text!r} names no folder; write its name, or . for the current folder")
+    return text
 
 
 def listed_names(names: Iterable[str]) -> str:
@@ -19,7 +82,9 @@ def add_track(sub: argparse.ArgumentParser) -> None:
 
 def add_catalogue(sub: argparse.ArgumentParser) -> None:
     """A folder of the user's own."""
-    sub.add_argument("--catalogue", metavar="FOLDER", help="a catalogue of your own instead of a track")
+    sub.add_argument(
+        "--catalogue", type=folder_name, metavar="FOLDER", help="a catalogue of your own instead of a track"
+    )
 
 
 def add_modalities(sub: argparse.ArgumentParser) -> None:
@@ -33,18 +98,24 @@ def add_set(sub: argparse.ArgumentParser, help_text: str) -> None:
     sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=f"{help_text} (may be repeated)")
 
 
+def _rating(text: str) -> float:
+    if "_" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return float(text)
+
+
 def add_reading(sub: argparse.ArgumentParser) -> None:
     """How a catalogue of the user's own is read."""
     group = sub.add_argument_group("how a catalogue of your own is read")
     group.add_argument("--interactions", default="", help="file of interactions in it (default: interactions.csv)")
-    group.add_argument("--min-rating", type=float, help="keep interactions rated at least this (default: all)")
+    group.add_argument("--min-rating", type=_rating, help="keep interactions rated at least this (default: all)")
     group.add_argument(
         "--k-core",
-        type=int,
+        type=whole,
         help="least interactions of users and items; 1 keeps all (default: 5; none of a given split)",
     )
     group.add_argument("--split", default="", help=f"{listed_names(SPLIT_RULES)} (default: given if the data have one)")
-    group.add_argument("--split-seed", type=int, help="seed of a random split (default: 2026)")
+    group.add_argument("--split-seed", type=whole, help="seed of a random split (default: 2026)")
     for option, what in (("image", "picture"), ("text", "text")):
         group.add_argument(
             f"--missing-{option}", choices=("drop", "keep"),

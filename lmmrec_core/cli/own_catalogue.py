@@ -23,11 +23,7 @@ from lmmrec_core.study.datasets import dataset_of, read_catalogue
 from lmmrec_core.study.track import TrackSettings, is_multimodal, read_track
 from lmmrec_core.study.workspace import Workspace
 
-# The parity folder is compared with runs of enoche/MMRec (src/configs/overall.yaml): epochs, and rows as they come
-_TOOLBOX: dict[str, object] = {
-    "normalise_features": False,
-    "training": {"epochs": 1000, "evaluate_every": 1, "patience": 20, "batch_size": 2048, "learning_rate": 0.001},
-}
+_PARITY = Path(__file__).resolve().parents[1] / "tracks" / "parity.yaml"  # settings to compare with another toolbox
 
 
 def user_track(arguments: argparse.Namespace) -> TrackSettings:
@@ -47,9 +43,13 @@ def user_workspace(arguments: argparse.Namespace, folder: str, content: Content)
     options, name = options_of(arguments, source, content), catalogue_name(path, getattr(arguments, "name", None))
     catalogue = read_catalogue(source, path, SOURCES[source].Settings.build(options, folder), name, sys.stderr.isatty())
     check_content(arguments, catalogue, content)
-    settings = dataset_settings(arguments, path.name, source, options, catalogue.label is not None)
+    settings = dataset_settings(
+        arguments, path.name if _is_text(path.name) else name, source, options, catalogue.label is not None
+    )
     track = _reading(track, encoder_name(getattr(arguments, "encoder", "") or BASELINE), content, catalogue)
-    track = track.model_copy(update={"datasets": {name: settings}, **(_TOOLBOX if source == "parity" else {})})
+    track = track.model_copy(
+        update={"datasets": {name: settings}, **(read_yaml(_PARITY) if source == "parity" else {})}
+    )
     workspace = replace(Workspace.open(track), data=path.parent)
     workspace.hold(dataset_of(catalogue, settings, name))
     return workspace, name
@@ -85,6 +85,11 @@ def _reading(track: TrackSettings, encoder: str, content: Content, catalogue: Ca
 def encoder_name(encoder: str) -> str:
     """What the user's track calls an encoder, a file of the user's own among them."""
     return "own" if _is_file(encoder) else encoder
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is UTF-8, as a setting must be; names of files need not be."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _is_file(encoder: str) -> bool:

@@ -30,6 +30,8 @@ def search(arguments: argparse.Namespace) -> int:
     workspace, dataset = _place(arguments)
     fixed = parse_assignments(arguments.set)
     if arguments.epochs is not None:
+        if twice := [name for name in ("epochs", "steps") if name in fixed]:
+            raise ConfigError(f"--epochs and --set {twice[0]} say how long a training is; leave one out")
         fixed["epochs"] = arguments.epochs
     found = search_settings(
         workspace.quiet() if arguments.quiet else workspace, arguments.model, dataset,

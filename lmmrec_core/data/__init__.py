@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lmmrec_core.disk import readable
 from lmmrec_core.errors import DataError
 from lmmrec_core.registry import Registry
 
@@ -19,7 +20,9 @@ SOURCES: Registry["Source"] = Registry(
     {
         "folder": f"{_HERE}.folder:CatalogueFolder",
         "parity": f"{_HERE}.parity:ParityFolder",
+        "recbole": f"{_HERE}.recbole:RecBoleFolder",
         "mmrec": f"{_HERE}.mmrec:MMRecFolder",
+        "lattice": f"{_HERE}.lattice:LatticeFolder",
         "amazon": f"{_HERE}.amazon:AmazonCategory",
         "movielens": f"{_HERE}.movielens:MovieLens",
         "controls": f"{_HERE}.controls:Controls",
@@ -28,15 +31,19 @@ SOURCES: Registry["Source"] = Registry(
 
 
 def recognise(folder: Path) -> str:
-    """The name of the format that a folder has: the first of :data:`SOURCES` that recognises it.
+    """The name of the format that a folder has.
 
-    Raises DataError naming the folder and every format that can be recognised.
+    Raises DataError naming the folder and every format that can be recognised, for a folder of two formats too.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; give one of {_formats()}")
-    for name, source in SOURCES.items():
-        if source.recognises(folder):
-            return name
+    with readable(folder):
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; give one of {_formats()}")
+        found = {name: source.marks for name, source in SOURCES.items() if source.recognises(folder)}
+    if len(found) > 1:
+        told = " and ".join(f"{name} ({marks})" for name, marks in found.items())
+        raise DataError(f"{folder}: has the files of {told}; keep one of the two in a folder")
+    if found:
+        return next(iter(found))
     raise DataError(
         f"{folder}: of no known data format; {_near_miss(folder)}known: {_formats()}; "
         "see the data chapter for the first"

@@ -6,16 +6,15 @@
     images/<asin>.jpg              optional: pictures as downloaded
 
 Every rating is a positive, whatever its height. Repeated pairs are merged, and the earliest time stays.
-An item's text comes from its metadata alone, never from reviews; an item without metadata has no text. A picture that
-cannot be decoded counts as missing, and so does a feature record of zeros. What is not read
-(``ContentSettings.content``) need not be there.
+An item's text comes from its metadata alone, never from reviews; without metadata it has none. A picture that cannot
+be decoded counts as missing, as does a feature record of zeros. What is not read (``.content``) need not be there.
 """
 
 import ast
 import json
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +23,7 @@ from pydantic import Field
 
 from lmmrec_core.data.assemble import ContentSettings, Items, Rows, assemble
 from lmmrec_core.data.faults import Faults
-from lmmrec_core.data.files import is_inside, read_text
+from lmmrec_core.data.files import is_inside, is_there, read_text
 from lmmrec_core.data.filtering import keep_items
 from lmmrec_core.data.texts import compose
 from lmmrec_core.errors import DataError
@@ -67,7 +66,7 @@ def read_amazon(path: Path, settings: AmazonSettings, name: str | None = None) -
     texts: list[str] = [""] * len(asins)
     images: list[Path | None] = [None] * len(asins)
     features_file = path / f"image_features_{category}.b"
-    recorded = features_file.is_file() and settings.takes_ready("visual")
+    recorded = settings.takes_ready("visual") and is_there(features_file, path)
     if "textual" in settings.content:
         with faults.noted():
             metadata, counts = _read_metadata(_json_file(path, f"meta_{category}.json"), set(asins), faults)
@@ -89,6 +88,19 @@ def read_amazon(path: Path, settings: AmazonSettings, name: str | None = None) -
     return catalogue
 
 
+def picture_links(path: Path, category: str) -> dict[str, str]:
+    """Reviewed item → the link to its picture (``imUrl``), "" without one; in the order of :func:`read_amazon`.
+
+    Raises DataError naming the file, the line, what is wrong and the cure.
+    """
+    faults = Faults()
+    asins = sorted(set(_read_reviews(_json_file(path, f"reviews_{category}_5.json"), faults).item_id))
+    metadata, _ = _read_metadata(_json_file(path, f"meta_{category}.json"), set(asins), faults)
+    faults.refuse()
+    links = ((asin, metadata.get(asin, {}).get("imUrl")) for asin in asins)
+    return {asin: link.strip() if isinstance(link, str) else "" for asin, link in links}
+
+
 class AmazonCategory:
     """One category of the 2014 Amazon release as a data format."""
 
@@ -103,6 +115,25 @@ class AmazonCategory:
     @staticmethod
     def read(folder: Path, settings: AmazonSettings, name: str | None = None) -> Catalogue:
         return read_amazon(folder, settings, name)
+
+    @staticmethod
+    def absent(folder: Path, settings: AmazonSettings) -> Mapping[str, str]:
+        """As ``source.ListsAbsent``: which items there are depends on the features, or else on the pictures."""
+        category = settings.category or _only_category(folder)
+        reviews, metadata = (
+            _json_file(folder, f"{kind}.json") for kind in (f"reviews_{category}_5", f"meta_{category}")
+        )
+        features, pictures = folder / f"image_features_{category}.b", folder / "images"
+        found = {"ready textual": "nothing: texts come without features"}
+        if not features.is_file():
+            found["ready visual"] = features.name
+        if not pictures.is_dir():
+            found["visual"] = f"{pictures.name}/<asin>.jpg"
+        whole = [reviews, *([metadata] if "textual" in settings.content else [])]
+        names = [file.name for file in whole if not file.is_file()]
+        if "visual" in settings.content and {"visual", "ready visual"} <= found.keys():
+            names.append(f"{features.name} or {found['visual']}")
+        return {**found, "catalogue": ", ".join(names)} if names else found
 
 
 def _categories(folder: Path) -> list[str]:
@@ -123,8 +154,11 @@ def _only_category(folder: Path) -> str:
 
 def _json_file(path: Path, name: str) -> Path:
     """The plain file if it is there, else the compressed one."""
-    plain = path / name
-    return plain if plain.is_file() else path / f"{name}.gz"
+    plain, packed = path / name, path / f"{name}.gz"
+    if is_there(plain, path):
+        return plain
+    is_there(packed, path)
+    return packed
 
 
 def _read_reviews(file: Path, faults: Faults) -> Rows:
@@ -148,7 +182,7 @@ def _read_reviews(file: Path, faults: Faults) -> Rows:
 def _review(text: str, place: str) -> tuple[str, str, float, int]:
     try:
         review = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
         raise DataError(f"{place}: not a JSON object ({error}); fetch the file again") from None
     if not isinstance(review, dict):
         raise DataError(f"{place}: not a JSON object; fetch the file again")
@@ -158,7 +192,7 @@ def _review(text: str, place: str) -> tuple[str, str, float, int]:
         _id(review, "reviewerID", place),
         _asin(review, place),
         float(_numeric(review, "overall", place)),
-        int(_numeric(review, "unixReviewTime", place)),
+        _seconds(review, place),
     )
 
 
@@ -184,9 +218,18 @@ def _id(record: dict[str, object], key: str, place: str) -> str:
 
 def _numeric(record: dict[str, object], key: str, place: str) -> float:
     value = record.get(key)
+    if isinstance(value, int) and not abs(value) < 2**63:  # may have more digits than can be printed
+        raise DataError(f"{place}: {key} is a number of {value.bit_length()} bits; correct the record")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 2**63:
         raise DataError(f"{place}: {key} is {value!r}, not a number; correct the record")
     return value
+
+
+def _seconds(review: dict[str, object], place: str) -> int:
+    value = _numeric(review, "unixReviewTime", place)
+    if value != int(value):
+        raise DataError(f"{place}: unixReviewTime is {value!r}, not in whole seconds; correct the record")
+    return int(value)
 
 
 def _read_metadata(file: Path, wanted: set[str], faults: Faults) -> tuple[dict[str, dict[str, object]], dict[str, int]]:

@@ -23,6 +23,27 @@ ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
     "brand": ("maker", "manufacturer", "store"),
 }
 _PARTS = ("split", "x_label")
+# words inside the name of a column of parts: data_split, fold_id, isTest, train_valid_test
+_OF_PARTS = frozenset({"split", "splits", "fold", "folds", "partition", "subset", "train", "valid", "test", "tvt"})
+#: What cells of a column of parts say, whatever its name is.
+_PART_WORDS = frozenset(
+    {
+        "train",
+        "training",
+        "tr",
+        "valid",
+        "validation",
+        "val",
+        "va",
+        "dev",
+        "test",
+        "testing",
+        "te",
+        "eval",
+        "evaluation",
+    }
+    | {"holdout", "trn", "tst", "vld"}
+)
 
 
 def plain(column: str) -> str:
@@ -38,15 +59,38 @@ def near_misses(header: Sequence[str], read: Iterable[str], optional: Iterable[s
         for wanted in optional:
             if column in known or wanted in header:
                 continue
-            if _near(plain(column), wanted):
+            if _near(column, wanted):
                 missed[column] = wanted
                 break
     return missed
 
 
 def _near(name: str, wanted: str) -> bool:
-    alike = SequenceMatcher(None, name, plain(wanted)).ratio() >= CLOSE
-    return alike or (wanted in _PARTS and name in ALSO_CALLED[wanted])
+    alike = SequenceMatcher(None, plain(name), plain(wanted)).ratio() >= CLOSE
+    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    return alike or (wanted in _PARTS and (plain(name) in ALSO_CALLED[wanted] or not _OF_PARTS.isdisjoint(words)))
+
+
+class PartWords:
+    """Looks for a column of parts among those that are not read: its cells give it away, whatever its name is."""
+
+    def __init__(self, header: Sequence[str], read: Iterable[str], optional: Iterable[str]) -> None:
+        self.wanted = next((column for column in optional if column in _PARTS and column not in header), None)
+        known = {*read, *optional}
+        self._seen: dict[str, set[str]] = {c: set() for c in header if c not in known} if self.wanted else {}
+
+    def look(self, cells: Mapping[str, str]) -> None:
+        """A row of the table."""
+        for column in list(self._seen):
+            word = cells[column].lower()
+            if word and word not in _PART_WORDS:
+                del self._seen[column]
+            else:
+                self._seen[column].add(word)
+
+    def found(self) -> list[str]:
+        """Columns whose cells, of all rows seen, are parts; an empty cell counts as one among others."""
+        return [column for column, words in self._seen.items() if len(words) > 1]
 
 
 def meant_for(wanted: str, header: Sequence[str], read: Iterable[str], least: float = 0.5) -> str | None:
@@ -70,7 +114,20 @@ def other_separator(first_line: str, required: Sequence[str], separator: str) ->
         cells = [plain(cell) for cell in first_line.split(other)]
         if other != separator and len(cells) > 1 and (wanted & set(cells) or separator not in first_line):
             return words
-    return None
+    cells = [plain(cell) for cell in first_line.split()]
+    return "blanks" if len(cells) > 1 and separator not in first_line and wanted & set(cells) else None
+
+
+def no_header(first_line: str) -> str:
+    """What the first line of a table is in the place of its header, with the cure; "" if it may be one."""
+    line = first_line.strip()
+    if not line:
+        return "blank; remove the blank lines, so that the first line names the columns"
+    if line.startswith(("#", "//")):
+        return "a comment; remove it, so that the first line names the columns"
+    if re.fullmatch(r'"?sep=.{0,3}', line, re.IGNORECASE):
+        return f"{line!r} is a note for a spreadsheet; remove it, so that the first line names the columns"
+    return ""
 
 
 def in_words(separator: str) -> str:

@@ -4,6 +4,8 @@ import csv
 import gzip
 import io
 import math
+import os
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from lmmrec_core.data.columns import in_words, meant_for, near_misses, other_separator
+from lmmrec_core.data.columns import PartWords, in_words, meant_for, near_misses, no_header, other_separator
 from lmmrec_core.data.faults import Faults
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import Float32Array
@@ -42,8 +44,12 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: no such file; {_did_you_mean(path)}add it or correct the name")
     try:
         content = _decompressed(path) if path.suffix == ".gz" else path.read_bytes()
-    except gzip.BadGzipFile:
+    except gzip.BadGzipFile as error:
+        if _begins(path, b"\x1f\x8b"):
+            raise DataError(f"{path}: damaged ({error}); fetch or write the file again") from None
         raise DataError(f"{path}: not compressed by gzip, as its name says; rename it, or compress it") from None
+    except PermissionError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); allow reading it") from None
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}); fetch or write the file again") from None
     found = next((words for mark, words in _MARKS.items() if content.startswith(mark)), None)
@@ -103,6 +109,8 @@ def read_rows(
     """
     csv.field_size_limit(_FIELD_LIMIT)
     text = read_text(path)
+    if text.strip() and (fault := no_header(text.split("\n", 1)[0])):
+        raise DataError(f"{path} line 1: {fault}")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
     try:
         header = [cell.strip() for cell in next(reader, [])]
@@ -111,7 +119,8 @@ def read_rows(
     if not any(header):
         raise DataError(f"{path}: empty file; the first line must name the columns {', '.join(required)}")
     _check_header(f"{path} line 1", header, text.split("\n", 1)[0], required, optional, separator)
-    return header, _rows(path, header, reader, Faults(at_once=True) if faults is None else faults)
+    parts = PartWords(header, required, optional)
+    return header, _rows(path, header, reader, Faults(at_once=True) if faults is None else faults, parts)
 
 
 def _check_header(
@@ -137,7 +146,9 @@ def _check_header(
     faults.refuse()
 
 
-def _rows(path: Path, header: list[str], reader: Iterator[list[str]], faults: Faults) -> Iterator[NumberedRow]:
+def _rows(
+    path: Path, header: list[str], reader: Iterator[list[str]], faults: Faults, parts: PartWords
+) -> Iterator[NumberedRow]:
     line = 2
     while True:
         try:
@@ -146,6 +157,11 @@ def _rows(path: Path, header: list[str], reader: Iterator[list[str]], faults: Fa
             faults.add(f"{path} line {line}: not a table row ({error}); correct the quotes")
             return  # where the next row begins is not known
         if cells is None:
+            for column in parts.found():
+                faults.add(
+                    f"{path}: column {column!r} is not read, but its cells name parts of a split; rename it "
+                    f"{parts.wanted!r}, or remove it"
+                )
             return
         if cells and len(cells) != len(header):
             faults.add(
@@ -153,7 +169,9 @@ def _rows(path: Path, header: list[str], reader: Iterator[list[str]], faults: Fa
                 "quote cells that contain the separator"
             )
         elif cells:
-            yield line, {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
+            row = {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
+            parts.look(row)
+            yield line, row
         line = reader.line_num + 1  # type: ignore[attr-defined]
 
 
@@ -163,6 +181,26 @@ def is_inside(file: Path, folder: Path) -> bool:
         return file.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError, ValueError):  # a circle of links, a name that no file can have
         return False
+
+
+def is_there(file: Path, folder: Path) -> bool:
+    """Whether a catalogue folder has this file; False if nothing has its name.
+
+    Raises DataError for what has the name and cannot be read as a file of the folder: a folder, a pipe or device, a
+    link to nothing, in a circle or out of the folder.
+    """
+    if not os.path.lexists(file):
+        return False
+    try:
+        mode = file.stat().st_mode
+    except OSError as error:
+        raise DataError(f"{file}: a link that leads to no file ({error.strerror}); put the file there") from None
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
+        raise DataError(f"{file}: {what}, not a file; put a file there, or remove it")
+    if not is_inside(file, folder):
+        raise DataError(f"{file}: a link out of the folder; copy the file to its place")
+    return True
 
 
 def identifier(text: str, place: str, column: str) -> str:
@@ -175,7 +213,7 @@ def identifier(text: str, place: str, column: str) -> str:
 def finite_number(text: str, place: str, column: str) -> float:
     """A finite number."""
     try:
-        value = float(text)
+        value = math.nan if "_" in text else float(text)  # Python takes 4_5 for 45
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
@@ -186,7 +224,7 @@ def finite_number(text: str, place: str, column: str) -> float:
 def whole_number(text: str, place: str, column: str) -> int:
     """A whole number that fits 64 bits; "874965478.0" counts as one."""
     try:
-        value = int(text)
+        value = int(text if "_" not in text else "")
     except ValueError:
         as_float = finite_number(text, place, column)
         if not as_float.is_integer():
@@ -219,7 +257,8 @@ def load_arrays(path: Path, archives: bool = True) -> dict[str, np.ndarray]:
 
     The first bytes decide which it is, not the name. Nothing is read of a file that is too short for what it claims,
     nor of an archive that is not wanted (``archives`` false); a pickle is never read.
-    Raises DataError for any such file, and for an archive that holds more than ``ARCHIVE_LIMIT`` bytes.
+    Raises DataError for any such file, for one with more than its array, and for an archive that holds more than
+    ``ARCHIVE_LIMIT`` bytes.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; add it or correct the name")
@@ -231,18 +270,37 @@ def load_arrays(path: Path, archives: bool = True) -> dict[str, np.ndarray]:
             with np.load(path, allow_pickle=False) as loaded:
                 return {key: loaded[key] for key in loaded.files}
         # a map needs no memory, and is refused if the file is too short; one of no rows cannot be mapped
-        mode: Literal["r"] | None = "r" if path.stat().st_size > _SMALL else None
-        return {"": np.load(path, allow_pickle=False, mmap_mode=mode)}
+        size = path.stat().st_size
+        mode: Literal["r"] | None = "r" if size > _SMALL else None
+        array = np.load(path, allow_pickle=False, mmap_mode=mode)
+        if rest := size - _header_bytes(path) - array.nbytes:
+            raise DataError(f"{path}: {rest:,} bytes after its one array; save one matrix with numpy.save")
+        return {"": array}
     except DataError:
         raise
+    except PermissionError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); allow reading it") from None
     except Exception as error:  # NumPy raises many kinds for a damaged file, zip errors among them
         raise DataError(f"{path}: not a plain NumPy array file ({error}); save it again with numpy.save") from None
 
 
+def _header_bytes(path: Path) -> int:
+    """Where the content of an ``.npy`` file begins."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read(file)
+        return file.tell()
+
+
 def _is_archive(path: Path) -> bool:
     """Whether a file is an ``.npz``, whatever its name."""
+    return _begins(path, b"PK\x03\x04") or _begins(path, b"PK\x05\x06")
+
+
+def _begins(path: Path, mark: bytes) -> bool:
     with path.open("rb") as file:
-        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+        return file.read(len(mark)) == mark
 
 
 def _check_archive(path: Path) -> None:

@@ -7,12 +7,15 @@
     textual.npy       optional: ready textual features, likewise
 
 Both tables are UTF-8 with a header, and cells are quoted if they need it; ids are text. ``timestamp`` is in whole
-seconds since 1970; ``split`` is train, valid or test. There may be other columns, which a setting may name as text
-fields. An empty image cell means that the item has no picture; a picture that is named must exist, inside the folder.
-What is not read (``ContentSettings.content``) need not be there: recommenders without content need no items.csv.
+seconds since 1970; ``rating`` is read if ``min_rating`` asks for it; ``split`` is train, valid or test. There may be
+other columns, which a setting may name as text fields. An empty image cell means that the item has no picture; a
+picture that is named must exist, inside the folder. What is not read (``ContentSettings.content``) need not be there:
+recommenders without content need no items.csv.
 """
 
+import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -28,12 +31,15 @@ from lmmrec_core.data.files import (
     finite_number,
     identifier,
     is_inside,
+    is_there,
     load_matrix,
     read_rows,
     whole_number,
 )
+from lmmrec_core.data.ready import has_ready
 from lmmrec_core.data.texts import compose
 from lmmrec_core.data.writing import new_folder, write_table
+from lmmrec_core.disk import readable
 from lmmrec_core.errors import DataError, nearest
 from lmmrec_core.flow import MODALITIES, PARTS, Catalogue, IntArray
 
@@ -65,7 +71,11 @@ def read_folder(path: Path, settings: FolderSettings | None = None, name: str | 
     Unless ``unreadable`` refuses them, pictures that are not there keep their place, for whoever tries to read them.
     Raises DataError naming the file, the line, what is wrong and the cure, for all that cannot be used as it is.
     """
-    path, settings = Path(path), settings or FolderSettings()
+    with readable(Path(path)):
+        return _read_folder(Path(path), settings or FolderSettings(), name)
+
+
+def _read_folder(path: Path, settings: FolderSettings, name: str | None) -> Catalogue:
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; give one with {settings.interactions} and items.csv")
     faults = Faults()
@@ -74,7 +84,7 @@ def read_folder(path: Path, settings: FolderSettings | None = None, name: str | 
     with faults.noted():
         items = _read_items(path, settings, faults) if settings.content else None
     with faults.noted():
-        rows = _read_interactions(table_file(path, settings.interactions), faults)
+        rows = _read_interactions(table_file(path, settings.interactions), settings.min_rating is not None, faults)
         if not rows.line and not faults:
             faults.add(f"{rows.file}: no interactions below the header; add some")
     if rows and items and items.whole:
@@ -88,11 +98,15 @@ def read_folder(path: Path, settings: FolderSettings | None = None, name: str | 
 
 
 def table_file(path: Path, name: str) -> Path:
-    """A table of a folder: ``name``, or the same compressed. Raises DataError if both are there."""
+    """A table of a folder: ``name``, or the same compressed.
+
+    Raises DataError if both are there, and as :func:`~lmmrec_core.data.files.is_there`.
+    """
     plain, packed = path / name, path / f"{name}.gz"
-    if plain.is_file() and packed.is_file():
+    there = is_there(packed, path)
+    if is_there(plain, path) and there:
         raise DataError(f"{path}: has {name} and {packed.name}; keep one of the two")
-    return packed if packed.is_file() else plain
+    return packed if there else plain
 
 
 class CatalogueFolder:
@@ -104,11 +118,18 @@ class CatalogueFolder:
 
     @staticmethod
     def recognises(folder: Path) -> bool:
-        return any((folder / name).is_file() for name in ("interactions.csv", "interactions.csv.gz"))
+        return any(os.path.lexists(folder / name) for name in ("interactions.csv", "interactions.csv.gz"))
 
     @staticmethod
     def read(folder: Path, settings: FolderSettings, name: str | None = None) -> Catalogue:
         return read_folder(folder, settings, name)
+
+    @staticmethod
+    def absent(folder: Path, settings: FolderSettings) -> Mapping[str, str]:
+        """As ``source.ListsAbsent``."""
+        wanted = [settings.interactions, *(["items.csv"] if settings.content else [])]
+        names = [name for name in wanted if not table_file(folder, name).is_file()]
+        return {"catalogue": ", ".join(names)} if names else {}
 
 
 def read_content(path: Path, settings: FolderSettings | None = None, name: str | None = None) -> Catalogue:
@@ -123,8 +144,9 @@ def read_content(path: Path, settings: FolderSettings | None = None, name: str |
     items, none = _read_items(path, settings, faults), np.zeros(0, dtype=np.int64)
     faults.refuse()
     return Catalogue(
-        name or path.resolve().name, (), tuple(items.ids), none, none, tuple(items.texts), tuple(items.images)
-    )
+        name or path.resolve().name, (), tuple(items.ids), none, none, tuple(items.texts), tuple(items.images),
+        ready_features=items.features,
+    )  # fmt: skip
 
 
 def named_pictures(path: Path, settings: FolderSettings) -> list[tuple[str, Path]]:
@@ -144,7 +166,7 @@ class _ItemTable(Items):
 
 def _read_items(path: Path, settings: FolderSettings, faults: Faults) -> _ItemTable:
     file = table_file(path, "items.csv")
-    ready = [m for m in MODALITIES if settings.takes_ready(m) and (path / f"{m}.npy").is_file()]
+    ready = [m for m in MODALITIES if settings.takes_ready(m) and has_ready(path, f"{m}.npy", m)]
     instead = ready if settings.ready is not None else []
     pictures = "visual" in settings.content and "visual" not in instead
     words = "textual" in settings.content and "textual" not in instead
@@ -202,7 +224,7 @@ def _picture(folder: Path, cell: str, place: str, settings: FolderSettings) -> P
     picture = folder / relative
     if relative.is_absolute() or ".." in relative.parts or not is_inside(picture, folder):
         raise DataError(f"{place}: image {cell!r} is outside the folder; copy it to images/ and name it from there")
-    if settings.unreadable == "refuse" and not _is_file(picture):
+    if settings.unreadable == "refuse" and not _is_file(picture, place):
         raise DataError(
             f"{place}: image {cell!r} not found under {folder}; add it, or leave the cell empty if the item has none; "
             "for all such items: --unreadable drop leaves them out, --unreadable keep keeps them without a picture"
@@ -210,20 +232,23 @@ def _picture(folder: Path, cell: str, place: str, settings: FolderSettings) -> P
     return picture
 
 
-def _is_file(path: Path) -> bool:
+def _is_file(path: Path, place: str) -> bool:
     try:
         return path.is_file()
+    except PermissionError as error:
+        raise DataError(f"{place}: {path} cannot be read ({error.strerror}); allow reading its folder") from None
     except (OSError, ValueError):  # longer than a name can be, or with a character that no name has
         return False
 
 
-def _read_interactions(file: Path, faults: Faults) -> Rows:
+def _read_interactions(file: Path, rated: bool, faults: Faults) -> Rows:
+    """The rows of the table; ``rating`` is read if a rating is asked for (``rated``), the other columns always."""
     optional = ("rating", "timestamp", "split")
     header, table = read_rows(file, ("user_id", "item_id"), optional=optional, faults=faults)
     rows = Rows(str(file), columns=header)
-    given = [column for column in optional if column in header]
+    given = [column for column in optional if column in header and (rated or column != "rating")]
     values: dict[str, list[Any]] = {column: [] for column in given}
-    parse = {"rating": finite_number, "timestamp": whole_number}
+    parse = {"rating": finite_number, "timestamp": _timestamp}
     for line, cells in table:
         place = f"{file} line {line}"
         try:
@@ -240,6 +265,14 @@ def _read_interactions(file: Path, faults: Faults) -> Rows:
             values[column].append(value)
     rows.rating, rows.timestamp, rows.label = (values.get(column) for column in optional)
     return rows
+
+
+def _timestamp(text: str, place: str, column: str) -> int:
+    try:
+        return whole_number(text, place, column)
+    except DataError as error:
+        told = f"{error} (times are read whatever the split: every pair keeps its earliest)"
+        raise DataError(told) from None
 
 
 def _label(row: NumberedRow, file: Path) -> int:

@@ -17,7 +17,9 @@ from pydantic import Field
 
 from lmmrec_core.config import Settings
 from lmmrec_core.data.faults import Faults
-from lmmrec_core.data.files import finite_number, identifier, load_matrix, read_rows, whole_number
+from lmmrec_core.data.files import finite_number, identifier, is_there, load_matrix, read_rows, whole_number
+from lmmrec_core.data.ready import has_ready
+from lmmrec_core.data.recbole import RecBoleFolder
 from lmmrec_core.data.writing import new_folder, write_table
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import MODALITIES, PARTS, Catalogue, Features, Float32Array, IntArray, Modality, Split
@@ -49,6 +51,7 @@ def read_mmrec(path: Path, name: str | None = None, settings: MMRecSettings | No
         raise DataError(
             f"{path}: needs exactly one .inter or .inter.gz file, saw {seen}; give the folder of one data set"
         )
+    is_there(found[0], path)
     rows = _read_inter(found[0], settings, faults)
     faults.refuse()
     user, item, label, timestamp = (rows.get(c) for c in ("userID", "itemID", "x_label", "timestamp"))
@@ -63,8 +66,8 @@ def read_mmrec(path: Path, name: str | None = None, settings: MMRecSettings | No
     n_items = len(item_ids)
     features: dict[Modality, Float32Array] = {}
     for modality, file in FEATURE_FILES.items():
-        if n_items and modality in settings.content and (path / file).is_file():
-            with faults.noted():
+        with faults.noted():
+            if n_items and modality in settings.content and has_ready(path, file, modality):
                 features[modality] = load_matrix(path / file, n_items, f"items of {found[0].name}")
     faults.refuse()
     kept = np.ones(len(user), dtype=bool)
@@ -119,7 +122,7 @@ class MMRecFolder:
 
     @staticmethod
     def recognises(folder: Path) -> bool:
-        return bool(_inter_files(folder))
+        return bool(_inter_files(folder)) and not RecBoleFolder.recognises(folder)
 
     @staticmethod
     def read(folder: Path, settings: MMRecSettings, name: str | None = None) -> Catalogue:
@@ -172,7 +175,7 @@ def _checked_number(cell: str, place: str, column: str) -> int:
 def _read_mapping(folder: Path, column: str, at_least: int) -> tuple[tuple[str, ...], IntArray | None]:
     """The source's ids by number, and the persons if the mapping has a column ``group``."""
     file = folder / _MAPPINGS[column][0]
-    if not file.is_file():
+    if not is_there(file, folder):
         return tuple(str(n) for n in range(at_least)), None
     header, table = read_rows(file, (column,), "\t")
     names = [c for c in header if c not in (column, "group")]

@@ -1,5 +1,6 @@
 """MovieLens-100K with posters and plots: three slices of one catalogue folder, each its 5-core."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -8,14 +9,15 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from lmmrec_core.config import Settings
-from lmmrec_core.data.files import read_rows
+from lmmrec_core.data.files import is_there, read_rows
 from lmmrec_core.data.filtering import k_core, keep_items
-from lmmrec_core.data.folder import FolderSettings, read_folder
+from lmmrec_core.data.folder import CatalogueFolder, FolderSettings, read_folder
 from lmmrec_core.errors import unknown
 from lmmrec_core.flow import Catalogue
 
 _CORE = 5
-_WRONG_POSTERS = ("wrong_film", "placeholder")  # poster_status of item_provenance.csv
+_PROVENANCE = "item_provenance.csv"
+_WRONG_POSTERS = ("wrong_film", "placeholder")  # poster_status of _PROVENANCE
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def read_movielens(path: Path, settings: MovieLensSettings | None = None, name: 
     """
     path, settings = Path(path), settings or MovieLensSettings()
     catalogue = read_folder(path, SLICES[settings.slice_name].settings, name or f"movielens_{settings.slice_name}")
-    _, table = read_rows(path / "item_provenance.csv", ("item_id", "poster_status"))
+    is_there(path / _PROVENANCE, path)
+    _, table = read_rows(path / _PROVENANCE, ("item_id", "poster_status"))
     wrong_ids = {cells["item_id"] for _, cells in table if cells["poster_status"] in _WRONG_POSTERS}
     wrong = np.array([item_id in wrong_ids for item_id in catalogue.item_ids], dtype=bool)
     catalogue = replace(catalogue, counts={**catalogue.counts, "items_wrong_poster": int(wrong.sum())})
@@ -85,3 +88,11 @@ class MovieLens:
     @staticmethod
     def read(folder: Path, settings: MovieLensSettings, name: str | None = None) -> Catalogue:
         return read_movielens(folder, settings, name)
+
+    @staticmethod
+    def absent(folder: Path, settings: MovieLensSettings) -> Mapping[str, str]:
+        """As ``source.ListsAbsent``."""
+        found = CatalogueFolder.absent(folder, SLICES[settings.slice_name].settings).get("catalogue", "")
+        names = [found] if found else []
+        names += [name for name in (_PROVENANCE,) if not (folder / name).is_file()]
+        return {"catalogue": ", ".join(names)} if names else {}

@@ -1,10 +1,11 @@
 """The parity folder: a small real input with a frozen split and ready features, to compare with reference runs."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 
-from lmmrec_core.data.files import as_matrix, load_arrays
+from lmmrec_core.data.files import as_matrix, is_there, load_arrays
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import Catalogue, IntArray
 from lmmrec_core.source import NoSettings
@@ -20,6 +21,8 @@ def read_parity(path: Path, name: str | None = None) -> Catalogue:
     """
     path = Path(path)
     file, features_file = path / _INTERACTIONS, path / "features.npz"
+    is_there(file, path)
+    is_there(features_file, path)
     arrays = load_arrays(file)
     _require(arrays, ("user", "item", "split", "n_users", "n_items"), file)
     n_users, n_items = (_size(arrays[key], key, file) for key in ("n_users", "n_items"))
@@ -64,7 +67,7 @@ class ParityFolder:
 
     @staticmethod
     def recognises(folder: Path) -> bool:
-        return (folder / _INTERACTIONS).is_file()
+        return os.path.lexists(folder / _INTERACTIONS)
 
     @staticmethod
     def read(folder: Path, settings: NoSettings, name: str | None = None) -> Catalogue:

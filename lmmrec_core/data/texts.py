@@ -27,8 +27,9 @@ _SWITCHES = """
     multiple muted nohref noresize noshade novalidate nowrap open readonly required reversed selected allowfullscreen
 """
 _VALUELESS = frozenset(_SWITCHES.split())  # attributes that stand without a value
-# a tag has a letter right after "<": "5 < 6 and 7 > 3" is no markup; what follows the name may hold no "<"
-_TAG = re.compile(r"<(/?)([A-Za-z][\w:.-]*)((?:[\s/][^<>]*)?)>")
+# a tag has a letter right after "<": "5 < 6 and 7 > 3" is no markup; what follows the name may hold no "<", and ">" in
+# a quoted value alone. Nothing is tried twice (possessive): the time stays linear
+_TAG = re.compile(r"""<(/?)([A-Za-z][\w:.-]*)((?:[\s/](?:=\s*+(?:"[^"<]*+"|'[^'<]*+')|[^<>])*+)?)>""")
 _OFFICE = re.compile(r"[a-z]\w*:[a-z][\w.-]*")  # o:p
 _LONG_NUMBER = re.compile(r"&#[0-9]{1000,};?")  # Python refuses to convert numbers of 4300 digits
 _BLANKS = re.compile(r"\s+")

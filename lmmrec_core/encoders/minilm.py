@@ -108,7 +108,7 @@ def _load_bert(folder: Path) -> BertModel:
     path = folder / "model.safetensors"
     try:
         config = BertConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise FeatureError(f"{folder / 'config.json'}: not the settings of a BERT ({error}); check the file") from None
     module = BertModel(config, add_pooling_layer=False)
     state = {

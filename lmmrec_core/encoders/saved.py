@@ -76,7 +76,7 @@ def read_note(path: Path) -> SavedNote | None:
         return None
     try:
         note: SavedNote | None = SavedNote(**json.loads(written))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         note = None
     if note is None or not note.state_sha256:
         raise FeatureError(f"{path}: its note is incomplete or of an earlier version of lmmrec_core; {_CURE}")

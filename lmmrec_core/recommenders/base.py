@@ -13,7 +13,7 @@ from lmmrec_core.config import Settings
 from lmmrec_core.errors import FeatureError, TrainingError
 from lmmrec_core.flow import MODALITIES, Modality
 from lmmrec_core.losses import bpr, reg_norm, reg_squared
-from lmmrec_core.recommenders.layers import Kept, rows_normalised
+from lmmrec_core.recommenders.layers import Kept, features_normalised
 from lmmrec_core.roles import Batch, Scorer, TrainingData
 
 WIDEST, DEEPEST = 16_384, 64  # numbers in a vector, and layers: more is a slip
@@ -107,7 +107,7 @@ class GradientRecommender(nn.Module):
         if not self.unit_rows:
             return self.features
         return {
-            modality: self._unit.setdefault(modality, Kept()).get((matrix,), partial(rows_normalised, matrix))
+            modality: self._unit.setdefault(modality, Kept()).get((matrix,), partial(features_normalised, matrix))
             for modality, matrix in self.features.items()
         }
 
@@ -136,13 +136,17 @@ class GradientRecommender(nn.Module):
         """The final vectors of all users and items; a score is their dot product."""
         raise NotImplementedError
 
-    def scorer(self) -> Scorer:
-        """Compute the final vectors once, keep a copy, then score users [user] → [user, item]."""
+    def vectors(self) -> tuple[Float[Tensor, "user dim"], Float[Tensor, "item dim"]]:
+        """Copies of the vectors that it ranks with: a score is the dot product of a user's and an item's."""
         with torch.no_grad():
             if self.last_user is not None and self.last_item is not None:
-                users, items = self.last_user.clone(), self.last_item.clone()
-            else:
-                users, items = (vectors.detach().clone() for vectors in self.representations())
+                return self.last_user.clone(), self.last_item.clone()
+            users, items = self.representations()
+            return users.detach().clone(), items.detach().clone()
+
+    def scorer(self) -> Scorer:
+        """Compute the final vectors once, keep a copy, then score users [user] → [user, item]."""
+        users, items = self.vectors()
 
         def score(chosen: Int[Tensor, "user"]) -> Float[Tensor, "user item"]:
             return users.index_select(0, chosen.to(users.device)) @ items.T

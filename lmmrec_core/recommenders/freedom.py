@@ -21,9 +21,9 @@ from lmmrec_core.recommenders.item_graph import nearest_columns
 from lmmrec_core.recommenders.layers import (
     BipartiteGraph,
     SparseRows,
+    features_normalised,
     linear,
     pair_scores,
-    rows_normalised,
     sparse_product,
     table,
 )
@@ -145,7 +145,7 @@ def frozen_links(
     columns: list[Tensor] = []
     weights: list[Tensor] = []
     for modality, matrix in features.items():
-        near = nearest_columns(rows_normalised(matrix), k)
+        near = nearest_columns(features_normalised(matrix), k)
         empty = (~matrix.any(dim=1)).nonzero().flatten()
         near[empty] = empty[:, None]
         columns.append(near)

@@ -15,7 +15,14 @@ from lmmrec_core.flow import Modality
 from lmmrec_core.losses import bpr_logsigmoid, reg_norm, reg_squared
 from lmmrec_core.recommenders.base import DEEPEST, WIDEST, FreeTableSettings, GradientRecommender, triples
 from lmmrec_core.recommenders.item_graph import ItemGraph, kept_cosines, laplacian, nearest_columns
-from lmmrec_core.recommenders.layers import BipartiteGraph, linear, pair_scores, rows_normalised, table
+from lmmrec_core.recommenders.layers import (
+    BipartiteGraph,
+    features_normalised,
+    linear,
+    pair_scores,
+    rows_normalised,
+    table,
+)
 from lmmrec_core.roles import Batch, TrainingData
 
 
@@ -75,7 +82,7 @@ class LATTICE(GradientRecommender):
         build = BipartiteGraph.random_walk if settings.mode == "reference" else BipartiteGraph.symmetric
         self.graph = build(data.user, data.item, data.n_users, data.n_items)
         for modality, matrix in content.items():
-            rows = rows_normalised(matrix)
+            rows = features_normalised(matrix)
             columns = nearest_columns(rows, settings.k)
             weights = laplacian(columns, self._values(rows, columns), f"lattice, frozen {modality} graph")
             self.register_buffer(f"{modality}_columns", columns, persistent=False)

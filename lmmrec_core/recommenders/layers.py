@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _Made = TypeVar("_Made")
+_LEAST_NORM = 1e-12
 
 
 class SparseRows(nn.Module):
@@ -235,7 +236,21 @@ class Kept(Generic[_Made]):
 
 def rows_normalised(rows: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
     """Each row over ``max(its L2 norm, 1e-12)``: an all-zero row stays zero."""
-    return functional.normalize(rows, dim=-1, eps=1e-12)
+    return functional.normalize(rows, dim=-1, eps=_LEAST_NORM)
+
+
+def features_normalised(rows: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
+    """:func:`rows_normalised` for features, which may have any scale that float32 holds.
+
+    A row whose norm overflows or stays below 1e-12 is first divided by its largest magnitude; all others, and all-zero
+    rows, are left as they are.
+    """
+    norm = torch.linalg.vector_norm(rows.detach(), dim=-1, keepdim=True)
+    extreme = ~(norm.isfinite() & (norm >= _LEAST_NORM))
+    if bool(extreme.any()):
+        largest = rows.detach().abs().amax(dim=-1, keepdim=True)
+        rows = rows / largest.where(extreme & (largest > 0), 1)
+    return rows_normalised(rows)
 
 
 def pair_scores(left: Float[Tensor, "batch dim"], right: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch"]:

@@ -17,6 +17,7 @@ from lmmrec_core.recommenders.base import DEEPEST, WIDEST, CachedVectorSettings,
 from lmmrec_core.recommenders.layers import (
     BipartiteGraph,
     Kept,
+    features_normalised,
     linear,
     pair_scores,
     rows_normalised,
@@ -158,11 +159,12 @@ class _Branch(nn.Module):
     def _start(self, features: Tensor, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
         """``x`` and ``C x`` of the first layer, each [node, width]; what cannot change is computed once."""
         if self.map is None:
-            return self._start_of.get((features, self.preferences), lambda: self._stacked(features, graph))
-        return self._stacked(self.map(features), graph)
+            return self._start_of.get(
+                (features, self.preferences), lambda: self._stacked(features_normalised(features), graph)
+            )
+        return self._stacked(rows_normalised(self.map(features)), graph)
 
-    def _stacked(self, rows: Tensor, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
-        items = rows_normalised(rows)
+    def _stacked(self, items: Tensor, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
         users, to_items = self._user_side_of.get((self.preferences,), lambda: self._user_side(graph))
         to_users = sparse_product(graph.user_rows, graph.user_rows_t, items)
         return torch.cat([users, items]), torch.cat([to_users, to_items])

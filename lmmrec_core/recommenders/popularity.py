@@ -20,7 +20,12 @@ class Popularity:
         """Nothing to set."""
 
     def __init__(self, data: TrainingData, settings: Settings, generator: torch.Generator) -> None:
+        self.n_users = data.n_users
         self.counts = torch.bincount(data.item, minlength=data.n_items).float()
+
+    def vectors(self) -> tuple[Float[Tensor, "user dim"], Float[Tensor, "item dim"]]:
+        """The counts as the items' vectors, of one number each."""
+        return torch.ones(self.n_users, 1), self.counts[:, None]
 
     def scorer(self) -> Scorer:
         def score(chosen: Int[Tensor, "user"]) -> Float[Tensor, "user item"]:

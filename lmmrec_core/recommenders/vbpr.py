@@ -81,6 +81,21 @@ class VBPR(GradientRecommender):
         ones = self.user.new_ones(self.n_users, 1)  # a constant user column carries the biases
         return torch.cat([self.user, ones], 1), torch.cat([items, (self.bias + offset)[:, None]], 1)
 
+    def content_map(self) -> tuple[Float[Tensor, "dim width"], Float[Tensor, "dim"]]:
+        """M and c, so that ``M f + c`` is the vector of an item that was not there in training, by content alone.
+
+        f are its features as the model reads them, text first. What only training could give it, its id vector and its
+        bias, is zero.
+        """
+        dim, width = self.item_linear.weight.shape
+        matrix, offset = self.user.new_zeros(2 * dim, width), self.user.new_zeros(2 * dim)
+        with torch.no_grad():
+            matrix[dim:], offset[dim:] = self.item_linear.weight, self.item_linear.bias
+            if self.feature_bias is not None:  # the last column of the items' vectors holds the biases
+                matrix = torch.cat([matrix, self.feature_bias[None]])
+                offset = torch.cat([offset, offset.new_zeros(1)])
+        return matrix, offset
+
     def _map(self, chosen: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """``W f + c`` and ``w · f`` of the chosen items (None: all), modality by modality instead of concatenated."""
         mapped: Tensor = self.item_linear.bias

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pandas.io.formats.style import Styler
-
 from lmmrec_core.flow import Result, Table
 from lmmrec_core.questions import Variant
-from lmmrec_core.report.html import Sentence, results_table
+from lmmrec_core.report.html import Sentence, ShownTable, results_table
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, model_name
 from lmmrec_core.report.layout import Layout, TableRow, by_case, fill_measured, metric_columns
 
@@ -43,7 +41,7 @@ def arms_table(
 
 def arms_or_words(
     results: Sequence[Result], datasets: Sequence[str], paradigms: Sequence[str], labels: Labels = PAPER_LABELS
-) -> Styler | Sentence:
+) -> ShownTable | Sentence:
     """:func:`arms_table` as a page shows it, or a sentence if no arm was run."""
     table = arms_table(results, datasets, paradigms, labels=labels)
     return Sentence("No cell was run under other settings.") if table is None else results_table(table)

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from pandas.io.formats.style import Styler
 
 from lmmrec_core.flow import Result
 from lmmrec_core.names import PAPER_METRICS
 from lmmrec_core.questions import MODALITY_SPECIFIC, Variant
-from lmmrec_core.report.html import Sentence, plain_table
+from lmmrec_core.report.html import Sentence, ShownTable, plain_table
 from lmmrec_core.report.labels import dataset_name, metric_name, model_name
 from lmmrec_core.report.layout import by_case, run_mean
 
@@ -53,7 +52,7 @@ def band_listing(values: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def bands_of(results: Sequence[Result], bands: pd.DataFrame) -> Styler | Sentence:
+def bands_of(results: Sequence[Result], bands: pd.DataFrame) -> ShownTable | Sentence:
     """The baselines that were run, each with its band; nothing at all where nothing is published for the data sets."""
     if bands.empty:
         return Sentence("")

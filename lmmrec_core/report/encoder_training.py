@@ -28,7 +28,7 @@ OBJECTIVES = {  # name, colour and mark: never told apart by colour alone
     "itm": ("ITM", figures.ORANGE, "s"),
     "mlm": ("MLM", "#009E73", "^"),
 }
-_MEASURES = {"recall@1": "R@1", "recall@10": "R@10", "recall@50": "R@50", "median_rank": "median rank"}
+_MEASURES = {"recall@1": "Recall@1", "recall@10": "Recall@10", "recall@50": "Recall@50", "median_rank": "median rank"}
 _DIRECTIONS = {"image_to_text": "picture to text", "text_to_image": "text to picture"}
 _QUERIES = {"held_out": "held out", "everything": "all pairs, in-sample"}
 _PANEL = 1.9  # inches
@@ -38,8 +38,8 @@ def training_listing(records: Sequence[Mapping[str, Any]], labels: Labels = PAPE
     """One line per record: what was trained on what, for how long, and held-out retrieval "before → after (chance)".
 
     Retrieval is the mean of both directions. Chance is that of a random order of the candidates: k / candidates for
-    R@k, (candidates + 1) / 2 for the median rank. Heads in closed form were chosen on R@10 among the held-out pairs
-    alone, so their candidates are fewer and there is no value before.
+    Recall@k, (candidates + 1) / 2 for the median rank. Heads in closed form were chosen on Recall@10 among the held-out
+    pairs alone, so their candidates are fewer and there is no value before.
     """
     columns = ["encoder", "objectives", "pairs", "held out", "steps", "best epoch", "seconds", "candidates"]
     columns += [_with_chance(measure) for measure in _MEASURES]
@@ -77,7 +77,7 @@ def retrieval_listing(records: Sequence[Mapping[str, Any]], labels: Labels = PAP
 
 
 def loss_curves(records: Sequence[Mapping[str, Any]], labels: Labels = PAPER_LABELS) -> Figure:
-    """One row per encoder trained in epochs: the loss of each objective, and held-out R@10 (mean of both directions).
+    """One row per encoder trained in epochs: loss of each objective, held-out Recall@10 (mean of both directions).
 
     Epoch 0 is the encoder before; the large mark is the epoch whose weights were kept, the grey line chance. Of several
     seeds the first is drawn.
@@ -122,9 +122,9 @@ def _draw_retrieval(axes: Axes, tuning: Mapping[str, Any]) -> None:
     best = tuning["best_epoch"]
     chance = _chance("recall@10", tuning["before"]["held_out"]["candidates"])
     axes.axhline(chance, color=figures.GREY, linewidth=1, label="chance")
-    axes.plot(list(scores), list(scores.values()), color="black", marker=".", linewidth=1.5, label="held-out R@10")
+    axes.plot(list(scores), list(scores.values()), color="black", marker=".", linewidth=1.5, label="held-out Recall@10")
     axes.plot(best, scores[best], color="black", marker="D", markersize=7, linestyle="", label="epoch kept")
-    axes.set(ylabel="R@10", xlim=(-0.3, max(scores) + 0.3), ylim=(0, None))
+    axes.set(ylabel="Recall@10", xlim=(-0.3, max(scores) + 0.3), ylim=(0, None))
 
 
 def _label(record: Mapping[str, Any], labels: Labels) -> str:

@@ -1,14 +1,17 @@
 """One function per figure. White ground, colours that colour-blind readers can tell apart, phone-sized text.
 
 Data sets are stacked, so that a figure stays as narrow as a phone. Every function returns a closed
-matplotlib figure; with nothing to draw the figure says *not run* in words.
+matplotlib figure, which a notebook shows as SVG; with nothing to draw the figure says *not run* in words.
 """
 
+import functools
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -87,23 +90,36 @@ def forest(
 
 
 def training_curves(results: Sequence[Result], labels: Labels = PAPER_LABELS) -> Figure:
-    """Validation metric over epochs, one line per run, one colour per model, one panel per data set."""
+    """Validation metric over epochs: a panel for each model, with median and range over the runs of each data set.
+
+    At each epoch they are those of the runs that were still training then.
+    """
     frame = history_frame(results, labels)
     if frame.empty:
         return nothing_drawn()
     with theme():
-        figure, panels = stacked_panels(frame, rows_of=lambda part: 5)
-        models = list(frame["model"].unique())
-        palette = dict(zip(models, sns.color_palette("colorblind", len(models)), strict=True))
-        for axes, (name, part) in zip(panels, by_dataset(frame), strict=True):
-            lines = part.assign(run=part["label"] + part["split"].astype(str) + part["seed"].astype(str))
-            shared = {"x": "epoch", "y": "valid", "hue": "model", "hue_order": models, "palette": palette}
-            sns.lineplot(lines, **shared, units="run", estimator=None, linewidth=1, alpha=0.8, ax=axes)
-            axes.set(title=name, xlabel="", ylabel="validation")
-            if axes.legend_ is not None:
-                axes.legend_.remove()
-        panels[-1].set_xlabel("epoch")
-        _legend(figure, panels[0], len(models))
+        models, datasets = list(frame["model"].unique()), list(frame["dataset"].unique())
+        rows = math.ceil(len(models) / 2)
+        size = (WIDTH, 1.7 * rows + 0.7)
+        figure, panels = plt.subplots(rows, 2, figsize=size, squeeze=False, layout="constrained")
+        palette = dict(zip(datasets, sns.color_palette("colorblind", len(datasets)), strict=True))
+        for axes, model in zip(panels.flat, models, strict=False):
+            for name, part in by_dataset(frame[frame["model"] == model]):
+                seen = part.groupby("epoch")["valid"].agg(["min", "median", "max"])
+                axes.fill_between(seen.index, seen["min"], seen["max"], color=palette[name], alpha=0.2, linewidth=0)
+                axes.plot(seen.index, seen["median"], color=palette[name], linewidth=1.5, label=name)
+            axes.set(title=model, ylim=(0, None))
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+        for axes in panels.flat[len(models) :]:
+            axes.set_axis_off()
+        for axes in panels[:, 0]:
+            axes.set_ylabel("validation")
+        for axes in panels.flat[: len(models)][-2:]:
+            axes.set_xlabel("epoch")
+        named = {name: handle for axes in panels.flat
+                 for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}  # fmt: skip
+        figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2, frameon=False)
         return closed(figure)
 
 
@@ -126,22 +142,32 @@ def coverage_and_cost(
         return closed(figure)
 
 
-def printed_and_measured(changes: Table) -> Figure:
-    """Relative changes of :func:`changes.change_table`: hollow dots printed, filled dots measured."""
+def printed_and_measured(changes: Table, by_model: bool = True) -> Figure:
+    """Relative changes of :func:`changes.change_table`: hollow dots printed, filled dots measured.
+
+    One line per model and pair; not ``by_model``: one per pair, with the dots of all models.
+    """
     values = changes.values
-    labels = list(values.index.get_level_values("label"))
+    lines = values.index.get_level_values("label")
+    if not by_model:
+        named = zip(values.index.get_level_values("group"), lines, strict=True)
+        lines = pd.Index([str(line).removeprefix(f"{model}: ") for model, line in named])
+    labels = list(dict.fromkeys(lines))
+    places = pd.Index([labels.index(line) for line in lines])
+    dot = "one data set" if by_model else "one model on one data set"
     with theme():
-        figure, axes = plt.subplots(figsize=(WIDTH, 1.4 + 0.3 * len(labels)), layout="constrained")
+        line = 0.42 if any("\n" in label for label in labels) else 0.3
+        figure, axes = plt.subplots(figsize=(WIDTH, 1.4 + line * len(labels)), layout="constrained")
         axes.axvline(0.0, color=GREY, linewidth=1)
         for source, fill, colour, shift in (("Printed", "white", GREY, -0.16), ("Measured", ORANGE, ORANGE, 0.16)):
-            points = values[source].reset_index(drop=True).stack().dropna()
+            points = values[source].set_axis(places, axis=0).stack().dropna()
             heights = points.index.get_level_values(0) + shift
             drawn = source.lower() if len(points) else f"{source.lower()}: not run"
             axes.plot(points, heights, "o", markerfacecolor=fill, color=colour, markersize=6, label=drawn)
         axes.set_yticks(range(len(labels)), labels)
-        axes.set(ylim=(len(labels) - 0.5, -0.5), xlabel="relative change (a dot: one data set)")
+        axes.set(ylim=(len(labels) - 0.5, -0.5), xlabel=f"relative change (a dot: {dot})")
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         _legend(figure, axes, 2)
         return closed(figure)
 
@@ -187,4 +213,22 @@ def nothing_drawn(words: str = NOTHING) -> Figure:
 def closed(figure: Figure) -> Figure:
     """Take the figure out of pyplot's list, else a notebook shows it twice."""
     plt.close(figure)
+    _show_as_svg()
     return figure
+
+
+@functools.cache
+def _show_as_svg() -> None:
+    """In a notebook figures are drawn as SVG, sharp at any size, and twice alike: without a date and random ids."""
+    if "ipykernel" not in sys.modules:
+        return
+    from IPython.core.interactiveshell import InteractiveShell
+    from matplotlib_inline.config import InlineBackend
+
+    mpl.rcParams["svg.hashsalt"] = "lmmrec"
+    shell = InteractiveShell.instance()
+    backend = InlineBackend.instance(parent=shell)
+    backend.shell = shell
+    kept: dict[str, Any] = {**backend.print_figure_kwargs, "metadata": {"Date": None}}
+    backend.print_figure_kwargs = kept
+    backend.figure_formats = {"svg"}

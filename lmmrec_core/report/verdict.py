@@ -55,6 +55,14 @@ class Verdict:
         return self.markdown()
 
     @property
+    def headline(self) -> str:
+        """Markdown: the word, and what it rests on; a line for each data set that is judged apart."""
+        if self.apart:
+            return "\n".join(f"- {title}: {part.headline}" for title, part in self.apart.items())
+        rests = f"{self.basis[:1].upper()}{self.basis[1:]}." if self.basis else self.sentence
+        return f"**{self.status[:1].upper()}{self.status[1:]}.** {rests}"
+
+    @property
     def brief(self) -> str:
         """The word with its basis, for a cell of the front page."""
         if self.apart:

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lmmrec_core.digests import bytes_sha256
-from lmmrec_core.disk import whole_file, write_file
+from lmmrec_core.disk import read_regular, whole_file, write_file
 from lmmrec_core.errors import ResultError
 from lmmrec_core.results.files import table_of
 
@@ -59,7 +59,7 @@ class Archive:
 
     def runs(self) -> Mapping[str, ArchivedRun]:
         """Folder name → run; empty where nothing is packed. Raises ResultError naming a damaged file and the cure."""
-        if not self.records_file.is_file():
+        if not self.records_file.exists():
             return {}
         return _read_runs(self.records_file, _state(self.records_file))
 
@@ -72,7 +72,7 @@ class Archive:
             table = users.read_row_group(order.index(run.record["key"]), columns=["user", *kept])
             frame = table.to_pandas().set_index("user")[kept]
             found = rows_digest(frame)
-        except (OSError, ValueError, KeyError, TypeError, IndexError, pa.ArrowException) as error:
+        except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, pa.ArrowException) as error:
             raise self.damaged(self.users_file, f"no rows of the run {run.folder} can be read ({error})") from None
         if found != run.rows:
             raise self.damaged(self.users_file, f"the rows of the run {run.folder} do not match their digest")
@@ -183,7 +183,7 @@ def _state(file: Path) -> tuple[int, int, int]:
 def _read_runs(file: Path, state: tuple[int, int, int]) -> Mapping[str, ArchivedRun]:
     archive = Archive(file.parents[1], file.parent.name, file.name.removesuffix(RECORDS))
     try:
-        first, _, rest = file.read_bytes().partition(b"\n")
+        first, _, rest = read_regular(file).partition(b"\n")
         header = json.loads(first)
         if header["format"] != _FORMAT:
             raise ResultError(
@@ -205,7 +205,7 @@ def _read_runs(file: Path, state: tuple[int, int, int]) -> Mapping[str, Archived
             )
             for line in lines
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise archive.damaged(file, f"not an archive of records ({error!r})") from None
     except OSError as error:
         raise ResultError(f"{file}: cannot be read ({error.strerror}); allow reading it") from None
@@ -213,4 +213,4 @@ def _read_runs(file: Path, state: tuple[int, int, int]) -> Mapping[str, Archived
 
 @lru_cache(maxsize=8)
 def _open_users(file: Path, state: tuple[int, int, int]) -> pq.ParquetFile:
-    return pq.ParquetFile(pa.BufferReader(file.read_bytes()), page_checksum_verification=True)
+    return pq.ParquetFile(pa.BufferReader(read_regular(file)), page_checksum_verification=True)

@@ -21,9 +21,10 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.digests import bytes_sha256, digest
-from lmmrec_core.disk import whole_folder
+from lmmrec_core.disk import read_regular, readable, require_listed, whole_folder
 from lmmrec_core.errors import ResultError, unknown
 from lmmrec_core.flow import IntArray, Result
+from lmmrec_core.names import PLAIN_NAME
 from lmmrec_core.results.archive import RECORDS, Archive, ArchivedRun
 from lmmrec_core.results.files import lists_bytes, read_lists, read_table, table_bytes
 from lmmrec_core.results.plain import key_of, plain_values
@@ -36,7 +37,6 @@ CASE = ("track", "dataset", "model", "encoder", "paradigm", "modalities", "contr
 _LATER = {"arm": "none", "split": 0}  # fields that older records do not have
 SECTIONS = ("case", "settings", "training", "metrics", "overall", "data", "features", "cost", "provenance")
 RECORD, PER_USER, TOP_ITEMS = "run.json", "per_user.parquet", "top50.parquet"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _FOLDER = re.compile(r".+-(?P<key>[0-9a-f]{16})")
 
 
@@ -84,7 +84,7 @@ class ResultStore:
     def path_of(self, key: str, track: str, dataset: str, slug: str) -> Path:
         """Where a run is or would be kept. Raises ResultError for a name that cannot be one folder."""
         for what, name in (("track", track), ("dataset", dataset), ("slug", slug)):
-            if not _NAME.fullmatch(name):
+            if not re.fullmatch(PLAIN_NAME, name):
                 raise ResultError(f"{what} {name!r} cannot name a folder; use letters, digits and . _ + -")
         if not re.fullmatch(r"[0-9a-f]{16}", key):
             raise ResultError(f"key {key!r} is not 16 hex digits; make it with key_of(identity)")
@@ -133,7 +133,9 @@ class ResultStore:
                    for name, value in filters.items()}  # fmt: skip
         records = []
         known = {name: [str(value) for value in allowed.get(name, "*")] for name in ("track", "dataset")}
-        found: list[Path | Archive] = [*self._folders(**known), *self._archives(**known)]
+        with readable(self.root, ResultError):
+            require_listed(self.root, *known["track"], *(f"{t}/{d}" for t in known["track"] for d in known["dataset"]))
+            found: list[Path | Archive] = [*self._folders(**known), *self._archives(**known)]
         for path in found:
             try:
                 read = [self.record(path)] if isinstance(path, Path) else self._archived(path)
@@ -150,7 +152,8 @@ class ResultStore:
 
     def holds(self, path: Path) -> bool:
         """Whether the run of this folder is stored, there or packed. Raises ResultError for a damaged archive."""
-        return path.is_dir() or path.name in self.archive_of(path).runs()
+        with readable(path, ResultError):
+            return path.is_dir() or path.name in self.archive_of(path).runs()
 
     def folders(self, track: str, dataset: str) -> list[Path]:
         """The run folders of a data set, packed runs left aside."""
@@ -184,8 +187,9 @@ class ResultStore:
     def record(self, path: Path) -> Record:
         """Read and check the record of a run folder. Raises ResultError naming file and cure."""
         path = Path(path)
-        if not path.is_dir() and (run := self.archive_of(path).runs().get(path.name)):
-            return _archived_record(run)
+        with readable(path, ResultError):
+            if not path.is_dir() and (run := self.archive_of(path).runs().get(path.name)):
+                return _archived_record(run)
         file = path / RECORD
         try:
             state = file.stat()
@@ -263,12 +267,12 @@ def _read_record(path: Path, state: tuple[int, int, int]) -> Record:
     """``state`` tells one content of the file from another."""
     file = path / RECORD
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(read_regular(file).decode())
     except FileNotFoundError:
         raise _damaged(file, "missing") from None
     except OSError as error:
         raise ResultError(f"{file}: cannot be read ({error.strerror}); allow reading it") from None
-    except ValueError as error:  # neither UTF-8 nor JSON
+    except (ValueError, RecursionError) as error:  # neither UTF-8 nor JSON
         raise _damaged(file, f"not valid JSON ({error})") from None
     return Record(path, _checked_record(data, file, path.name, lambda what: _damaged(file, what)))
 
@@ -327,7 +331,7 @@ def _check_frame(per_user: pd.DataFrame) -> None:
 def _checked_bytes(record: Record, name: str) -> bytes:
     file = record.path / name
     try:
-        content = file.read_bytes()
+        content = read_regular(file)
     except OSError as error:
         raise _damaged(file, error.strerror or str(error)) from None
     if bytes_sha256(content) != record.data["files"].get(name):

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lmmrec_core.significance.crossed import Noises, difference_estimate, means_variance, relative_interval
+from lmmrec_core.significance.crossed import (
+    MeansVariance,
+    Noises,
+    difference_estimate,
+    means_variance,
+    persons_part,
+    relative_interval,
+)
 from lmmrec_core.significance.units import ByReplicate, Crossed, crossed, runs_of
 
 _LEVEL = 0.95
@@ -62,7 +69,23 @@ def compare(
 
 def compare_pair(pair: Crossed, noise: Noises = (None, None), level: float = _LEVEL) -> Comparison:
     """As :func:`compare`, for systems that are matched already."""
-    variance = means_variance(pair, noise)
+    return _comparison(pair, means_variance(pair, noise), level)
+
+
+def compare_trained(a: pd.Series, b: pd.Series, groups: pd.Series | None = None) -> Comparison:
+    """The paired test of two trained models over users, user → value of one metric each: seeds are held fixed.
+
+    It says whether these two models differ for more users like these, and nothing of models trained with other seeds:
+    of those a single run cannot tell (:func:`compare` calls that not testable). Its standard error is that of the mean
+    of the paired differences, clustered by person where ``groups`` says who is one. Raises ResultError as
+    :func:`compare`.
+    """
+    pair = crossed(runs_of("a", {0: a}), runs_of("b", {0: b}), groups)
+    persons = persons_part(pair)
+    return _comparison(pair, MeansVariance(persons, ((persons, pair.persons - 1.0),)), _LEVEL)
+
+
+def _comparison(pair: Crossed, variance: MeansVariance | None, level: float) -> Comparison:
     found = difference_estimate(pair, variance)
     low, high = found.interval(level)
     by_user = pair.difference

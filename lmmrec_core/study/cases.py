@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from lmmrec_core.config import Settings
+from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import (
     BASELINE,
@@ -25,7 +26,11 @@ from lmmrec_core.names import (
 )
 from lmmrec_core.questions import QUESTIONS, Variant
 from lmmrec_core.recommenders import RECOMMENDERS
+from lmmrec_core.study.searched import searched_settings
 from lmmrec_core.study.track import LeftOut, TrackSettings, is_multimodal
+
+# settings of an encoder's entry → the paradigms that use them
+_PARADIGMS_OF = {"fine_tune": ("FT",), "end_to_end": ("ETE", WARM)}
 
 
 class Case(Settings):
@@ -167,3 +172,30 @@ def split_runnable(cases: Iterable[Case], track: TrackSettings) -> tuple[list[Ca
     for case in cases:
         (others if reason_not_run(case, track) else runnable).append(case)
     return runnable, others
+
+
+def declared_digest(track: TrackSettings, case: Mapping[str, Any]) -> str:
+    """What the track file declares for a case: the data set, encoder, model, training and protocol.
+
+    Tells today's results from yesterday's. Settings of a paradigm that the case does not go through do not count.
+    """
+    dataset = track.datasets.get(case["dataset"])
+    entry = track.encoders.get(case["encoder"])
+    if entry is not None and is_multimodal(entry):
+        unused = {name for name, paradigms in _PARADIGMS_OF.items() if case["paradigm"] not in paradigms}
+        entry = {name: value for name, value in entry.items() if name not in unused}
+    searched = searched_settings(track.searched, case)
+    return digest(
+        {
+            "dataset": dataset.declared() if dataset else case["dataset"],
+            "encoder": entry,
+            "missing": track.missing,
+            "normalise_features": track.normalise_features,
+            "model": track.models.get(case["model"]),
+            "training": track.training,
+            "evaluation": track.evaluation.model_dump(),
+            **({"arm": track.arms[case["arm"]].settings} if case.get("arm", "none") in track.arms else {}),
+            **({"searched": searched} if searched else {}),
+            **({"split": case["split"]} if case.get("split") else {}),
+        }
+    )

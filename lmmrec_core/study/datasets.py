@@ -17,7 +17,7 @@ from lmmrec_core.data.filtering import k_core, keep_items, with_edges
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
 from lmmrec_core.data.splitting import REDRAWN, make_split
 from lmmrec_core.digests import SUMS, digest, sums_of
-from lmmrec_core.disk import read_sealed, whole_folder, write_file, write_sealed
+from lmmrec_core.disk import read_sealed, readable, whole_folder, write_file, write_sealed
 from lmmrec_core.errors import ConfigError, DataError, LmmrecError, ResultError
 from lmmrec_core.flow import Catalogue, Split
 from lmmrec_core.metrics.slices import gini
@@ -112,7 +112,8 @@ def read_catalogue(source: str, folder: Path, options: Settings, name: str, prog
 
     Raises DataError as the format's reader does.
     """
-    catalogue = SOURCES[source].read(folder, options, name)
+    with readable(folder):
+        catalogue = SOURCES[source].read(folder, options, name)
     policy = getattr(options, "unreadable", "refuse")
     if policy == "refuse":
         return catalogue
@@ -141,7 +142,9 @@ def drawn_once(folder: Path, draw: Callable[[Path], None]) -> Path:
 
     Raises DataError for a disk that is full or cannot be written.
     """
-    if folder.is_dir() and (fault := _fault(folder)):
+    with readable(folder):
+        fault = _fault(folder) if folder.is_dir() else ""
+    if fault:
         warnings.warn(f"{folder}: {fault}; it is drawn again", stacklevel=2)
         try:
             shutil.rmtree(folder)

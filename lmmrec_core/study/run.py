@@ -1,5 +1,6 @@
 """One run: catalogue → features → recommender → run → result."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,20 +22,21 @@ from lmmrec_core.results.provenance import allows_uncommitted, code_now, code_st
 from lmmrec_core.results.store import key_of
 from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
-from lmmrec_core.study.cases import Case
+from lmmrec_core.study.cases import Case, declared_digest
 from lmmrec_core.study.datasets import naming_ids
 from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.joint.attach import attach_encoder, keep_trained
 from lmmrec_core.study.joint.warm_start import train_warm
+from lmmrec_core.study.own.kept import MODEL, keep_recommender
 from lmmrec_core.study.search.validation import CUTOFF, stopping_metric, users_with, validation, warn_if_saturated
 from lmmrec_core.study.searched import searched_settings
-from lmmrec_core.study.track import OF_ENCODER, UNIDENTIFIED, EvaluationSettings, declared_digest
+from lmmrec_core.study.track import OF_ENCODER, UNIDENTIFIED, EvaluationSettings
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.weights.records import judged_by_weights, suspect_weights
 from lmmrec_core.study.workspace import Workspace, check_device
 from lmmrec_core.training.joint.hooks import FeatureTraining
 from lmmrec_core.training.joint.settings import EndToEndSettings
-from lmmrec_core.training.loop import PACE_UNITS, Training, TrainingSettings, train
+from lmmrec_core.training.loop import Training, TrainingSettings, laid_over, train
 from lmmrec_core.training.recommend import top_k
 
 
@@ -64,29 +66,25 @@ def resolve(
     declared = dict(track.models.get(model, {}))
     if "normalise_features" in model_class.model_fields:
         declared.setdefault("normalise_features", track.normalise_features)
-    trained = {"device": workspace.device, **track.training}
-    trained = _with_training(trained, declared.pop("training", {}))
-    searched = searched_settings(track.searched, case.model_dump()) if case else {}
-    for key, value in {**searched, **(overrides or {})}.items():
-        if key in model_class.model_fields and key not in TrainingSettings.model_fields:
-            declared[key] = value
-        elif key in TrainingSettings.model_fields:
-            trained = _with_training(trained, {key: value})
-        else:
-            raise unknown(
-                "setting", key, [*model_class.model_fields, *TrainingSettings.model_fields], f"model {model!r}"
-            )
     where = f"track {track.name!r}, model {model!r}"
+    trained = {"device": workspace.device, **track.training}
+    trained = laid_over(trained, declared.pop("training", {}))
+    searched = searched_settings(track.searched, case.model_dump()) if case else {}
+    for given in (searched, overrides or {}):
+        of_training = {key: value for key, value in given.items() if key in TrainingSettings.model_fields}
+        trained = laid_over(trained, of_training)
+        for key, value in given.items():
+            if key in of_training:
+                continue
+            if key not in model_class.model_fields:
+                raise unknown(
+                    "setting", key, [*model_class.model_fields, *TrainingSettings.model_fields], f"model {model!r}"
+                )
+            declared[key] = value
     training = TrainingSettings.build(trained, f"{where}, training")
     if "batch_size" in model_class.model_fields:  # LATTICE divides its regulariser by the configured size
         declared.setdefault("batch_size", training.batch_size)
     return model_class.build(declared, where), training
-
-
-def _with_training(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """``more`` on top: what it gives in epochs takes the place of the same in steps, and the other way round."""
-    replaced = {name for pair in PACE_UNITS.items() for name in pair if set(pair) & set(more)}
-    return {name: value for name, value in settings.items() if name not in replaced} | dict(more)
 
 
 def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None = None) -> Plan:
@@ -102,7 +100,7 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     track, dataset = workspace.track, workspace.dataset(case.dataset, case.split)
     if case.arm not in ("none", *track.arms):
         raise unknown("arm", case.arm, track.arms, f"track {track.name!r}")
-    given = {**(track.arms[case.arm].settings if case.arm != "none" else {}), **(overrides or {})}
+    given = laid_over(track.arms[case.arm].settings if case.arm != "none" else {}, overrides or {})
     own = {key.removeprefix(OF_ENCODER): given.pop(key) for key in list(given) if key.startswith(OF_ENCODER)}
     joint: EndToEndSettings | None = None
     if case.paradigm in ("ETE", WARM):
@@ -190,23 +188,25 @@ def is_done(todo: Plan, workspace: Workspace) -> bool:
     return code_state(record.data["provenance"]) != "uncommitted" or code_state_now() != "committed"
 
 
-def run_case(todo: Plan, workspace: Workspace) -> Result:
+def run_case(todo: Plan, workspace: Workspace, keep_model: bool = False) -> Result:
     """Train, rank, evaluate and store one case; a stored result that :func:`is_done` is returned as it is.
 
-    Raises TrainingError, FeatureError or ResultError; nothing is stored then, and a checkpoint stays.
+    With ``keep_model`` the trained recommender lies beside the result (``study/own/kept.py``); a result that was stored
+    without is made again, together with the model. Raises TrainingError, FeatureError or ResultError; nothing is stored
+    then, and a checkpoint stays.
     """
     done = folder_of(todo, workspace)
     checkpoint = checkpoint_of(todo, workspace)
-    if is_done(todo, workspace):
+    if is_done(todo, workspace) and (not keep_model or (done / MODEL).is_file()):
         checkpoints.remove(checkpoint)  # of a process that was killed as soon as it had stored the result
         return workspace.store.load(done)
     check_device(todo.training.device)
     with naming_ids(workspace.dataset(todo.case.dataset, todo.case.split).catalogue):
-        _run_and_store(todo, workspace, done, checkpoint)
+        _run_and_store(todo, workspace, done, checkpoint, keep_model)
     return workspace.store.load(done)
 
 
-def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Path) -> None:
+def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Path, keep_model: bool) -> None:
     case, store = todo.case, workspace.store
     started, again = code_now(), store.holds(done)
     reset_peak_memory()
@@ -227,6 +227,8 @@ def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Pat
         record["features"]["trained"] = keep_trained(workspace, todo.key, case, model, features, joint.encoder)
     record["provenance"] = provenance(todo.training.device, started)
     store.save(case.track, case.dataset, case.slug, todo.key, record, per_user, top_items, again)
+    if keep_model:
+        keep_recommender(done, model, case, todo.key, workspace, features)
     checkpoints.remove(checkpoint)
 
 
@@ -274,13 +276,23 @@ def training_data(split: Split, features: Features | None) -> TrainingData:
 
 
 def features_of(case: Case, workspace: Workspace) -> Features | None:
-    """The features a case reads, its modalities and control applied; None for a model without content."""
+    """The features a case reads, its modalities and control applied; None for a model without content.
+
+    Warns of a modality whose features are all zero, unless the control makes them so.
+    """
     if not RECOMMENDERS[case.model].uses_features:
         return None
     modalities = MODALITY_SETS["V&T" if case.modalities == TWICE else case.modalities]
     whole = load_features(workspace, workspace.dataset(case.dataset), case.encoder, case.paradigm, case.seed)
     twice = case.modalities == TWICE
     features = given_twice(whole, "visual") if twice else keep_modalities(whole, modalities)
+    for modality, matrix in features.matrices.items():
+        if case.control != "zero" and not matrix.any():
+            warnings.warn(
+                f"dataset {case.dataset!r}: all {modality} features of encoder {case.encoder!r} are zero, so they say "
+                "nothing of any item; compute them again, or leave the modality out",
+                stacklevel=2,
+            )
     return apply_control(features, case.control, case.seed, modalities)
 
 

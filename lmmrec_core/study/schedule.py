@@ -14,6 +14,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_complet
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import wait
+from multiprocessing.queues import SimpleQueue
 
 from tqdm import tqdm
 
@@ -21,9 +22,9 @@ from lmmrec_core import checkpoints
 from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
 from lmmrec_core.process import end_when_asked, worker_task
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.inputs import prepare_cases, set_workspace, worker_workspace
+from lmmrec_core.study.inputs import prepare_cases, reason_of, set_workspace, worker_workspace
 from lmmrec_core.study.run import Plan, checkpoint_of, folder_of, is_done, run_case
-from lmmrec_core.study.workspace import Workspace
+from lmmrec_core.study.workspace import GPUS_SEEN, Workspace, visible_gpus
 
 _GRACE = 20.0  # seconds that a worker without a parent has to save its state
 
@@ -38,17 +39,19 @@ class Outcome:
 
 
 def run_cases(cases: Sequence[Case], workspace: Workspace, jobs: int) -> Outcome:
-    """Run the given (runnable) cases. Failed cases are collected, the others go on.
+    """Run the given (runnable) cases. Cases that fail, or whose data, weights or features cannot be had, are
+    collected; the others go on.
 
-    Raises ConfigError for ``jobs`` below 1, DataError for data that cannot be read, KeyboardInterrupt
-    when the user stops it; results stored until then stay.
+    Raises ConfigError for ``jobs`` below 1, TrainingError if a process that makes weights or features was killed,
+    KeyboardInterrupt when the user stops it; results stored until then stay.
     """
     if jobs < 1:
         raise ConfigError(f"JOBS={jobs}: at least one process is needed; write JOBS=2")
-    planned = _planned(cases, workspace, jobs)
+    planned, kept_out = _planned(cases, workspace, jobs)
     plans = list({folder_of(p, workspace): p for p in planned}.values())  # an arm that changes nothing is its cell
     todo, damaged = _sort_out(plans, workspace)
     before = len(plans) - len(todo) - len(damaged)
+    damaged = [*kept_out, *damaged]
     if not todo:
         return Outcome(before, 0, tuple(damaged))
     failures = _run_parallel(todo, workspace, min(jobs, len(todo)), before)
@@ -70,8 +73,11 @@ def _sort_out(plans: list[Plan], workspace: Workspace) -> tuple[list[Plan], list
     return todo, damaged
 
 
-def _planned(cases: Sequence[Case], workspace: Workspace, jobs: int) -> list[Plan]:
-    """Encoders of drawn catalogues are small: several at a time. Others need the machine, and show their own bars."""
+def _planned(cases: Sequence[Case], workspace: Workspace, jobs: int) -> tuple[list[Plan], list[tuple[Case, str]]]:
+    """(plans with all they need, cases that cannot be run and why).
+
+    Encoders of drawn catalogues are small: several at a time. Others need the machine, and show their own bars.
+    """
     if jobs == 1 or not workspace.track.is_drawn:
         return prepare_cases(cases, workspace)
     pool = worker_pool(workspace, jobs)
@@ -85,13 +91,21 @@ def _planned(cases: Sequence[Case], workspace: Workspace, jobs: int) -> list[Pla
 
 
 def worker_pool(workspace: Workspace, jobs: int, threads: int | None = None) -> ProcessPoolExecutor:
-    """Processes that know ``workspace`` (``inputs.worker_workspace``); ``threads`` None shares the cores among them."""
-    # spawn: a forked torch hangs once it has used threads
+    """Processes that know ``workspace`` (``inputs.worker_workspace``); ``threads`` None shares the cores among them.
+
+    Where the track may use any GPU, each process sees one of those that this one sees, in turn.
+    """
+    context = multiprocessing.get_context("spawn")  # a forked torch hangs once it has used threads
+    turns: "SimpleQueue[str] | None" = None
+    if gpus := visible_gpus() if workspace.track.device in ("auto", "cuda") else ():
+        turns = context.SimpleQueue()
+        for number in range(jobs):
+            turns.put(gpus[number % len(gpus)])
     return ProcessPoolExecutor(
         jobs,
-        mp_context=multiprocessing.get_context("spawn"),
+        mp_context=context,
         initializer=_start_worker,
-        initargs=(workspace.quiet(), threads or max(1, (os.cpu_count() or 1) // jobs)),
+        initargs=(workspace.quiet(), threads or max(1, (os.cpu_count() or 1) // jobs), turns),
     )
 
 
@@ -101,15 +115,6 @@ def end_workers(pool: Executor) -> None:
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
         process.terminate()
-
-
-def reason_of(error: Exception) -> str:
-    """Why work in a process of the pool came to nothing, in words."""
-    if isinstance(error, LmmrecError):
-        return str(error)
-    if isinstance(error, BrokenProcessPool):
-        return "its process was killed; run the same command again to continue"
-    return f"unexpected {type(error).__name__}: {error}"
 
 
 def _run_parallel(todo: list[Plan], workspace: Workspace, jobs: int, before: int) -> list[tuple[Case, str]]:
@@ -136,7 +141,9 @@ def _run_parallel(todo: list[Plan], workspace: Workspace, jobs: int, before: int
     return failures
 
 
-def _start_worker(workspace: Workspace, threads: int) -> None:
+def _start_worker(workspace: Workspace, threads: int, turns: "SimpleQueue[str] | None") -> None:
+    if turns is not None:
+        os.environ[GPUS_SEEN] = turns.get()  # read when CUDA is first used, which no import does
     import torch
 
     torch.set_num_threads(threads)

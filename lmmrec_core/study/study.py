@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,20 @@ from lmmrec_core.questions import parse_question
 from lmmrec_core.report.labels import Labels
 from lmmrec_core.results.provenance import ALLOW, allows_uncommitted, code_state
 from lmmrec_core.results.store import Record
-from lmmrec_core.study.cases import Case, all_cases, identity_of, left_out, reason_not_run, split_runnable
+from lmmrec_core.study.cases import (
+    Case,
+    all_cases,
+    declared_digest,
+    identity_of,
+    left_out,
+    reason_not_run,
+    split_runnable,
+)
 from lmmrec_core.study.comparisons import comparisons
 from lmmrec_core.study.datasets import stored_statistics
 from lmmrec_core.study.diagnostics import read_diagnostics
 from lmmrec_core.study.receipt import receipt_rows, source_rows, status_counts
-from lmmrec_core.study.track import TrackSettings, declared_digest
+from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.weights.records import judged_by_weights, read_encoder_records, suspect_weights
 from lmmrec_core.study.workspace import Workspace
 
@@ -56,7 +65,11 @@ class Study:
         workspace = Workspace.open(track, data, home)
         if seeds is not None and (isinstance(seeds, str) or not isinstance(seeds, Sequence)):
             raise ConfigError(f"seeds = {seeds!r} is no list; write for instance seeds = [1]")
-        chosen = tuple(seeds or ()) or workspace.track.seeds
+        chosen = workspace.track.seeds if seeds is None else tuple(seeds)
+        if not chosen:
+            raise ConfigError(
+                "seeds = [] names no seed; write for instance seeds = [1], or None for those of the track"
+            )
         for seed in chosen:
             if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < _SEEDS:
                 told = f"of {seed.bit_length()} bits" if isinstance(seed, int) and seed >= _SEEDS else repr(seed)
@@ -93,8 +106,11 @@ class Study:
     def cases(self, question: str | int | None = None) -> tuple[Case, ...]:
         """The grid of the track, or the part a research question reads. Raises ConfigError for an unknown one."""
         asked = parse_question(question)
-        cases = all_cases(self.track, self.seeds)
-        return cases if asked is None else tuple(case for case in cases if asked in case.questions())
+        return self._grid if asked is None else tuple(case for case in self._grid if asked in case.questions())
+
+    @cached_property
+    def _grid(self) -> tuple[Case, ...]:
+        return all_cases(self.track, self.seeds)
 
     def results(self, question: str | int | None = None) -> Results:
         """Stored results that belong to today's track file, one per case, per-user values included.
@@ -144,14 +160,21 @@ class Study:
         asked = (tuple(fields.items()) for fields in cases)
         return [found[case] for case in asked if case in found]
 
-    def run_missing(self, question: str | int | None = None, jobs: int = 2, progress: bool = True) -> "Outcome":
-        """Compute the runnable cases of a question that are not stored yet; returns the Outcome.
+    def run_missing(
+        self,
+        question: str | int | None = None,
+        jobs: int = 2,
+        progress: bool = True,
+        cases: Sequence[Case] | None = None,
+    ) -> "Outcome":
+        """Compute the runnable cases of a question, or those of ``cases``, that are not stored yet.
 
-        Raises ConfigError or DataError for data that is not there, and whatever stops a whole track.
+        Returns the Outcome, in which cases whose data are not there are failures. Raises ConfigError for ``jobs``
+        below 1, and whatever stops a whole track.
         """
         from lmmrec_core.study.schedule import run_cases
 
-        runnable, _ = split_runnable(self.cases(question), self.track)
+        runnable, _ = split_runnable(self.cases(question) if cases is None else cases, self.track)
         return run_cases(runnable, self.workspace if progress else self.workspace.quiet(), jobs)
 
     def not_run(self, question: str | int | None = None) -> pd.DataFrame:

@@ -1,25 +1,32 @@
 """A track: which data sets, encoders, models, settings and seeds a reproduction uses; read from YAML."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from lmmrec_core.config import Settings, read_yaml
+from lmmrec_core.config import PlainName, Settings, read_yaml
 from lmmrec_core.data import SOURCES
-from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.names import ENCODER_TITLES, MEMBER_TITLES, PARADIGMS, TRACKS, WARM, MissingRule, SplitRule
+from lmmrec_core.names import (
+    CONTROLS,
+    ENCODER_TITLES,
+    MEMBER_TITLES,
+    MODALITY_SETS,
+    PARADIGMS,
+    TRACKS,
+    TWICE,
+    WARM,
+    MissingRule,
+    SplitRule,
+)
 from lmmrec_core.source import DrawnSource
-from lmmrec_core.study.searched import SearchedCell, read_searched, searched_settings, without_declared
+from lmmrec_core.study.searched import SearchedCell, read_searched, without_declared
 
 _FOLDER = Path(__file__).resolve().parents[1] / "tracks"
 UNIDENTIFIED = frozenset({"checkpoint_seconds", "device", "threads"})  # how a run is done, not what comes out of it
 OF_ENCODER = "end_to_end."  # before the name of a setting of end-to-end training, in an arm or among overrides
-# settings of an encoder's entry → the paradigms that use them
-_PARADIGMS_OF = {"fine_tune": ("FT",), "end_to_end": ("ETE", WARM)}
 
 
 class SplitSettings(Settings):
@@ -75,10 +82,7 @@ class EvaluationSettings(Settings):
 
 
 class CellRule(Settings):
-    """A rule about cells of the grid, by some of datasets, models, encoders, paradigms, modalities and controls.
-
-    A field left out fits all.
-    """
+    """A rule about cells of the grid, by names of each kind that it has; a field left out fits all."""
 
     def fits(self, case: Mapping[str, Any]) -> bool:
         """Whether the rule is about a case."""
@@ -150,7 +154,7 @@ class ArmSettings(CellRule):
         )
 
 
-class WarmStartSettings(Settings):
+class WarmStartSettings(CellRule):
     """Which end-to-end cells, with both modalities, are run a second time from a recommender trained under PT."""
 
     datasets: tuple[str, ...]
@@ -174,15 +178,15 @@ class TrackSettings(Settings):
     Its grid holds every model and every encoder that is named here, see ``study/cases.py``.
     """
 
-    name: str
+    name: PlainName
     title: str
     description: str
     where: str = Field(description="where this track can be run, in words")
-    datasets: dict[str, DatasetSettings]
-    encoders: dict[str, dict[str, Any]]
+    datasets: dict[PlainName, DatasetSettings]
+    encoders: dict[PlainName, dict[str, Any]]
     missing: MissingRule = "mean"
     normalise_features: bool = Field(True, description="feature rows of unit length in every model that can do so")
-    models: dict[str, dict[str, Any]]
+    models: dict[PlainName, dict[str, Any]]
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: EvaluationSettings = EvaluationSettings()
     seeds: tuple[int, ...]
@@ -193,16 +197,23 @@ class TrackSettings(Settings):
     left_out: tuple[LeftOut, ...] = Field((), description="cells of the grid that are not run, and why")
     further_splits: tuple[FurtherSplits, ...] = ()
     warm_start: WarmStartSettings | None = None
-    arms: dict[str, ArmSettings] = Field(default_factory=dict, description="cells under other settings, by name")
+    arms: dict[PlainName, ArmSettings] = Field(default_factory=dict, description="cells under other settings, by name")
     searched: tuple[SearchedCell, ...] = Field((), description="settings that a search found, by cell")
     not_searched: tuple[NotSearched, ...] = Field((), description="cells too dear to search, and why")
+
+    @field_validator("models")
+    @classmethod
+    def _training_by_name(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, settings in value.items():
+            if not isinstance(own := settings.get("training", {}), dict):
+                raise ValueError(f"training of {name!r} is {own!r}; write settings by name, as training: {{steps: 30}}")
+        return value
 
     @field_validator("arms")
     @classmethod
     def _arm_is_named(cls, value: dict[str, ArmSettings]) -> dict[str, ArmSettings]:
-        for name in value:
-            if name == "none" or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
-                raise ValueError(f"arm {name!r} becomes part of a folder's name; use letters, digits and . _ + -")
+        if "none" in value:
+            raise ValueError("arm 'none' is the cell itself; give the arm another name")
         return value
 
     @field_validator("warm_start")
@@ -216,8 +227,8 @@ class TrackSettings(Settings):
 
     def starts_warm(self, dataset: str, model: str, encoder: str) -> bool:
         """Whether a cell of the grid is among those of ``warm_start``."""
-        asked = self.warm_start
-        return asked is not None and dataset in asked.datasets and model in asked.models and encoder in asked.encoders
+        cell = {"dataset": dataset, "model": model, "encoder": encoder}
+        return self.warm_start is not None and self.warm_start.fits(cell)
 
     def splits_beyond(self, case: Mapping[str, Any]) -> tuple[int, ...]:
         """The seeds of the further splits on which a case is run too, in the order of the file."""
@@ -243,11 +254,8 @@ class TrackSettings(Settings):
 
     @property
     def encoder_titles(self) -> dict[str, str]:
-        """Encoder → what tables call it: by its member, so that only the paper's networks, with weights of others,
-        bear the paper's names.
-
-        The baseline, whose encoders are several, and encoders of other packages have the key as their title.
-        """
+        """Encoder → what tables call it: by its member, so only the paper's networks, with weights of others, bear the
+        paper's names; by its key if it is the baseline, whose encoders are several, or of another package."""
         titles = {}
         for key, entry in self.encoders.items():
             member = str(entry.get("encoder", key))
@@ -259,9 +267,8 @@ class TrackSettings(Settings):
     def paradigms(self, encoder: str) -> tuple[str, ...]:
         """The paradigms an encoder can be used under: :data:`~lmmrec_core.names.PARADIGMS`, or ``("none",)``.
 
-        One encoder of both modalities has weights to train. An entry that names one encoder for each modality, as
-        the baseline's does, has none. Rotated features are nobody's to train end to end. Raises ConfigError as
-        :meth:`encoder`.
+        One encoder of both modalities has weights to train; an entry with one for each, as the baseline's, has none.
+        Rotated features are nobody's to train end to end. Raises ConfigError as :meth:`encoder`.
         """
         entry = self.encoder(encoder)
         if not is_multimodal(entry):
@@ -284,6 +291,11 @@ def read_track(name: str) -> TrackSettings:
 
     Raises ConfigError naming the file and the setting, or the nearest track.
     """
+    return _read(name, ())
+
+
+def _read(name: str, extending: tuple[Path, ...]) -> TrackSettings:
+    """:func:`read_track`; ``extending`` are the files that start from this one."""
     own = name.endswith((".yaml", ".yml"))
     path = Path(name).expanduser() if own else _FOLDER / f"{name}.yaml"
     if not own and not path.is_file():
@@ -292,8 +304,11 @@ def read_track(name: str) -> TrackSettings:
     if not own and "searched" not in values:
         values["searched"] = read_searched(name)
     if own and "extends" in values:
-        values = _extended(read_track(str(values.pop("extends"))), values, path)
+        if path.resolve() in extending:
+            raise ConfigError(f"{path}: extends itself, maybe by way of another file; name a track of ours")
+        values = _extended(_read(str(values.pop("extends")), (*extending, path.resolve())), values, path)
     track = TrackSettings.build(values, where=path.name)
+    _check_rules(track, path.name)
     if not own and track.name != name:
         raise ConfigError(f"{path.name}: name is {track.name!r}; a track is named after its file, write {name!r}")
     return track
@@ -305,35 +320,29 @@ def _extended(base: TrackSettings, own: Mapping[str, Any], path: Path) -> dict[s
     for key, value in own.items():
         if key not in values:
             raise unknown("setting", key, values, path.name)
-        if isinstance(values[key], dict) and isinstance(value, dict):
-            values[key] = {**values[key], **value}
-        else:
-            values[key] = value
+        both = isinstance(values[key], dict) and isinstance(value, dict)
+        values[key] = {**values[key], **value} if both else value
     return values
 
 
-def declared_digest(track: TrackSettings, case: Mapping[str, Any]) -> str:
-    """What the track file declares for a case: the data set, encoder, model, training and protocol.
-
-    Tells today's results from yesterday's. Settings of a paradigm that the case does not go through do not count.
-    """
-    dataset = track.datasets.get(case["dataset"])
-    entry = track.encoders.get(case["encoder"])
-    if entry is not None and is_multimodal(entry):
-        unused = {name for name, paradigms in _PARADIGMS_OF.items() if case["paradigm"] not in paradigms}
-        entry = {name: value for name, value in entry.items() if name not in unused}
-    searched = searched_settings(track.searched, case)
-    return digest(
-        {
-            "dataset": dataset.declared() if dataset else case["dataset"],
-            "encoder": entry,
-            "missing": track.missing,
-            "normalise_features": track.normalise_features,
-            "model": track.models.get(case["model"]),
-            "training": track.training,
-            "evaluation": track.evaluation.model_dump(),
-            **({"arm": track.arms[case["arm"]].settings} if case.get("arm", "none") in track.arms else {}),
-            **({"searched": searched} if searched else {}),
-            **({"split": case["split"]} if case.get("split") else {}),
-        }
-    )
+def _check_rules(track: TrackSettings, where: str) -> None:
+    """Raises ConfigError for a name in a rule that nothing of the track has: it would match no cell, in silence."""
+    known: dict[str, Collection[str]] = {
+        "datasets": track.datasets, "models": track.models, "encoders": ("none", *track.encoders),
+        "paradigms": ("none", *PARADIGMS, WARM), "modalities": (*MODALITY_SETS, TWICE),
+        "controls": ("none", *CONTROLS), "arms": ("none", *track.arms),
+    }  # fmt: skip
+    listed = ("left_out", "further_splits", "not_searched")
+    rules = [(f"{kind}[{n}]", rule) for kind in listed for n, rule in enumerate(getattr(track, kind))]
+    for place, rule in [*rules, *((f"arms.{name}", arm) for name, arm in track.arms.items())]:
+        for kind, names in known.items():
+            for name in getattr(rule, kind, None) or ():
+                if name not in names:
+                    one = {"modalities": "modality set", "datasets": "data set"}.get(kind, kind.removesuffix("s"))
+                    raise unknown(one, name, names, f"{where}: {place}.{kind}")
+    for encoder, paradigms in (track.ablate or {}).items():
+        if encoder not in track.encoders:
+            raise unknown("encoder", encoder, track.encoders, f"{where}: ablate")
+        for paradigm in paradigms:
+            if paradigm not in track.paradigms(encoder):
+                raise unknown("paradigm", paradigm, track.paradigms(encoder), f"{where}: ablate.{encoder}")

@@ -1,5 +1,6 @@
 """A workspace: one track in one working folder, with everything that many cases share."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -13,6 +14,8 @@ from lmmrec_core.metrics.again import measured_again
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.datasets import Dataset, data_root, on_split, read_dataset
 from lmmrec_core.study.track import TrackSettings, read_track
+
+GPUS_SEEN = "CUDA_VISIBLE_DEVICES"  # the variable that says which GPUs a process sees
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +126,16 @@ class Workspace:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**{f.name: getattr(self, f.name) for f in fields(self)}, "_datasets": {}, "_answers": {}}
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The GPUs that this process sees, each as ``CUDA_VISIBLE_DEVICES`` names it: a number, or an id."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = os.environ.get(GPUS_SEEN)
+    names = map(str, range(count)) if named is None else (name.strip() for name in named.split(","))
+    return tuple(names)[:count]
 
 
 def check_device(device: str) -> None:

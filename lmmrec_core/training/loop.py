@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,12 @@ _STREAMS = ("shuffle", "negatives", "model")
 
 #: The settings of the pace come in two units: what is given in one is not given in the other.
 PACE_UNITS = {"epochs": "steps", "evaluate_every": "evaluate_steps", "patience": "patience_steps"}
+
+
+def laid_over(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """``more`` on top: what it gives in epochs takes the place of the same in steps, and the other way round."""
+    replaced = {name for pair in PACE_UNITS.items() for name in pair if set(pair) & set(more)}
+    return {name: value for name, value in settings.items() if name not in replaced} | dict(more)
 
 
 class TrainingSettings(Settings):

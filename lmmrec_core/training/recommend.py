@@ -19,7 +19,7 @@ def top_k(
     validation items stay in the list by default, as in MMRec. Equal scores rank by lower item number, so
     the list is a function of the scores alone. ``chunk`` users are scored at a time.
 
-    Raises TrainingError when a score is NaN.
+    Raises TrainingError when the score of a candidate is not finite.
     """
     hidden = [split.rows("train")] + ([split.rows("valid")] if mask_valid else [])
     lists = np.full((len(users), k), -1, dtype=np.int64)
@@ -32,19 +32,29 @@ def top_k(
                 torch.cat(cells).to(scores.device)
                 for cells in zip(*(_cells(some, indptr, items) for indptr, items in hidden), strict=True)
             )
+            _refuse_not_finite(scores, row, column, some)
             seen = scores[row, column]
             scores[row, column] = -torch.inf
             values, best = best_first(scores, width)
             scores[row, column] = seen  # the tensor may be the scorer's own
-        if bool(values.isnan().any()):
-            bad = int(values.isnan().any(1).nonzero()[0])
-            raise TrainingError(
-                "scores of user {user} are NaN, so no ranking exists; lower learning_rate or check the features",
-                user=int(some[bad]),
-            )
         best[values == -torch.inf] = -1
         lists[start : start + len(some), :width] = best.cpu().numpy()
     return lists
+
+
+def _refuse_not_finite(scores: Float[Tensor, "user item"], row: Tensor, column: Tensor, users: IntArray) -> None:
+    """Raises TrainingError if a score is not finite, except in the cells [row, column], which are no candidates."""
+    if bool(torch.stack(scores.aminmax()).isfinite().all()):  # both are NaN if any score is
+        return
+    bad = ~scores.isfinite()
+    bad[row, column] = False
+    if bool(bad.any()):
+        user, item = (int(place) for place in bad.nonzero()[0])
+        raise TrainingError(
+            f"scores of user {{user}} are not finite ({float(scores[user, item])}), so no ranking exists; "
+            "lower learning_rate or check the features",
+            user=int(users[user]),
+        )
 
 
 def best_first(scores: Float[Tensor, "user item"], k: int) -> tuple[Float[Tensor, "user k"], Int[Tensor, "user k"]]:

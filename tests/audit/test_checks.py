@@ -1,6 +1,7 @@
 """What the checks find in printed tables, and that they find nothing in tables of random rankings."""
 
 import re
+import time
 from importlib.resources import files
 from pathlib import Path
 
@@ -269,7 +270,9 @@ def test_what_cannot_be_read_is_named_with_its_line(tmp_path: Path, lines: list[
 @pytest.mark.parametrize(
     ("header", "message"),
     [("model,dataset,metrics,value", "no column 'metric'; rename 'metrics'"),
-     ("model,dataset,metric,value,colour", "unknown column 'colour'")],
+     ("model,dataset,metric,value,colour", "unknown column 'colour'"),
+     ("model,dataset,metric,value,value", "two columns 'value'; rename or remove one"),
+     ("model,model,dataset,r@10", "two columns 'model'; rename or remove one")],
 )  # fmt: skip
 def test_a_wrong_header_is_named(tmp_path: Path, header: str, message: str) -> None:
     with pytest.raises(DataError, match=f"line 1: {message}"):
@@ -327,3 +330,21 @@ def test_clothing_and_mmgcl_have_anchors() -> None:
     assert published_band("slmrec", "clothing", "ndcg@10") == pytest.approx((0.0247 * 0.9, 0.0247 * 1.1))
     assert published_band("mmgcl", "sports", "ndcg@20") == pytest.approx((0.0409 * 0.9, 0.0409 * 1.1))
     assert published_band("vbpr", "clothing", "recall@20") == pytest.approx((0.0415 * 0.9, 0.0481 * 1.1))
+
+
+def test_thousands_of_rows_are_checked_in_seconds(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    lines = [f"M{n},a,{r:.4f},{r / 2:.4f},{r + 0.2:.4f},{r / 2 + 0.05:.4f}" for n, r in enumerate(rng.random(3998) / 2)]
+    lines += ["X,a,0.1113,0.0517,0.2219,0.0791", "Y,a,0.1113,0.0517,0.2219,0.0791"]
+    table = read_printed(write(tmp_path / "t.csv", lines, "model,dataset,R@10,N@10,R@20,N@20"))
+    start = time.process_time()
+    check_printed(table)
+    assert time.process_time() - start < 10
+    small = read_printed(write(tmp_path / "s.csv", lines[-8:], "model,dataset,R@10,N@10,R@20,N@20"))
+    assert [finding.rows for finding in of_kind(small, "repeated")] == [("X on a", "Y on a")]
+
+
+def test_of_many_equal_rows_each_is_named_with_the_first(tmp_path: Path) -> None:
+    lines = [f"M{n:02},a,0.1113,0.0517,0.2219" for n in range(30)]
+    found = of_kind(read_printed(write(tmp_path / "t.csv", lines, "model,dataset,R@10,N@10,R@20")), "repeated")
+    assert [finding.rows for finding in found] in ([], [("M00 on a", f"M{n:02} on a") for n in range(1, 30)])

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmmrec_core.audit.checks import Finding, check_printed
-from lmmrec_core.audit.coincidence import USUAL, chance_of_agreement
+from lmmrec_core.audit.coincidence import USUAL, CellName, apart, chance_of_agreement, median_gap
 from lmmrec_core.audit.printed import PrintedCell, PrintedTable, System, read_printed
 from lmmrec_core.audit.relations import PrintedValue
 
@@ -89,10 +89,18 @@ def test_the_chance_of_an_agreement_by_hand() -> None:
 
     ours = {("d", "recall", 10): pair(0.05, 0.05), ("d", "ndcg", 10): pair(0.03, 0.03)}
     window = 0.0001 / (2 * np.pi**0.5)
-    assert chance_of_agreement(ours, [ours]) == pytest.approx(window / (USUAL * 0.05))  # one metric of a data set
+
+    def untold(place: CellName) -> None:
+        return None
+
+    assert chance_of_agreement(ours, 1, untold) == pytest.approx(window / (USUAL * 0.05))  # one metric of a data set
     further = {("d", "recall", 20): pair(0.08, 0.0802), **ours}  # two units apart: a window of five
     expected = (5 * window) ** 2 / (USUAL * 0.05 * USUAL * 0.0801 * 0.5**0.5)
-    assert chance_of_agreement(further, [further] * 3) == pytest.approx(3 * expected)
+    assert chance_of_agreement(further, 3, untold) == pytest.approx(3 * expected)
     close = [{("d", "recall", 10): pair(0.05, 0.05 + 0.0002 * (1 + at % 3))} for at in range(9)]
-    assert chance_of_agreement(ours, [ours, *close]) == pytest.approx(10 * window / (0.0004 / 0.954), rel=1e-9)
-    assert chance_of_agreement({("d", "recall", 10): pair(0.0, 0.0)}, [ours]) == 1.0
+
+    def usual(place: CellName) -> float | None:
+        return median_gap([apart(pairs[place]) for pairs in close if place in pairs])
+
+    assert chance_of_agreement(ours, 10, usual) == pytest.approx(10 * window / (0.0004 / 0.954), rel=1e-9)
+    assert chance_of_agreement({("d", "recall", 10): pair(0.0, 0.0)}, 1, untold) == 1.0

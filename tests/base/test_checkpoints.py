@@ -157,3 +157,18 @@ def test_removing_takes_the_phases_too_and_nothing_else(tmp_path):
     checkpoints.remove(tmp_path / "ab.pt")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["ab.json", "abc.pt"]
     checkpoints.remove(tmp_path / "none" / "ab.pt")
+
+
+def test_a_checkpoint_that_may_not_be_read_is_told_and_stays(tmp_path, monkeypatch):
+    path = tmp_path / "run.pt"
+    path.write_bytes(b"precious")
+
+    def refused(where, *more, **options):
+        raise PermissionError(13, "Permission denied", str(where))
+
+    for method in ("is_file", "open"):
+        with monkeypatch.context() as patch:
+            patch.setattr("pathlib.Path." + method, refused)
+            with pytest.raises(TrainingError, match=r"run\.pt: cannot be read \(Permission denied\); allow reading it"):
+                checkpoints.load(path, "me")
+    assert path.read_bytes() == b"precious"

@@ -1,5 +1,6 @@
 import time
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from pydantic import Field
@@ -115,7 +116,7 @@ def test_names_that_are_no_file_are_refused(name):
 
 def test_a_file_too_large_for_settings_is_refused_before_it_is_parsed(tmp_path):
     (tmp_path / "x.yaml").write_text("# " + "x" * 2_000_000)
-    with pytest.raises(ConfigError, match="2,000,002 bytes are no settings file"):
+    with pytest.raises(ConfigError, match="more than 1,048,576 bytes are no settings file"):
         read_yaml(tmp_path / "x.yaml")
 
 
@@ -180,3 +181,23 @@ def test_aliases_are_read_as_yaml_reads_them(tmp_path):
     (tmp_path / "plain.yaml").write_text("a: &a {x: 1, y: [2, 3]}\nb: *a\nc: {<<: *a, x: 4}\n", encoding="utf-8")
     expected = {"a": {"x": 1, "y": [2, 3]}, "b": {"x": 1, "y": [2, 3]}, "c": {"x": 4, "y": [2, 3]}}
     assert read_yaml(tmp_path / "plain.yaml") == expected
+
+
+class Truths(Settings):
+    epochs: int | None = None
+    rate: float = 0.5
+    seeds: tuple[int, ...] = (1,)
+    on: bool = False
+    mode: Literal["a"] | bool = "a"
+    options: dict[str, Any] | list[Any] = Field(default_factory=dict)
+
+
+@pytest.mark.parametrize("values", [{"epochs": True}, {"rate": False}, {"seeds": [True]}, {"seeds": (1, False)}])
+def test_a_truth_value_is_no_number(values):
+    with pytest.raises(ConfigError, match="true and false are no numbers or texts"):
+        Truths.build(values)
+
+
+def test_truth_values_are_taken_where_they_mean_something():
+    built = Truths.build({"on": True, "mode": False, "options": [True]})
+    assert (built.on, built.mode, built.options) == (True, False, [True])

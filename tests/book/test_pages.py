@@ -17,6 +17,7 @@ from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.roles import Recommender, TrainingData
 from lmmrec_core.study.track import is_multimodal
 from lmmrec_core.study.weights.recipes import MultimodalSettings
+from tests.book.accessible import FAULTS
 from tests.book.browser import CHROMIUM, DRIVER, browser, remote_requests, severe, show
 from tests.book.rendered import declared_pages, notebook_at, prose, quotations, rendered, toc_files
 
@@ -216,6 +217,11 @@ def test_quoted_numbers_are_those_of_the_notebooks(site: Path) -> None:
         assert [tag.get_text() for tag in page.select(".pasted-text")] == wanted, name
 
 
+def test_pages_are_light(site: Path) -> None:
+    sizes = {path.name: path.stat().st_size for path in documents(site)}
+    assert {name: size for name, size in sizes.items() if size > 1_000_000} == {}
+
+
 def test_formulas_are_served_by_the_book(site: Path) -> None:
     static = site / "_build" / "html" / "_static" / "mathjax"
     assert (static / "tex-chtml-full.js").is_file()
@@ -252,22 +258,27 @@ def test_every_page_fits_typesets_and_asks_for_nothing(site: Path, driver: Any, 
 
 @needs_browser
 @pytest.mark.browser
-def test_tables_are_readable_in_the_dark(site: Path, driver: Any) -> None:
-    """Text and background of cells differ enough, whatever the reader's system says."""
-    contrast = """
-        const channel = c => (c /= 255) <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4;
-        const light = ([r, g, b]) => .2126 * channel(r) + .7152 * channel(g) + .0722 * channel(b);
-        const rgb = text => text.match(/[\\d.]+/g).map(Number);
-        const behind = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
-            if (c.length < 4 || c[3] > 0) return c; } return [255, 255, 255]; };
-        return [...document.querySelectorAll('article table td')].map(cell => {
-            const pair = [light(rgb(getComputedStyle(cell).color)), light(behind(cell))].sort();
-            return (Math.max(...pair) + .05) / (Math.min(...pair) + .05); });
-    """
-    for name in ("book/index", "book/_generated/controls/02_rq1_pretrained"):
-        show(driver, site / "_build" / "html" / f"{name}.html", 1400, dark=True)
-        assert driver.execute_script("return document.documentElement.dataset.theme") == "dark"
-        assert min(driver.execute_script(contrast), default=21) >= 4.5, name
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (400, True)], ids=["desktop light", "phone dark"])
+def test_every_page_can_be_read_by_everybody(site: Path, driver: Any, width: int, dark: bool) -> None:
+    found = {}
+    for path in documents(site):
+        show(driver, path, width, dark=dark)
+        assert driver.execute_script("return document.documentElement.dataset.theme") == ("dark" if dark else "light")
+        if faults := driver.execute_script(FAULTS):
+            found[path.relative_to(site / "_build" / "html").as_posix()] = faults
+    assert found == {}
+
+
+@needs_browser
+@pytest.mark.browser
+def test_the_verdict_is_on_the_first_screen(site: Path, driver: Any) -> None:
+    for path, page in documents(site).items():
+        if path.parent.parent.name != "_generated" or path.stem[:2] in ("06", "07", "08"):
+            continue
+        assert page.find("article").find("h2").get_text().startswith("Verdict"), path
+        show(driver, path, 1400)
+        top = "return document.querySelector('article h2').getBoundingClientRect().top"
+        assert driver.execute_script(top) < 500, path
 
 
 @needs_browser

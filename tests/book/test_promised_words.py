@@ -25,7 +25,7 @@ def test_the_chapter_on_claims_gives_the_words_of_the_rule() -> None:
     assert rule.rounding == 1e-4 and "no further apart than their last digit" in text
 
 
-def test_every_page_of_a_question_ends_with_words_evidence_and_chances() -> None:
+def test_every_page_of_a_question_has_words_evidence_and_chances() -> None:
     for path in QUESTION_PAGES:
         code = cells(path, "code")
         for name in ("judged_listing", "claims_listing", "characteristics_listing", "conclude"):

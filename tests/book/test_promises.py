@@ -58,7 +58,7 @@ def test_lattice_trained_end_to_end_is_nearly_the_same_with_both_encoders() -> N
 
 def test_a_page_of_a_question_counts_the_printed_changes() -> None:
     for path in QUESTION_PAGES:
-        assert "printed_summary(" in cells(path, "code") and "## As printed" in cells(path, "markdown"), path
+        assert "printed_summary(" in cells(path, "code") and "## Beside the paper" in cells(path, "markdown"), path
 
 
 # --- numbers and lists in the method chapters

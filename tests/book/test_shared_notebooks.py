@@ -67,7 +67,7 @@ def test_a_page_gives_words_with_their_evidence_on_real_data(
     shown = space["shown"]
     assert all(text in shown["judged"] for text in ("detectable", "persons", "because"))
     assert "the printed changes are true" in shown["characteristics"] and "lead needed" in shown["claims"]
-    assert read_rule().digest in shown["verdict"]
+    assert read_rule().digest in shown["verdict-whole"]
 
 
 def test_the_page_of_the_rule_states_it_and_what_it_would_say(glued: dict) -> None:

@@ -27,7 +27,9 @@ def declared() -> dict[str, Parameter]:
         ({"models": ["vbpr", "vbbr"]}, "unknown model 'vbbr'; did you mean 'vbpr'"),
         ({"anchors": ["fredom"]}, "did you mean 'freedom'"),
         ({"metric": "ndgc@20"}, "unknown metric 'ndgc'; did you mean 'ndcg'"),
+        ({"models": [["vbpr"]]}, r"unknown model \['vbpr'\]"),
         ({"metric": "ndcg"}, "has no cutoff"),
+        ({"metric": "recall@²"}, "has no cutoff"),
         ({"track": "control"}, "did you mean 'controls'"),
     ],
 )

@@ -13,11 +13,6 @@ from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study import Study
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("LMMREC_HOME", str(tmp_path / "home"))
-
-
 @pytest.fixture
 def catalogue(tmp_path):
     """A user's own catalogue with ready features: 40 users, 20 items in two groups."""

@@ -100,6 +100,7 @@ def damaged(content: bytes, change) -> bytes | None:
     return "\n".join(separator.join(cells) for cells in lines).encode("latin-1")
 
 
+@pytest.mark.timeout(300 + 2 * CASES)
 @seed(16)
 @settings(max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), name=st.sampled_from(sorted(ORIGINALS)), options=OPTIONS)

@@ -22,11 +22,43 @@ def test_a_split_is_used_however_its_header_is_quoted_or_spaced(shop, capsys, he
     assert (found["rule"], found["train"], found["valid"], found["test"]) == ("given", 120, 30, 30)
 
 
-@pytest.mark.parametrize("column", ["Split", "SPLIT", "x_label", "splits", "spilt", "subset", "fold", "set"])
+@pytest.mark.parametrize(
+    "column",
+    ["Split", "SPLIT", "x_label", "splits", "spilt", "subset", "fold", "set", "data_split", "split_type", "fold_id",
+     "is_test", "isTest", "train_valid_test", "tvt"],
+)  # fmt: skip
 def test_a_near_miss_of_the_column_of_parts_is_refused(shop, capsys, column):
     with_split(shop, f"user_id,item_id,{column}")
     for command in (("data", shop), ("run", "--data", shop, "--model", "popularity")):
         assert f"column {column!r} is not read; did you mean 'split'?" in told(capsys, *command, rc=1)
+
+
+@pytest.mark.parametrize("column", ["phase", "dataset", "type", "mode", "usage"])
+@pytest.mark.parametrize("words", [{}, {"valid": "dev"}, {"train": "Training", "valid": "val"}, {"train": ""}])
+def test_a_column_whose_cells_are_parts_is_refused_whatever_its_name(shop, capsys, column, words):
+    with_split(shop, f"user_id,item_id,{column}")
+    text = (shop / "interactions.csv").read_text()
+    for part, word in words.items():
+        text = text.replace(f",{part}\n", f",{word}\n")
+    (shop / "interactions.csv").write_text(text)
+    for command in (("data", shop), ("run", "--data", shop, "--model", "popularity")):
+        assert f"column {column!r} is not read, but its cells name parts" in told(capsys, *command, rc=1)
+
+
+def test_other_words_beside_parts_are_no_parts(shop, capsys):
+    with_split(shop, "user_id,item_id,kind")
+    for change in ((",test\n", ",toy\n"), (",valid\n", ",train\n"), (",toy\n", ",train\n")):  # at last train alone
+        (shop / "interactions.csv").write_text((shop / "interactions.csv").read_text().replace(*change))
+        assert "mmrec" in told(capsys, "data", shop)
+
+
+def test_an_mmrec_column_whose_cells_are_parts_is_refused(tmp_path, capsys):
+    folder = mmrec(tmp_path / "toy")
+    text = (folder / "toy.inter").read_text().replace("x_label", "phase", 1)
+    for number, part in enumerate(("train", "valid", "test")):
+        text = text.replace(f"\t{number}\n", f"\t{part}\n")
+    (folder / "toy.inter").write_text(text)
+    assert "rename it 'x_label'" in told(capsys, "data", folder, rc=1)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,9 @@ def test_a_folder_is_the_same_however_it_is_pointed_to(tmp_path, monkeypatch, ca
         assert main(["data", given, "--k-core", "1"]) == 0
         assert "interactions" in capsys.readouterr().out, given
         assert "popularity on mine" in ran.out and ran.err == ""
-    assert stored(tmp_path) == {"mine"} and len(list((tmp_path / "home").rglob("run.json"))) == 1
+    assert stored(tmp_path) == {"mine"}
+    runs = [path.parent.name.split("-")[0] for path in (tmp_path / "home").rglob("run.json")]
+    assert sorted(runs) == ["itemknn", "popularity"]  # one each: item-kNN is computed beside
 
 
 def test_other_commands_take_them_too(tmp_path, monkeypatch, capsys):

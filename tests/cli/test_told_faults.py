@@ -9,7 +9,7 @@ from tests.cli.shops import rows_of, told, write_items, write_rows
 def test_all_faults_are_told_in_one_pass(shop, capsys):
     rows = rows_of(shop)
     rows[2] = "u0,i99,5,1"
-    rows[4] = "u0,i5,good,1"
+    rows[4] = "u0,i5,5,soon"
     rows[6] = "u1,i1,5"
     rows[8] = ",i1,5,3"
     write_rows(shop, "user_id,item_id,rating,timestamp", rows)
@@ -19,9 +19,9 @@ def test_all_faults_are_told_in_one_pass(shop, capsys):
     (shop / "images" / "9.png").write_bytes(b"no picture")
     error = told(capsys, "data", shop, rc=1)
     for words in (
-        "interactions.csv line 4: item 'i99' is not among", "line 6: rating 'good' is not a number", "line 8: 3 cells",
-        "line 10: user_id is empty", "image 'images/nowhere.png' not found", "'../secret.png' is outside the folder",
-        "textual.npy: 3 rows for 12 items", "9.png cannot be read",
+        "interactions.csv line 4: item 'i99' is not among", "line 6: timestamp 'soon' is not a number",
+        "line 8: 3 cells", "line 10: user_id is empty", "image 'images/nowhere.png' not found",
+        "'../secret.png' is outside the folder", "textual.npy: 3 rows for 12 items", "9.png cannot be read",
     ):  # fmt: skip
         assert words in error, words
     assert "7 faults" in error and "Traceback" not in error
@@ -39,6 +39,20 @@ def test_another_separator_is_named(shop, capsys, separator, words):
         (shop / name).write_text((shop / name).read_text().replace(",", separator))
     error = told(capsys, "data", shop, rc=1)
     assert error.count(f"separated by {words}, not by ','") == 2 and "add it" not in error
+
+
+@pytest.mark.parametrize(
+    ("first", "words"),
+    [("\n\n", "line 1: blank; remove"), ("# my rows\n", "line 1: a comment; remove"), ("sep=,\n", "for a spreadsheet")],
+)
+def test_what_stands_in_the_place_of_a_header_is_named(shop, capsys, first, words):
+    (shop / "interactions.csv").write_text(first + (shop / "interactions.csv").read_text())
+    assert words in told(capsys, "data", shop, rc=1)
+
+
+def test_a_table_separated_by_blanks_is_told_as_such(tmp_path, shop, capsys):
+    (shop / "interactions.csv").write_text((shop / "interactions.csv").read_text().replace(",", " "))
+    assert "separated by blanks, not by ','" in told(capsys, "data", shop, rc=1)
 
 
 def test_a_cell_of_any_length_is_read(shop, capsys):

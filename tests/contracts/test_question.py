@@ -80,7 +80,7 @@ def test_the_command_line_knows_it(copy: Path) -> None:
     done = python(copy, "-m", "lmmrec_core.cli", "reproduce", "--rq", "4", "--dry-run")
     assert done.returncode == 0, done.stderr
     # 2 modalities: VBPR with 3 seeds on 3 data sets; on one of them LATTICE with 3
-    assert "24 cases can run, 102 are left out by the track, 0 cannot yet" in done.stdout
+    assert "24 can run now, 0 wait for what is not here, 102 are left out by the track" in done.stdout
 
 
 def test_its_page_shows_its_table(copy: Path) -> None:

@@ -49,6 +49,24 @@ def make_mmrec(folder, turned):
     np.save(folder / "image_feat.npy", np.arange(6.0).reshape(3, 2))
 
 
+def make_recbole(folder, turned):
+    rows = [
+        "user_id:token item_id:token rating:float timestamp:float", "ann 7 4 30.0", "ann 10 2 20.0", "bob 7 5 10.0",
+        "bob B1 1 5.0",
+    ]  # fmt: skip
+    (folder / "toy.inter").write_text("\n".join(rows_of(rows, turned)).replace(" ", "\t") + "\n", encoding="utf-8")
+    items = ["item_id:token\ttitle:token_seq\tprice:float", "7\tA jug\t2.5", "10\tA cup\t1.0", "B1\tTea\t3.0"]
+    (folder / "toy.item").write_text("\n".join(rows_of(items, turned)) + "\n", encoding="utf-8")
+
+
+def make_lattice(folder, turned):
+    (folder / "5-core").mkdir()
+    for part, rows in (("train", {"0": [1, 2], "1": [0]}), ("val", {"0": [0]}), ("test", {"1": [2]})):
+        rows = dict(rows_of([("0", rows.get("0", [])), *((u, i) for u, i in rows.items() if u != "0")], turned))
+        (folder / "5-core" / f"{part}.json").write_text(json.dumps(rows), encoding="utf-8")
+    np.save(folder / "text_feat.npy", np.arange(6.0).reshape(3, 2))
+
+
 def make_parity(folder, turned):
     columns = {"user": [0, 0, 0, 1], "item": [0, 1, 2, 2], "split": [0, 1, 2, 0]}
     np.savez(folder / "interactions.npz", n_users=2, n_items=4,
@@ -91,6 +109,8 @@ def make_controls(folder, turned):
 MAKERS = {
     "folder": make_folder,
     "mmrec": make_mmrec,
+    "recbole": make_recbole,
+    "lattice": make_lattice,
     "parity": make_parity,
     "amazon": make_amazon,
     "movielens": make_movielens,

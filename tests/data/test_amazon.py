@@ -205,3 +205,11 @@ def test_a_truncated_download_is_named(toy, tmp_path):
     (tmp_path / "reviews_Toy_5.json.gz").write_bytes((toy / "reviews_Toy_5.json.gz").read_bytes()[:-100])
     with pytest.raises(DataError, match=r"reviews_Toy_5.json.gz: cannot be read"):
         read_amazon(tmp_path, AmazonSettings(category="Toy"))
+
+
+def test_a_time_in_parts_of_seconds_is_refused(tmp_path):
+    review = {"reviewerID": "u", "asin": "B000000001", "overall": 5.0, "unixReviewTime": 0.5}
+    (tmp_path / "reviews_Toy_5.json").write_text(json.dumps(review), encoding="utf-8")
+    (tmp_path / "meta_Toy.json").write_text("{'asin': 'B000000001'}", encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 1: unixReviewTime is 0\.5, not in whole seconds"):
+        read_amazon(tmp_path, AmazonSettings(category="Toy"))

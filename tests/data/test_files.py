@@ -107,3 +107,18 @@ def test_regular_tables_are_read_compressed_or_not(tmp_path):
         file.write(table)
     assert read_text(tmp_path / "table.csv.gz") == table
     assert len(table) > 200 * (tmp_path / "table.csv.gz").stat().st_size  # more regular than any real one
+
+
+@pytest.mark.parametrize("rows", [3, 30_000])
+def test_bytes_after_an_array_are_refused(tmp_path, rows):
+    with (tmp_path / "visual.npy").open("wb") as file:
+        np.save(file, np.zeros((rows, 2), np.float32))
+        np.save(file, np.ones((2, 2), np.float32))
+    with pytest.raises(DataError, match=r"visual\.npy: 144 bytes after its one array; save one matrix"):
+        load_matrix(tmp_path / "visual.npy", rows)
+
+
+@pytest.mark.parametrize("array", [np.zeros((0, 3)), np.asfortranarray(np.ones((9, 4))), np.ones((300, 300))])
+def test_whole_arrays_are_read(tmp_path, array):
+    np.save(tmp_path / "a.npy", array)
+    assert np.array_equal(load_arrays(tmp_path / "a.npy")[""], array)

@@ -4,6 +4,7 @@ import random
 import numpy as np
 import pytest
 
+from lmmrec_core.data import recognise
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
 from lmmrec_core.data.folder import FolderSettings, read_folder, write_folder
 from lmmrec_core.data.splitting import make_split
@@ -145,9 +146,12 @@ BAD_INTERACTIONS = [
     ([["user_id", "item_id"], ["a", "2", "x"]], r"line 2: 3 cells, but the header names 2"),
     ([["user_id", "item_id"], ["a", "2"], ["", "2"]], r"line 3: user_id is empty"),
     ([["user_id", "item_id"], ["a", "2"], ["b", "99"]], r"line 3: item '99' is not among.*add it"),
-    ([["user_id", "item_id", "rating"], ["a", "2", "good"]], r"line 2: rating 'good' is not a number"),
-    ([["user_id", "item_id", "rating"], ["a", "2", "nan"]], r"line 2: rating 'nan' is not a number"),
-    ([["user_id", "item_id", "timestamp"], ["a", "2", "3.5"]], r"line 2: timestamp '3.5' is not a whole number"),
+    (
+        [["user_id", "item_id", "timestamp"], ["a", "2", "3.5"]],
+        r"line 2: timestamp '3.5' is not a whole number"
+        r"; correct it \(times are read whatever the split",
+    ),
+    ([["user_id", "item_id", "timestamp"], ["a", "2", "1_0"]], r"line 2: timestamp '1_0' is not a number"),
     ([["user_id", "item_id", "timestamp"], ["a", "2", "9" * 20]], r"line 2: timestamp .* does not fit"),
     ([["user_id", "item_id", "split"], ["a", "2", "tset"]], r"line 2: split 'tset' is no part; did you mean 'test'"),
     (
@@ -162,6 +166,35 @@ def test_bad_interactions_are_named(folder, rows, message):
     write_csv(folder / "interactions.csv", rows)
     with pytest.raises(DataError, match=message):
         read_folder(folder)
+
+
+@pytest.mark.parametrize("rating", ["good", "nan", "4_5", ""])
+def test_ratings_are_read_only_when_asked_for(folder, rating):
+    write_csv(folder / "interactions.csv", [["user_id", "item_id", "rating"], ["a", "2", rating], ["b", "7", "5"]])
+    assert pairs_of(read_folder(folder)) == {("a", "2"), ("b", "7")}
+    with pytest.raises(DataError, match=f"line 2: rating '{rating}' is not a number"):
+        read_folder(folder, FolderSettings(min_rating=4))
+
+
+def test_a_folder_that_may_not_be_read_is_told(folder, monkeypatch):
+    def refused(path, *more, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    for method in ("is_file", "is_dir", "read_bytes"):
+        with monkeypatch.context() as patch:
+            patch.setattr("pathlib.Path." + method, refused)
+            with pytest.raises(DataError, match=r"shop.*: cannot be read"):
+                read_folder(folder)
+            if method == "is_dir":
+                with pytest.raises(DataError, match=r"cannot be read .*allow reading it"):
+                    recognise(folder)
+
+
+def test_a_folder_of_two_formats_is_refused(folder):
+    assert recognise(folder) == "folder"
+    (folder / "toy.inter").write_text("userID\titemID\tx_label\n0\t0\t0\n")
+    with pytest.raises(DataError, match=r"has the files of folder .* and mmrec .*; keep one of the two"):
+        recognise(folder)
 
 
 def changed(row, **cells):
@@ -235,7 +268,7 @@ def test_bad_files_are_named(folder, tmp_path):
     with pytest.raises(DataError, match="line 3: not a table row"):
         read_folder(folder)
     (folder / "interactions.csv.gz").write_bytes(gzip.compress(b"user_id,item_id\na,2\n")[:-4])
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"cannot be read"):
         read_folder(folder, FolderSettings(interactions="interactions.csv.gz"))
 
 

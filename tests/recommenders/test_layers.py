@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from lmmrec_core.recommenders.layers import BipartiteGraph, SparseRows, linear, rows_normalised, sparse_product, table
+from lmmrec_core.recommenders.layers import (
+    BipartiteGraph,
+    SparseRows,
+    features_normalised,
+    linear,
+    rows_normalised,
+    sparse_product,
+    table,
+)
 from tests.recommenders.toys import dense_adjacency, random_data, toy, written_out
 
 
@@ -115,3 +123,22 @@ def test_initial_values_have_the_stated_spread_and_follow_the_generator():
 def test_rows_normalised_leaves_zero_rows_at_zero():
     rows = rows_normalised(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
     torch.testing.assert_close(rows, torch.tensor([[0.6, 0.8], [0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("scale", [1e37, 1e20, 1e-13, 1e-25, 1e-36])
+def test_features_of_any_scale_have_the_same_directions(scale):
+    rows = torch.randn(6, 5, generator=torch.Generator().manual_seed(1))
+    rows[2] = 0
+    expected = rows_normalised(rows)
+    torch.testing.assert_close(features_normalised(rows * scale), expected)
+    mixed = torch.cat([rows * scale, rows])
+    assert torch.equal(features_normalised(mixed)[6:], expected)  # ordinary rows to the last bit
+
+
+def test_the_gradient_of_a_large_row_is_that_of_its_direction():
+    rows = torch.randn(3, 4, generator=torch.Generator().manual_seed(2))
+    weights = torch.randn(3, 4, generator=torch.Generator().manual_seed(3))
+    plain, large = rows.clone().requires_grad_(), (rows * 1e25).requires_grad_()
+    (rows_normalised(plain) * weights).sum().backward()
+    (features_normalised(large) * weights).sum().backward()
+    torch.testing.assert_close(large.grad * 1e25, plain.grad)

@@ -34,7 +34,7 @@ def test_of_a_record_of_uncommitted_code_no_number_is_shown() -> None:
     withheld = {**tuned(), "withheld": True}
     assert set(line(withheld).values()) == {"ML-sparse, CLIP-FT", "uncommitted"}
     listing = retrieval_listing([withheld])
-    assert set(listing[["R@1", "R@10", "R@50", "median rank"]].to_numpy().ravel()) == {"uncommitted"}
+    assert set(listing[["Recall@1", "Recall@10", "Recall@50", "median rank"]].to_numpy().ravel()) == {"uncommitted"}
     assert [text.get_text() for text in loss_curves([withheld]).axes[0].texts] == [ONLY_WITHHELD]
     assert len(loss_curves([withheld, tuned(encoder="vlmo")]).axes) == 2
 
@@ -50,9 +50,9 @@ def test_a_tuned_encoder_on_one_line() -> None:
         "seconds": "1,234.6",
         "candidates": 400,
         # means of 0.01 and 0.03, then of 0.03 and 0.05; by chance 1 of 400
-        "R@1 (chance)": "0.02 → 0.04 (0.0025)",
-        "R@10 (chance)": "0.11 → 0.31 (0.025)",
-        "R@50 (chance)": "0.21 → 0.61 (0.125)",
+        "Recall@1 (chance)": "0.02 → 0.04 (0.0025)",
+        "Recall@10 (chance)": "0.11 → 0.31 (0.025)",
+        "Recall@50 (chance)": "0.21 → 0.61 (0.125)",
         "median rank (chance)": "21.0 → 19.0 (200.5)",
     }
 
@@ -61,17 +61,17 @@ def test_heads_in_closed_form_have_no_epochs_and_fewer_candidates() -> None:
     found = line(aligned())
     assert found["encoder"] == "All data sets, CLIP-PT"
     assert (found["objectives"], found["pairs"], found["held out"]) == ("closed form: regularised CCA", 1785, 178)
-    assert (found["candidates"], found["R@10 (chance)"]) == (178, "0.25 (0.0562)")
-    assert {found[name] for name in ("steps", "best epoch", "seconds", "R@1 (chance)")} == {ABSENT}
+    assert (found["candidates"], found["Recall@10 (chance)"]) == (178, "0.25 (0.0562)")
+    assert {found[name] for name in ("steps", "best epoch", "seconds", "Recall@1 (chance)")} == {ABSENT}
 
 
 def test_an_encoder_that_stayed_at_its_start_says_so() -> None:
     found = line(tuned(best=0))
-    assert found["best epoch"] == "0 of 3" and found["R@10 (chance)"].startswith("0.11 → 0.11 ")
+    assert found["best epoch"] == "0 of 3" and found["Recall@10 (chance)"].startswith("0.11 → 0.11 ")
 
 
 def test_chance_is_never_above_one_and_ranks_stay_readable() -> None:
-    assert line(tuned(candidates=20))["R@50 (chance)"].endswith("(1)")
+    assert line(tuned(candidates=20))["Recall@50 (chance)"].endswith("(1)")
     assert line(tuned(candidates=23033))["median rank (chance)"].endswith("(11,517.0)")
 
 
@@ -86,7 +86,7 @@ def test_what_tuning_and_cca_really_leave_is_understood() -> None:
     visual, textual = generator.standard_normal((60, 5)), generator.standard_normal((60, 4))
     _, note = choose_heads(visual, textual, np.arange(60) < 12, grid=((1.0,), (1.0,), (2,)))
     found = line({"dataset": None, "encoder": "clip", "stage": "PT", "alignment": plain_values({**note, "pairs": 60})})
-    assert (found["pairs"], found["candidates"]) == (60, 12) and found["R@10 (chance)"].endswith(" (0.833)")
+    assert (found["pairs"], found["candidates"]) == (60, 12) and found["Recall@10 (chance)"].endswith(" (0.833)")
 
 
 def test_lines_keep_the_order_of_the_records() -> None:
@@ -101,9 +101,9 @@ def test_both_directions_held_out_and_in_sample() -> None:
     assert listing["encoder"].unique().tolist() == ["ML-sparse, CLIP-FT"]
     cells = listing.set_index(["direction", "queries"])
     assert len(cells) == 4
-    assert cells.loc[("picture to text", "held out"), "R@10"] == "0.1 → 0.3"
-    assert cells.loc[("text to picture", "held out"), "R@10"] == "0.12 → 0.32"
-    assert cells.loc[("picture to text", "all pairs, in-sample"), "R@10"] == "0.2 → 0.4"
+    assert cells.loc[("picture to text", "held out"), "Recall@10"] == "0.1 → 0.3"
+    assert cells.loc[("text to picture", "held out"), "Recall@10"] == "0.12 → 0.32"
+    assert cells.loc[("picture to text", "all pairs, in-sample"), "Recall@10"] == "0.2 → 0.4"
     assert cells.loc[("text to picture", "all pairs, in-sample"), "median rank"] == "17.0 → 15.0"
 
 
@@ -141,10 +141,10 @@ def test_losses_and_held_out_retrieval_of_one_encoder() -> None:
     assert left.get_title(loc="left") == "ML-sparse, CLIP-FT"
     assert curve(left, "ITC") == [(1, 4.0), (2, 2.0), (3, pytest.approx(4 / 3))]
     assert curve(left, "MLM")[0] == (1, 5.0)
-    assert curve(right, "held-out R@10") == [(n, pytest.approx(v)) for n, v in enumerate((0.11, 0.21, 0.31, 0.06))]
+    assert curve(right, "held-out Recall@10") == [(n, pytest.approx(v)) for n, v in enumerate((0.11, 0.21, 0.31, 0.06))]
     assert curve(right, "epoch kept") == [(2, pytest.approx(0.31))]
     assert curve(right, "chance")[0][1] == pytest.approx(10 / 400)
-    assert (left.get_ylabel(), right.get_ylabel()) == ("training loss", "R@10")
+    assert (left.get_ylabel(), right.get_ylabel()) == ("training loss", "Recall@10")
     assert left.get_xlabel() == right.get_xlabel() == "epoch"
 
 
@@ -157,7 +157,7 @@ def test_one_to_eight_encoders_fit_a_narrow_page(n: int) -> None:
     assert figure.get_figwidth() <= 6 and figure.get_figheight() <= 2.2 * n + 1
     assert overlaps(figure) == [] and texts_out_of_the_picture(figure) == []
     names_shown = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names_shown == ["ITC", "ITM", "MLM", "chance", "held-out R@10", "epoch kept"]
+    assert names_shown == ["ITC", "ITM", "MLM", "chance", "held-out Recall@10", "epoch kept"]
 
 
 def test_objectives_are_told_apart_without_colour() -> None:

@@ -106,10 +106,25 @@ def test_forest_of_another_metric_is_not_drawn() -> None:
 
 
 def test_curves_leave_out_epochs_that_were_not_evaluated(results: list) -> None:
-    axes = figures.training_curves(results).axes[0]
-    lines = [line for line in axes.lines if len(line.get_xdata())]  # seaborn adds empty ones for its legend
-    assert {tuple(line.get_xdata()) for line in lines} == {(2, 3)}
-    assert len(lines) == 8
+    figure = figures.training_curves(results)
+    assert [axes.get_title() for axes in figure.axes] == ["VBPR", "LATTICE"]
+    for axes in figure.axes:
+        assert [tuple(line.get_xdata()) for line in axes.lines] == [(2, 3)] * len(SETS)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Complementary", "Redundant", "Null"]
+
+
+def test_a_curve_is_the_median_of_its_runs_within_their_range(make_result: MakeResult) -> None:
+    runs = [make_result(dataset="null", seed=seed) for seed in (1, 2, 3)]
+    for run, scores in zip(runs, ([0.1], [0.2, 0.4], [0.6, 0.8]), strict=True):
+        run.record["training"]["history"] = [
+            {"number": number, "loss": 1.0, "valid": score} for number, score in enumerate(scores, start=1)
+        ]
+    (axes, _empty) = figures.training_curves(runs).axes
+    (line,) = axes.lines
+    assert list(line.get_ydata()) == pytest.approx([0.2, 0.6])
+    (band,) = axes.collections
+    low, high = band.get_paths()[0].get_extents().get_points()
+    assert (low[1], high[1]) == pytest.approx((0.1, 0.8))
 
 
 def test_models_without_epochs_have_no_curve(make_result: MakeResult) -> None:
@@ -117,3 +132,14 @@ def test_models_without_epochs_have_no_curve(make_result: MakeResult) -> None:
     bare = type(result)(result.case, result.per_user, result.overall, {**result.record, "training": None})
     assert says_nothing(figures.training_curves([bare]))
     assert not says_nothing(figures.seed_strip([bare]))
+
+
+def test_changes_of_all_models_can_share_a_line() -> None:
+    changes = change_table("rq1", [], ["null"], ["vbpr", "lattice"])
+    apart, together = (figures.printed_and_measured(changes, by_model=value).axes[0] for value in (True, False))
+    assert [len(axes.get_yticklabels()) for axes in (apart, together)] == [4, 2]
+    assert {label.get_text() for label in together.get_yticklabels()} == {"VLMo-PT / baseline", "CLIP-PT / baseline"}
+    dots = [
+        sorted(line.get_xdata()) for axes in (apart, together) for line in axes.lines if line.get_label() == "printed"
+    ]
+    assert dots[0] == dots[1] and len(dots[0]) == 12

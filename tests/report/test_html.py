@@ -5,11 +5,13 @@ import math
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup, Tag
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 
 from lmmrec_core.flow import Table
 from lmmrec_core.report import tables
 from lmmrec_core.report.changes import change_table
-from lmmrec_core.report.html import plain_table, results_table
+from lmmrec_core.report.html import Sentence, plain_table, results_table
 from tests.report.conftest import MakeResult
 
 
@@ -75,8 +77,8 @@ def test_header_has_two_levels_and_no_name_row() -> None:
     soup = BeautifulSoup(results_table(tables.printed_table3()).to_html(), "html.parser")
     head = [[cell.text.strip() for cell in row.find_all("th")] for row in soup.find("thead").find_all("tr")]  # type: ignore[union-attr]
     assert len(head) == 2
-    assert head[0][1:] == ["Amazon Sports", "Amazon Clothing", "Amazon Baby"]
-    assert head[1][1:] == ["R@10", "R@20", "N@10", "N@20"] * 3  # shortened to fit the page
+    assert head[0] == ["Amazon Sports", "Amazon Clothing", "Amazon Baby"]  # the corner is an empty cell, and no head
+    assert head[1] == ["Recall@10", "Recall@20", "NDCG@10", "NDCG@20"] * 3
     assert soup.find("table")["class"] == ["dataframe", "results"]  # type: ignore[index]
     assert len(soup.find_all("th", class_="row_heading")) == 15
 
@@ -129,3 +131,30 @@ def test_rounding_is_to_the_stated_digits(value: float) -> None:
 def test_three_significant_digits_for_statistics() -> None:
     html = results_table(build([[0.0011731], [8.2694]]), digits=None).to_html()
     assert [row[0].text for row in cells(html)] == ["0.00117", "8.27"]
+
+
+def test_a_listing_names_its_first_column() -> None:
+    html = plain_table(pd.DataFrame({"what & why": ["x"], "n": [1]}), "list").to_html()
+    head = BeautifulSoup(html, "html.parser").find("thead")
+    assert isinstance(head, Tag) and [cell.text for cell in head.find_all("th")] == ["what & why", "n"]
+
+
+def test_no_head_is_empty() -> None:
+    shown = [results_table(tables.printed_table3()), results_table(tables.printed_table2())]
+    for html in [table.to_html() for table in shown]:
+        head = BeautifulSoup(html, "html.parser").find("thead")
+        assert isinstance(head, Tag) and all(cell.text.strip() for cell in head.find_all("th"))
+
+
+def test_a_sentence_without_words_shows_nothing() -> None:
+    InteractiveShell.instance()
+    with capture_output() as caught:
+        for sentence in (Sentence(""), Sentence("*Nothing.*")):
+            sentence._ipython_display_()
+    assert [output.data["text/markdown"] for output in caught.outputs] == ["*Nothing.*"]
+
+
+def test_long_labels_wrap() -> None:
+    frame = pd.DataFrame({"name": ["x", "y" * 50], "n": [1, 2]})
+    assert "long-labels" in plain_table(frame, "list").to_html()
+    assert "long-labels" not in plain_table(frame[:1], "list").to_html()

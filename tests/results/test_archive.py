@@ -296,3 +296,11 @@ def test_the_digest_of_rows_sees_every_value() -> None:
     )
     assert len({rows_digest(each) for each in (frame, *changed)}) == len(changed) + 1
     assert rows_digest(per_user()) == rows_digest(frame)
+
+
+def test_brackets_without_end_are_damage(packed: tuple[ResultStore, list[Result]]) -> None:
+    store, _ = packed
+    (file,) = store.root.rglob("*.records.jsonl")
+    file.write_text("[" * 100_000)
+    with pytest.raises(ResultError, match="damaged: not an archive of records"):
+        store.find_records()

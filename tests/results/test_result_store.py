@@ -1,6 +1,8 @@
 """What is saved comes back bit by bit; what is damaged is named; what is there stays."""
 
 import json
+import os
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -51,6 +53,19 @@ def test_a_run_is_replaced_where_that_is_asked(tmp_path: Path) -> None:
     assert store.save("controls", "null", "vbpr-s1", key_of(CASE), record(), other, replace=True) == path
     pd.testing.assert_frame_equal(store.load(path).per_user, other, check_exact=True)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes")
+@pytest.mark.parametrize("name", ["run.json", "per_user.parquet"])
+def test_a_pipe_in_the_place_of_a_file_is_damage_and_never_opened(tmp_path: Path, name: str) -> None:
+    path = save(tmp_path)
+    (path / name).unlink()
+    os.mkfifo(path / name)
+    with pytest.raises(ResultError, match="a pipe or device, not a file"):
+        ResultStore(tmp_path).load(path)
+    (tmp_path / "controls" / "drawn.records.jsonl").symlink_to("/dev/zero")
+    with pytest.raises(ResultError, match="a pipe or device, not a file"):
+        ResultStore(tmp_path).find_records(dataset="drawn")
 
 
 def test_a_damaged_run_is_not_taken_for_a_stored_one(tmp_path: Path) -> None:
@@ -244,3 +259,25 @@ def test_reading_gives_no_warning(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(ResultStore(tmp_path).find_records(on_damage="warn")) == len(find(ResultStore(tmp_path))) == 1
+
+
+def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path)
+
+    def refused(where: object, *more: object) -> None:
+        raise PermissionError(13, "Permission denied", str(where))
+
+    monkeypatch.setattr("os.scandir", refused)
+    with pytest.raises(ResultError, match=r"cannot be read \(Permission denied\); allow reading it"):
+        find(ResultStore(tmp_path))
+    monkeypatch.setattr("pathlib.Path.is_dir", refused)
+    for read in (ResultStore(tmp_path).holds, ResultStore(tmp_path).load):
+        with pytest.raises(ResultError, match=r"cannot be read \(Permission denied\); allow reading it"):
+            read(path)
+
+
+def test_brackets_without_end_are_damage(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    (path / "run.json").write_text("[" * 100_000)
+    with pytest.raises(ResultError, match=r"run\.json: damaged: not valid JSON.*delete the folder"):
+        ResultStore(tmp_path).record(path)

@@ -7,8 +7,8 @@ import pytest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import MODEL_TITLES, PAPER_MODELS, TRACKS
 from lmmrec_core.questions import Variant, parse_question
-from lmmrec_core.study.cases import Case, all_cases, left_out, reason_not_run
-from lmmrec_core.study.track import declared_digest, read_track
+from lmmrec_core.study.cases import Case, all_cases, declared_digest, left_out, reason_not_run
+from lmmrec_core.study.track import read_track
 
 GRID = all_cases(read_track("paper"), [1])
 
@@ -150,8 +150,8 @@ def test_an_arm_repeats_whole_cells_under_its_settings():
 def test_an_arm_needs_a_name_and_a_reason():
     values = read_track("paper").model_dump()
     for arms, text in [
-        ({"none": {"settings": {"k": 1}, "why": "x"}}, "arm 'none' becomes part"),
-        ({"a/b": {"settings": {"k": 1}, "why": "x"}}, "arm 'a/b' becomes part"),
+        ({"none": {"settings": {"k": 1}, "why": "x"}}, "arm 'none' is the cell itself"),
+        ({"a/b": {"settings": {"k": 1}, "why": "x"}}, "arms.a/b.*becomes part"),
         ({"a": {"settings": {}, "why": "x"}}, "arms.a.settings"),
         ({"a": {"settings": {"k": 1}}}, "arms.a.why' is missing"),
     ]:

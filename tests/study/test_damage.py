@@ -124,7 +124,8 @@ def tiny(tmp_path_factory) -> Tiny:
     workspace = tiny_workspace(home / "results", home / ".cache")
     place = {"track": "controls", "dataset": "complementary", "seed": 1}
     done = [
-        run_case(todo, workspace) for todo in prepare_cases([Case.build({**place, **c}, "c") for c in CASES], workspace)
+        run_case(todo, workspace)
+        for todo in prepare_cases([Case.build({**place, **c}, "c") for c in CASES], workspace)[0]
     ]
     search_settings(workspace, "itemknn", "complementary", grid=SEARCH_GRID, trials=2)
     world = worlds_of("null", 1)[0]

@@ -17,9 +17,8 @@ from lmmrec_core.metrics.again import measured_again
 from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.report.tables import table3
 from lmmrec_core.results.store import key_of
-from lmmrec_core.study.cases import Case
+from lmmrec_core.study.cases import Case, declared_digest
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.track import declared_digest
 from tests.metrics.splits import random_lists, random_split
 
 SOURCE = '''

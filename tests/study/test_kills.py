@@ -1,8 +1,9 @@
 """Commands killed at random moments: the same command ends bit-equal, leaves nothing behind, and no worker lives on.
 
-``LMMREC_KILLS`` says how often each command is killed: a few for a check, a hundred for a night.
+``LMMREC_KILLS`` says how often each command is killed: a few for a check, a hundred for a night, with ``calibrate``.
 """
 
+import json
 import os
 import random
 import shutil
@@ -94,6 +95,10 @@ def outcome(home: Path) -> dict[str, object]:
         )  # fmt: skip
     for file in sorted((home / ".cache" / "encoders").glob("*.safetensors")):
         found[file.name] = file.read_bytes()
+    for file in sorted((home / "results" / "calibration").glob("*.jsonl")):
+        for line in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
+            own = {name: value for name, value in line.items() if name not in ("provenance", "cpu_seconds", "digest")}
+            found[f"{file.name}/{line['world']}"] = own
     for file in sorted((home / ".cache" / "features").iterdir() if (home / ".cache" / "features").is_dir() else ()):
         found[file.name] = ""  # cards hold times
     return found
@@ -111,8 +116,10 @@ def leftovers(home: Path) -> Iterator[Path]:
             yield path
 
 
-@pytest.fixture(params=["reproduce", "run"])
+@pytest.fixture(params=["reproduce", "run", *(["calibrate"] if KILLS > 10 else [])])
 def command(request, root: Path, tmp_path: Path) -> Command:
+    if request.param == "calibrate":
+        return Command(root, ["calibrate", "--parts", "null", "--worlds", "2", "--jobs", "2"])
     if request.param == "reproduce":
         track = write_track(tmp_path / "tiny.yaml")
         return Command(root, ["reproduce", "--track", str(track), "--jobs", "2"])

@@ -1,16 +1,20 @@
 import json
+import warnings
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from lmmrec_core.encoders.features.content import make_features
 from lmmrec_core.errors import ConfigError, FeatureError, TrainingError
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.calibration.stored_runs import made_from_runs
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.run import plan, resolve, run_case
+from lmmrec_core.study.run import features_of, plan, resolve, run_case
 from lmmrec_core.study.study import Study
+from tests.study.conftest import tiny_track
 
 
 def case_of(model="bpr", **fields):
@@ -32,6 +36,31 @@ def test_what_is_asked_in_epochs_takes_the_place_of_steps(workspace):
     assert (plain.steps, plain.epochs, plain.patience_steps, plain.patience) == (900, None, 90, None)
     _, asked = resolve(replace(workspace, track=track), "bpr", {"epochs": 3})
     assert (asked.steps, asked.epochs, asked.patience_steps) == (None, 3, 90)
+
+
+@pytest.mark.parametrize("asked", [{"epochs": 2, "steps": 3}, {"patience_steps": 3, "patience": 2}])
+def test_the_same_in_two_units_is_refused(workspace, asked):
+    with pytest.raises(ConfigError, match="say the same in two units; give one of them"):
+        resolve(workspace, "bpr", asked)
+
+
+def test_features_that_are_all_zero_are_told(workspace, monkeypatch):
+    features = make_features(
+        {"visual": np.zeros((60, 3), np.float32), "textual": np.ones((60, 3), np.float32)},
+        {"visual": np.ones(60, bool), "textual": np.ones(60, bool)}, {},
+    )  # fmt: skip
+    monkeypatch.setattr("lmmrec_core.study.run.load_features", lambda *_: features)
+    with pytest.warns(UserWarning, match="all visual features of encoder 'baseline' are zero"):
+        features_of(case_of("vbpr", encoder="baseline", modalities="V&T"), workspace)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        features_of(case_of("vbpr", encoder="baseline", modalities="T"), workspace)
+        features_of(case_of("vbpr", encoder="baseline", modalities="V&T", control="zero"), workspace)
+
+
+def test_training_of_a_model_that_is_no_mapping_is_refused():
+    with pytest.raises(ConfigError, match=r"models .*training of 'bpr' is 5; write settings by name"):
+        tiny_track(models={"bpr": {"training": 5}})
 
 
 def test_rows_are_of_unit_length_unless_asked_otherwise(workspace):

@@ -1,21 +1,25 @@
 """The whole path on a tiny track: skipped when done, resumed when killed, damaged parts named, disk full survived."""
 
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
 import pandas as pd
 import psutil
 import pytest
+import torch
 
-from lmmrec_core.errors import ConfigError
+from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.results.store import ResultStore
+from lmmrec_core.study import inputs
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.schedule import _planned, run_cases
+from lmmrec_core.study.schedule import _planned, run_cases, worker_pool
 from lmmrec_core.study.workspace import Workspace
 from tests.study.conftest import tiny_workspace
 
@@ -79,7 +83,7 @@ def test_encoders_made_in_processes_are_those_made_here(tmp_path):
     keys, made = [], []
     for name, jobs in (("here", 1), ("processes", 2)):
         home = tiny_workspace(tmp_path / name / "results", tmp_path / name / "cache")
-        keys.append([todo.key for todo in _planned(wanted, home, jobs)])
+        keys.append([todo.key for todo in _planned(wanted, home, jobs)[0]])
         made.append({file.name: file.read_bytes() for file in home.encoders.rglob("*.safetensors")})
         assert len(list(home.features.glob("*.safetensors"))) == 3  # end-to-end training starts from those of PT
     assert keys[0] == keys[1]
@@ -178,3 +182,99 @@ def test_full_disk_loses_nothing_finished_and_says_what_to_do(shared_cache, tmp_
         assert len(ResultStore(workspace.results).find_records()) == outcome.computed
     finally:
         subprocess.run(["umount", str(disk)], check=False)
+
+
+def test_data_weights_and_features_that_cannot_be_had_cost_their_own_cases(workspace, monkeypatch):
+    settings = workspace.track.dataset("complementary")
+    gone = settings.model_copy(update={"source": "folder", "path": "gone", "options": {}})
+    track = workspace.track.model_copy(update={"datasets": {"complementary": settings, "gone": gone}})
+    clip = {**track.encoders["clip"], "settings": {"weights": "nowhere.safetensors"}}
+    track = track.model_copy(update={"encoders": {**track.encoders, "clip": clip}})
+    here = replace(workspace, track=track, data=workspace.results.parent)
+    seen = inputs.load_features
+
+    def load(workspace, dataset, encoder, *rest):
+        if encoder == "vlmo":
+            raise FeatureError("the pictures of a test are broken")
+        return seen(workspace, dataset, encoder, *rest)
+
+    monkeypatch.setattr(inputs, "load_features", load)
+    content = {"track": "controls", "dataset": "complementary", "model": "vbpr", "modalities": "V&T"}
+    asked = [
+        *cases("popularity"),
+        Case.build({"track": "controls", "dataset": "gone", "model": "popularity"}, "case"),
+        Case.build({**content, "encoder": "clip", "paradigm": "PT"}, "case"),
+        Case.build({**content, "encoder": "vlmo", "paradigm": "PT"}, "case"),
+        Case.build({**content, "encoder": "baseline"}, "case"),
+    ]
+    plans, kept_out = inputs.prepare_cases(asked, here)
+    assert [todo.case for todo in plans] == [asked[0], asked[4]]
+    told = {(case.dataset, case.encoder): text for case, text in kept_out}
+    assert set(told) == {("gone", "none"), ("complementary", "clip"), ("complementary", "vlmo")}
+    assert "must hold gone" in told["gone", "none"]
+    assert "nowhere.safetensors not found" in told["complementary", "clip"]
+    assert told["complementary", "vlmo"] == "the pictures of a test are broken"
+    outcome = run_cases(asked, here, jobs=1)
+    assert outcome.computed == 2 and dict(outcome.failures) == dict(kept_out)
+
+
+def _gpus_of_workers(workspace, jobs):
+    """What each process of a pool sees as its GPUs; every one is asked once, because each waits for the others."""
+    pool = worker_pool(workspace, jobs)
+    with multiprocessing.get_context("spawn").Manager() as manager:
+        together = manager.Barrier(jobs)
+        futures = [pool.submit(_seen_gpus, together) for _ in range(jobs)]
+        found = sorted(future.result(timeout=120) for future in futures)
+        pool.shutdown()
+    return found
+
+
+def _seen_gpus(together):
+    together.wait(timeout=100)
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+
+
+@pytest.mark.parametrize(
+    ("device", "given", "count", "expected"),
+    [
+        ("auto", None, 2, ["0", "0", "1"]),
+        ("cuda", "4,GPU-5a,6", 3, ["4", "6", "GPU-5a"]),
+        ("auto", None, 0, ["all"] * 3),
+        ("cpu", None, 2, ["all"] * 3),
+        ("cuda:1", None, 2, ["all"] * 3),
+    ],
+)
+def test_processes_are_spread_over_the_visible_gpus(workspace, monkeypatch, device, given, count, expected):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    here = replace(workspace, track=workspace.track.model_copy(update={"device": device}))
+    if expected[0] == "all":
+        assert worker_pool(here, 3)._initargs[-1] is None  # nothing is said to the processes
+    else:
+        assert _gpus_of_workers(here, 3) == expected
+
+
+def test_two_processes_that_want_the_same_features_make_them_once(workspace, monkeypatch):
+    """The second waits for the first, as on two machines that share a folder."""
+    waits, made = threading.Event(), []
+
+    def slow(*_):
+        made.append(threading.get_ident())
+        waits.wait(0.5)
+        made.append(threading.get_ident())
+        raise FeatureError("enough")
+
+    monkeypatch.setattr(inputs, "load_features", slow)
+    workspace.dataset("complementary")
+    step = ("complementary", "baseline", "none")
+    threads = [
+        threading.Thread(target=inputs.make_all, args=("features", [step], inputs._make_features, here, None, print))
+        for here in (workspace, replace(workspace))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made[0] == made[1] and made[2] == made[3] and made[0] != made[2]

@@ -4,10 +4,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lmmrec_core.errors import ConfigError
+from lmmrec_core.errors import ConfigError, DataError
+from lmmrec_core.study.cases import declared_digest
+from lmmrec_core.study.datasets import drawn_once
 from lmmrec_core.study.run import resolve
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.track import declared_digest, read_track
+from lmmrec_core.study.track import read_track
 from lmmrec_core.study.workspace import Workspace, default_home
 
 
@@ -93,5 +95,17 @@ def test_seeds_that_are_none_are_refused(seeds, message, tmp_path):
 
 
 def test_no_seeds_are_those_of_the_track(tmp_path):
-    for seeds in (None, [], ()):
-        assert Study.open("controls", seeds=seeds, home=tmp_path).seeds == read_track("controls").seeds
+    assert Study.open("controls", seeds=None, home=tmp_path).seeds == read_track("controls").seeds
+    with pytest.raises(ConfigError, match=r"seeds = \[\] names no seed"):
+        Study.open("controls", seeds=[], home=tmp_path)
+
+
+def test_a_drawn_folder_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    drawn_once(tmp_path / "drawn", lambda empty: (empty / "a.csv").write_text("1"))
+
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refused)
+    with pytest.raises(DataError, match=r"SHA256SUMS: cannot be read \(Permission denied\); allow reading it"):
+        drawn_once(tmp_path / "drawn", lambda empty: None)

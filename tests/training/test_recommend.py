@@ -69,11 +69,13 @@ def test_test_lists_keep_validation_items_unless_told():
     assert top_k(scorer, np.array([0]), split, k=3, mask_valid=True).tolist() == [[2, 3, -1]]
 
 
-def test_nan_scores_are_refused_by_user():
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_not_finite_are_refused_by_user(score):
     matrix = np.zeros((3, 6))
-    matrix[2, 4] = np.nan
-    with pytest.raises(TrainingError, match=r"scores of user at position 2 \(from 0\) are NaN"):
+    matrix[2, 4] = score
+    with pytest.raises(TrainingError, match=rf"scores of user at position 2 \(from 0\) are not finite \({score}\)"):
         top_k(scorer_of(matrix), np.arange(3), split_of(3, 6, {(0, 0)}), k=2)
+    assert top_k(scorer_of(matrix), np.arange(3), split_of(3, 6, {(2, 4)}), k=2)[2].tolist() == [0, 1]  # no candidate
 
 
 def test_a_scorer_that_keeps_its_table_is_not_changed():

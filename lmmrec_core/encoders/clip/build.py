@@ -12,6 +12,8 @@ from typing import Any
 
 import open_clip
 import torch
+from huggingface_hub import try_to_load_from_cache
+from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 from open_clip.factory import convert_state_dict, convert_to_custom_text_state_dict
 from open_clip.model import resize_pos_embed
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
@@ -170,6 +172,19 @@ def fetch(model: str, tag: str) -> Path:
             f"weights {tag!r} of {model!r} could not be fetched from {source} ({reason}); fetch the safetensors file "
             f"on a connected machine and give its path as weights, with pretrained: {tag}"
         ) from None
+
+
+def is_fetched(model: str, tag: str) -> bool:
+    """Whether published weights are in a cache already, so that :func:`fetch` needs no network; fetches nothing.
+
+    Raises ConfigError as :func:`check_tag` does.
+    """
+    entry = check_tag(model, tag)
+    repository, _, file = str(entry.get("hf_hub") or "").rpartition("/")
+    if not repository:
+        return (Path("~/.cache/clip").expanduser() / Path(str(entry.get("url"))).name).is_file()
+    names = (file,) if file else (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
+    return any(isinstance(try_to_load_from_cache(repository, name), str) for name in names)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

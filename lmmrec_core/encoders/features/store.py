@@ -58,7 +58,7 @@ class FeatureStore:
             card = json.loads(metadata["card"])
             features = _features(tensors, card)
             intact = metadata["digest"] == features.digest and metadata["seal"] == _seal(features, metadata)
-        except (SafetensorError, KeyError, ValueError, TypeError, FeatureError) as error:
+        except (SafetensorError, KeyError, ValueError, TypeError, RecursionError, FeatureError) as error:
             raise _Damaged(f"{path}: damaged feature file ({type(error).__name__}: {error}); {cure}") from None
         except OSError as error:
             raise FeatureError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from None

@@ -50,7 +50,7 @@ def _check_shape(folder: Path, settings: VLMoSettings) -> None:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         seen = {ours: config[theirs] for ours, theirs in _SHAPE.items()}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FeatureError(f"{folder / 'config.json'}: no BERT settings ({error}); give a MiniLM folder") from None
     wanted = {name: getattr(settings, name) for name in _SHAPE}
     if seen != wanted:

@@ -37,7 +37,7 @@ def read_lines(path: Path) -> list[Line]:
     for number, content in enumerate(path.read_bytes().removesuffix(b"\n").split(b"\n"), start=1):
         try:
             line = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             line = None
         if not isinstance(line, dict) or line.get("digest") != _seal(line):
             raise ResultError(
@@ -81,7 +81,7 @@ def read_environments(folder: Path) -> dict[str, Any]:
         return {}
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # neither UTF-8 nor JSON
+    except (ValueError, RecursionError) as error:  # neither UTF-8 nor JSON
         raise ResultError(f"{path}: damaged ({error}); restore it from version control") from None
     if not isinstance(known, dict) or any(digest(entry, 8) != name for name, entry in known.items()):
         raise ResultError(f"{path}: damaged (an entry does not have its name as digest); restore it")

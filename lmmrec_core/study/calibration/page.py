@@ -7,14 +7,13 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from pandas.io.formats.style import Styler
 
 from lmmrec_core.errors import unknown
 from lmmrec_core.home import default_home
 from lmmrec_core.names import MODEL_TITLES
 from lmmrec_core.questions import ALPHA, MARGIN
 from lmmrec_core.report.calibration import p_value_figure, power_figure
-from lmmrec_core.report.html import Sentence, listing_or_words
+from lmmrec_core.report.html import Sentence, ShownTable, listing_or_words
 from lmmrec_core.report.labels import dataset_name, metric_name, model_name
 from lmmrec_core.report.planted import CANNOT_TELL, FOUND, NOT_FOUND, PLANTED_CONTENT, PLANTED_FIRST
 from lmmrec_core.results.provenance import ALLOW
@@ -74,16 +73,16 @@ class CalibrationPage:
             )
         return text
 
-    def bars(self) -> Styler:
+    def bars(self) -> ShownTable:
         """What was asked of the tests before they were measured, and whether it holds."""
         shown = pd.DataFrame(bar_rows(self.stored, self.metric))
         return listing_or_words(shown, "calibration-bars", NOT_RUN_YET, prose=True)  # type: ignore[return-value]
 
-    def against_itself(self) -> Styler | Sentence:
+    def against_itself(self) -> ShownTable | Sentence:
         """The A/A rates by data set and metric, of the book's test and of the one that takes seeds as fixed."""
         return listing_or_words(pd.DataFrame(itself_by_dataset(self.stored)), "against-itself", NOT_RUN_YET)
 
-    def against_itself_by_model(self) -> Styler | Sentence:
+    def against_itself_by_model(self) -> ShownTable | Sentence:
         """The same by model, and how many cells and pairs could not be tested for want of others to learn from."""
         rows = itself_by_model(self.stored, self.metric)
         return listing_or_words(pd.DataFrame(rows), "against-itself-models", NOT_RUN_YET)
@@ -92,7 +91,7 @@ class CalibrationPage:
         """One Markdown paragraph on those rates: models outside the band, cells added later, how sure they are."""
         return itself_in_words(self.stored, self.metric)
 
-    def against_itself_on_worlds(self) -> Styler | Sentence:
+    def against_itself_on_worlds(self) -> ShownTable | Sentence:
         """The A/A rates on the null worlds, by model and metric."""
         return listing_or_words(pd.DataFrame(itself_on_worlds(self.stored)), "against-itself-worlds", NOT_RUN_YET)
 
@@ -102,7 +101,7 @@ class CalibrationPage:
         named = {"users and seeds (the book)": tests["p"], "users only": tests["p_users"]}
         return p_value_figure({name: values.tolist() for name, values in named.items()})
 
-    def null_rates(self) -> Styler | Sentence:
+    def null_rates(self) -> ShownTable | Sentence:
         """How often each rule finds a difference on the null worlds, by model and metric."""
         rows = []
         for metric in KEPT_METRICS:
@@ -116,7 +115,7 @@ class CalibrationPage:
                 rows.append({**place, "tests": len(part), **told(figures.rejected(part)), **others})
         return listing_or_words(pd.DataFrame(rows), "null-rates", NOT_RUN_YET)
 
-    def divisions(self) -> Styler | Sentence:
+    def divisions(self) -> ShownTable | Sentence:
         """The rate over divisions of the six runs of a null world, by what the sides share."""
         found = divisions_of(self.stored.worlds["null"], self.metric)
         kinds = {
@@ -149,7 +148,7 @@ class CalibrationPage:
         """The power curve."""
         return power_figure(self.curve)
 
-    def power_listing(self) -> Styler | Sentence:
+    def power_listing(self) -> ShownTable | Sentence:
         """The numbers of the power curve."""
         rows = [
             {
@@ -160,7 +159,7 @@ class CalibrationPage:
         ]  # fmt: skip
         return listing_or_words(pd.DataFrame(rows), "power", NOT_RUN_YET, percent=("measured change",))
 
-    def planted(self) -> Styler | Sentence:
+    def planted(self) -> ShownTable | Sentence:
         """The planted answers as rates over worlds, by the rule of the results' pages.
 
         Last the answer that redundant data had first, for reference.
@@ -187,13 +186,13 @@ class CalibrationPage:
         """One Markdown paragraph: which planted answers are seldom found, and why."""
         return planted_in_words(self.stored, self.metric)
 
-    def capacity(self) -> Styler | Sentence:
+    def capacity(self) -> ShownTable | Sentence:
         """What a second modality seems to add to MMGCN where content says nothing."""
         rows = capacity_rows(self.stored, self.metric)
         changes = ("median change", "lowest", "highest")
         return listing_or_words(pd.DataFrame(rows), "capacity", NOT_RUN_YET, percent=changes)
 
-    def coverage(self) -> Styler | Sentence:
+    def coverage(self) -> ShownTable | Sentence:
         """How often 95 % intervals hold the truth, by simulated world, the worst first."""
         rows = []
         for _, part in sorted(self._simulated.groupby("world", sort=False), key=lambda one: _share_covered(one[1])):
@@ -211,7 +210,7 @@ class CalibrationPage:
             )  # fmt: skip
         return listing_or_words(pd.DataFrame(rows), "coverage", NOT_RUN_YET)
 
-    def candidates(self) -> Styler | Sentence:
+    def candidates(self) -> ShownTable | Sentence:
         """Every candidate test over all simulated worlds."""
         return listing_or_words(pd.DataFrame(candidate_rows(self.stored)), "candidates", NOT_RUN_YET)
 
@@ -219,7 +218,7 @@ class CalibrationPage:
         """One Markdown paragraph: coverage in all and in the worst world, and false alarms."""
         return coverage_in_words(self.stored)
 
-    def detectable(self) -> Styler | Sentence:
+    def detectable(self) -> ShownTable | Sentence:
         """The minimum detectable effect by data set and question: median and range over its pairs."""
         rows = []
         for dataset, questions in (figures.detectable(self.stored, self.metric) or {}).items():

@@ -10,11 +10,10 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from pandas.io.formats.style import Styler
 
 from lmmrec_core.flow import Result
 from lmmrec_core.questions import Variant
-from lmmrec_core.report.html import Sentence, listing_or_words, signed_percent
+from lmmrec_core.report.html import Sentence, ShownTable, listing_or_words, signed_percent
 from lmmrec_core.report.labels import model_name
 from lmmrec_core.report.layout import by_case
 from lmmrec_core.results.pooling import per_seed, pooled_per_user
@@ -36,7 +35,7 @@ def cases_redone(metric: str = "ndcg@20", home: Path | None = None) -> pd.DataFr
     return redone(Study.open(str(REDONE_TRACK), home=home), metric)
 
 
-def redone_listing(cases: pd.DataFrame, decided_by: str) -> Styler | Sentence:
+def redone_listing(cases: pd.DataFrame, decided_by: str) -> ShownTable | Sentence:
     """The comparisons of :func:`redone` that one cause decided, as a page shows them."""
     found = cases[cases["decided_by"] == decided_by].drop(columns="decided_by")
     found = found.assign(p=[p if isinstance(p, str) else f"{p:.1g}" for p in found["p"]]).reset_index(drop=True)

@@ -15,8 +15,8 @@ from lmmrec_core.results.provenance import Code, allows_uncommitted, code_now, c
 from lmmrec_core.study.calibration.files import Line, add_line, part_path, read_lines
 from lmmrec_core.study.calibration.run_world import remove_scratch, run_world
 from lmmrec_core.study.calibration.worlds import DrawnWorld, encoder_cases
-from lmmrec_core.study.inputs import prepare_weights, worker_workspace
-from lmmrec_core.study.schedule import end_workers, reason_of, worker_pool
+from lmmrec_core.study.inputs import prepare_weights, reason_of, worker_workspace
+from lmmrec_core.study.schedule import end_workers, worker_pool
 from lmmrec_core.study.workspace import Workspace
 
 _THREADS = 1  # catalogues are small, and one thread sums in one order

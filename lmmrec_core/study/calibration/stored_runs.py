@@ -19,10 +19,9 @@ from lmmrec_core.significance.against_itself import Cells, against_itself
 from lmmrec_core.significance.crossed import users_only
 from lmmrec_core.significance.units import crossed, runs_of
 from lmmrec_core.study.calibration.listings import MadeFrom, code_of_tests, up_to_date, write_listing
-from lmmrec_core.study.cases import split_runnable
+from lmmrec_core.study.cases import declared_digest, split_runnable
 from lmmrec_core.study.comparisons import planned_pairs
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.track import declared_digest
 
 AGAINST_ITSELF, DETECTABLE = "against-itself", "mde"  # parts, and the first words of their files
 # beside the tests themselves: what makes tests of runs

@@ -22,8 +22,8 @@ from lmmrec_core.questions import (
     Pair,
     Variant,
 )
-from lmmrec_core.study.cases import Case
-from lmmrec_core.study.track import DatasetSettings, TrackSettings, declared_digest
+from lmmrec_core.study.cases import Case, declared_digest
+from lmmrec_core.study.track import DatasetSettings, TrackSettings
 
 KEPT_METRICS = ("recall@20", "ndcg@20")  # kept of every world
 WORLDS = {"null": 200, "planted": 20, "power": 20, "capacity": 10}  # of each group, unless told otherwise

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pandas.io.formats.style import Styler
-
 from lmmrec_core.audit.ledger import (
     Difference,
     Ledger,
@@ -20,7 +18,7 @@ from lmmrec_core.config import Settings
 from lmmrec_core.errors import unknown
 from lmmrec_core.names import PAPER_MODELS, TRACKS
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.report.html import Sentence, plain_table
+from lmmrec_core.report.html import Sentence, ShownTable, plain_table
 from lmmrec_core.study.track import EvaluationSettings, SplitSettings, TrackSettings, is_multimodal, read_track
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.training.joint.settings import EndToEndSettings
@@ -134,12 +132,12 @@ class LedgerPage:
         shown = self.part in (None, part)
         return [difference for difference in self.ledger.differences if shown and difference.part == part]
 
-    def differences(self, part: str) -> Styler | Sentence:
+    def differences(self, part: str) -> ShownTable | Sentence:
         """What differs in a part of the ledger; nothing if another part was asked for."""
         chosen = self._of(part)
         return plain_table(differences_frame(chosen), f"differences {part}", prose=True) if chosen else Sentence("")
 
-    def evidence(self, part: str) -> Styler | Sentence:
+    def evidence(self, part: str) -> ShownTable | Sentence:
         """Where it was read, what was run, and the settings for it."""
         chosen = self._of(part)
         if not chosen:

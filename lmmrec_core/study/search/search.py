@@ -32,7 +32,7 @@ from lmmrec_core.study.search.summary import chosen, frame_of, leak_of, score_of
 from lmmrec_core.study.search.trials import Trial, open_trials, points_to_try
 from lmmrec_core.study.search.validation import CUTOFF, recall_20, stopping_metric, validation
 from lmmrec_core.study.workspace import Workspace, check_device
-from lmmrec_core.training.loop import Training
+from lmmrec_core.training.loop import Training, laid_over
 
 SELECT_ON = ("valid", "test")
 SEARCH_SEED = 0
@@ -66,6 +66,7 @@ class _Search:
     trials: int | None
     select_on: str
     measure_test: bool
+    start: Point | None = None  # the point that is tried first, of the grid or not
 
     def plan_of(self, point: Point) -> Plan:
         return plan(self.case, self.workspace, {**self.fixed, **point})
@@ -108,15 +109,17 @@ def search_settings(
     select_on: Literal["valid", "test"] = "valid",
     measure_leak: bool = False,
     settings: Mapping[str, Any] | None = None,
+    from_declared: bool = False,
 ) -> SearchResult:
     """Try points of a grid and return the best: the one with the highest validation Recall@20 at its best epoch.
 
     ``trials`` is the number of trainings, None takes the grid's own budget. With as many as the grid has distinct
     points all are tried, with fewer some are drawn (``trials.points_to_try``). Of equal scores the first tried wins.
-    ``settings`` are kept fixed, on top of the track's and the grid's. A point whose training fails counts, with its
-    error. The test part is not looked at, unless ``measure_leak`` asks to store the test Recall@20 of every point
-    beside the other (the search does not see it). With ``select_on="test"`` the best of the same points by test is
-    returned, with a warning.
+    ``settings`` are kept fixed, on top of the track's and the grid's. With ``from_declared`` the first of the trainings
+    is at what the track declares, in the grid or not: on validation, the choice is no worse than that. A point whose
+    training fails counts, with its error. The test part is not looked at, unless ``measure_leak`` asks to store the
+    test Recall@20 of every point beside the other (the search does not see it). With ``select_on="test"`` the best of
+    the same points by test is returned, with a warning.
 
     It can be interrupted at any time: the same call goes on, and trains no point twice. A summary is written to
     ``results/<track>/search/``.
@@ -131,12 +134,16 @@ def search_settings(
         raise ConfigError(f"trials = {trials}: at least one point must be tried; write for instance --trials 20")
     own = grid.model(model)
     fixed = _fixed(own, grid, model, settings or {})
-    resolved, _ = resolve(workspace, model, fixed)
+    resolved, training = resolve(workspace, model, fixed)
     live = own.live(resolved.model_dump())
+    declared = {**training.model_dump(), **resolved.model_dump()}
+    start = {name: declared[name] for name in live} if from_declared else None
     case = _case(workspace, model, dataset, encoder, modalities, seed)
     fixed = {name: value for name, value in fixed.items() if name not in live}
     prepare_weights([case], workspace)
-    search = _Search(workspace, case, grid, own, live, fixed, trials, select_on, measure_leak or select_on == "test")
+    search = _Search(
+        workspace, case, grid, own, live, fixed, trials, select_on, measure_leak or select_on == "test", start
+    )
     folder = search.folder  # refuses a case that cannot run
     if select_on == "test":
         print(LEAK_WARNING, file=sys.stderr)
@@ -164,7 +171,7 @@ def _fixed(own: ModelGrid, grid: Grid, model: str, settings: Mapping[str, Any]) 
                 f"setting {name!r} is searched by grid {grid.name!r}, so it cannot be fixed to {settings[name]!r}; "
                 "leave one of the two out"
             )
-    return {**{name: own.search[name][0] for name in own.no_effect}, **own.fixed, **settings}
+    return laid_over({**{name: own.search[name][0] for name in own.no_effect}, **own.fixed}, settings)
 
 
 def _case(workspace: Workspace, model: str, dataset: str, encoder: str, modalities: str, seed: int) -> Case:
@@ -178,6 +185,8 @@ def _case(workspace: Workspace, model: str, dataset: str, encoder: str, modaliti
 def _try_points(search: _Search, folder: Path, inputs: TrainingData) -> list[Trial]:
     """Train until the budget is spent; the points of the budget, in the order tried."""
     points = points_to_try(combinations(search.live), search.budget, search.case.seed)
+    if search.start is not None:
+        points = [search.start, *(point for point in points if point != search.start)][: search.budget]
     quiet = not search.workspace.progress
     done: list[Trial] = []
     bar = tqdm(total=len(points), desc=f"search {search.case.model}", unit="trial", disable=quiet)
@@ -264,7 +273,8 @@ def _summary(search: _Search, done: list[Trial], best: Trial, features: str | No
             "trials": search.budget, "failed": sum(trial.error is not None for trial in done),
             "share_of_distinct": len(done) / search.distinct,
         },
-        "order": "all points" if search.budget >= search.distinct else "drawn without repetition",
+        "order": ("" if search.start is None else "the declared settings, then ")
+        + ("all points" if search.budget >= search.distinct else "drawn without repetition"),
         "settings": {
             "model": {k: v for k, v in todo.model.model_dump(mode="json").items() if k not in search.live},
             "training": {k: v for k, v in todo.training.model_dump(mode="json").items() if k not in search.live},

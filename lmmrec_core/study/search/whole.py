@@ -21,10 +21,10 @@ from lmmrec_core.process import worker_task
 from lmmrec_core.results.provenance import Code, code_now, code_state_now, provenance
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.features import load_features
-from lmmrec_core.study.inputs import Step, features_step, make_all, prepare_weights, worker_workspace
+from lmmrec_core.study.inputs import Step, features_step, make_all, prepare_weights, reason_of, worker_workspace
 from lmmrec_core.study.joint.attach import attach_encoder
 from lmmrec_core.study.run import features_of, fit, plan, training_data
-from lmmrec_core.study.schedule import end_workers, reason_of, worker_pool
+from lmmrec_core.study.schedule import end_workers, worker_pool
 from lmmrec_core.study.search.cells import Cell, search_workspace
 from lmmrec_core.study.search.grids import Grid, Point
 from lmmrec_core.study.search.record import CellTrials, check_same_data, read_trials, write_trials

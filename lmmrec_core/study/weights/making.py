@@ -243,7 +243,7 @@ def _read_note(path: Path) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FeatureError(f"{file}: damaged ({error}); {CURE}") from None
     if isinstance(content, dict) and "weights" in content:  # of an earlier version, without a digest
         return content

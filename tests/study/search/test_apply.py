@@ -9,14 +9,14 @@ import yaml
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import TRACKS
 from lmmrec_core.study import Study
-from lmmrec_core.study.cases import Case, all_cases
+from lmmrec_core.study.cases import Case, all_cases, declared_digest
 from lmmrec_core.study.run import plan, resolve
 from lmmrec_core.study.search.apply import apply_search, searched_of, trials_digest
 from lmmrec_core.study.search.cells import cells_of
 from lmmrec_core.study.search.grids import Grid, ModelGrid, read_grid
 from lmmrec_core.study.search.record import CellTrials, read_trials, write_trials
 from lmmrec_core.study.searched import SEARCHED, SearchedCell, cell_of, read_searched
-from lmmrec_core.study.track import declared_digest, read_track
+from lmmrec_core.study.track import read_track
 
 ROOT = Path(__file__).resolve().parents[3]
 GRID = Grid(

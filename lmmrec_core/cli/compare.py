@@ -1,0 +1,49 @@
+"""``lmmrec compare``: two stored results on one split."""
+
+import argparse
+import json
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from lmmrec_core.cli.run import p_told
+from lmmrec_core.flow import Result
+from lmmrec_core.study.own.pairwise import compare_results, find_results
+from lmmrec_core.study.workspace import Workspace
+
+
+def compare_stored(arguments: argparse.Namespace) -> int:
+    """Print, per metric, the difference, its interval, p and whom it serves better."""
+    store = Workspace.open("user").store
+    a, b = (find_results(store, side) for side in (arguments.a, arguments.b))
+    metrics = [metric.strip() for metric in arguments.metrics.split(",") if metric.strip()]
+    found = compare_results(a, b, metrics)
+    if arguments.json:
+        print(json.dumps({"a": _told(a), "b": _told(b), "metrics": found.to_dict("records")}, indent=1))
+        return 0
+    print(f"A  {_told(a)}\nB  {_told(b)}\n{found['n'].iloc[0]} users, the same split")
+    for row in found.to_dict("records"):
+        print(
+            f"{row['metric']:<10} A {row['mean_a']:.4f}  B {row['mean_b']:.4f}  A - B {row['difference']:+.4f} "
+            f"[{row['ci_low']:+.4f}, {row['ci_high']:+.4f}]  {p_told(row['p'])}  users gained {_share(row, 'wins')}, "
+            f"lost {_share(row, 'losses')}, the same {_share(row, 'ties')}"
+        )
+    if found["test"].iloc[0] == "users":
+        print(
+            "p and the 95 % intervals are over users, of these trained models. Whether models of other seeds would "
+            "differ is not\ntestable here: give several seeds of both, KEY,KEY KEY,KEY"
+        )
+    else:
+        print("p and the 95 % intervals are over users and over seeds.")
+    return 0
+
+
+def _share(row: Mapping[Hashable, Any], name: str) -> str:
+    return f"{row[name] / row['n']:.0%}"
+
+
+def _told(side: list[Result]) -> str:
+    case = side[0].case
+    content = "" if case["encoder"] == "none" else f", {case['encoder']}, {case['modalities']}"
+    seeds = ", ".join(str(result.case["seed"]) for result in side)
+    keys = ", ".join(str(result.record["key"]) for result in side)
+    return f"{case['model']} on {case['dataset']}{content}, seed {seeds} ({keys})"

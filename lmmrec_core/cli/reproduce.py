@@ -1,0 +1,122 @@
+"""``lmmrec reproduce``: run the grid or a part of it, or say what that would do."""
+
+import argparse
+import json
+import sys
+from typing import TextIO
+
+from lmmrec_core.cli.calibrate import renew_listings
+from lmmrec_core.errors import ConfigError
+from lmmrec_core.names import TRACKS
+from lmmrec_core.study.cases import Case
+from lmmrec_core.study.preview.costs import Bill, CostEstimate
+from lmmrec_core.study.preview.outlook import Outlook, cost_of, outlook
+from lmmrec_core.study.preview.selection import CHOSEN_BY, Shard, choose
+from lmmrec_core.study.study import Study
+
+_GIB = 2**30
+
+
+def reproduce(arguments: argparse.Namespace) -> int:
+    """``lmmrec reproduce``: the grid, one question of it, or the cases that are named."""
+    if arguments.json and not arguments.dry_run:
+        raise ConfigError("--json prints what --dry-run says; add it, or leave --json out")
+    study = Study.open(arguments.track or "controls", seeds=_whole(arguments.seeds) or None, data=arguments.data)
+    seen = outlook(study, _asked(study, arguments))
+    if arguments.dry_run and arguments.json:
+        told = {"track": study.track.name, **seen.plain(), "estimate": cost_of(study, seen).plain()}
+        print(json.dumps(told, indent=1, ensure_ascii=False))
+        return 0
+    print(f"{study.track.title}: {_counts(seen)}.")
+    _tell_needs(seen, sys.stdout if arguments.dry_run else sys.stderr)
+    if arguments.dry_run:
+        for reason, cases in {**seen.left_out, **seen.impossible}.items():
+            print(f"{cases:6}  {reason}")
+        if seen.ready or seen.waiting:
+            print(f"{len(seen.ready) + len(seen.waiting):6}  not computed yet: {study.track.where}")
+            _tell_costs(cost_of(study, seen))
+        _tell_uncommitted(study)
+        return 0
+    return _run(study, seen, arguments.jobs)
+
+
+def _run(study: Study, seen: Outlook, jobs: int) -> int:
+    if not (seen.ready or seen.stored) and seen.waiting:
+        raise ConfigError("nothing can run: every case waits for what is named above; --dry-run says the same")
+    outcome = study.run_missing(jobs=jobs, progress=True, cases=(*seen.stored, *seen.ready))
+    _tell_uncommitted(study)
+    print(
+        f"{outcome.done_before} were stored before, {outcome.computed} computed now, {len(outcome.failures)} failed"
+        + (f", {len(seen.waiting)} still wait for what is named above." if seen.waiting else ".")
+    )
+    alike: dict[str, list[Case]] = {}
+    for case, text in outcome.failures:
+        alike.setdefault(text, []).append(case)
+    for text, cases in alike.items():
+        names = [f"{case.dataset}/{case.slug}" for case in cases]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        print(f"failed: {', '.join(names[:3])}{more}: {text}", file=sys.stderr)
+    if study.track.name in TRACKS:
+        renew_listings(study)
+    return 1 if outcome.failures else 0
+
+
+def _asked(study: Study, arguments: argparse.Namespace) -> tuple[Case, ...]:
+    """The cases that are named, then this shard of them. Raises ConfigError for a name that no case has."""
+    wanted = {field: getattr(arguments, field).replace(",", " ").split() for field in CHOSEN_BY}
+    cases = choose(study.cases(arguments.rq), wanted, f"track {study.track.name!r}")
+    return Shard.read(arguments.shard).take(cases) if arguments.shard else cases
+
+
+def _counts(seen: Outlook) -> str:
+    omitted, impossible = sum(seen.left_out.values()), sum(seen.impossible.values())
+    return (
+        f"{seen.planned} cases planned: {len(seen.stored)} are stored, {len(seen.ready)} can run now, "
+        f"{len(seen.waiting)} wait for what is not here, {omitted} are left out by the track, {impossible} cannot yet"
+    )
+
+
+def _tell_needs(seen: Outlook, stream: TextIO) -> None:
+    for need, cases in seen.needs.items():
+        verb = "will be fetched" if need.fetched else "is not here"
+        print(f"{len(cases):6}  need {need.what}: {verb}; {need.get}", file=stream)
+
+
+def _tell_costs(found: CostEstimate) -> None:
+    print("what the cases without a result cost, one after another:")
+    if found.stored.cases:
+        print(f"  {found.stored.cases} cases: {_amount(found.stored)}, the mean of {found.stored.source}")
+    for bill in found.machines:
+        machine = bill.source.partition(" (")[0]
+        if bill.cases:
+            part = f", {bill.extrapolated} of them extrapolated to their size" if bill.extrapolated else ""
+            tuned = f" and {bill.tunings} fine-tunings of encoders" if bill.tunings else ""
+            print(f"  {bill.cases} cases{tuned}, as measured on {bill.source}{part}: at most {_amount(bill)}")
+        for count, what in ((bill.unknown, "cases"), (bill.tunings_unknown, "fine-tunings of encoders")):
+            if count:
+                print(f"  {count} {what}: no estimate for {machine}, nothing was measured")
+    for what, size in found.disk.items():
+        print(f"  disk: {size / _GIB:.1f} GiB of {what}")
+    print("  not counted: reading data, making and storing features, the disk that results take")
+
+
+def _amount(bill: Bill) -> str:
+    memory = [
+        f"{size / _GIB:.1f} GiB of {what} where it was measured"
+        for size, what in ((bill.host_bytes, "memory"), (bill.device_bytes, "GPU memory"))
+        if size is not None
+    ]
+    return ", ".join([f"{bill.seconds / 3600:.1f} hours", *memory])
+
+
+def _tell_uncommitted(study: Study) -> None:
+    if note := study.uncommitted().replace("*", ""):
+        print(note, file=sys.stderr)
+
+
+def _whole(seeds: list[str]) -> list[int]:
+    words = [word for text in seeds for word in text.replace(",", " ").split()]
+    for word in words:
+        if not (word.isascii() and word.isdigit() and len(word) <= 18):
+            raise ConfigError(f"--seeds {word[:40]!r} is not a whole number; write for instance --seeds 1 2 3")
+    return [int(word) for word in words]

@@ -1,0 +1,206 @@
+"""``lmmrec run``: one case on the user's own catalogue, with what it must be held against beside it."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+import pandas as pd
+
+from lmmrec_core.cli.own_catalogue import encoder_name, user_track, user_workspace
+from lmmrec_core.cli.reading import asked_modalities, content_asked, content_used, what_was_used
+from lmmrec_core.config import parse_assignments
+from lmmrec_core.errors import ConfigError
+from lmmrec_core.flow import Result
+from lmmrec_core.names import BASELINE, MODEL_TITLES, SEEDLESS_MODELS
+from lmmrec_core.study.cases import Case
+from lmmrec_core.study.workspace import Workspace
+
+if TYPE_CHECKING:  # they load torch, which a misspelt name must not wait for
+    from lmmrec_core.study.own.beside import Reference
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, evaluate, store, and print the outcome beside cheap recommenders and the content-free twin."""
+    from lmmrec_core.study.inputs import prepare_weights
+    from lmmrec_core.study.own.beside import runs_beside, twin_of
+    from lmmrec_core.study.own.kept import MODEL, check_keepable
+    from lmmrec_core.study.run import folder_of, plan, resolve, run_case
+
+    overrides = parse_assignments(arguments.set)
+    own = {key: value for key, value in overrides.items() if not key.startswith("end_to_end.")}
+    resolve(Workspace.open("user"), arguments.model, own)  # refuse a misspelt name before anything is read
+    _refuse_idle_settings(arguments.model, own)
+    if arguments.keep_model:
+        check_keepable(arguments.model)
+    if arguments.twin and twin_of(arguments.model) is None:
+        raise ConfigError(f"--twin has no effect: model {arguments.model!r} reads no content; leave it out")
+    _check_tune(arguments)
+    track = user_track(arguments)
+    content = content_asked(arguments, track, encoder_name(arguments.encoder or BASELINE))
+    workspace, name = user_workspace(arguments, arguments.data, content)
+    workspace = workspace.quiet() if arguments.quiet else workspace
+    cell = {"track": workspace.track.name, "dataset": name, "model": arguments.model, "seed": arguments.seed}
+    case = Case.build({**cell, **(_content_fields(workspace, arguments) if content.modalities else {})}, "lmmrec run")
+    told = sys.stderr if arguments.json else sys.stdout
+    if not (arguments.json and arguments.quiet):
+        _tell_what_was_used(case, workspace, told)
+    prepare_weights([case], workspace)
+    if arguments.tune:
+        overrides |= _tuned(case, workspace, arguments, own, told)
+    todo = plan(case, workspace, overrides)
+    result = run_case(todo, workspace, arguments.keep_model)
+    beside = runs_beside(case, workspace, overrides, arguments.twin)
+    folder = folder_of(todo, workspace)
+    kept = str(folder / MODEL) if arguments.keep_model else None
+    _warn_below_popularity(result, beside)
+    if arguments.json:
+        more = {"folder": str(folder), "model_file": kept, "beside": [_as_json(result, other) for other in beside]}
+        print(json.dumps({**result.record, **more}, indent=1))
+        return 0
+    means = pd.Series(result.record["metrics"]["test"])
+    print(f"{case.model} on {name}, seed {case.seed}: test metrics, mean over {len(result.per_user)} users")
+    print(means.to_string(float_format="{:.4f}".format))
+    _print_beside(result, beside)
+    print(f"\nresult  {folder}\nkey     {todo.key}")
+    if kept:
+        print(f"model   {kept}\n        lmmrec recommend --model {todo.key}")
+    return 0
+
+
+def _check_tune(arguments: argparse.Namespace) -> None:
+    """Raises ConfigError for a search that cannot be, or would change nothing."""
+    from lmmrec_core.study.search.grids import read_grid
+
+    if arguments.tune is None:
+        return
+    if arguments.tune < 1:
+        raise ConfigError(f"--tune {arguments.tune}: at least one training; write for instance --tune 8")
+    if arguments.model not in read_grid("study").models:
+        raise ConfigError(f"--tune has no effect: no settings of model {arguments.model!r} are listed to be searched")
+
+
+def _tuned(
+    case: Case, workspace: Workspace, arguments: argparse.Namespace, own: Mapping[str, Any], told: TextIO
+) -> dict[str, Any]:
+    """The settings with the best validation score of ``--tune`` trainings, the track's own among them."""
+    from lmmrec_core.study.search.search import search_settings
+
+    found = search_settings(
+        workspace, case.model, case.dataset, encoder=case.encoder, modalities=case.modalities, trials=arguments.tune,
+        settings=own, from_declared=True,
+    )  # fmt: skip
+    chosen = " ".join(f"{name}={json.dumps(value)}" for name, value in found.best.items())
+    own_settings = " (the defaults)" if found.best == dict(found.summary["trials"][0]["settings"]) else ""
+    print(
+        f"{'tuned':>16}  {chosen}{own_settings}: best of {len(found.trials)} by {found.summary['objective']}, "
+        f"{found.score:.4f}",
+        file=told, flush=True,
+    )  # fmt: skip
+    return dict(found.best)
+
+
+def _refuse_idle_settings(model: str, overrides: Mapping[str, object]) -> None:
+    """Raises ConfigError for a setting of training, where nothing is trained."""
+    from lmmrec_core.recommenders import RECOMMENDERS
+
+    if hasattr(RECOMMENDERS[model], "loss"):
+        return
+    own = RECOMMENDERS[model].Settings.model_fields
+    if idle := [key for key in overrides if key not in own]:
+        listed = ", ".join(own) or "none"
+        raise ConfigError(f"--set {idle[0]} has no effect: model {model!r} is not trained; its settings: {listed}")
+
+
+def _tell_what_was_used(case: Case, workspace: Workspace, stream: TextIO) -> None:
+    """Print, before anything is trained, what a run reads."""
+    settings = workspace.track.dataset(case.dataset)
+    used = what_was_used(workspace.dataset(case.dataset), settings) | content_used(case.model_dump(), workspace.track)
+    if case.model in SEEDLESS_MODELS:
+        used["seed"] = f"{case.seed}, but {case.model} draws nothing: every seed gives the same lists"
+    for key, value in used.items():
+        print(f"{key:>16}  {value}", file=stream, flush=True)
+
+
+def _content_fields(workspace: Workspace, arguments: argparse.Namespace) -> dict[str, str]:
+    """The fields of a case that say what content it reads."""
+    encoder = encoder_name(arguments.encoder or BASELINE)
+    paradigms = workspace.track.paradigms(encoder)
+    if arguments.paradigm and paradigms == ("none",):
+        raise ConfigError(
+            f"--paradigm {arguments.paradigm} needs one encoder of both modalities; {encoder} names one for each"
+        )
+    return {
+        "encoder": encoder,
+        "paradigm": arguments.paradigm or paradigms[0],
+        "modalities": asked_modalities(arguments),
+        "control": arguments.control or "none",
+    }
+
+
+def _warn_below_popularity(result: Result, beside: "list[Reference]") -> None:
+    from lmmrec_core.study.own.beside import below_popularity
+
+    model = str(result.case["model"])
+    for metric in below_popularity(result, beside):
+        floor = next(other.result for other in beside if other.result is not None).mean(metric)
+        print(
+            f"warning: {model} is below popularity in {metric}: {result.mean(metric):.4f} against {floor:.4f}; its "
+            "settings may not suit this catalogue: --tune 8 searches some on the validation part",
+            file=sys.stderr,
+        )
+
+
+def _as_json(result: Result, other: "Reference") -> dict[str, Any]:
+    from lmmrec_core.study.own.beside import SHOWN
+
+    entry: dict[str, Any] = {"model": other.model, "key": None, "why": other.why, "metrics": {}}
+    if other.result is None:
+        return entry
+    entry["key"] = other.result.record["key"]
+    for metric in SHOWN:
+        found = other.compared(result, metric)
+        assert found is not None
+        entry["metrics"][metric] = {
+            "mean": found.mean_b, "difference": found.difference, "ci_low": found.ci_low, "ci_high": found.ci_high,
+            "p": found.p, "share_gained": found.share_gained, "over": "users",
+        }  # fmt: skip
+    return entry
+
+
+def _print_beside(result: Result, beside: "list[Reference]") -> None:
+    """Means of the model and of what is beside it, and the tests over users."""
+    from lmmrec_core.study.own.beside import SHOWN
+
+    model = str(result.case["model"])
+    print("\nbeside it, on the same split; the model minus each, with a 95 % interval:")
+    for metric in SHOWN:
+        print(f"  {metric:<12} {result.mean(metric):.4f}  {MODEL_TITLES.get(model, model)}")
+        for other in beside:
+            found = other.compared(result, metric)
+            if found is None:
+                continue
+            gained = (
+                "nobody differs"
+                if found.share_gained is None
+                else f"better for {found.share_gained:.0%} of those that differ"
+            )
+            print(
+                f"  {'':<12} {found.mean_b:.4f}  {MODEL_TITLES.get(other.model, other.model):<11} "
+                f"{found.difference:+.4f} [{found.ci_low:+.4f}, {found.ci_high:+.4f}], {p_told(found.p)}, {gained}"
+            )
+    for other in beside:
+        if other.result is None:
+            print(f"  {MODEL_TITLES.get(other.model, other.model)}: {other.why}")
+    if model in SEEDLESS_MODELS:
+        return
+    print(
+        f"  p is over users: whether this trained {model} differs from each. Whether {model} of another seed would is "
+        "not testable\n  with one seed; run others with --seed, and compare their keys: lmmrec compare KEY,KEY KEY,KEY"
+    )
+
+
+def p_told(p: float) -> str:
+    """A p-value as it is printed: not below what a test of users can tell."""
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}"

@@ -1,0 +1,36 @@
+"""Files of ready features: the one that is read, and those that look meant for it."""
+
+import re
+from pathlib import Path
+
+from lmmrec_core.data.files import is_there
+from lmmrec_core.errors import DataError
+from lmmrec_core.flow import Modality
+
+_KINDS = (".npy", ".npz", ".pt", ".pth", ".safetensors", ".h5", ".hdf5", ".pkl", ".pickle", ".parquet", ".npy.gz")
+_WORDS: dict[Modality, frozenset[str]] = {
+    "visual": frozenset({"visual", "image", "images", "img", "vision", "picture", "pictures"}),
+    "textual": frozenset({"textual", "text", "texts", "txt"}),
+}
+_SHORT: dict[Modality, str] = {"visual": "v", "textual": "t"}  # as in v_feat.npy
+_MADE_OF_THEM = frozenset({"adj", "graph", "knn"})  # files that toolboxes keep beside features
+
+
+def has_ready(folder: Path, name: str, modality: Modality) -> bool:
+    """Whether a folder has the file ``name`` of ready features.
+
+    Raises DataError as :func:`~lmmrec_core.data.files.is_there`, and if another file looks meant for it: such a file
+    would be passed over, and other content read in its place.
+    """
+    if is_there(folder / name, folder):
+        return True
+    for file in sorted(folder.iterdir()):
+        kind = next((kind for kind in _KINDS if file.name.lower().endswith(kind)), None)
+        words = set(re.findall(r"[a-z]+", file.name.lower().removesuffix(kind))) if kind else set()
+        short = _SHORT[modality] in words and any(word.startswith("feat") for word in words)
+        if (short or words & _WORDS[modality]) and not words & _MADE_OF_THEM:
+            raise DataError(
+                f"{file}: is not read; did you mean {name}? Save one matrix under that name with numpy.save, or take "
+                "this file out of the folder"
+            )
+    return False

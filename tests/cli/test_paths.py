@@ -1,0 +1,82 @@
+"""Paths that no file can have, and files that are none: told in a line, never opened, never a traceback."""
+
+import os
+import sys
+
+import pytest
+
+from lmmrec_core.cli import main
+from tests.cli.shops import told
+
+LONG = "/tmp/" + "x" * 5000
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="devices, pipes and names of any bytes")
+
+
+@pytest.mark.parametrize(
+    ("call", "rc"),
+    [
+        (("data", LONG), 1), (("data", "SHOP", "--interactions", "x" * 5000), 1),
+        (("run", "--data", LONG, "--model", "ease"), 1), (("features", "--catalogue", LONG), 1),
+        (("run", "--data", "SHOP", "--model", "vbpr", "--encoder", LONG + ".yaml"), 1),
+        (("search", "--catalogue", LONG, "--model", "ease"), 1), (("reproduce", "--data", LONG), 1),
+        (("reproduce", "--track", LONG + ".yaml"), 1), (("reproduce", "--track", LONG), 1),
+        (("export-mmrec", LONG, "out"), 1), (("export-mmrec", "SHOP", LONG), 1),
+        (("import-mmrec", LONG, "out"), 1), (("import-mmrec", "SHOP", LONG), 1), (("check-table", LONG), 1),
+        (("book", "run", LONG, "out.ipynb"), 2), (("book", "check", LONG), 2),
+    ],
+)  # fmt: skip
+def test_a_path_that_is_too_long_is_told(shop, tmp_path, monkeypatch, capsys, call, rc):
+    monkeypatch.chdir(tmp_path)
+    assert main([str(shop) if word == "SHOP" else word for word in call]) == rc
+    error = capsys.readouterr().err
+    assert error.startswith("lmmrec ") and len(error) < 700 and "Traceback" not in error
+
+
+@on_linux
+@pytest.mark.parametrize("kind", ["zero", "pipe", "large", "folder"])
+def test_an_encoder_file_that_is_none_is_not_read(shop, tmp_path, capsys, kind):
+    file = tmp_path / "own.yaml"
+    if kind == "zero":
+        file.symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        with file.open("wb") as made:
+            made.truncate(4 << 30)  # nothing of it is on disk
+    words = {"large": "more than 1,048,576 bytes", "folder": "no such settings file"}.get(kind, "a pipe or device")
+    assert words in told(capsys, "run", "--data", shop, "--model", "vbpr", "--encoder", file, rc=1)
+
+
+@on_linux
+@pytest.mark.parametrize("kind", ["zero", "pipe", "folder"])
+def test_a_table_that_is_no_file_is_not_read(tmp_path, capsys, kind):
+    file = tmp_path / "table.csv"
+    if kind == "zero":
+        file.symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.mkdir()
+    assert "not a file" in told(capsys, "check-table", file, rc=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model;dataset;metric;value\nA;B;recall@20;0.1\n", "separated by semicolons; save the table with commas"),
+        ("model\tdataset\tR@20\nA\tB\t0.1\n", "separated by tabs"),
+        ('model,dataset,R@20\nA,B,"' + "x" * 140_000, "close the quotes"),
+    ],
+)
+def test_what_keeps_a_table_from_being_read_is_named(tmp_path, capsys, text, words):
+    (tmp_path / "table.csv").write_text(text)
+    error = told(capsys, "check-table", tmp_path / "table.csv", rc=1)
+    assert words in error and len(error) < 500
+
+
+@on_linux
+def test_a_folder_whose_name_is_not_utf8_is_read_under_a_plain_name(shop, capsys):
+    folder = shop.rename(shop.parent / os.fsdecode(b"caf\xe9"))
+    told(capsys, "run", "--data", folder, "--name", "plain", "--model", "ease", "--quiet")
