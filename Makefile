@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help data reproduce calibrate book test check lab clean distclean
+.PHONY: help setup data reproduce rehearsal calibrate book test check lab clean distclean
 
 TRACK ?= controls
 RQ    ?=
@@ -17,6 +17,14 @@ VENV  ?= .venv
 BIN   := $(VENV)/bin
 READY := $(subst $() ,\ ,$(VENV))/.ready
 LAB_FLAGS ?=
+MINUTES ?=
+# The build of PyTorch, chosen once: what was chosen stays with the environment
+TORCH ?= $(shell cat "$(VENV)/.torch" 2>/dev/null)
+TORCH_PINS := $(shell sed -n -E 's/^(torch|torchvision)==([^ ;]+).*/\1==\2/p' requirements.txt)
+TORCH_FROM := --index-url https://download.pytorch.org/whl/$(TORCH)
+TORCH_KNOWN = echo "$(TORCH)" | grep -qxE "(cpu|cu[0-9]+|rocm[0-9.]+|xpu)?" || \
+  { echo "TORCH=$(TORCH): write cpu, or cu126 for CUDA 12.6"; exit 1; }
+PIP := "$(BIN)/python" -m pip install --disable-pip-version-check --no-input -q
 
 # The first that runs and is new enough; python3.11 is the tested one
 PYTHON ?= $(shell for python in python3.11 python3; do \
@@ -26,7 +34,14 @@ help: ## what there is
 	@echo "make TARGET [VARIABLE=VALUE]..."
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' Makefile
 	@echo "Variables of data: TRACK=paper  DATA=folder (default: data)  ONLY=\"reviews metadata\"  HAVE=folder with files you have"
+	@echo "Variables of setup: TORCH=cu126|cpu (any build of download.pytorch.org/whl); of rehearsal: TRACK=paper  MINUTES=60"
 	@echo "Variables of reproduce: TRACK=controls|films|paper  RQ=1|2|3|motivation  SEEDS=\"1 2\"  JOBS=2  DATA=folder"
+
+setup: $(READY) ## set up the environment and no more; TORCH=cu126 (a GPU) or cpu chooses the build of PyTorch
+	@$(TORCH_KNOWN)
+	@if [ -n "$(TORCH)" ] && ! grep -qsx -- "$(TORCH)" "$(VENV)/.torch"; then set -x; \
+	  $(PIP) --force-reinstall --no-deps $(TORCH_PINS) $(TORCH_FROM); $(PIP) $(TORCH_PINS) $(TORCH_FROM); \
+	  echo "$(TORCH)" > "$(VENV)/.torch"; fi
 
 data: $(READY) ## fetch what TRACK=paper needs into DATA; says first how much, goes on where it stopped
 	"$(BIN)/lmmrec" fetch --track "$(TRACK)" --data "$(or $(DATA),data)" --only $(ONLY) --from "$(HAVE)"
@@ -38,6 +53,9 @@ reproduce: $(READY) ## set up, run what is missing of TRACK, build the book
 book: $(READY) ## build the book from stored results; trains nothing
 	"$(BIN)/lmmrec" book all --jobs "$(JOBS)"
 	"$(BIN)/lmmrec" book build
+
+rehearsal: $(READY) ## run the size of TRACK=paper on made-up content, and record seconds and memory; goes on where it stopped
+	"$(BIN)/python" benchmarks/rehearse_track.py --track "$(TRACK)" --minutes "$(MINUTES)"
 
 calibrate: $(READY) ## measure how often the tests are right (hours); goes on where it stopped
 	"$(BIN)/lmmrec" calibrate --jobs "$(JOBS)"
@@ -64,7 +82,10 @@ distclean: clean ## remove the environment and caches too; results stay
 # pip builds our package in an environment of its own, with the setuptools that pyproject.toml asks for.
 $(READY): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(TORCH_KNOWN)
 	test -x "$(BIN)/python" || "$(PYTHON)" -m venv "$(VENV)"
-	"$(BIN)/python" -m pip install --disable-pip-version-check --no-input -q -r requirements.txt
-	"$(BIN)/python" -m pip install --disable-pip-version-check --no-input -q --no-deps --no-build-isolation -e .
+	$(if $(TORCH),$(PIP) $(TORCH_PINS) $(TORCH_FROM))
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps --no-build-isolation -e .
+	@$(if $(TORCH),echo "$(TORCH)" > "$(VENV)/.torch",true)
 	touch "$@"

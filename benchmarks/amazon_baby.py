@@ -14,8 +14,9 @@ import numpy as np
 
 from lmmrec_core.results.provenance import provenance
 from lmmrec_core.study.cases import Case
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.run import plan, run_case
-from lmmrec_core.study.track import DatasetSettings, read_track
+from lmmrec_core.study.track import DatasetSettings
 from lmmrec_core.study.workspace import Workspace
 
 PUBLISHED = {  # enoche/MMRec, evaluation/README.md, table of Baby

@@ -12,7 +12,7 @@ from lmmrec_core.flow import Interactions, Modality, Split
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.roles import TrainingData
 from lmmrec_core.seeds import numpy_stream, torch_stream
-from lmmrec_core.study.run import resolve
+from lmmrec_core.study.declared.settings import resolve
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.loop import TrainingSettings
 
@@ -33,6 +33,23 @@ class Size:
 
 
 BABY = Size(19_445, 7_050, 118_551, 20_559, 21_682, 4096, 384)  # Amazon Baby, 5-core, as MMRec splits it
+
+
+def _split(users: int, items: int, interactions: int) -> Size:
+    """A catalogue of published counts, divided in the proportions of Baby."""
+    total = BABY.train + BABY.valid + BABY.test
+    valid, test = (round(interactions * part / total) for part in (BABY.valid, BABY.test))
+    return Size(users, items, interactions - valid - test, valid, test, BABY.visual, BABY.textual)
+
+
+#: Amazon 2014, 5-core.
+SIZES = {
+    "baby": BABY,
+    "clothing": _split(39_387, 23_033, 278_677),
+    "sports": _split(35_598, 18_357, 296_337),
+    "electronics": _split(192_403, 63_001, 1_689_188),
+    "toy": Size(60, 40, 300, 60, 40, 12, 6),  # for tests
+}
 
 
 @cache
@@ -65,15 +82,18 @@ def made_up(size: Size) -> tuple[TrainingData, Split]:
     )
 
 
-def built(name: str, data: TrainingData, **changes: Any) -> tuple[Any, TrainingSettings]:
-    """A recommender as ``lmmrec run`` makes it, but for ``changes``, on the CPU; and its settings of training."""
-    settings, training = settings_of(name, **changes)
+def built(name: str, data: TrainingData, track: str = "user", **changes: Any) -> tuple[Any, TrainingSettings]:
+    """A recommender as ``lmmrec run`` makes it, but for ``changes``, on the CPU; and its settings of training.
+
+    ``track``: whose settings it has.
+    """
+    settings, training = settings_of(name, track, **changes)
     member = RECOMMENDERS[name]
     if not member.uses_features:
         data = TrainingData(data.n_users, data.n_items, data.user, data.item, {})
     return member(data, settings, torch_stream(1, "init")), training
 
 
-def settings_of(name: str, **changes: Any) -> tuple[Settings, TrainingSettings]:
-    """Those of the track ``user``, with ``changes`` to either."""
-    return resolve(Workspace.open("user"), name, changes)
+def settings_of(name: str, track: str = "user", **changes: Any) -> tuple[Settings, TrainingSettings]:
+    """Those of a track, with ``changes`` to either."""
+    return resolve(Workspace.open(track), name, changes)

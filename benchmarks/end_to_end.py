@@ -20,18 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from measuring import (
-    ENCODERS,
-    SEED,
-    MadeUpItems,
-    PeakMemory,
-    clock,
-    device_name,
-    free_memory,
-    in_own_process,
-    now,
-    size_of,
-)
+from clocks import clock, now
+from measuring import ENCODERS, SEED, MadeUpItems, PeakMemory, device_name, free_memory, in_own_process, size_of
 
 from lmmrec_core.flow import Interactions, Split
 from lmmrec_core.recommenders.vbpr import VBPR

@@ -4,7 +4,6 @@ import ctypes
 import gc
 import multiprocessing
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -131,22 +130,6 @@ def free_memory(device: str) -> int:
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info()[0])
     return int(psutil.virtual_memory().available)
-
-
-def now(device: str) -> float:
-    """Seconds: with one CPU thread its processor time, which other programs do not lengthen; else the wall clock."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    elif torch.get_num_threads() == 1:
-        return time.process_time()
-    return time.perf_counter()
-
-
-def clock(device: str) -> str:
-    """Name of what :func:`now` reads, and the device's, for the record."""
-    if device.startswith("cuda"):
-        return "wall clock, device synchronised"
-    return "processor time of one thread" if torch.get_num_threads() == 1 else "wall clock"
 
 
 def device_name(device: str) -> str:

@@ -18,17 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import (
-    ENCODERS,
-    MadeUpItems,
-    PeakMemory,
-    clock,
-    device_name,
-    in_own_process,
-    now,
-    return_freed_memory,
-    size_of,
-)
+from clocks import clock, now
+from measuring import ENCODERS, MadeUpItems, PeakMemory, device_name, in_own_process, return_freed_memory, size_of
 
 from lmmrec_core.encoders.clip.encoder import CLIP
 from lmmrec_core.results.provenance import provenance

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from measuring import ENCODERS, SEED, MadeUpItems, clock, now
+from clocks import clock, now
+from measuring import ENCODERS, SEED, MadeUpItems
 
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.recommenders import RECOMMENDERS

@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 from catalogues import BABY, made_up
-from measuring import SEED, clock, now
+from clocks import clock, now
+from measuring import SEED
 from torch import Tensor
 from torch_geometric.nn import LGConv
 from torch_geometric.nn.conv.gcn_conv import gcn_norm

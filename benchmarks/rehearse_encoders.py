@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from catalogues import built
+from clocks import now
 from end_to_end import (
     Options,
     autocast,
@@ -18,7 +19,7 @@ from end_to_end import (
     whole_batch,
 )
 from end_to_end import made_up as evenly
-from measuring import ENCODERS, SEED, MadeUpItems, PeakMemory, now
+from measuring import ENCODERS, SEED, MadeUpItems, PeakMemory
 from official_step import CATALOGUES, UPDATES_PER_EPOCH
 from rehearse import Rehearsal
 from torch import Tensor

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from catalogues import Size, built, made_up
-from measuring import PeakMemory, now
+from clocks import now
+from measuring import PeakMemory
 from rehearse import Rehearsal
 from torch import Tensor
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -130,10 +130,25 @@ def was_trained(record: Mapping[str, Any]) -> bool:
     return bool(notes.get("trained", True))
 
 
+OWN_SPLIT = 0  # the number of the split that a data set has where no further ones are run
+_Run = TypeVar("_Run")
+
+
 def common_splits(cells: Iterable[Collection[tuple[int, int]]]) -> frozenset[int]:
-    """The splits that all cells have, each given by the (split, seed) of its runs; cells without runs do not count."""
+    """The splits that all cells have, each given by the (split, seed) of its runs; cells without runs do not count.
+
+    Where they have none in common, or nothing was run, the data set's own.
+    """
     found = [frozenset(split for split, _ in numbers) for numbers in cells if numbers]
-    return frozenset.intersection(*found) if found else frozenset()
+    shared = frozenset.intersection(*found) if found else frozenset[int]()
+    return shared or frozenset({OWN_SPLIT})
+
+
+def on_splits(runs: Mapping[tuple[int, int], _Run], splits: Collection[int]) -> dict[tuple[int, int], _Run]:
+    """The runs, by (split, seed), on these splits, of the seeds that are on each: else one split would weigh more."""
+    on_each = [{seed for split, seed in runs if split == one} for one in splits]
+    seeds = set.intersection(*on_each) if on_each else set()
+    return {number: run for number, run in runs.items() if number[0] in splits and number[1] in seeds}
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,3 +233,4 @@ class Table:
     origin: pd.DataFrame
     marks: pd.DataFrame | None = None  # stars and the like, as text
     spread: pd.DataFrame | None = None  # standard deviation over seeds
+    runs: pd.DataFrame | None = None  # cells behind a measured number: ids of rows of the receipt, blanks between

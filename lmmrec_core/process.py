@@ -31,6 +31,7 @@ _NO_MEMORY = re.compile(
     r"can't allocate memory|out of memory|not enough memory|storage size calculation", re.I
 )  # torch
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")  # of Linux: which limits this process is under
 
 
 class StopRequest:
@@ -116,7 +117,7 @@ def worker_task() -> Iterator[None]:
 
 
 @contextmanager
-def enough_memory(what: str) -> Iterator[None]:
+def enough_memory(what: str, cure: str = "lower embedding_dim or batch_size") -> Iterator[None]:
     """Work of ``what`` that may need more memory than there is: raises TrainingError with the cure if it does."""
     try:
         yield
@@ -125,8 +126,57 @@ def enough_memory(what: str) -> Iterator[None]:
             raise
         told = (str(error).splitlines() or ["no more to be had"])[0]
         raise TrainingError(
-            f"{what}: memory does not suffice ({told}); lower embedding_dim or batch_size, or use a larger machine"
+            f"{what}: memory does not suffice ({told}); {cure}, run fewer at a time (JOBS), or use a larger machine"
         ) from None
+
+
+def free_memory() -> int:
+    """Bytes of main memory that can still be taken, by this machine and by the limits that this process is under.
+
+    A container, or a job of a cluster, often may take less than the machine has: its control groups say so.
+    """
+    free = int(psutil.virtual_memory().available)
+    return max(0, min([free, *(limit - used for limit, used in _group_limits())]))
+
+
+def _group_limits() -> Iterator[tuple[int, int]]:
+    """(limit, used) in bytes of each control group around this process that has a limit; Linux, both versions."""
+    try:
+        lines = _GROUP.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = [*line.split(":", 2), "", "", ""][:3]
+        if controllers not in ("", "memory"):
+            continue
+        root = _GROUPS / controllers
+        old = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        names = old if controllers else ("memory.max", "memory.current")
+        here = root / path.strip("/")
+        for folder in (here, *here.parents):
+            limit, used = (_whole_number(folder / name) for name in names)
+            if limit is not None and used is not None:
+                yield limit, used - (_reclaimable(folder) or 0)
+            if folder == root:
+                break
+
+
+def _whole_number(path: Path) -> int | None:
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _reclaimable(folder: Path) -> int | None:
+    """Bytes of files that are only kept for speed: they make room when memory is asked for."""
+    try:
+        lines = (folder / "memory.stat").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    sizes = [line.split()[1] for line in lines if line.startswith(("inactive_file ", "total_inactive_file "))]
+    return max(map(int, sizes), default=None)
 
 
 def reset_peak_memory() -> None:

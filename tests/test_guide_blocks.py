@@ -24,7 +24,8 @@ from lmmrec_core.report.rule import read_rule
 from lmmrec_core.report.verdict import judge_all
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study import Study
-from lmmrec_core.study.track import is_multimodal, read_track
+from lmmrec_core.study.declared.track_file import read_track
+from lmmrec_core.study.track import is_multimodal
 from lmmrec_core.study.weights.recipes import read_entry
 from lmmrec_core.study.weights.records import write_encoder_record
 from tests.guides import BLOCKS, MODULES, ROOT, Block, block, install_package, make_place, run_with

@@ -25,9 +25,9 @@ from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.fetching.sources import read_publications
 from lmmrec_core.questions import QUESTIONS, parse_question
 from lmmrec_core.study.collection.wanted import wanted_by
-from lmmrec_core.study.run import resolve
+from lmmrec_core.study.declared.settings import resolve
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.search.grids import read_grid
-from lmmrec_core.study.track import read_track
 from lmmrec_core.study.weights.recipes import MultimodalSettings
 from lmmrec_core.study.workspace import Workspace
 from tests.guides import ROOT, all_commands, commands_in, install_package, make_place, run_with
@@ -77,11 +77,15 @@ def settings_checked(arguments: list[str]) -> None:
         assert wanted_by(track, read_publications(), read.dataset, read.only)
     elif read.command == "features":
         assert track.paradigms(read.encoder)
+    elif read.command == "run" and read.encoder in track.encoders:
+        assert read.paradigm in track.paradigms(read.encoder)
+    elif read.command == "encode":
+        assert (read.run, read.items, read.out) != ("", "", "")
     elif read.command == "run":
         entry = MultimodalSettings.build(read_yaml(Path(read.encoder)), read.encoder)
         ENCODERS[entry.encoder].Settings.build(entry.settings, read.encoder)
     else:
-        assert (read.command, read.task) == ("book", "check")
+        assert (read.command, read.task) in {("book", "check"), ("results", "crate")}
 
 
 def with_keys(arguments: list[str]) -> None:
@@ -114,8 +118,11 @@ OTHERWISE: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "fetch": (settings_checked, "asks the publishers; tests/cli/test_fetch.py asks a server on this machine"),
     "features": (settings_checked, "pre-trains an encoder first, for minutes"),
     "run --data my_shop --model vbpr --encoder": (settings_checked, "a file of weights that only the reader has"),
+    "run --data my-catalogue --model vbpr --encoder clip": (settings_checked, "published weights, and hours"),
+    "encode": (settings_checked, "the key of such a run; tests/cli/test_encode.py makes one with a tiny encoder"),
     "recommend": (with_keys, "the reader's own key"),
     "compare": (with_keys, "the reader's own keys"),
+    "results crate": (settings_checked, "nothing of films is stored there; tests/results/test_crate.py makes crates"),
     "book check": (settings_checked, "judges the executed notebooks of this checkout, if there are any"),
 }
 #: Other commands that are not run as they stand, and why.

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = re.findall(r"^([a-z]+):.*## ", MAKEFILE, flags=re.MULTILINE)
-NEEDS_VENV = re.findall(r"^([a-z]+): \$\(READY\)", MAKEFILE, flags=re.MULTILINE)
+NEEDS_VENV = re.findall(r"^((?!setup)[a-z]+): \$\(READY\)", MAKEFILE, flags=re.MULTILINE)  # and call something then
 # a program that notes how it was called, and makes the stand-ins of a new environment
 STAND_IN = """#!/bin/sh
 for word in "$0" "$@"; do printf '%s\\037' "$word" >> "$CALLS"; done
@@ -64,6 +64,42 @@ def test_every_target_sets_up_once_and_calls_what_it_should(repository: Path, ta
     again = calls(repository, target, f"VENV={venv}")
     assert again == first[3:] and again
     assert all(call[0].startswith(f"{venv}/bin/") for call in again)
+
+
+PINS = re.findall(r"^(?:torch|torchvision)==\S+", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def from_index(build: str) -> list[str]:
+    return [*PINS, "--index-url", f"https://download.pytorch.org/whl/{build}"]
+
+
+def test_the_build_of_pytorch_is_chosen_at_set_up_and_stays(repository: Path) -> None:
+    first = calls(repository, "setup", "TORCH=cu126")
+    assert len(PINS) == 2 and first[1][-4:] == from_index("cu126")  # before all others, so that none brings its own
+    assert first[2][-2:] == ["-r", "requirements.txt"] and first[3][-2:] == ["-e", "."] and len(first) == 4
+    assert calls(repository, "setup") == calls(repository, "setup", "TORCH=cu126") == []
+    (repository / "requirements.txt").touch()
+    (repository / ".venv" / ".ready").unlink()
+    again = calls(repository, "check")  # a set-up taken up again has the build that was chosen
+    assert again[0][-4:] == from_index("cu126")
+
+
+def test_another_build_replaces_the_first(repository: Path) -> None:
+    calls(repository, "setup")
+    replaced = calls(repository, "setup", "TORCH=cpu")
+    assert [call[-4:] for call in replaced] == [from_index("cpu")] * 2
+    assert "--force-reinstall" in replaced[0] and "--no-deps" in replaced[0] and "--force-reinstall" not in replaced[1]
+    assert calls(repository, "setup", "TORCH=cpu") == []
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_build_that_is_none_is_refused(repository: Path, prepared: bool) -> None:
+    if prepared:
+        calls(repository, "setup")
+    command = ["make", f"PYTHON={repository / 'a python'}", "setup", "TORCH=cuda"]
+    environment = {**os.environ, "CALLS": str(repository / "calls"), "MAKEFLAGS": ""}
+    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "TORCH=cuda: write cpu, or cu126 for CUDA 12.6" in done.stdout + done.stderr
 
 
 def test_values_with_blanks_stay_one_word(repository: Path) -> None:

@@ -25,7 +25,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 BASE = "dependencies"
 EXTRAS = PROJECT["optional-dependencies"]
 #: Files of the package that need an extra, with its name; all others must do with the base dependencies.
-_IN_NOTEBOOKS = ("book/", "report/quote.py", "report/html.py", "report/figures.py")
+_IN_NOTEBOOKS = ("book/", "report/quote.py", "report/html.py", "report/figures.py", "report/explorer.py")
 NEEDS = {"encoders/": "encoders", "recommenders/graph.py": "graph", **dict.fromkeys(_IN_NOTEBOOKS, "book")}
 OURS = {"lmmrec_core", "tests", *(path.stem for path in (ROOT / "benchmarks").glob("*.py"))}
 UNIX_ONLY = {"fcntl", "resource", "pwd", "grp", "termios"}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lmmrec_core.names import SEEDLESS_MODELS
-from lmmrec_core.study.track import read_track
+from lmmrec_core.study.declared.track_file import read_track
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 1. MathJax is served from the book itself; only the file and the fonts that pages load are copied.
 2. A page that quotes a notebook is read again when that notebook changes.
-3. ``{glue-table} key`` shows a glued table as a numbered, captioned table that scrolls by itself.
+3. ``{glue-table} key`` shows a glued table as a numbered, captioned table that scrolls by itself, ``{glue-figure} key``
+   a drawing made of HTML as a numbered, captioned figure.
 4. Thebe (live code) is left out: it names a remote script on every page, and pages here need none.
 """
 
@@ -45,26 +46,38 @@ class GlueTable(SphinxDirective):
     }
 
     def run(self) -> list[nodes.Node]:
+        return self.captioned(ResultsTable(classes=["results-table"]))
+
+    def captioned(self, node: nodes.Element) -> list[nodes.Node]:
+        """``node`` with its caption and what was glued; no nodes if this notebook glued nothing by that name."""
         key = self.arguments[0]
         source, line = self.get_source_info()
-        table = ResultsTable(classes=["results-table", *self.options.get("class", [])])
-        self.set_source_info(table)
-        self.add_name(table)
+        node["classes"] += self.options.get("class", [])
+        self.set_source_info(node)
+        self.add_name(node)
         content = nodes.Element()
         self.state.nested_parse(self.content, self.content_offset, content)
         if not content.children or not isinstance(content[0], nodes.paragraph):
-            raise self.error(f"glue-table {key!r} needs a caption: one paragraph below its options")
-        table += nodes.caption(content[0].rawsource, "", *content[0].children)
+            raise self.error(f"{self.name} {key!r} needs a caption: one paragraph below its options")
+        caption = nodes.caption(content[0].rawsource, "", *content[0].children)
         if "doc" in self.options:
-            table += create_pending_glue_ref(self.state.document, source, line, self.options["doc"], key)
+            shown = [create_pending_glue_ref(self.state.document, source, line, self.options["doc"], key)]
         else:
             try:
                 data = retrieve_glue_data(self.state.document, key)
             except RetrievalError:
-                _LOGGER.warning("glue-table: no %r in this notebook", key, location=(self.env.docname, line))
+                _LOGGER.warning("%s: no %r in this notebook", self.name, key, location=(self.env.docname, line))
                 return []
-            table += render_variable_outputs([data], self.state.document, line, source)
-        return [table]
+            shown = render_variable_outputs([data], self.state.document, line, source)
+        node += [caption, *shown] if isinstance(node, ResultsTable) else [*shown, caption]
+        return [node]
+
+
+class GlueFigure(GlueTable):
+    """``{glue-figure} key``, as ``{glue-table}``, for what is drawn in HTML; its caption stands below."""
+
+    def run(self) -> list[nodes.Node]:
+        return self.captioned(nodes.figure(classes=["drawing"]))
 
 
 def caption_of(node: nodes.Node) -> str:
@@ -143,6 +156,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     plain = (visit_plain, depart_plain)
     app.add_enumerable_node(ResultsTable, "table", caption_of, html=(visit_html, depart_plain), latex=plain, text=plain)
     app.add_directive("glue-table", GlueTable)
+    app.add_directive("glue-figure", GlueFigure)
     app.connect("builder-inited", copy_mathjax)
     app.connect("doctree-read", note_quotations)
     app.connect("html-page-context", drop_thebe, priority=900)

@@ -18,3 +18,10 @@
     document.querySelectorAll("article details").forEach((folded) => folded.addEventListener("toggle", reach));
   });
 })();
+// Escape hides the definition of a term; the next one shows again.
+(() => {
+  const content = () => document.querySelector(".bd-content");
+  addEventListener("keydown", (event) => event.key === "Escape" && content()?.classList.add("no-definitions"));
+  ["mouseover", "focusin"].forEach((kind) =>
+    addEventListener(kind, () => content()?.classList.remove("no-definitions")));
+})();

@@ -53,7 +53,6 @@ class Difference(Settings):
     where: tuple[Place, ...] = Field(min_length=1)
     switch: Switch | None = None
     run: str = Field(description="what was executed besides reading: a name of the ledger's ``runs``")
-    effect: str = Field("", description="what a stored result gives; empty while nothing does")
 
 
 class Ledger(Settings):
@@ -91,10 +90,14 @@ def parts_of(differences: Sequence[Difference]) -> list[str]:
     return list(dict.fromkeys(difference.part for difference in differences))
 
 
-def differences_frame(differences: Sequence[Difference]) -> pd.DataFrame:
-    """What differs, one row each. Columns: difference, paper, public code, this study, effect."""
+def differences_frame(differences: Sequence[Difference], effects: Mapping[str, str]) -> pd.DataFrame:
+    """What differs, one row each. Columns: difference, paper, public code, this study, effect.
+
+    ``effects``: name of a difference → what stored results give, in words.
+    """
     rows = [
-        (one.name, one.paper or "not said", one.public, one.study, one.effect or NOT_MEASURED) for one in differences
+        (one.name, one.paper or "not said", one.public, one.study, effects.get(one.name, NOT_MEASURED))
+        for one in differences
     ]
     return pd.DataFrame(rows, columns=["difference", "paper", "public code", "this study", "effect"])
 

@@ -8,7 +8,7 @@ from lmmrec_core.book.runner import Parameter
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.metrics import METRICS
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.study.track import read_track
+from lmmrec_core.study.declared.track_file import read_track
 
 
 def check_values(values: Mapping[str, Any], declared: Mapping[str, Parameter], where: str) -> None:

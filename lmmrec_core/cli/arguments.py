@@ -16,6 +16,7 @@ from lmmrec_core.cli.options import (
     CATALOGUE_NAME,
     Parser,
     add_catalogue,
+    add_keep_encoder,
     add_modalities,
     add_reading,
     add_set,
@@ -26,7 +27,14 @@ from lmmrec_core.cli.options import (
     seed_number,
     whole,
 )
-from lmmrec_core.cli.own_arguments import add_compare, add_export_mmrec, add_import_mmrec, add_recommend, add_run
+from lmmrec_core.cli.own_arguments import (
+    add_compare,
+    add_encode,
+    add_export_mmrec,
+    add_import_mmrec,
+    add_recommend,
+    add_run,
+)
 from lmmrec_core.names import (
     BASELINE,
     CALIBRATION_PARTS,
@@ -52,12 +60,14 @@ examples, from the first look to your own data:
   lmmrec run --data my-catalogue --model lattice --set k=5 --set learning_rate=0.0005 --json
   lmmrec run --data my-catalogue --model vbpr --keep-model
   lmmrec recommend --model KEY --users u1 u2 --k 10   lists from a kept model, with your own ids
+  lmmrec encode --run KEY --items FOLDER --out NEW    features of new items by the encoder of an end-to-end run
   lmmrec compare KEY KEY                              two stored results on one split
   lmmrec search --dataset complementary --model vbpr  search its settings on the validation part
   lmmrec search --cells --track controls --dry-run    what a search of every cell would cost
   lmmrec calibrate --dry-run                          how often are the tests right? (hours)
   lmmrec check-table their-table.csv                  can the numbers of another paper come from one ranking?
   lmmrec results status --track films             how much of a track is measured
+  lmmrec results crate --track films              its results with checksums, code and data, to take home
   lmmrec import-mmrec downloads/baby my-catalogue     use a data set in the MMRec layout
   lmmrec export-mmrec my-catalogue to-mmrec           and give yours to that toolbox
   lmmrec book check                                   are the book's notebooks whole, and run as it declares?
@@ -83,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
         _features,
         add_run,
         add_recommend,
+        add_encode,
         add_compare,
         _reproduce,
         _search,
@@ -154,6 +165,7 @@ def _reproduce(commands: _Commands) -> None:
     sub.add_argument(
         "--jobs", type=process_count, default=2, help="processes at a time, over all visible GPUs (default: 2)"
     )
+    add_keep_encoder(sub)
     sub.add_argument("--dry-run", action="store_true", help="only say what would run, what is not here, and the cost")
     sub.add_argument("--json", action="store_true", help="print what --dry-run says as JSON on stdout")
     sub.set_defaults(action="lmmrec_core.cli.reproduce:reproduce")
@@ -243,7 +255,7 @@ def _check_table(commands: _Commands) -> None:
 def _results(commands: _Commands) -> None:
     sub = commands.add_parser(
         "results",
-        help="pack stored runs into two files a data set, unpack them, or count them",
+        help="pack stored runs into two files a data set, unpack them, count them, or export them",
         description="Works on the stored runs of a track. Tables read packed runs as they read run folders.",
     )
     sub.set_defaults(action="lmmrec_core.cli.results:results")
@@ -252,6 +264,7 @@ def _results(commands: _Commands) -> None:
         ("pack", "write all stored runs of a data set into two files; run folders and runs packed before stay"),
         ("unpack", "write the run folders of packed runs that have none"),
         ("status", "count the cases that are run, not trained, not run; training hours and commits"),
+        ("crate", "copy all of a track's results into a new folder that describes itself: an RO-Crate"),
     ):
         task = tasks.add_parser(name, help=told)
         task.add_argument(
@@ -259,6 +272,8 @@ def _results(commands: _Commands) -> None:
         )
         if name == "status":
             task.add_argument("--json", action="store_true", help="print JSON on stdout")
+        elif name == "crate":
+            task.add_argument("--out", type=Path, metavar="FOLDER", help="the new folder (default: TRACK-crate)")
         else:
             task.add_argument("--dataset", default="", help="only this data set of the track")
 

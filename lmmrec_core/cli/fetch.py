@@ -20,7 +20,8 @@ from lmmrec_core.study.collection.collect import (
 )
 from lmmrec_core.study.collection.counts import EXPLAINED, count_universes, require_near
 from lmmrec_core.study.collection.wanted import Wanted, wanted_by
-from lmmrec_core.study.track import TrackSettings, read_track
+from lmmrec_core.study.declared.track_file import read_track
+from lmmrec_core.study.track import TrackSettings
 
 
 def fetch_data(arguments: argparse.Namespace) -> int:

@@ -22,10 +22,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LmmrecError as error:
         print(f"{command}: {error}", file=sys.stderr)
         return 1
-    except PermissionError as error:  # where no stage has told it better
-        place = error.filename or "a file"
-        print(f"{command}: {place}: {error.strerror or error}; allow reading and writing there", file=sys.stderr)
-        return 1
     except ModuleNotFoundError as error:
         if str(error.name).startswith("lmmrec_core"):
             raise  # a fault of ours

@@ -98,6 +98,15 @@ def add_set(sub: argparse.ArgumentParser, help_text: str) -> None:
     sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=f"{help_text} (may be repeated)")
 
 
+def add_keep_encoder(sub: argparse.ArgumentParser) -> None:
+    """Whether the encoder of an end-to-end run stays."""
+    sub.add_argument(
+        "--keep-encoder", action=argparse.BooleanOptionalAction,
+        help="keep the encoder that paradigm ETE trained in .cache/encoders, for lmmrec encode; it is kept unless you "
+        "say no, which saves its disk",
+    )  # fmt: skip
+
+
 def _rating(text: str) -> float:
     if "_" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number")

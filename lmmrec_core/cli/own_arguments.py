@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from lmmrec_core.cli.options import (
     CATALOGUE_NAME,
+    add_keep_encoder,
     add_modalities,
     add_reading,
     add_set,
@@ -66,10 +67,26 @@ def add_run(commands: _Commands) -> None:
     sub.add_argument(
         "--keep-model", action="store_true", help="keep the trained model beside the result, for lmmrec recommend"
     )
+    add_keep_encoder(sub)
     sub.add_argument("--json", action="store_true", help="print the run record as JSON on stdout, progress on stderr")
     sub.add_argument("--quiet", action="store_true", help="no progress bars")
     add_reading(sub)
     sub.set_defaults(action="lmmrec_core.cli.run:run")
+
+
+def add_encode(commands: _Commands) -> None:
+    """``lmmrec encode``."""
+    sub = commands.add_parser(
+        "encode",
+        help="features of new items by the encoder that an end-to-end run ended with",
+        description="Encodes the pictures and texts of a folder (items.csv, images/) with the encoder that a run of "
+        "paradigm ETE trained and kept. Writes visual.npy and textual.npy, a row for each line of items.csv, and "
+        "features.csv, which says whose content was there: a folder of ready features, if items.csv is beside them.",
+    )
+    sub.add_argument("--run", required=True, metavar="KEY", help="the key of the run, or its folder")
+    sub.add_argument("--items", required=True, type=folder_name, metavar="FOLDER", help="items.csv and their pictures")
+    sub.add_argument("--out", required=True, type=folder_name, metavar="FOLDER", help="a new folder")
+    sub.set_defaults(action="lmmrec_core.cli.encode:encode")
 
 
 def add_recommend(commands: _Commands) -> None:

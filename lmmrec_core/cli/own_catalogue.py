@@ -20,7 +20,8 @@ from lmmrec_core.errors import unknown
 from lmmrec_core.flow import MODALITIES, Catalogue
 from lmmrec_core.names import BASELINE
 from lmmrec_core.study.datasets import dataset_of, read_catalogue
-from lmmrec_core.study.track import TrackSettings, is_multimodal, read_track
+from lmmrec_core.study.declared.track_file import read_track
+from lmmrec_core.study.track import TrackSettings, is_multimodal
 from lmmrec_core.study.workspace import Workspace
 
 _PARITY = Path(__file__).resolve().parents[1] / "tracks" / "parity.yaml"  # settings to compare with another toolbox

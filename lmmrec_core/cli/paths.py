@@ -12,9 +12,12 @@ _SHOWN = 100  # characters of a path
 
 @contextmanager
 def paths_told() -> Iterator[None]:
-    """An error of the system about the name of a file inside is a ConfigError; other errors pass."""
+    """An error of the system about the name of a file inside, or its rights, is a ConfigError; other errors pass."""
     try:
         yield
+    except PermissionError as error:  # where no stage has told it better
+        place = _cut(str(error.filename or "a file"))
+        raise ConfigError(f"{place}: {error.strerror or error}; allow reading and writing there") from None
     except OSError as error:
         if error.errno not in _OF_A_PATH or error.filename is None:
             raise

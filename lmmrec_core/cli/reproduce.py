@@ -3,12 +3,14 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from typing import TextIO
 
 from lmmrec_core.cli.calibrate import renew_listings
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import TRACKS
 from lmmrec_core.study.cases import Case
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.preview.costs import Bill, CostEstimate
 from lmmrec_core.study.preview.outlook import Outlook, cost_of, outlook
 from lmmrec_core.study.preview.selection import CHOSEN_BY, Shard, choose
@@ -22,11 +24,12 @@ def reproduce(arguments: argparse.Namespace) -> int:
     if arguments.json and not arguments.dry_run:
         raise ConfigError("--json prints what --dry-run says; add it, or leave --json out")
     study = Study.open(arguments.track or "controls", seeds=_whole(arguments.seeds) or None, data=arguments.data)
+    study = replace(study, workspace=study.workspace.keeping_encoders(arguments.keep_encoder is not False))
     seen = outlook(study, _asked(study, arguments))
     if arguments.dry_run and arguments.json:
         told = {"track": study.track.name, **seen.plain(), "estimate": cost_of(study, seen).plain()}
         print(json.dumps(told, indent=1, ensure_ascii=False))
-        return 0
+        return 1 if seen.faults else 0
     print(f"{study.track.title}: {_counts(seen)}.")
     _tell_needs(seen, sys.stdout if arguments.dry_run else sys.stderr)
     if arguments.dry_run:
@@ -35,14 +38,20 @@ def reproduce(arguments: argparse.Namespace) -> int:
         if seen.ready or seen.waiting:
             print(f"{len(seen.ready) + len(seen.waiting):6}  not computed yet: {study.track.where}")
             _tell_costs(cost_of(study, seen))
+            _tell_memory(study, seen, arguments.jobs, sys.stdout)
         _tell_uncommitted(study)
-        return 0
+        for line in _faults_told(seen):
+            print(line, file=sys.stderr)
+        return 1 if seen.faults else 0
     return _run(study, seen, arguments.jobs)
 
 
 def _run(study: Study, seen: Outlook, jobs: int) -> int:
+    if seen.faults:
+        raise ConfigError("\n".join([*_faults_told(seen), "nothing was started"]))
     if not (seen.ready or seen.stored) and seen.waiting:
         raise ConfigError("nothing can run: every case waits for what is named above; --dry-run says the same")
+    _tell_memory(study, seen, jobs, sys.stderr)
     outcome = study.run_missing(jobs=jobs, progress=True, cases=(*seen.stored, *seen.ready))
     _tell_uncommitted(study)
     print(
@@ -57,8 +66,15 @@ def _run(study: Study, seen: Outlook, jobs: int) -> int:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         print(f"failed: {', '.join(names[:3])}{more}: {text}", file=sys.stderr)
     if study.track.name in TRACKS:
-        renew_listings(study)
+        renew_listings(_of_the_book(study))
     return 1 if outcome.failures else 0
+
+
+def _of_the_book(study: Study) -> Study:
+    """The book's own track of this name, whose runs a file that starts from it may have added to."""
+    if study.track == read_track(study.track.name):
+        return study
+    return Study.open(study.track.name, home=study.workspace.results.parent)
 
 
 def _asked(study: Study, arguments: argparse.Namespace) -> tuple[Case, ...]:
@@ -70,9 +86,12 @@ def _asked(study: Study, arguments: argparse.Namespace) -> tuple[Case, ...]:
 
 def _counts(seen: Outlook) -> str:
     omitted, impossible = sum(seen.left_out.values()), sum(seen.impossible.values())
+    faulty = sum(map(len, seen.faults.values()))
+    wrong = f", {faulty} have a wrong setting" if faulty else ""
     return (
         f"{seen.planned} cases planned: {len(seen.stored)} are stored, {len(seen.ready)} can run now, "
         f"{len(seen.waiting)} wait for what is not here, {omitted} are left out by the track, {impossible} cannot yet"
+        f"{wrong}"
     )
 
 
@@ -80,6 +99,13 @@ def _tell_needs(seen: Outlook, stream: TextIO) -> None:
     for need, cases in seen.needs.items():
         verb = "will be fetched" if need.fetched else "is not here"
         print(f"{len(cases):6}  need {need.what}: {verb}; {need.get}", file=stream)
+
+
+def _faults_told(seen: Outlook) -> list[str]:
+    return [
+        f"{len(cases)} cases have a wrong setting: {fault}; correct the track file, or leave these cases out"
+        for fault, cases in seen.faults.items()
+    ]
 
 
 def _tell_costs(found: CostEstimate) -> None:
@@ -98,6 +124,27 @@ def _tell_costs(found: CostEstimate) -> None:
     for what, size in found.disk.items():
         print(f"  disk: {size / _GIB:.1f} GiB of {what}")
     print("  not counted: reading data, making and storing features, the disk that results take")
+
+
+def _tell_memory(study: Study, seen: Outlook, jobs: int, stream: TextIO) -> None:
+    """The cases that take most memory, on the device of this machine, and what is free here."""
+    from lmmrec_core.study.memory.plans import demands_of_cases
+    from lmmrec_core.study.memory.room import room
+
+    workspace = study.workspace
+    try:
+        device = workspace.device
+    except ConfigError:  # told when it would run
+        device = "cpu"
+    known = demands_of_cases((*seen.ready, *seen.waiting), workspace, device)
+    demands = sorted(known, key=lambda d: (d.device_bytes, d.host_bytes), reverse=True)
+    if not demands:
+        return
+    print(f"  memory of the largest case, {demands[0].what}, estimated: {demands[0].told()}", file=stream)
+    together = sorted((d.host_bytes for d in demands), reverse=True)[:jobs]
+    if len(together) > 1:
+        print(f"  of the {len(together)} largest at once: {sum(together) / _GIB:.1f} GiB of memory", file=stream)
+    print(f"  here {room(device).told()}", file=stream)
 
 
 def _amount(bill: Bill) -> str:

@@ -1,12 +1,14 @@
-"""``lmmrec results``: pack stored runs into two files a data set, unpack them, and count what is measured."""
+"""``lmmrec results``: pack stored runs into two files a data set, unpack them, count what is measured, export it."""
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lmmrec_core.errors import unknown
+from lmmrec_core.results.crate import METADATA, write_crate
 from lmmrec_core.results.packing import pack, packable, unpack
 from lmmrec_core.study.study import Study
 
@@ -16,6 +18,8 @@ def results(arguments: argparse.Namespace) -> int:
     study = Study.open(arguments.track)
     if arguments.task == "status":
         return _status(study, arguments.json)
+    if arguments.task == "crate":
+        return _crate(study, arguments.out)
     if arguments.dataset and arguments.dataset not in study.datasets:
         raise unknown("data set", arguments.dataset, study.datasets, f"track {study.track.name}")
     store, track = study.workspace.store, study.track.name
@@ -32,6 +36,15 @@ def results(arguments: argparse.Namespace) -> int:
         print(f"{track}/{name}: {packed.runs} runs packed, {packed.added} of them new, {packed.size / 1e6:.2f} MB")
     if len(names) > 1 and arguments.task == "pack":
         print(f"{track}: {total / 1e6:.2f} MB in all")
+    return 0
+
+
+def _crate(study: Study, out: Path | None) -> int:
+    target = Path(f"{study.track.name}-crate") if out is None else out
+    files = write_crate(
+        study.workspace.store, study.track.name, study.track.title, study.track.description.strip(), target
+    )
+    print(f"{target}: {files} files and {METADATA}, which says what made them")
     return 0
 
 

@@ -23,10 +23,13 @@ if TYPE_CHECKING:  # they load torch, which a misspelt name must not wait for
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, evaluate, store, and print the outcome beside cheap recommenders and the content-free twin."""
+    from lmmrec_core.study.declared.settings import resolve
     from lmmrec_core.study.inputs import prepare_weights
+    from lmmrec_core.study.joint.attach import encoder_file
+    from lmmrec_core.study.memory.plans import memory_told
     from lmmrec_core.study.own.beside import runs_beside, twin_of
     from lmmrec_core.study.own.kept import MODEL, check_keepable
-    from lmmrec_core.study.run import folder_of, plan, resolve, run_case
+    from lmmrec_core.study.run import folder_of, plan, run_case
 
     overrides = parse_assignments(arguments.set)
     own = {key: value for key, value in overrides.items() if not key.startswith("end_to_end.")}
@@ -41,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     content = content_asked(arguments, track, encoder_name(arguments.encoder or BASELINE))
     workspace, name = user_workspace(arguments, arguments.data, content)
     workspace = workspace.quiet() if arguments.quiet else workspace
+    workspace = workspace.keeping_encoders(arguments.keep_encoder is not False)
     cell = {"track": workspace.track.name, "dataset": name, "model": arguments.model, "seed": arguments.seed}
     case = Case.build({**cell, **(_content_fields(workspace, arguments) if content.modalities else {})}, "lmmrec run")
     told = sys.stderr if arguments.json else sys.stdout
@@ -50,13 +54,23 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.tune:
         overrides |= _tuned(case, workspace, arguments, own, told)
     todo = plan(case, workspace, overrides)
-    result = run_case(todo, workspace, arguments.keep_model)
+    if arguments.keep_encoder is not None and (todo.end_to_end is None or todo.end_to_end.reading in ("e0", "e1")):
+        raise ConfigError("--keep-encoder has no effect: this run trains no encoder (paradigm ETE does); leave it out")
+    if not (arguments.json and arguments.quiet):
+        print(f"{'memory':>16}  {memory_told(todo, workspace)}", file=told, flush=True)
+    result = run_case(todo, workspace, arguments.keep_model, arguments.keep_encoder is True)
     beside = runs_beside(case, workspace, overrides, arguments.twin)
     folder = folder_of(todo, workspace)
     kept = str(folder / MODEL) if arguments.keep_model else None
+    encoder = encoder_file(workspace, result)
     _warn_below_popularity(result, beside)
     if arguments.json:
-        more = {"folder": str(folder), "model_file": kept, "beside": [_as_json(result, other) for other in beside]}
+        more = {
+            "folder": str(folder),
+            "model_file": kept,
+            "encoder_file": str(encoder) if encoder else None,
+            "beside": [_as_json(result, other) for other in beside],
+        }
         print(json.dumps({**result.record, **more}, indent=1))
         return 0
     means = pd.Series(result.record["metrics"]["test"])
@@ -66,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"\nresult  {folder}\nkey     {todo.key}")
     if kept:
         print(f"model   {kept}\n        lmmrec recommend --model {todo.key}")
+    if encoder:
+        print(f"encoder {encoder}\n        lmmrec encode --run {todo.key} --items FOLDER --out NEW")
     return 0
 
 

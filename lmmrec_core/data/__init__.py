@@ -23,6 +23,7 @@ SOURCES: Registry["Source"] = Registry(
         "recbole": f"{_HERE}.recbole:RecBoleFolder",
         "mmrec": f"{_HERE}.mmrec:MMRecFolder",
         "lattice": f"{_HERE}.lattice:LatticeFolder",
+        "ducho": f"{_HERE}.ducho:DuchoFolder",
         "amazon": f"{_HERE}.amazon:AmazonCategory",
         "movielens": f"{_HERE}.movielens:MovieLens",
         "controls": f"{_HERE}.controls:Controls",

@@ -10,20 +10,18 @@ An item's text comes from its metadata alone, never from reviews; without metada
 be decoded counts as missing, as does a feature record of zeros. What is not read (``.content``) need not be there.
 """
 
-import ast
-import json
 import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from lmmrec_core.data.assemble import ContentSettings, Items, Rows, assemble
+from lmmrec_core.data.amazon_records import field_text, read_metadata, read_reviews
+from lmmrec_core.data.assemble import ContentSettings, Items, assemble
 from lmmrec_core.data.faults import Faults
-from lmmrec_core.data.files import is_inside, is_there, read_text
+from lmmrec_core.data.files import is_inside, is_there
 from lmmrec_core.data.filtering import keep_items
 from lmmrec_core.data.texts import compose
 from lmmrec_core.errors import DataError
@@ -33,10 +31,6 @@ from lmmrec_core.picture_files import UnreadablePicture, open_picture
 _FEATURE_DIM = 4096
 _RECORD = np.dtype([("asin", "S10"), ("vector", "<f4", (_FEATURE_DIM,))])
 _ASIN = re.compile(rb"[0-9A-Z]{10}")
-# a name of a file and nothing else: no record may name a picture outside the folder
-_PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_LATER = "the releases of 2018 and 2023, of which we read none: write it as a catalogue folder, see the book"
-_FIRST_KEY = re.compile(r"\{'asin': '([^'\\]*)'")
 
 
 class AmazonSettings(ContentSettings):
@@ -60,17 +54,21 @@ def read_amazon(path: Path, settings: AmazonSettings, name: str | None = None) -
     """
     path, faults = Path(path), Faults()
     category = settings.category or _only_category(path)
-    rows = _read_reviews(_json_file(path, f"reviews_{category}_5.json"), faults)
+    rows = read_reviews(_json_file(path, f"reviews_{category}_5.json"), faults)
     asins = sorted(set(rows.item_id))
     counts: dict[str, int] = {}
     texts: list[str] = [""] * len(asins)
     images: list[Path | None] = [None] * len(asins)
     features_file = path / f"image_features_{category}.b"
     recorded = settings.takes_ready("visual") and is_there(features_file, path)
+    if settings.takes_ready("visual") and not recorded:
+        _refuse_misnamed(path, features_file.name, faults)
     if "textual" in settings.content:
         with faults.noted():
-            metadata, counts = _read_metadata(_json_file(path, f"meta_{category}.json"), set(asins), faults)
-            texts = [compose(_field(metadata.get(asin, {}), field) for field in settings.text_fields) for asin in asins]
+            metadata, counts = read_metadata(_json_file(path, f"meta_{category}.json"), set(asins), faults)
+            texts = [
+                compose(field_text(metadata.get(asin, {}), field) for field in settings.text_fields) for asin in asins
+            ]
     if "visual" in settings.content and not (recorded and settings.ready is not None):
         with faults.noted():
             images, counts["images_unreadable"] = _pictures(path / "images", asins, faults)
@@ -94,8 +92,8 @@ def picture_links(path: Path, category: str) -> dict[str, str]:
     Raises DataError naming the file, the line, what is wrong and the cure.
     """
     faults = Faults()
-    asins = sorted(set(_read_reviews(_json_file(path, f"reviews_{category}_5.json"), faults).item_id))
-    metadata, _ = _read_metadata(_json_file(path, f"meta_{category}.json"), set(asins), faults)
+    asins = sorted(set(read_reviews(_json_file(path, f"reviews_{category}_5.json"), faults).item_id))
+    metadata, _ = read_metadata(_json_file(path, f"meta_{category}.json"), set(asins), faults)
     faults.refuse()
     links = ((asin, metadata.get(asin, {}).get("imUrl")) for asin in asins)
     return {asin: link.strip() if isinstance(link, str) else "" for asin, link in links}
@@ -152,6 +150,15 @@ def _only_category(folder: Path) -> str:
     return found[0]
 
 
+def _refuse_misnamed(path: Path, expected: str, faults: Faults) -> None:
+    """Files that look like the feature records of this category under another name, which nobody would read."""
+    others = {f"image_features_{category}.b" for category in _categories(path)}
+    for file in sorted(path.iterdir()):
+        named = file.name.lower().startswith("image_features")
+        if named and file.name not in others and ".part" not in file.suffixes:  # a download under way
+            faults.add(f"{file}: is not read, features are expected in {expected}; rename it, or move it elsewhere")
+
+
 def _json_file(path: Path, name: str) -> Path:
     """The plain file if it is there, else the compressed one."""
     plain, packed = path / name, path / f"{name}.gz"
@@ -159,140 +166,6 @@ def _json_file(path: Path, name: str) -> Path:
         return plain
     is_there(packed, path)
     return packed
-
-
-def _read_reviews(file: Path, faults: Faults) -> Rows:
-    rows = Rows(str(file), rating=(ratings := []), timestamp=(times := []))
-    for line, text in _lines(file):
-        try:
-            user, item, rating, time = _review(text, f"{file} line {line}")
-        except DataError as error:
-            faults.add(str(error))
-            continue
-        rows.line.append(line)
-        rows.user_id.append(user)
-        rows.item_id.append(item)
-        ratings.append(rating)
-        times.append(time)
-    if not rows.line:
-        faults.refuse()
-    return rows
-
-
-def _review(text: str, place: str) -> tuple[str, str, float, int]:
-    try:
-        review = json.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
-        raise DataError(f"{place}: not a JSON object ({error}); fetch the file again") from None
-    if not isinstance(review, dict):
-        raise DataError(f"{place}: not a JSON object; fetch the file again")
-    if "reviewerID" not in review and "parent_asin" in review:
-        raise DataError(f"{place}: has parent_asin, as in {_LATER}")
-    return (
-        _id(review, "reviewerID", place),
-        _asin(review, place),
-        float(_numeric(review, "overall", place)),
-        _seconds(review, place),
-    )
-
-
-def _asin(record: dict[str, object], place: str) -> str:
-    asin = _id(record, "asin", place)
-    if not _PLAIN_ID.fullmatch(asin):
-        raise DataError(f"{place}: asin {asin!r} is no ASIN, which has letters and digits alone; correct the record")
-    return asin
-
-
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    for line, text in enumerate(read_text(file).split("\n"), start=1):
-        if text.strip():
-            yield line, text
-
-
-def _id(record: dict[str, object], key: str, place: str) -> str:
-    value = record.get(key)
-    if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{place}: {key} is {value!r}, not text; write ids as text, those of digits too")
-    return value.strip()
-
-
-def _numeric(record: dict[str, object], key: str, place: str) -> float:
-    value = record.get(key)
-    if isinstance(value, int) and not abs(value) < 2**63:  # may have more digits than can be printed
-        raise DataError(f"{place}: {key} is a number of {value.bit_length()} bits; correct the record")
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 2**63:
-        raise DataError(f"{place}: {key} is {value!r}, not a number; correct the record")
-    return value
-
-
-def _seconds(review: dict[str, object], place: str) -> int:
-    value = _numeric(review, "unixReviewTime", place)
-    if value != int(value):
-        raise DataError(f"{place}: unixReviewTime is {value!r}, not in whole seconds; correct the record")
-    return int(value)
-
-
-def _read_metadata(file: Path, wanted: set[str], faults: Faults) -> tuple[dict[str, dict[str, object]], dict[str, int]]:
-    """Records of the reviewed items by ASIN (of repeated records the first), and what was counted.
-
-    The full files hold many times more items than were reviewed. Their lines start with the ASIN, so the lines of
-    other items are passed over unparsed.
-    """
-    records: dict[str, dict[str, object]] = {}
-    unreviewed = repeated = 0
-    for line, text in _lines(file):
-        first = _FIRST_KEY.match(text)
-        if first and first[1] not in wanted:
-            unreviewed += 1
-            continue
-        place = f"{file} line {line}"
-        try:
-            record = _literal(text, place)
-            asin = _asin(record, place)
-        except DataError as error:
-            faults.add(str(error))
-            continue
-        if asin not in wanted:
-            unreviewed += 1
-        elif asin in records:
-            repeated += 1
-        else:
-            records[asin] = record
-    return records, {
-        "metadata_records_unreviewed": unreviewed,
-        "metadata_records_repeated": repeated,
-        "items_without_metadata": len(wanted) - len(records),
-    }
-
-
-def _literal(text: str, place: str) -> dict[str, object]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # stray backslashes in descriptions
-            record = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        if _is_json(text):
-            raise DataError(f"{place}: JSON, not a Python dict literal, as in {_LATER}") from None
-        raise DataError(f"{place}: not a Python dict literal ({error}); fetch the file again") from None
-    if not isinstance(record, dict):
-        raise DataError(f"{place}: not a Python dict literal; fetch the file again")
-    return record
-
-
-def _is_json(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _field(record: dict[str, object], field: str) -> str:
-    """A field as text: of category paths their distinct names in order, of an absent field ""."""
-    value = record.get(field)
-    if isinstance(value, (list, tuple)):
-        names = [name for path in value for name in (path if isinstance(path, (list, tuple)) else [path])]
-        return ", ".join(dict.fromkeys(str(name) for name in names))
-    return "" if value is None else str(value)
 
 
 def _pictures(folder: Path, asins: Sequence[str], faults: Faults) -> tuple[list[Path | None], int]:

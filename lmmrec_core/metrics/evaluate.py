@@ -44,7 +44,8 @@ def evaluate_lists(
 
     * a frame with index ``user`` and the columns recall@k, ndcg@k, precision@k, map@k for each of ``ks``;
       ``n_relevant``; ``hit_ranks`` (int16 lists, ranks of hits within the first 50) and ``hit_items`` (int32
-      lists, the items hit, in that order); ``group`` if users share a person;
+      lists, the items hit, in that order); on the test part ``valid_ranks`` (int16 lists, ranks of validation items
+      within the first 50), which tell what a ranking without these would be; ``group`` if users share a person;
     * a dict with coverage@k, exposure_gini@k and novelty@k of the lists; head_recall@k, middle_recall@k and
       tail_recall@k (as if the items of one popularity band were the only held-out ones); cold_recall@k (the same for
       items with at most five training interactions) and short_recall@k (users with at most five training
@@ -61,6 +62,9 @@ def evaluate_lists(
     }
     columns["n_relevant"] = found.n_relevant.astype(np.int32)
     columns["hit_ranks"], columns["hit_items"] = _hit_lists(found)
+    if part == "test":
+        stay = _contains(_keys_of(split, "valid"), found.users, found.top_items, split)
+        columns["valid_ranks"] = _rank_lists(stay).to_numpy()
     if split.user_group is not None:
         columns["group"] = split.user_group[found.users]
     per_user = pd.DataFrame(columns, index=pd.Index(found.users, name="user"))
@@ -96,12 +100,13 @@ def find_hits(top_items: IntArray, users: IntArray, split: Split, part: Part, k:
     if not keep.any():
         raise ResultError(f"no user has a {part} row, so there is nothing to average; check the split")
     users, top_items = users[keep], top_items[keep]
-    hits = _contains(_keys(held.user, held.item, split), users, top_items, split)
+    hits = _contains(_keys_of(split, part), users, top_items, split)
     return Hits(users, top_items, hits, counts[users])
 
 
-def _keys(user: IntArray, item: IntArray, split: Split) -> IntArray:
-    return np.sort(user * split.n_items + item)
+def _keys_of(split: Split, part: Part) -> IntArray:
+    held = split.part(part)
+    return np.sort(held.user * split.n_items + held.item)
 
 
 def _contains(keys: IntArray, users: IntArray, top_items: IntArray, split: Split) -> BoolArray:
@@ -146,12 +151,16 @@ def _check_lists(found: Hits, split: Split) -> None:
 
 def _hit_lists(found: Hits) -> tuple[pd.Series, pd.Series]:
     hits = found.hits[:, :HIT_DEPTH]
-    row, column = np.nonzero(hits)
-    ends = np.cumsum(hits.sum(axis=1))[:-1]
+    items = np.split(found.top_items[:, :HIT_DEPTH][hits].astype(np.int32), np.cumsum(hits.sum(axis=1))[:-1])
     index = pd.Index(found.users, name="user")
-    ranks = np.split((column + 1).astype(np.int16), ends)
-    items = np.split(found.top_items[row, column].astype(np.int32), ends)
-    return pd.Series(ranks, index=index, dtype=object), pd.Series(items, index=index, dtype=object)
+    return _rank_lists(hits).set_axis(index), pd.Series(items, index=index, dtype=object)
+
+
+def _rank_lists(marked: BoolArray) -> pd.Series:
+    """The marked ranks of each list within the first 50, from 1; ``marked`` bool [user, k]."""
+    marked = marked[:, :HIT_DEPTH]
+    ranks = np.split((np.nonzero(marked)[1] + 1).astype(np.int16), np.cumsum(marked.sum(axis=1))[:-1])
+    return pd.Series(ranks, dtype=object)
 
 
 def _overall(found: Hits, split: Split, part: Part, ks: Sequence[int]) -> dict[str, float]:

@@ -28,9 +28,15 @@ def nearest_columns(rows: Float[Tensor, "item dim"], k: int) -> Int[Tensor, "ite
 
 
 def kept_cosines(rows: Float[Tensor, "item dim"], columns: Int[Tensor, "item k"]) -> Float[Tensor, "item k"]:
-    """Dot products of each row with the rows in its ``columns``, differentiable."""
-    others = functional.embedding(columns, rows)
-    return torch.bmm(others, rows[:, :, None]).squeeze(2)
+    """Dot products of each row with the rows in its ``columns``, differentiable.
+
+    Without gradient block by block: k times the features of a large catalogue are more than most machines have.
+    """
+    if rows.requires_grad and torch.is_grad_enabled():
+        return torch.bmm(functional.embedding(columns, rows), rows[:, :, None]).squeeze(2)
+    block = max(1, _BLOCK_ENTRIES // max(1, columns.shape[1] * rows.shape[1]))
+    parts = zip(columns.split(block), rows.split(block), strict=True)
+    return torch.cat([torch.bmm(functional.embedding(near, rows), part[:, :, None]).squeeze(2) for near, part in parts])
 
 
 def laplacian(columns: Int[Tensor, "item k"], weights: Float[Tensor, "item k"], what: str) -> Float[Tensor, "item k"]:

@@ -100,7 +100,8 @@ def alignment_figure(
             axes.xaxis.set_major_locator(MaxNLocator(5))
         grey = "; grey: chance" if frame["chance"].notna().any() else ""
         panels[-1].set_xlabel(f"{ALIGNMENT_MEASURES.get(measure, measure)}\n(95 % interval{grey})")
-        return figures.closed(figure)
+        ends = [name for name in (f"{measure}.low", f"{measure}.high") if name in frame]
+        return figures.closed(figure, frame[["dataset", "label", measure, *ends, "chance"]])
 
 
 def latest(diagnostics: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from lmmrec_core.questions import MODALITY_SPECIFIC, Variant
 from lmmrec_core.report.html import Sentence, ShownTable, plain_table
 from lmmrec_core.report.labels import dataset_name, metric_name, model_name
 from lmmrec_core.report.layout import by_case, run_mean
+from lmmrec_core.report.run_links import CellLinks, cell_anchor
 
 _KEYS = ["dataset", "model", "metric"]
 
@@ -18,27 +19,28 @@ _KEYS = ["dataset", "model", "metric"]
 def measured_baselines(results: Sequence[Result], metrics: Sequence[str] = PAPER_METRICS) -> pd.DataFrame:
     """Means over seeds of models as they were proposed: modality-specific encoders, or no content.
 
-    Columns: dataset, model, metric, value.
+    Columns: dataset, model, metric, value, runs (links to them).
     """
     rows = [
-        (dataset, model, metric, float(np.mean([run_mean(run, metric) for run in runs.values()])))
+        (dataset, model, metric, float(np.mean([run_mean(run, metric) for run in runs.values()])),
+         CellLinks((cell_anchor(dataset, model, variant),)))
         for (dataset, model, variant), runs in by_case(results).items()
         if variant in (MODALITY_SPECIFIC, Variant())
         for metric in metrics
-    ]
-    return pd.DataFrame(rows, columns=[*_KEYS, "value"])
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=[*_KEYS, "value", "runs"])
 
 
 def band_listing(values: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
     """Values with a published band, in their own order.
 
-    ``values``: dataset, model, metric, value. ``bands``: index (dataset, model, metric); low, high, sources. Columns:
-    model, data set, metric, value, from, to, ``sources`` (published values behind the band), ``where`` (inside, below
-    or above).
+    ``values``: dataset, model, metric, value, and maybe runs. ``bands``: index (dataset, model, metric); low, high,
+    sources. Columns: model, data set, metric, value, from, to, ``sources`` (published values behind the band),
+    ``where`` (inside, below or above), and runs if there are any.
     """
     both = values.merge(bands, left_on=_KEYS, right_index=True)
     below, above = both["value"] < both["low"], both["value"] > both["high"]
-    return pd.DataFrame(
+    listing = pd.DataFrame(
         {
             "model": both["model"].map(model_name),
             "data set": both["dataset"].map(dataset_name),
@@ -49,7 +51,8 @@ def band_listing(values: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
             "sources": both["sources"].astype(int),
             "where": np.select([below, above], ["below", "above"], "inside"),
         }
-    ).reset_index(drop=True)
+    )
+    return listing.join(both[["runs"]] if "runs" in both else both[[]]).reset_index(drop=True)
 
 
 def bands_of(results: Sequence[Result], bands: pd.DataFrame) -> ShownTable | Sentence:

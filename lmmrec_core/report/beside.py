@@ -72,7 +72,7 @@ def _block(measured: Table, parts: _Parts, prefix: str) -> Table:
     columns = pd.MultiIndex.from_tuples(list(parts))
     values = pd.DataFrame(math.nan, index=index, columns=columns)
     spread, origin = values.copy(), values.astype(object).map(lambda _: "not printed")
-    marks = origin.map(lambda _: "")
+    marks, behind = origin.map(lambda _: ""), origin.map(lambda _: "")
     for j, (table, column) in enumerate(parts.values()):
         places = {row: i for i, row in enumerate(table.values.index)}
         from_column = [tuple(head) for head in table.values.columns].index(column)
@@ -83,9 +83,10 @@ def _block(measured: Table, parts: _Parts, prefix: str) -> Table:
             number: Any = table.values.iat[place]
             values.iat[i, j], origin.iat[i, j] = number, str(table.origin.iat[place])
             marks.iat[i, j] = "" if table.marks is None else str(table.marks.iat[place])
+            behind.iat[i, j] = "" if table.runs is None else str(table.runs.iat[place])
             deviation: Any = math.nan if table.spread is None else table.spread.iat[place]
             spread.iat[i, j] = deviation
-    return Table(measured.name, measured.caption, values, origin, marks, spread)
+    return Table(measured.name, measured.caption, values, origin, marks, spread, behind)
 
 
 def _heading(dataset: str, parts: _Parts) -> Table:
@@ -93,12 +94,14 @@ def _heading(dataset: str, parts: _Parts) -> Table:
     index = pd.MultiIndex.from_tuples([(f"{dataset}, heading", dataset)], names=["group", "label"])
     values = pd.DataFrame(math.nan, index=index, columns=pd.MultiIndex.from_tuples(list(parts)))
     words = values.astype(object)
-    return Table("", "", values, words.map(lambda _: "heading"), words.map(lambda _: ""), values.copy())
+    blank = words.map(lambda _: "")
+    return Table("", "", values, words.map(lambda _: "heading"), blank, values.copy(), blank)
 
 
 def _stacked(blocks: Iterable[Table]) -> Table:
     several = list(blocks)
     frames: dict[str, Any] = {
-        part: pd.concat([getattr(table, part) for table in several]) for part in ("values", "origin", "marks", "spread")
+        part: pd.concat([getattr(table, part) for table in several])
+        for part in ("values", "origin", "marks", "spread", "runs")
     }
     return Table(several[-1].name, several[-1].caption, **frames)

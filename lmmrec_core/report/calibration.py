@@ -43,7 +43,8 @@ def p_value_figure(p_values: Mapping[str, Sequence[float]]) -> Figure:
             axis.set_major_locator(MultipleLocator(0.05))
             axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.legend(frameon=False, loc="upper left")
-        return closed(figure)
+        parts = [pd.DataFrame({"test": name, "p": values}) for name, values in given.items()]
+        return closed(figure, pd.concat(parts))
 
 
 def power_figure(curve: pd.DataFrame) -> Figure:
@@ -70,4 +71,4 @@ def power_figure(curve: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.legend(frameon=False, loc="lower right")
-        return closed(figure)
+        return closed(figure, curve)

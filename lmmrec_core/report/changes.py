@@ -11,20 +11,20 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from lmmrec_core.flow import Result, Table
+from lmmrec_core.flow import Result, Table, on_splits
 from lmmrec_core.names import DRAWN, PAPER_METRICS, PAPER_MODELS
 from lmmrec_core.questions import Pair, question_of
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name, model_name
 from lmmrec_core.report.layout import (
     RunsOfCell,
     by_case,
-    on_splits,
     run_mean,
     splits_of_cells,
     trained_runs,
     withheld_cells,
 )
 from lmmrec_core.report.published import DATASETS, printed_value
+from lmmrec_core.report.run_links import pair_links
 
 
 def printed_change(dataset: str, model: str, pair: Pair, metric: str) -> float:
@@ -104,6 +104,7 @@ def change_table(
     values = pd.DataFrame(math.nan, index=index, columns=header)
     spread = values.copy()
     origin = pd.DataFrame("not run", index=index, columns=header, dtype=object)
+    behind = origin.map(lambda _: "")
     runs, withheld = by_case(results), withheld_cells(results)
     for i, (model, pair) in enumerate(lines):
         for j, known in enumerate(DATASETS):
@@ -113,7 +114,7 @@ def change_table(
         for j, dataset in enumerate(datasets, start=len(DATASETS)):
             a, b = (runs.get((dataset, *side), {}) for side in pair.sides(model))
             splits = splits_of_cells(runs.get((dataset, *side), {}) for side in asked.sides(model))
-            first, second = (trained_runs(on_splits(side, splits)) for side in (a, b))
+            first, second = (on_splits(trained_runs(side), splits) for side in (a, b))
             measured, deviation = _measured_change(first, second, metric)
             values.iat[i, j], spread.iat[i, j] = measured, deviation
             if math.isnan(measured):
@@ -121,9 +122,9 @@ def change_table(
                 untrained = any(side and not trained_runs(side) for side in (a, b))
                 origin.iat[i, j] = "not trained" if untrained else "uncommitted" if hidden else "not run"
             else:
-                origin.iat[i, j] = "derived"
+                origin.iat[i, j], behind.iat[i, j] = "derived", " ".join(pair_links(dataset, model, pair).anchors)
     change = f"relative change of {metric_name(metric)}, a / b − 1, from the paper's tables and measured here"
-    return Table(f"changes-{question}", f"{asked.title}: {change}.", values, origin, spread=spread)
+    return Table(f"changes-{question}", f"{asked.title}: {change}.", values, origin, spread=spread, runs=behind)
 
 
 def printed_summary(question: str) -> pd.DataFrame:

@@ -5,7 +5,8 @@ comparison the answer is exact: the estimate is normal around the truth, its sta
 the comparison's degrees of freedom. For a claim it is simulated, because comparisons share runs: each system has one
 draw, and a comparison is the difference of two. Those of different recommenders share no run but the users, on whom
 they err together a little (:data:`COMMON`). The reference's mean is taken as known, printed changes as exact (each is
-the ratio of two rounded figures), and data sets as independent: only the paper's are judged together.
+the ratio of two rounded figures), and data sets as independent: only the paper's are judged together, which
+have no item in common, though reviewers may shop in several.
 """
 
 import math
@@ -101,7 +102,7 @@ def claim_chances(
     low, high = estimate - reach, estimate + reach
     favour = low > 0
     against = (high < 0) | (~favour & (high < printed) & (low > -rule.margin) & (high < rule.margin))
-    lead, needed = favour.sum(axis=1) - against.sum(axis=1), rule.fewest(len(asked))
+    lead, needed = favour.sum(axis=1) - against.sum(axis=1), rule.fewest(int((claims["direction"] != 0).sum()))
     supported, contradicted = float((lead >= needed).mean()), float((lead <= -needed).mean())
     return {"for": supported, "against": contradicted, "open": max(0.0, 1 - supported - contradicted)}
 

@@ -104,7 +104,22 @@ def loss_curves(records: Sequence[Mapping[str, Any]], labels: Labels = PAPER_LAB
             for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
                 handles.setdefault(name, handle)
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
-        return figures.closed(figure)
+        return figures.closed(figure, _curves_frame(tuned, labels))
+
+
+def _curves_frame(tuned: Sequence[Mapping[str, Any]], labels: Labels) -> pd.DataFrame:
+    """The numbers of :func:`loss_curves`, one line per encoder and epoch; epoch 0 has no loss."""
+    rows: list[dict[str, Any]] = []
+    for record in tuned:
+        tuning = record["tuning"]
+        for epoch in ({"number": 0, "losses": {}, "standing": tuning["before"]}, *tuning["history"]):
+            score = _mean(epoch["standing"]["held_out"], "recall@10")
+            kept = epoch["number"] == tuning["best_epoch"]
+            rows.append(
+                {"encoder": _label(record, labels), "epoch": epoch["number"], "held-out recall@10": score, "kept": kept}
+                | {f"{objective} loss": loss for objective, loss in epoch["losses"].items()}
+            )
+    return pd.DataFrame(rows)
 
 
 def _draw_losses(axes: Axes, tuning: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from lmmrec_core.flow import Result
 from lmmrec_core.questions import Variant
 from lmmrec_core.report.html import ABSENT, shown_number
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name
+from lmmrec_core.report.run_links import CellLinks, cell_anchor
 
 _COLUMNS = ("runs of", "reading", "what trains", "gradient", "seeds", "not trained", "encoder updates", "mean step",
             "picture rows", "text rows")  # fmt: skip
@@ -28,11 +29,13 @@ def end_to_end_listing(results: Iterable[Result], labels: Labels = PAPER_LABELS)
     held against the exact one, ``cosine to exact`` is the median of all such measurements.
     """
     grouped: dict[tuple[str, str, str, str], list[Mapping[str, Any]]] = {}
+    cells: dict[str, CellLinks] = {}
     for result in results:
         notes = (result.record.get("training") or {}).get("features")
         if notes:
-            case = result.case
-            label = f"{dataset_name(str(case['dataset']))}, {labels.case(str(case['model']), Variant.of(case))}"
+            dataset, model, variant = (*(str(result.case[n]) for n in ("dataset", "model")), Variant.of(result.case))
+            label = f"{dataset_name(dataset)}, {labels.case(model, variant)}"
+            cells[label] = CellLinks((cell_anchor(dataset, model, variant),))
             key = (label, str(notes["reading"]).upper(), _what_trains(notes), _gradient(notes))
             grouped.setdefault(key, []).append(notes)
     rows = []
@@ -43,9 +46,10 @@ def end_to_end_listing(results: Iterable[Result], labels: Labels = PAPER_LABELS)
         }  # fmt: skip
         row |= {column: _change(runs, modality) for modality, column in _CHANGES.items()}
         cosines = [entry["cosine"] for notes in runs for entry in notes.get("against_exact", ())]
-        rows.append(row | {_AGREEMENT: shown_number(median(cosines), None) if cosines else ABSENT})
-    frame = pd.DataFrame(rows, columns=[*_COLUMNS, _AGREEMENT])
-    return frame if (frame[_AGREEMENT] != ABSENT).any() else frame[list(_COLUMNS)]
+        row[_AGREEMENT] = shown_number(median(cosines), None) if cosines else ABSENT
+        rows.append(row | {"runs": cells[key[0]]})
+    frame = pd.DataFrame(rows, columns=[*_COLUMNS, _AGREEMENT, "runs"])
+    return frame if (frame[_AGREEMENT] != ABSENT).any() else frame.drop(columns=_AGREEMENT)
 
 
 def _what_trains(notes: Mapping[str, Any]) -> str:

@@ -21,6 +21,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from lmmrec_core.flow import Result, Table
 from lmmrec_core.questions import ALPHA
+from lmmrec_core.report.export import numbers_of
+from lmmrec_core.report.figure_files import bundle_of, remember
 from lmmrec_core.report.frames import history_frame, runs_frame
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name, model_name
 
@@ -53,7 +55,7 @@ def seed_strip(results: Sequence[Result], metric: str = "ndcg@20", labels: Label
             axes.set(title=name, xlabel="", ylabel="")
             axes.xaxis.set_major_locator(MaxNLocator(5))
         panels[-1].set_xlabel(f"{metric_name(metric)} (dot: one seed, bar: mean)")
-        return closed(figure)
+        return closed(figure, frame[["dataset", "label", "split", "seed", metric]])
 
 
 def forest(
@@ -86,7 +88,7 @@ def forest(
             axes.set(title=name, ylim=(len(part) - 0.5, -0.5))
             axes.xaxis.set_major_locator(MaxNLocator(5))
         panels[-1].set_xlabel(f"difference in {metric_name(metric)}, 95 % interval\n(filled: adjusted p < {alpha})")
-        return closed(figure)
+        return closed(figure, frame[["dataset", "label", "metric", "difference", "ci_low", "ci_high", "p_holm"]])
 
 
 def training_curves(results: Sequence[Result], labels: Labels = PAPER_LABELS) -> Figure:
@@ -102,10 +104,12 @@ def training_curves(results: Sequence[Result], labels: Labels = PAPER_LABELS) ->
         rows = math.ceil(len(models) / 2)
         size = (WIDTH, 1.7 * rows + 0.7)
         figure, panels = plt.subplots(rows, 2, figsize=size, squeeze=False, layout="constrained")
+        drawn = []
         palette = dict(zip(datasets, sns.color_palette("colorblind", len(datasets)), strict=True))
         for axes, model in zip(panels.flat, models, strict=False):
             for name, part in by_dataset(frame[frame["model"] == model]):
                 seen = part.groupby("epoch")["valid"].agg(["min", "median", "max"])
+                drawn.append(seen.reset_index().assign(model=model, dataset=name))
                 axes.fill_between(seen.index, seen["min"], seen["max"], color=palette[name], alpha=0.2, linewidth=0)
                 axes.plot(seen.index, seen["median"], color=palette[name], linewidth=1.5, label=name)
             axes.set(title=model, ylim=(0, None))
@@ -120,7 +124,7 @@ def training_curves(results: Sequence[Result], labels: Labels = PAPER_LABELS) ->
         named = {name: handle for axes in panels.flat
                  for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}  # fmt: skip
         figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2, frameon=False)
-        return closed(figure)
+        return closed(figure, pd.concat(drawn)[["model", "dataset", "epoch", "min", "median", "max"]])
 
 
 def coverage_and_cost(
@@ -139,7 +143,7 @@ def coverage_and_cost(
         panels[0].set_xlim(0, 1)
         sns.barplot(means, x="seconds", y="label", color=ORANGE, ax=panels[1])
         panels[1].set(xlabel="seconds a run", ylabel="")
-        return closed(figure)
+        return closed(figure, means)
 
 
 def printed_and_measured(changes: Table, by_model: bool = True) -> Figure:
@@ -169,7 +173,7 @@ def printed_and_measured(changes: Table, by_model: bool = True) -> Figure:
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.xaxis.set_major_locator(MaxNLocator(4))
         _legend(figure, axes, 2)
-        return closed(figure)
+        return closed(figure, numbers_of(changes))
 
 
 def _pair_label(test: Mapping[Any, Any], labels: Labels) -> str:
@@ -210,16 +214,21 @@ def nothing_drawn(words: str = NOTHING) -> Figure:
         return closed(figure)
 
 
-def closed(figure: Figure) -> Figure:
-    """Take the figure out of pyplot's list, else a notebook shows it twice."""
+def closed(figure: Figure, numbers: pd.DataFrame | None = None) -> Figure:
+    """Take the figure out of pyplot's list, else a notebook shows it twice; ``numbers`` are those that it draws."""
     plt.close(figure)
+    if numbers is not None:
+        remember(figure, numbers)
     _show_as_svg()
     return figure
 
 
 @functools.cache
 def _show_as_svg() -> None:
-    """In a notebook figures are drawn as SVG, sharp at any size, and twice alike: without a date and random ids."""
+    """In a notebook figures are drawn as SVG, sharp at any size, and twice alike: without a date and random ids.
+
+    Their files are kept beside them (:mod:`lmmrec_core.report.figure_files`).
+    """
     if "ipykernel" not in sys.modules:
         return
     from IPython.core.interactiveshell import InteractiveShell
@@ -232,3 +241,5 @@ def _show_as_svg() -> None:
     kept: dict[str, Any] = {**backend.print_figure_kwargs, "metadata": {"Date": None}}
     backend.print_figure_kwargs = kept
     backend.figure_formats = {"svg"}
+    if shell.display_formatter is not None:
+        shell.display_formatter.mimebundle_formatter.for_type(Figure, bundle_of)

@@ -17,6 +17,7 @@ from pandas.io.formats.style import Styler
 
 from lmmrec_core.flow import Table
 from lmmrec_core.report.export import csv_of, latex_of, numbers_of
+from lmmrec_core.report.run_links import CellLinks, linked
 
 ABSENT = "–"  # the quantity does not apply here
 NOT_RUN = '<span class="notrun absent">not run</span>'
@@ -26,6 +27,7 @@ _UNCOMMITTED = '<span class="notrun absent">uncommitted</span>'
 _NOT_PRINTED = '<span class="notrun absent">not printed</span>'
 _CLASSES = "dataframe results"
 _LONG = 40  # characters of a row's label that wrap
+_TAG = re.compile(r"<[^>]+>")
 _CORNER = re.compile(r'<th class="blank (level\d+)" >&nbsp;</th>')
 #: Where a notebook keeps, in the metadata of an output, id of each shown table → its text as CSV and as LaTeX.
 TABLES_KEPT = "lmmrec_tables"
@@ -111,7 +113,7 @@ def plain_table(
                 signed_percent(value) if column in percent and not _absent(value) else shown_number(value, digits)
             )
     words = pd.DataFrame("", index=text.index, columns=text.columns, dtype=object)
-    words = words.mask(text.map(len) > 24, "text")
+    words = words.mask(text.map(lambda shown: len(_TAG.sub("", shown))) > 24, "text")
     labels = [escape(str(label)) for label in frame.iloc[:, 0]]
     return _style(text, labels, name, words, frame, " prose" * prose, str(frame.columns[0]))
 
@@ -180,13 +182,15 @@ def _cell(table: Table, i: int, j: int, digits: int | None, percent: bool) -> st
     if origin == "not run" or _absent(value):
         return NOT_RUN
     shown = signed_percent(value) if percent else shown_number(value, digits)
+    behind = [] if table.runs is None else str(table.runs.iat[i, j]).split()
+    shown = linked(shown, behind[0]) if behind else shown
     mark = "" if table.marks is None else str(table.marks.iat[i, j])
     if mark:
         shown += f'<sup class="stars">{escape(mark)}</sup>'
     spread = math.nan if table.spread is None else float(table.spread.to_numpy()[i, j])
-    if not math.isnan(spread):
-        shown += f'<br><span class="pm">±{f"{100 * spread:.1f}" if percent else shown_number(spread, digits)}</span>'
-    return shown
+    below = [] if math.isnan(spread) else [f"±{f'{100 * spread:.1f}' if percent else shown_number(spread, digits)}"]
+    below += [linked(f"to {name}", anchor) for name, anchor in zip("b", behind[1:], strict=False)]
+    return f'{shown}<br><span class="pm">{" ".join(below)}</span>' if below else shown
 
 
 def _absent(value: object) -> bool:
@@ -202,6 +206,8 @@ def shown_number(value: object, digits: int | None) -> str:
     """A value as text: ``digits`` decimals (None: three significant digits), whole numbers in groups of three."""
     if _absent(value):
         return ""
+    if isinstance(value, CellLinks):
+        return value.to_html()
     if isinstance(value, (bool, str)):
         return escape(str(value))
     if isinstance(value, Integral):

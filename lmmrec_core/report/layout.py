@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.errors import ConfigError, ResultError, unknown
-from lmmrec_core.flow import Result, Results, Table, common_splits
+from lmmrec_core.flow import Result, Results, Table, common_splits, on_splits
 from lmmrec_core.names import MODEL_TITLES
 from lmmrec_core.questions import ALPHA, Pair, Variant
 from lmmrec_core.report.labels import Labels, dataset_name, metric_name, model_name
 from lmmrec_core.report.marks import doubts, doubts_note
+from lmmrec_core.report.run_links import cell_anchor
 
 _UNTRAINED = (
     "Runs whose kept state precedes the second update of their encoder are *not trained* and left out; "
@@ -124,17 +125,12 @@ def trained_runs(runs: RunsOfCell) -> dict[tuple[int, int], Result]:
     return {number: result for number, result in runs.items() if result.trained}
 
 
-def on_splits(runs: RunsOfCell, splits: Collection[int]) -> dict[tuple[int, int], Result]:
-    """The runs on these splits."""
-    return {number: result for number, result in runs.items() if number[0] in splits}
-
-
 def splits_of_cells(cells: Iterable[RunsOfCell]) -> frozenset[int]:
     """The splits that all cells with a trained run have: numbers on other held-out items are not compared.
 
     Without such a cell, the data set's own.
     """
-    return common_splits(trained_runs(runs) for runs in cells) or frozenset({0})
+    return common_splits(trained_runs(runs) for runs in cells)
 
 
 def fill_measured(
@@ -143,8 +139,8 @@ def fill_measured(
     """Mean over seeds in each cell, sample standard deviation over seeds if there are several.
 
     Runs that do not count as trained enter no mean: the cell says how many seeds are left, or that none is. The cells
-    of a recommender on a data set are over the same splits, those that all of them have. Cells in doubt are marked
-    (:mod:`lmmrec_core.report.marks`).
+    of a recommender on a data set are over the same splits, those that all of them have, and the seeds that a cell has
+    on each. Cells in doubt are marked (:mod:`lmmrec_core.report.marks`).
 
     ``comparisons`` (optional) puts arrows on significant differences, see :func:`significance_marks`, and the size of
     their family in the caption. Cells that have runs of uncommitted code alone say so; where such runs were allowed to
@@ -159,6 +155,7 @@ def fill_measured(
             raise unknown("model", row.model, known, name)
     values, spread, origin = layout.empty(math.nan), layout.empty(math.nan), layout.empty("not run")
     shown, left_out, doubtful, uncommitted = [], layout.empty(""), layout.empty(""), 0
+    behind = layout.empty("")
     used = {
         (dataset, model): splits_of_cells(
             grouped.get((dataset, model, row.variant), {}) for row in layout.rows if row.model == model
@@ -170,7 +167,7 @@ def fill_measured(
         for j, column in enumerate(layout.columns):
             cell = (column.dataset, row.model, row.variant)
             found = on_splits(grouped.get(cell, {}), used[column.dataset, row.model])
-            runs = trained_runs(found)
+            runs = on_splits(trained_runs(grouped.get(cell, {})), used[column.dataset, row.model])
             left_out.iat[i, j] = f"{len(runs)} of {len(found)}" if len(runs) < len(found) else ""
             if not runs:
                 origin.iat[i, j] = "not trained" if found else "uncommitted" if cell in withheld else "not run"
@@ -182,6 +179,7 @@ def fill_measured(
             values.iat[i, j] = float(np.mean(numbers))
             spread.iat[i, j] = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else math.nan
             origin.iat[i, j] = "measured"
+            behind.iat[i, j] = cell_anchor(*cell)
             doubtful.iat[i, j] = doubts(numbers, runs.values())
             shown.append(frozenset(runs))
             uncommitted += any(is_uncommitted(run) for run in runs.values())
@@ -194,7 +192,7 @@ def fill_measured(
     caption = f"{caption} {seeds_note(shown)}{arrows_note(comparisons)}{_allowed_note(uncommitted, len(shown))}"
     caption += _other_splits_note(used, comparisons)
     caption += doubts_note(doubtful.to_numpy().ravel())
-    return Table(name, caption, values, origin, marks, spread)
+    return Table(name, caption, values, origin, marks, spread, behind)
 
 
 def filled_rows(table: Table) -> Table:
@@ -210,6 +208,7 @@ def filled_rows(table: Table) -> Table:
         origin=table.origin[~empty],
         marks=None if table.marks is None else table.marks[~empty],
         spread=None if table.spread is None else table.spread[~empty],
+        runs=None if table.runs is None else table.runs[~empty],
     )
 
 

@@ -26,6 +26,7 @@ from lmmrec_core.questions import (
     question_of,
 )
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name
+from lmmrec_core.report.run_links import pair_links
 from lmmrec_core.report.verdict import NO_VERDICT, ON_SYNTHETIC, Verdict, plain_number, verdict
 
 FOUND, NOT_FOUND, CANNOT_TELL, NOT_RUN = "found", "not found", "cannot tell", "not run"
@@ -167,21 +168,33 @@ def planted_listing(
     ``drawn``: as for :func:`conclude`. p is the one that decides: adjusted, of the difference, for a gain; of
     equivalence where nothing was planted; of the difference between two changes where one is to be less.
     """
-    rows = []
-    for expected in expectations:
-        for test, other in _tests(comparisons, expected, metric, drawn):
-            said, p = answer(expected.effect, test, other)
-            rows.append(
-                {
-                    "comparison": labels.pair(str(test["model"]), expected.pair),
-                    "data set": dataset_name(str(test["dataset"])),
-                    "planted": expected.words,
-                    "measured": plain_number(test["relative"]),
-                    "p": p,
-                    "answer": said,
-                }
-            )
-    return pd.DataFrame(rows, columns=["comparison", "data set", "planted", "measured", "p", "answer"])
+    rows = [
+        {
+            "comparison": labels.pair(str(test["model"]), expected.pair),
+            "data set": dataset_name(str(test["dataset"])),
+            "planted": expected.words,
+            "measured": plain_number(test["relative"]),
+            "p": p,
+            "answer": said,
+            "runs": pair_links(str(test["dataset"]), str(test["model"]), expected.pair),
+        }
+        for expected, test, said, p in answered(comparisons, metric, expectations, drawn)
+    ]
+    return pd.DataFrame(rows, columns=["comparison", "data set", "planted", "measured", "p", "answer", "runs"])
+
+
+def answered(
+    comparisons: pd.DataFrame,
+    metric: str,
+    expectations: Sequence[Expectation],
+    drawn: Mapping[str, str] = DRAWN,
+) -> list[tuple[Expectation, dict[str, Any], str, float]]:
+    """(what was planted, the test, its answer, the p that decides) of each comparison that was run."""
+    return [
+        (expected, test, *answer(expected.effect, test, other))
+        for expected in expectations
+        for test, other in _tests(comparisons, expected, metric, drawn)
+    ]
 
 
 def planted_verdict(

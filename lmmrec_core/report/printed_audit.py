@@ -75,7 +75,7 @@ def slope_figure(systems: pd.DataFrame, floor: float, ceiling: float, slack: flo
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.grid(visible=False)
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
-        return closed(figure)
+        return closed(figure, systems)
 
 
 def _name_points(axes: Axes, found: pd.DataFrame, right: float) -> None:

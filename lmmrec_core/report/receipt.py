@@ -91,3 +91,24 @@ def receipt_verdict(receipt: pd.DataFrame) -> str:
     note += f" {outside} were made outside a git checkout, so their commit is not known." if outside else ""
     note += f" {len(refused)} of them stand in no table: {', '.join(refused['key'])}." if len(refused) else ""
     return f"**{len(receipt)} runs, made by {made} with {used}.**{note}"
+
+
+def receipt_facts(receipt: pd.DataFrame) -> dict[str, int | float | str]:
+    """What a checklist asks of the runs: how many, by what code, on what, for how long; words where there are none.
+
+    ``receipt``: ``Study.receipt``.
+    """
+    if receipt.empty:
+        nothing = "not run"
+        return {"runs": 0, "seeds": nothing, "hours": 0.0, "code": nothing, "torch": nothing, "machines": nothing}
+    seeds = receipt.groupby(_CELL, sort=False)["seed"].nunique()
+    least, most = int(seeds.min()), int(seeds.max())
+    commits = sorted(set(receipt["commit"]))
+    return {
+        "runs": len(receipt),
+        "seeds": f"{least}" if least == most else f"{least} to {most}",
+        "hours": float(receipt["seconds"].sum()) / 3600,
+        "code": f"1 commit, {commits[0]}" if len(commits) == 1 else f"{len(commits)} commits",
+        "torch": ", ".join(sorted(set(map(str, receipt["torch"])))),
+        "machines": ", ".join(sorted(set(map(str, receipt["machine"])))),
+    }

@@ -48,7 +48,7 @@ def examples_figure(rule: Rule | None = None) -> Figure:
         axes.set_yticks(range(len(words)), words)
         axes.set(ylim=(len(words) - 0.5, -0.5), xlabel="relative change\n(dashed: as printed; grey: no change of note)")
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        return closed(figure)
+        return closed(figure, pd.DataFrame(INTERVALS, columns=["low", "high"]).assign(word=words))
 
 
 def leads_listing(rule: Rule | None = None) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import pandas as pd
 from lmmrec_core.names import PAPER_MODELS, SHUFFLED_ALONE
 from lmmrec_core.questions import MARGIN, MODALITY_SPECIFIC, Variant, controlled, single
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name
+from lmmrec_core.report.run_links import pair_links
 
 HELPS, HURTS, NOTHING_OF_NOTE, CANNOT_TELL, NOT_RUN = "helps", "hurts", "nothing of note", "cannot tell", "not run"
 _ALONE, _EQUAL = "against one alone, as in the paper", "at equal size"
@@ -48,15 +49,15 @@ def second_modality(
                     continue
                 detectable = equal["mde"] if equal is not None and math.isfinite(equal["mde"]) else math.nan
                 name = f"{labels.case(model, both)}: {added} added to {kept}"
-                rows.append(
-                    [name, dataset_name(dataset), *_interval(alone), *_interval(equal), detectable, reading(equal)]
-                )
+                tested = [t["pair"] for t in (alone, equal) if t is not None]
+                row = [name, dataset_name(dataset), *_interval(alone), *_interval(equal), detectable, reading(equal)]
+                rows.append([*row, pair_links(dataset, model, *tested)])
     heads = [
         ("", "what is added"),
         ("", "data set"),
         *((part, name) for part in (_ALONE, _EQUAL) for name in _INTERVAL),
     ]
-    heads += [(_EQUAL, "detectable"), (_EQUAL, "the second modality")]
+    heads += [(_EQUAL, "detectable"), (_EQUAL, "the second modality"), ("", "runs")]
     return pd.DataFrame(rows, columns=pd.MultiIndex.from_tuples(heads))
 
 

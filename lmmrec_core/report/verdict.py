@@ -20,11 +20,13 @@ from lmmrec_core.report.html import signed_percent
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, dataset_name, metric_name
 from lmmrec_core.report.published import DATASETS
 from lmmrec_core.report.rule import OUTCOMES, OutcomeName, Rule, read_rule
+from lmmrec_core.report.run_links import pair_links
 
 NO_VERDICT = "no verdict"
 ON_SYNTHETIC = "Synthetic data says nothing about the paper's claims, so none of them is judged here."
 _KEYS = ("dataset", "model", "metric", "pair")
-_MEASURED = ("measured", "low", "high", "error", "df", "n", "persons", "seeds", "mde")
+_COUNTED = {"users": "n", "persons": "persons", "splits": "splits", "seeds": "seeds"}  # seeds and users of one split
+_MEASURED = ("measured", "low", "high", "error", "df", *_COUNTED.values(), "mde")
 _COLUMNS = (*_KEYS, "printed", "direction", *_MEASURED, "outcome", "word", "because")
 
 
@@ -106,7 +108,7 @@ def _judged(claim: Mapping[Any, Any], test: Mapping[Any, Any] | None, rule: Rule
         named = ("relative", "relative_low", "relative_high")
         found = {name: plain_number(test[key]) for name, key in zip(_MEASURED, named, strict=False)}
         found["error"] = float(test["se"]) / reference if reference else math.inf
-        found |= {name: float(test[name]) for name in ("df", "n", "persons", "seeds", "mde")}
+        found |= {name: float(test[name]) for name in ("df", *_COUNTED.values(), "mde")}
         outcome = rule.outcome(direction, printed, found["low"], found["high"])
         because = _because(outcome, claim, found, rule)
     word = rule.word(outcome, claim["dataset"] in DATASETS)
@@ -143,7 +145,7 @@ def verdict(
     parts = judged_apart(judge_all(question, comparisons, datasets, models, metric, rule, drawn))
     if not parts:
         return Verdict(question, NO_VERDICT, {}, ON_SYNTHETIC, "")
-    apart = {title: _verdict(question, part, metric, rule) for title, part in parts.items()}
+    apart = {title: judged_verdict(question, part, metric, rule) for title, part in parts.items()}
     if len(apart) == 1:
         return next(iter(apart.values()))
     status = "; ".join(f"{title}: {part.status}" for title, part in apart.items())
@@ -162,8 +164,8 @@ def judged_apart(judged: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {_and(map(dataset_name, names)): judged[judged["dataset"].isin(names)] for names in parts.values()}
 
 
-def _verdict(question: str, judged: pd.DataFrame, metric: str, rule: Rule) -> Verdict:
-    """The verdict on one part of :func:`judged_apart`."""
+def judged_verdict(question: str, judged: pd.DataFrame, metric: str, rule: Rule) -> Verdict:
+    """The verdict on one part of :func:`judged_apart`, or on some of its comparisons."""
     here = _of_the_paper(judged)
     outcome, run = claim_outcome(judged, rule), judged[judged["outcome"] != "absent"]
     words = {kind: rule.word(kind, here) for kind in OUTCOMES}
@@ -182,7 +184,8 @@ def _verdict(question: str, judged: pd.DataFrame, metric: str, rule: Rule) -> Ve
             f"{rule.fewest(directed)}."
         )
     if here and judged["dataset"].nunique() > 1:
-        sentence += " The paper claims over these data sets together. Each has users and items of its own."
+        sentence += " The paper claims over these data sets together. Each has items of its own; "
+        sentence += "reviewers may shop in several."
     if not here and len(run):
         sentence += (
             f" {dataset_name(judged['dataset'].iloc[0])} is not in the paper: "
@@ -214,32 +217,51 @@ def evidence(run: pd.DataFrame) -> str:
     """What the words of these comparisons rest on: median change with its interval, users, persons, seeds, what could
     have been found. Changes count as positive in the printed direction; those without one are left out.
     """
-    shown = _evidence(run)
+    shown = evidence_parts(run)
     return (
         f"median change in the printed direction {shown['median change']} ({shown['interval']}), {shown['users']} "
-        f"users ({shown['persons']} persons), {shown['seeds']} seeds, detectable {shown['detectable']}"
+        f"users ({shown['persons']} persons), {seeds_in_words(shown)}, detectable {shown['detectable']}"
     )
 
 
-def _evidence(run: pd.DataFrame) -> dict[str, str]:
-    asked = run[run["direction"] != 0] if (run["direction"] != 0).any() else run
+def seeds_in_words(parts: Mapping[str, str]) -> str:
+    """``"3 seeds"``, ``"3 seeds on each of 2 splits"``, from :func:`evidence_parts`."""
+    return f"{parts['seeds']} seeds" + (f" on each of {parts['splits']} splits" if parts["splits"] != "1" else "")
+
+
+def _asked(run: pd.DataFrame) -> pd.DataFrame:
+    return run[run["direction"] != 0] if (run["direction"] != 0).any() else run
+
+
+def median_change(run: pd.DataFrame) -> tuple[float, float, float]:
+    """(change, low, high): medians over comparisons of :func:`judge_all`, positive in the printed direction.
+
+    Those without a printed direction are left out, unless none has one.
+    """
+    asked = _asked(run)
     flipped = asked["direction"] < 0
     change = asked["measured"].where(~flipped, -asked["measured"]).median()
     low = asked["low"].where(~flipped, -asked["high"]).median()
     high = asked["high"].where(~flipped, -asked["low"]).median()
+    return float(change), float(low), float(high)
+
+
+def evidence_parts(run: pd.DataFrame) -> dict[str, str]:
+    """The parts of :func:`evidence`, by their heads in listings."""
+    asked = _asked(run)
+    change, low, high = median_change(run)
     detectable = asked["mde"].median()
     return {
         "median change": _signed(change),
         "interval": "no interval" if math.isnan(low) or math.isnan(high) else f"{_signed(low)} to {_signed(high)}",
         "detectable": f"{100 * detectable:.0f} %" if math.isfinite(detectable) else "nothing",
-        **{title: _range(asked[name]) for title, name in (("users", "n"), ("persons", "persons"), ("seeds", "seeds"))},
+        **{title: _range(asked[name]) for title, name in _COUNTED.items()},
     }
 
 
 def judged_listing(judged: pd.DataFrame, labels: Labels = PAPER_LABELS) -> pd.DataFrame:
     """:func:`judge_all` for readers, one line per comparison: label and data set, then the word beside its evidence."""
     shown = judged.to_dict("records")
-    counts = {"users": "n", "persons": "persons", "seeds": "seeds"}
     return pd.DataFrame(
         {
             "comparison": [labels.printed_and_measured(row["model"], row["pair"]) for row in shown],
@@ -251,7 +273,8 @@ def judged_listing(judged: pd.DataFrame, labels: Labels = PAPER_LABELS) -> pd.Da
             "verdict": judged["word"].tolist(),
             "because": judged["because"].tolist(),
             "detectable": [row["mde"] if math.isfinite(row["mde"]) else math.nan for row in shown],
-            **{title: [_count(row[key]) for row in shown] for title, key in counts.items()},
+            **{title: [_count(row[key]) for row in shown] for title, key in _COUNTED.items()},
+            "runs": [_behind(row) for row in shown],
         }
     )
 
@@ -278,7 +301,7 @@ def claims_listing(judged: pd.DataFrame, labels: Labels = PAPER_LABELS, rule: Ru
             row |= {"verdict": rule.word(claim_outcome(claim, rule), here), "comparisons": len(claim)}
             row |= {"with a direction": len(asked), "lead needed": rule.fewest(len(asked)) if len(asked) else ""}
             row |= {rule.word(kind, here): int((asked["outcome"] == kind).sum()) for kind in ("for", "against")}
-            rows.append(row | (_evidence(run) if len(run) else {}))
+            rows.append(row | (evidence_parts(run) if len(run) else {}))
     heads = list(dict.fromkeys(head for row in rows for head in row))
     return pd.DataFrame([[row.get(head, "") for head in heads] for row in rows], columns=heads)
 
@@ -286,6 +309,11 @@ def claims_listing(judged: pd.DataFrame, labels: Labels = PAPER_LABELS, rule: Ru
 def plain_number(value: float | None) -> float:
     """None (a relative change of zero) as NaN."""
     return math.nan if value is None else float(value)
+
+
+def _behind(row: Mapping[Any, Any]) -> object:
+    """Links to the runs of a comparison, if it has been run."""
+    return "" if row["outcome"] == "absent" else pair_links(row["dataset"], row["model"], row["pair"])
 
 
 def _count(value: float) -> object:

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from lmmrec_core.flow import IntArray
 
-_LISTS = {"hit_ranks": pa.list_(pa.int16()), "hit_items": pa.list_(pa.int32())}
+_LISTS = {"hit_ranks": pa.list_(pa.int16()), "hit_items": pa.list_(pa.int32()), "valid_ranks": pa.list_(pa.int16())}
 
 
 def table_bytes(per_user: pd.DataFrame) -> bytes:

@@ -13,6 +13,7 @@ from lmmrec_core.flow import Result
 from lmmrec_core.results.store import CASE
 
 _Cell = TypeVar("_Cell", bound=Hashable)
+_Number = TypeVar("_Number", bound=Hashable)
 
 
 def pooled_per_user(results: Sequence[Result], metric: str) -> tuple[pd.Series, pd.Series | None]:
@@ -69,13 +70,14 @@ def per_run(results: Sequence[Result], metric: str) -> dict[tuple[int, int], pd.
     return dict(sorted(by_run.items()))
 
 
-def distinct(cells: Mapping[_Cell, Mapping[int, pd.Series]]) -> dict[_Cell, Mapping[int, pd.Series]]:
-    """The cells (seed → user → value) less those whose runs equal, bit for bit, those of a cell before.
+def distinct(cells: Mapping[_Cell, Mapping[_Number, pd.Series]]) -> dict[_Cell, Mapping[_Number, pd.Series]]:
+    """The cells (seed, or (split, seed), → user → value) less those whose runs equal, bit for bit, those
+    of one before.
 
     Such cells were declared apart but did the same, for instance content of zeros from two encoders: as evidence of how
     runs vary they count once.
     """
-    found: dict[tuple[tuple[int, bytes], ...], _Cell] = {}
+    found: dict[tuple[tuple[_Number, bytes], ...], _Cell] = {}
     for name, by_seed in cells.items():
         found.setdefault(tuple((seed, values.to_numpy().tobytes()) for seed, values in by_seed.items()), name)
     return {name: cells[name] for name in found.values()}

@@ -39,14 +39,14 @@ class Comparison:
     relative_low: float | None  # 95 % interval of the relative change; None if b's mean cannot be told from 0
     relative_high: float | None
     effect: float  # Cohen's d_z over users, on means over seeds; ±inf if all users differ by the same amount
-    n: int  # users; with several splits, users of all of them
+    n: int  # users; with several splits, of the one that has most
     persons: int
     splits: int
-    wins: int  # users with a > b, on means over seeds
+    wins: int  # users with a > b, on means over seeds; with several splits, a user counts on each
     ties: int
     losses: int
     share_gained: float | None  # wins / (wins + losses); None if nobody differs
-    seeds: int  # runs of the side that has fewer
+    seeds: int  # runs on a split, of the side that has fewer
     spread: float | None  # standard deviation over seeds of the difference of one run of each; None for one seed
     testable: bool = True
 
@@ -107,14 +107,14 @@ def _comparison(pair: Crossed, variance: MeansVariance | None, level: float) -> 
         relative_low=None if ratio is None else ratio[0],
         relative_high=None if ratio is None else ratio[1],
         effect=_standardised(by_user, pair.scale),
-        n=len(by_user),
+        n=max(map(len, pair.person)),
         persons=pair.persons,
         splits=len(pair.a),
         wins=wins,
         ties=len(by_user) - wins - losses,
         losses=losses,
         share_gained=wins / (wins + losses) if wins + losses else None,
-        seeds=min(sum(part.shape[1] for part in side) for side in (pair.a, pair.b)),
+        seeds=min(part.shape[1] for part in (*pair.a, *pair.b)),
         spread=_spread(pair),
         testable=found.testable,
     )

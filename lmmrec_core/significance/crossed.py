@@ -17,7 +17,9 @@ does, would make the variance too large on average (:mod:`lmmrec_core.significan
 With several splits, the split takes the place of the seed: its users' values are other held-out items of the same
 persons, both systems share it, and seeds are nested in it, so the spread over splits contains theirs. What a split does
 to both systems alike cancels; what is left varies by a squared coefficient of variation that the cells of a model share
-(:mod:`lmmrec_core.significance.split_noise`). Without others to learn it from, the pair's own is used.
+(:mod:`lmmrec_core.significance.split_noise`). Where a pair varies more than that, or there are no others to learn from,
+its own is used, with the few degrees of freedom it has. That is careful: what the model shares is too small for a pair
+that moves more, and which does cannot be seen on three splits.
 """
 
 from collections.abc import Sequence
@@ -37,19 +39,24 @@ _ROUNDING = 1e-13
 
 @dataclass(frozen=True, eq=False)
 class MeansVariance:
-    """Covariance of the means of a and b [2, 2], and the mean squares [2, 2] it is made of, with their df."""
+    """Covariance of the means of a and b [2, 2], and the mean squares [2, 2] that make it uncertain, with their df."""
 
     total: FloatArray
     parts: tuple[tuple[FloatArray, float], ...]
+    common: tuple[tuple[FloatArray, float], ...] = ()  # what of the parts is one estimate for several of them
 
     def of(self, weights: Sequence[float]) -> tuple[float, float]:
         """Variance of ``weights[0] · mean_a + weights[1] · mean_b``, and its Satterthwaite degrees of freedom."""
         w = np.asarray(weights, dtype=np.float64)
         variance = float(w @ self.total @ w)
-        squares = [(float(w @ square @ w), df) for square, df in self.parts]
-        spread = sum(square**2 / df for square, df in squares)
-        fewest = min((df for square, df in squares if square > 0), default=self.parts[0][1])
-        # what is subtracted could push them below those of any part
+        parts, common = ([(float(w @ square @ w), df) for square, df in of] for of in (self.parts, self.common))
+        uncertain = [square**2 / df for square, df in parts]
+        shared = sum(square**2 / df for square, df in common)
+        spread = sum(uncertain) + shared
+        # what is subtracted from the parts could push the degrees of freedom below those of any of them
+        fewest = min((df for square, df in parts if square > 0), default=parts[0][1])
+        if shared > 0:  # those of all runs together
+            fewest = min(fewest, sum(square for square, _ in parts[1:]) ** 2 / (sum(uncertain[1:]) + shared))
         return variance, max(variance**2 / spread, fewest) if spread > 0 else fewest
 
 
@@ -96,15 +103,15 @@ def means_variance(pair: Crossed, noise: Noises = (None, None)) -> MeansVariance
     """Variance of the two means over persons and replicates; None where one seed says nothing of others.
 
     ``noise``: of a's and of b's model (:func:`~lmmrec_core.significance.seed_noise.seed_noise`), to moderate the
-    variance over seeds; None keeps a cell's own. With several splits it is that over splits, and the first of the two
-    counts (:func:`~lmmrec_core.significance.split_noise.split_noise`).
+    variance over seeds; None keeps a cell's own. Two sides of one model share what is known of it: that is one
+    estimate, and its degrees of freedom count once. With several splits it is that over splits, and the first of the
+    two counts (:func:`~lmmrec_core.significance.split_noise.split_noise`).
     """
     persons = persons_part(pair)
     parts = [(persons, pair.persons - 1.0)]
     if len(pair.a) > 1:
-        replicates, shared, df = _splits_part(pair, noise[0])
-        parts.append((replicates, df))
-        return MeansVariance(_at_least_half(persons, replicates - shared), tuple(parts))
+        replicates, shared, squares = _splits_part(pair, noise[0])
+        return MeansVariance(_at_least_half(persons, replicates - shared), (*parts, squares[0]), tuple(squares[1:]))
     sides = [
         Side(mean, values.shape[1], *mean_squares(values, pair.person[0], pair.persons))
         for values, mean in ((pair.a[0], pair.mean_a), (pair.b[0], pair.mean_b))
@@ -127,16 +134,20 @@ def variance_of(
 ) -> MeansVariance | None:
     """As :func:`means_variance`, for one split, from the persons' part [2, 2] and the seeds' of each side."""
     parts = [(persons_variance, persons - 1.0)]
+    common: dict[int, tuple[FloatArray, float]] = {}  # of each model's noise: two sides of one model share it
     added = np.zeros((2, 2))
     for number, side in enumerate(sides):
-        square, twice, df = _moderated(side, noise[number])
-        if df == 0:
+        of_side = np.zeros((2, 2))
+        of_side[number, number] = 1.0
+        found, known, twice = _seeds_part(side, noise[number])
+        if found.df == known.df == 0:
             return None
-        part = np.zeros((2, 2))
-        part[number, number] = square
-        parts.append((part, df))
-        added[number, number] = square - twice
-    return MeansVariance(_at_least_half(persons_variance, added), tuple(parts))
+        parts.append((found.square * of_side, found.df))
+        if known.df:
+            before = common.get(id(noise[number]), (np.zeros((2, 2)), 0.0))[0]
+            common[id(noise[number])] = (before + known.square * of_side, known.df)
+        added += (found.square - twice) * of_side
+    return MeansVariance(_at_least_half(persons_variance, added), tuple(parts), tuple(common.values()))
 
 
 class TwoMeans(Protocol):
@@ -195,13 +206,23 @@ def users_only(pair: Crossed) -> DifferenceOfMeans:
     return DifferenceOfMeans(difference, float(np.sqrt(max(square, 0.0))), pair.persons - 1.0)
 
 
-def _moderated(side: Side, noise: SeedNoise | None) -> tuple[float, float, float]:
-    """Variance of one side's mean due to seeds, the part that persons hold as well, and its degrees of freedom."""
+@dataclass(frozen=True)
+class _Square:
+    """A variance, or a part of one, with its degrees of freedom; none if these are 0."""
+
+    square: float
+    df: float
+
+
+def _seeds_part(side: Side, noise: SeedNoise | None) -> tuple[_Square, _Square, float]:
+    """Variance of one side's mean due to seeds, the part of it that is c₀², and what of it persons hold as well."""
     if noise is None or side.mean == 0:
-        return side.square, side.twice, side.seeds - 1.0
+        return _Square(side.square if side.seeds > 1 else 0.0, side.seeds - 1.0), _Square(0.0, 0.0), side.twice
     per_run = side.mean**2 / side.seeds  # from a squared coefficient of variation of one run to the mean's variance
     moved, df = noise.moderated(side.square / per_run if side.seeds > 1 else 0.0, side.seeds - 1.0)
-    return moved * per_run, side.twice if side.seeds > 1 else noise.residual * per_run, df
+    known = noise.known(side.seeds - 1.0)
+    twice = side.twice if side.seeds > 1 else noise.residual * per_run
+    return _Square(moved * per_run, df), _Square(known * per_run, noise.resting if known else 0.0), twice
 
 
 def _by_split(pair: Crossed) -> list[FloatArray]:
@@ -214,8 +235,11 @@ def _by_split(pair: Crossed) -> list[FloatArray]:
     return found
 
 
-def _splits_part(pair: Crossed, noise: SeedNoise | None) -> tuple[FloatArray, FloatArray, float]:
-    """Covariance [2, 2] of the means due to splits and the seeds in them, what of it persons hold as well, and its df.
+def _splits_part(
+    pair: Crossed, noise: SeedNoise | None
+) -> tuple[FloatArray, FloatArray, list[tuple[FloatArray, float]]]:
+    """Covariance [2, 2] of the means due to splits and the seeds in them, what of it persons hold as well, and the
+    first with its df, then the part of it that is the model's, if any, with those.
 
     With ``noise``: of what splits do to one system alone; the two sides' parts are equal, relative to their means.
     """
@@ -227,11 +251,16 @@ def _splits_part(pair: Crossed, noise: SeedNoise | None) -> tuple[FloatArray, Fl
     shared = np.einsum("kpi,kpj->ij", rest, rest) * correction
     whole = means.mean(axis=0)
     if noise is None or not whole.all():
-        return np.cov(means.T, ddof=1) / splits, shared, splits - 1.0
+        own_covariance = np.cov(means.T, ddof=1) / splits
+        return own_covariance, shared, [(own_covariance, splits - 1.0)]
     own = float((means[:, 0] / whole[0] - means[:, 1] / whole[1]).var(ddof=1)) / 2
     squared, df = noise.moderated(own, splits - 1.0)
+    known = noise.known(splits - 1.0)
+    if squared < own:  # this pair moves more than its model; another recommender, which has no part in it, may
+        squared, df, known = own, splits - 1.0, 0.0
     apart = float(shared[0, 0] - 2 * shared[0, 1] + shared[1, 1]) / 2
-    return np.diag(squared * whole**2 / splits), np.diag([apart, apart]), df
+    moved = np.diag(whole**2 / splits)
+    return squared * moved, np.diag([apart, apart]), [(squared * moved, df), (known * moved, noise.resting)]
 
 
 def _at_least_half(persons: FloatArray, added: FloatArray) -> FloatArray:

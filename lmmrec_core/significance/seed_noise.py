@@ -9,8 +9,10 @@ coefficients of variation :math:`c_g^2` (with :math:`d_g` degrees of freedom) ar
 
 Cells that vary alike give a large :math:`d_0`, cells that do not a small one. Smyth's own estimates, made for thousands
 of cells with more degrees of freedom each, reject too often with ten cells of three seeds. So :math:`c_0^2` is the
-plain mean, and :math:`d_0` at most what that mean rests on, :math:`(\\sum d_g c_g^2)^2 / \\sum d_g c_g^4`
-(Satterthwaite 1946), which one outlying cell lowers.
+plain mean, and :math:`d_0` at most what that mean rests on (Satterthwaite 1946),
+:math:`(\\sum d_g c_g^2)^2 / \\sum d_g \\sigma_g^4`, with :math:`\\sigma_g^4` estimated by
+:math:`c_g^4 d_g / (d_g + 2)`; one outlying cell lowers it. Those are also the degrees of freedom of :math:`c_0^2`
+itself: it is one estimate, and the cells of the model have its error in common.
 """
 
 from collections.abc import Iterable
@@ -42,22 +44,26 @@ class CellNoise:
 class SeedNoise:
     """What the cells of one model have in common: ``squared`` (c₀²) with ``df`` (d₀), and ``residual`` as above.
 
-    ``most`` is the sum of the cells' degrees of freedom: moving cannot create more.
+    ``resting``: degrees of freedom of c₀² itself, which is an estimate, and one for all cells of the model.
     """
 
     squared: float
     residual: float
     df: float
-    most: float
+    resting: float
+
+    def known(self, df: float) -> float:
+        """The part of a moved c² of a cell with ``df`` that is c₀², and so rests on what c₀² rests on."""
+        return self.squared * (1.0 if np.isinf(self.df) else self.df / (self.df + df) if self.df + df else 0.0)
 
     def moderated(self, own: float, df: float) -> tuple[float, float]:
-        """A cell's own c² with its ``df`` (0 for one seed) → the moved c² and its degrees of freedom."""
+        """A cell's own c² with its ``df`` (0 for one seed) → the moved c² and the df it had if c₀² were exact."""
         if np.isinf(self.df):
-            return self.squared, self.most
+            return self.squared, np.inf
         total = self.df + df
         if total == 0:
             return np.inf, 0.0
-        return (self.df * self.squared + df * own) / total, min(total, max(self.most, df))
+        return (self.df * self.squared + df * own) / total, total
 
 
 def person_sums(person: IntArray, values: FloatArray, persons: int) -> FloatArray:
@@ -110,16 +116,17 @@ def seed_noise(cells: Iterable[CellNoise | None], alike: bool = False) -> SeedNo
         return None
     squared, df = np.array([cell.squared for cell in known]), np.array([cell.df for cell in known])
     residual = float(np.average([cell.residual for cell in known], weights=df))
-    pooled, most = float(np.average(squared, weights=df)), float(df.sum())
+    pooled = float(np.average(squared, weights=df))
     if alike or pooled == 0:
-        return SeedNoise(pooled, residual, np.inf, most)
+        return SeedNoise(pooled, residual, np.inf, float(df.sum()))
     floor = 1e-5 * max(float(np.median(squared)), 1e-5 * pooled)  # a cell without spread has no logarithm
     logs = np.log(np.maximum(squared, floor)) - special.digamma(df / 2) + np.log(df / 2)
     excess = float(logs.var(ddof=1) - special.polygamma(1, df / 2).mean())
     moments = 2 * _inverse_trigamma(excess) if excess > 0 else np.inf
-    resting = float((df * squared).sum() ** 2 / (df * squared**2).sum())
-    return SeedNoise(pooled, residual, min(moments, resting), most)
+    fourth = squared**2 * df / (df + 2)  # the square of an estimate is larger than that of what it estimates
+    resting = float(min(df.sum(), (df * squared).sum() ** 2 / (df * fourth).sum()))
+    return SeedNoise(pooled, residual, min(moments, resting), resting)
 
 
 def _inverse_trigamma(value: float) -> float:
-    return float(optimize.brentq(lambda x: special.polygamma(1, x) - value, 1e-8, 1e8, rtol=1e-9))
+    return float(optimize.brentq(lambda x: special.polygamma(1, x) - value, 1e-8, 1e8, rtol=1e-13))

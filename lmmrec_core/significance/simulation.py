@@ -40,12 +40,16 @@ class World:
     users_each: float = 3.0  # users of a person, on average (1 + a geometric number)
     level: float = 0.08  # chance of a hit, of b
     seeds: int = 3
+    seeds_b: int | None = None  # None: as many as a
     seed_cv: float = 0.06  # typical coefficient of variation of that chance over seeds
     unlike: float = 0.5  # standard deviation over cells of the logarithm of that coefficient
     further: int = 6  # cells of the same model whose seeds (and splits) are known as well
     effect: float = 0.0
     splits: int = 1
     split_cv: float = 0.0  # coefficient of variation of the chance of a system over splits; needs several of them
+    split_unlike: float = 0.0  # standard deviation over systems of the logarithm of that coefficient
+    b_moves: float = 1.0  # how many times more than a splits move b
+    rival: bool = False  # over splits: b is of another recommender, whose cells do not tell what splits do to a's
 
 
 @dataclass(frozen=True)
@@ -77,19 +81,24 @@ def made_pair(world: World, generator: np.random.Generator) -> tuple[Crossed, Se
     of_person = np.sqrt(0.2) * generator.standard_normal(world.persons)[person]
     effects = [world.effect, 0.0, *([0.0] * world.further if world.splits > 1 else [])]
     over_seeds = np.exp(world.unlike * generator.standard_normal(len(effects))) * world.seed_cv
+    over_splits = np.exp(world.split_unlike * generator.standard_normal(len(effects))) * world.split_cv
+    over_splits[1] *= world.b_moves
+    seeds = [world.seeds_b or world.seeds if number == 1 else world.seeds for number in range(len(effects))]
     systems: list[list[FloatArray]] = [[] for _ in effects]
     for _ in range(world.splits):
         shared = of_person + np.sqrt(0.3) * generator.standard_normal(len(person))
-        for system, effect, spread in zip(systems, effects, over_seeds, strict=True):
+        for number, (system, effect, spread) in enumerate(zip(systems, effects, over_seeds, strict=True)):
             latent = shared + np.sqrt(0.1) * generator.standard_normal(len(person))
-            runs = latent[:, None] + np.sqrt(0.4) * generator.standard_normal((len(person), world.seeds))
-            moved = 1 + spread * generator.standard_normal(world.seeds) + world.split_cv * generator.standard_normal()
+            runs = latent[:, None] + np.sqrt(0.4) * generator.standard_normal((len(person), seeds[number]))
+            moved = 1 + spread * generator.standard_normal(seeds[number])
+            moved += over_splits[number] * generator.standard_normal()
             system.append(_ranked(runs, world.level * (1 + effect) * np.maximum(moved, 0.0)))
     a, b = systems[:2]
     means = [float(np.mean([values.mean() for values in side])) for side in (a, b)]
     pair = Crossed(tuple(a), tuple(b), (person,) * world.splits, world.persons, means[0], means[1])
     if world.splits > 1:
-        noise = split_noise([[float(values.mean()) for values in system] for system in systems])
+        telling = [system for number, system in enumerate(systems) if not (world.rival and number == 1)]
+        noise = split_noise([[float(values.mean()) for values in system] for system in telling])
         return pair, SeedNoises(noise, None)
     noises = [cell_noise(values, person, world.persons) for values in (*a, *b)]
     residual = np.mean([noise.residual for noise in noises if noise is not None] or [0.0])

@@ -26,7 +26,7 @@ from lmmrec_core.names import (
 )
 from lmmrec_core.questions import QUESTIONS, Variant
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.study.searched import searched_settings
+from lmmrec_core.study.declared.searched import searched_settings
 from lmmrec_core.study.track import LeftOut, TrackSettings, is_multimodal
 
 # settings of an encoder's entry → the paradigms that use them

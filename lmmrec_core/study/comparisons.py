@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from lmmrec_core.flow import Result, common_splits
+from lmmrec_core.flow import Result, common_splits, on_splits
 from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
 from lmmrec_core.questions import ALPHA, MARGIN, Pair, Variant, question_of
 from lmmrec_core.results.pooling import distinct, per_run, per_seed, pooled_per_user
@@ -57,8 +57,8 @@ def comparisons(
     mde, mde_holm
         Relative change that would be found with probability 0.8, unadjusted and at Holm's first step.
     n, persons, splits, seeds, spread, effect, wins, losses, ties, share_gained
-        Users and the persons behind them, splits, runs of the side that has fewer, deviation over seeds, d_z over
-        users, how many users either side serves better, and the share of a's among them.
+        Users (of one split) and the persons behind them, splits, runs on a split of the side that has fewer, deviation
+        over seeds, d_z over users, how many users either side serves better, and the share of a's among them.
     testable
         False where a side has one seed and nothing tells how seeds vary: then p is 1 and the interval has no end.
 
@@ -97,7 +97,8 @@ def _family(
     noise: dict[str, SeedNoise | None] = {}
     for model in dict.fromkeys(model for model, _ in pairs):
         own, several = _on_its_splits(question, model, runs)
-        over_splits = split_noise(means_by_split(own[side]) for side in own if side[0] == model) if several else None
+        cells = distinct({side: own[side] for side in own if side[0] == model}) if several else {}
+        over_splits = split_noise(means_by_split(own[side]) for side in cells)
         for side, found in own.items():
             systems[_name(model, side)] = found
             noise[_name(model, side)] = over_splits if several else of_model[side[0]]
@@ -130,17 +131,15 @@ def model_noise(
 def _on_its_splits(
     question: str, model: str, runs: Mapping[_Side, BySplitAndSeed]
 ) -> tuple[dict[_Side, BySplitAndSeed], bool]:
-    """What the pairs of a recommender compare, on the splits that all of it has, and whether these are several.
+    """What the pairs of a recommender compare, and whether it is over several splits.
 
-    Where all of it has no split in common, it is returned whole.
+    As the tables (:func:`~lmmrec_core.report.layout.fill_measured`): on the splits that all of it has, else on the data
+    set's own, and of each side the seeds that it has on all of these. A side without any is not measured yet.
     """
     own = {side: runs[side] for side in question_of(question).sides(model) if side in runs}
     splits = common_splits(own.values())
-    if not splits:
-        return own, False
-    for side, found in own.items():
-        own[side] = {number: values for number, values in found.items() if number[0] in splits}
-    return own, len(splits) > 1
+    kept = {side: on_splits(found, splits) for side, found in own.items()}
+    return {side: found for side, found in kept.items() if found}, len(splits) > 1
 
 
 def _sides(model: str, pair: Pair, measured: Mapping[_Side, Sequence[Result]]) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from lmmrec_core.names import SEEDLESS_MODELS
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.report.labels import model_name
 from lmmrec_core.study.cases import ordered_models
-from lmmrec_core.study.run import resolve
+from lmmrec_core.study.declared.settings import resolve
 from lmmrec_core.study.search.grids import ModelGrid, read_grid
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.loop import PACE_UNITS

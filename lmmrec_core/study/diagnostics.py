@@ -119,13 +119,16 @@ def read_diagnostics(track: TrackSettings, results: Path) -> pd.DataFrame:
     ``.high`` where it has an interval; NaN if a measure does not apply. ``graph.<modality>.above_baseline_p99`` is
     the share of pairs whose cosine exceeds the 99th percentile of the newest baseline features of the data set.
 
-    Diagnostics of another version are named in a warning and left out. Raises ResultError for a damaged file.
+    Features of encoders that the track does not have, for instance of a side track of its name, are left out.
+    Diagnostics of another version are named in a warning and left out too. Raises ResultError for a damaged file.
     """
     rows = []
     for name in track.datasets:
         records = []
         for path in sorted((results / track.name / name / _FOLDER).glob("[!.]*.json")):
             record = read_sealed(path)
+            if record["encoder"] not in track.encoders:
+                continue
             if record["identity"]["version"] != VERSION:
                 warnings.warn(f"{path}: of another version; run `lmmrec reproduce` to make it again", stacklevel=2)
                 continue

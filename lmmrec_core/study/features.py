@@ -13,8 +13,11 @@ from lmmrec_core.encoders.precision import with_precision
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import MODALITIES, Features, Modality
 from lmmrec_core.names import BASELINE, Precision
+from lmmrec_core.process import enough_memory
 from lmmrec_core.roles import Encoder
 from lmmrec_core.study.datasets import Dataset
+from lmmrec_core.study.memory.demand import EXTRACTED, demand_of_extraction
+from lmmrec_core.study.memory.room import refuse_unfit, room
 from lmmrec_core.study.track import TrackSettings, is_multimodal
 from lmmrec_core.study.weights.making import make_shared_weights, one_modality_encoders, trained_encoder
 from lmmrec_core.study.weights.recipes import read_entry, recipe_of
@@ -54,27 +57,37 @@ def _computed(workspace: Workspace, dataset: Dataset, encoder: str, paradigm: st
     else:
         make_shared_weights(workspace, encoder, dataset)
         encoders = one_modality_encoders(workspace, encoder)
-    device = workspace.device
     spec = feature_spec(
         encoders, catalogue, catalogue_fingerprint=dataset.fingerprint, missing=track.missing, precision=precision
     )
     features = FeatureStore(workspace.features).get_or_compute(
-        spec,
-        lambda: extract(
-            encoders,
-            catalogue,
-            missing=track.missing,
-            progress=workspace.progress,
-            catalogue_fingerprint=dataset.fingerprint,
-            precision=precision,
-            device=device,
-            batch_size=32 if device == "cpu" else 256,
-        ),
+        spec, lambda: _extracted(workspace, dataset, encoders, precision)
     )
     if turned is not None:
         return rotate(features, turned, _ROTATION)
     ready = _ready(members)
     return _with_ready(features, ready_features(catalogue, track.missing), ready) if ready else features
+
+
+def _extracted(
+    workspace: Workspace, dataset: Dataset, encoders: Mapping[Modality, Encoder], precision: Precision
+) -> Features:
+    """Raises TrainingError, with what to do, where memory does not suffice or cannot."""
+    device, names = workspace.device, [encoder.name for encoder in encoders.values()]
+    what = f"features of {dataset.name} by {' and '.join(dict.fromkeys(names))}"
+    width = sum(encoder.dim(modality) for modality, encoder in encoders.items())
+    refuse_unfit(demand_of_extraction(what, names, dataset.catalogue.n_items, width, device), room(device))
+    with enough_memory(what, "set device: cpu in the track file"):
+        return extract(
+            encoders,
+            dataset.catalogue,
+            missing=workspace.track.missing,
+            progress=workspace.progress,
+            catalogue_fingerprint=dataset.fingerprint,
+            precision=precision,
+            device=device,
+            batch_size=EXTRACTED[device != "cpu"],
+        )
 
 
 def features_key(

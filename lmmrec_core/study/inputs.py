@@ -81,7 +81,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, LmmrecError):
         return str(error)
     if isinstance(error, BrokenProcessPool):
-        return "its process was killed; run the same command again to continue"
+        return "its process was killed; run the same command again to continue (if memory ran out: with fewer JOBS)"
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("lmmrec_core"):
         return f"module {error.name!r} is not installed; install it, or the extra that brings it (lmmrec[encoders])"
     return f"unexpected {type(error).__name__}: {error}"

@@ -55,6 +55,7 @@ def _row(record: Record, used: str) -> dict[str, Any]:
         "settings": digest(data["settings"], _SHORT),
         "catalogue": data["data"]["catalogue"][:_SHORT],
         "split": data["data"]["split"][:_SHORT],
+        "split seed": "" if data["data"].get("seed") is None else data["data"]["seed"],
         "features": _features(data),
         "weights": ", ".join(weights[:_SHORT] for weights in weights_read(data)) or "none",
         "commit": str(made.get("commit"))[:_SHORT] + ("+" if made.get("dirty") else ""),
@@ -63,8 +64,16 @@ def _row(record: Record, used: str) -> dict[str, Any]:
         else code_state(made),
         "in tables": used,
         "torch": made.get("versions", {}).get("torch"),
+        "machine": _machine(made.get("machine", {})),
         "key": record.key,
     }
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    """The processor, and the device that a run was trained on if it is another."""
+    device = str(machine.get("device", ""))
+    found = [str(machine.get("cpu", "unknown")), *([device] if device not in ("", "cpu") else [])]
+    return ", ".join(found)
 
 
 def _features(data: Mapping[str, Any]) -> str:

@@ -12,10 +12,10 @@ import torch
 from lmmrec_core import checkpoints
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.features.transforms import apply_control, given_twice, keep_modalities
-from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Features, IntArray, Result, Split
 from lmmrec_core.metrics.evaluate import evaluate_lists
-from lmmrec_core.names import MODALITY_SETS, SHUFFLED_ALONE, TWICE, WARM
+from lmmrec_core.names import MODALITY_SETS, TWICE
 from lmmrec_core.process import enough_memory, peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.provenance import allows_uncommitted, code_now, code_state, code_state_now, provenance
@@ -24,19 +24,20 @@ from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import Case, declared_digest
 from lmmrec_core.study.datasets import naming_ids
+from lmmrec_core.study.declared.settings import settings_of
 from lmmrec_core.study.features import features_key, load_features
-from lmmrec_core.study.joint.attach import attach_encoder, keep_trained
+from lmmrec_core.study.joint.attach import attach_encoder, encoder_file, keep_trained
 from lmmrec_core.study.joint.warm_start import train_warm
-from lmmrec_core.study.own.kept import MODEL, keep_recommender
+from lmmrec_core.study.memory.plans import demand_of_plan
+from lmmrec_core.study.memory.room import peak_device_memory, refuse_unfit, reset_peak_device_memory, room
+from lmmrec_core.study.own.kept import MODEL, keep_recommender, keeps_model
 from lmmrec_core.study.search.validation import CUTOFF, stopping_metric, users_with, validation, warn_if_saturated
-from lmmrec_core.study.searched import searched_settings
-from lmmrec_core.study.track import OF_ENCODER, UNIDENTIFIED, EvaluationSettings
-from lmmrec_core.study.weights.recipes import end_to_end_settings
+from lmmrec_core.study.track import UNIDENTIFIED, EvaluationSettings
 from lmmrec_core.study.weights.records import judged_by_weights, suspect_weights
 from lmmrec_core.study.workspace import Workspace, check_device
 from lmmrec_core.training.joint.hooks import FeatureTraining
 from lmmrec_core.training.joint.settings import EndToEndSettings
-from lmmrec_core.training.loop import Training, TrainingSettings, laid_over, train
+from lmmrec_core.training.loop import Training, TrainingSettings, train
 from lmmrec_core.training.recommend import top_k
 
 
@@ -52,84 +53,20 @@ class Plan:
     end_to_end: EndToEndSettings | None = None  # how the encoder is trained too, for paradigm ETE
 
 
-def resolve(
-    workspace: Workspace, model: str, overrides: Mapping[str, Any] | None = None, case: Case | None = None
-) -> tuple[Settings, TrainingSettings]:
-    """Settings of a model and its training: class defaults, the track file, what a search found for the cell of
-    ``case`` (if given), then ``overrides``.
-
-    An override goes to whichever of the two classes has that name. Raises ConfigError for a model or
-    a setting nobody has, with the nearest name.
-    """
-    track = workspace.track
-    model_class = RECOMMENDERS[model].Settings
-    declared = dict(track.models.get(model, {}))
-    if "normalise_features" in model_class.model_fields:
-        declared.setdefault("normalise_features", track.normalise_features)
-    where = f"track {track.name!r}, model {model!r}"
-    trained = {"device": workspace.device, **track.training}
-    trained = laid_over(trained, declared.pop("training", {}))
-    searched = searched_settings(track.searched, case.model_dump()) if case else {}
-    for given in (searched, overrides or {}):
-        of_training = {key: value for key, value in given.items() if key in TrainingSettings.model_fields}
-        trained = laid_over(trained, of_training)
-        for key, value in given.items():
-            if key in of_training:
-                continue
-            if key not in model_class.model_fields:
-                raise unknown(
-                    "setting", key, [*model_class.model_fields, *TrainingSettings.model_fields], f"model {model!r}"
-                )
-            declared[key] = value
-    training = TrainingSettings.build(trained, f"{where}, training")
-    if "batch_size" in model_class.model_fields:  # LATTICE divides its regulariser by the configured size
-        declared.setdefault("batch_size", training.batch_size)
-    return model_class.build(declared, where), training
-
-
 def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None = None) -> Plan:
     """Resolve a case and compute the key of its result; nothing is trained or extracted.
 
     ``overrides`` named ``end_to_end.NAME`` go to the training of the encoder. Of an arm whose settings are those that
     its cell has anyway, it is the plan of the cell: one run, trained once.
 
-    Raises ConfigError for a case that the track cannot run, or a model under ETE that trains copies of the features
-    and so would not see the encoder's, DataError for data that cannot be read, FeatureError for
-    features that have no identity yet (``weights.making.needs_shared_weights``).
+    Raises ConfigError as :func:`~lmmrec_core.study.declared.settings.settings_of`, DataError for data that
+    cannot be read, FeatureError for features that have no identity yet (``weights.making.needs_shared_weights``).
     """
+    settings = settings_of(case, workspace, overrides)
+    model, training, joint = settings.model, settings.training, settings.end_to_end
     track, dataset = workspace.track, workspace.dataset(case.dataset, case.split)
-    if case.arm not in ("none", *track.arms):
-        raise unknown("arm", case.arm, track.arms, f"track {track.name!r}")
-    given = laid_over(track.arms[case.arm].settings if case.arm != "none" else {}, overrides or {})
-    own = {key.removeprefix(OF_ENCODER): given.pop(key) for key in list(given) if key.startswith(OF_ENCODER)}
-    joint: EndToEndSettings | None = None
-    if case.paradigm in ("ETE", WARM):
-        joint = end_to_end_settings(track, case.encoder, {"start": "warm", **own} if case.paradigm == WARM else own)
-        if case.paradigm == WARM and joint.start != "warm":
-            raise ConfigError(f"paradigm {WARM} starts warm; leave {OF_ENCODER}start out, or use paradigm ETE")
-    elif own:
-        raise ConfigError(f"setting {OF_ENCODER}{next(iter(own))} needs paradigm ETE")
-    model, training = resolve(workspace, case.model, given, case)
-    if joint is not None and getattr(model, "trains_features", False) and joint.arm != "released":
-        raise ConfigError(
-            f"model {case.model!r} trains copies of the features and would not see those of the encoder; set "
-            "trainable_features=false, under PT and FT too if they are to be compared with ETE"
-        )
     content = None
     if RECOMMENDERS[case.model].uses_features:
-        if case.encoder == "none" or case.modalities == "none":
-            raise ConfigError(f"model {case.model!r} needs content; name an encoder and modalities, for instance 'V&T'")
-        if case.control in SHUFFLED_ALONE and case.modalities != "V&T":
-            raise ConfigError(f"control {case.control!r} moves one modality of two; use modalities 'V&T'")
-        if case.modalities == TWICE and case.paradigm in ("ETE", WARM):
-            raise ConfigError(
-                f"modalities {TWICE!r} need fixed features, and paradigm ETE trains them; use paradigm PT"
-            )
-        if case.paradigm in ("ETE", WARM) and not case.control.startswith(("none", "shuffled")):
-            raise ConfigError(
-                f"control {case.control!r} replaces features, and paradigm ETE makes them anew from content; "
-                "use a control of the shuffled kind, or paradigm PT"
-            )
         content = {
             "features": features_key(workspace, dataset, case.encoder, case.paradigm, case.seed),
             "modalities": case.modalities,
@@ -176,30 +113,37 @@ def is_done(todo: Plan, workspace: Workspace) -> bool:
     """Whether the result of a plan is stored, and nobody need make it again.
 
     A result of uncommitted code, or of encoder weights that such code made, is made again once the code is committed,
-    unless such results are allowed. Raises ResultError for a damaged one.
+    unless such results are allowed; one without the model that its track keeps, as soon as it would count. Raises
+    ResultError for a damaged one.
     """
     folder = folder_of(todo, workspace)
     if not workspace.store.holds(folder):
         return False
     record = workspace.store.record(folder)
+    lacks_model = keeps_model(todo.case, workspace.track) and not (folder / MODEL).is_file()
+    if lacks_model and (allows_uncommitted() or code_state_now() != "uncommitted"):
+        workspace.store.load(folder)  # a damaged one is nobody's to replace
+        return False
     if allows_uncommitted():
         return True
     record = judged_by_weights(record, suspect_weights(workspace.track, workspace.results))
     return code_state(record.data["provenance"]) != "uncommitted" or code_state_now() != "committed"
 
 
-def run_case(todo: Plan, workspace: Workspace, keep_model: bool = False) -> Result:
+def run_case(todo: Plan, workspace: Workspace, keep_model: bool = False, keep_encoder: bool = False) -> Result:
     """Train, rank, evaluate and store one case; a stored result that :func:`is_done` is returned as it is.
 
     With ``keep_model`` the trained recommender lies beside the result (``study/own/kept.py``); a result that was stored
-    without is made again, together with the model. Raises TrainingError, FeatureError or ResultError; nothing is stored
-    then, and a checkpoint stays.
+    without is made again, together with the model, and so is with ``keep_encoder`` one whose encoder is not in the
+    cache. Raises TrainingError, FeatureError or ResultError; nothing is stored then, and a checkpoint stays.
     """
     done = folder_of(todo, workspace)
     checkpoint = checkpoint_of(todo, workspace)
     if is_done(todo, workspace) and (not keep_model or (done / MODEL).is_file()):
-        checkpoints.remove(checkpoint)  # of a process that was killed as soon as it had stored the result
-        return workspace.store.load(done)
+        stored = workspace.store.load(done)
+        if not keep_encoder or encoder_file(workspace, stored):
+            checkpoints.remove(checkpoint)  # of a process that was killed as soon as it had stored the result
+            return stored
     check_device(todo.training.device)
     with naming_ids(workspace.dataset(todo.case.dataset, todo.case.split).catalogue):
         _run_and_store(todo, workspace, done, checkpoint, keep_model)
@@ -210,13 +154,16 @@ def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Pat
     case, store = todo.case, workspace.store
     started, again = code_now(), store.holds(done)
     reset_peak_memory()
+    reset_peak_device_memory(todo.training.device)
     dataset = workspace.dataset(case.dataset, case.split)
     split = dataset.split
     features = features_of(case, workspace)
+    refuse_unfit(demand_of_plan(todo, split, features, workspace.track), room(todo.training.device))
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
     training = joint.features if joint else None
     model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, training)
-    record, per_user, top_items = _measure(todo, model.scorer(), split, workspace.track.evaluation, trained)
+    with enough_memory(f"{case.model}, ranking the items", "filter the catalogue"):
+        record, per_user, top_items = _measure(todo, model.scorer(), split, workspace.track.evaluation, trained)
     record["data"] = {
         "name": dataset.name, "catalogue": dataset.fingerprint, "split": split.fingerprint, "rule": split.rule,
         "seed": split.seed, "users": split.n_users, "items": split.n_items, "train": len(split.train),
@@ -227,7 +174,7 @@ def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Pat
         record["features"]["trained"] = keep_trained(workspace, todo.key, case, model, features, joint.encoder)
     record["provenance"] = provenance(todo.training.device, started)
     store.save(case.track, case.dataset, case.slug, todo.key, record, per_user, top_items, again)
-    if keep_model:
+    if keep_model or keeps_model(case, workspace.track):
         keep_recommender(done, model, case, todo.key, workspace, features)
     checkpoints.remove(checkpoint)
 
@@ -256,7 +203,10 @@ def fit(
         "seed": seed, "validate": validation(split), "checkpoint": checkpoint, "identity": todo.key,
         "progress": progress, "features": features,
     }  # fmt: skip
-    with enough_memory(todo.case.model):
+    cures = ["lower embedding_dim or batch_size"]
+    if todo.end_to_end is not None and todo.end_to_end.reading != "e1":
+        cures.insert(0, f"lower end_to_end.chunk (now {todo.end_to_end.chunk}; the gradient stays the same)")
+    with enough_memory(todo.case.model, ", ".join(cures)):
         if features is not None and todo.end_to_end is not None and todo.end_to_end.start == "warm":
             model, trained = train_warm(build, data, split, todo.training, **given)
         else:
@@ -316,7 +266,8 @@ def _measure(
         "training": None,
         "metrics": {"test": _means(per_user), "valid": _means(valid)},
         "overall": dict(overall),
-        "cost": {"seconds": trained.seconds if trained else 0.0, "peak_memory_bytes": peak_memory()},
+        "cost": {"seconds": trained.seconds if trained else 0.0, "peak_memory_bytes": peak_memory()}
+        | peak_device_memory(todo.training.device),
     }
     if trained:
         record["cost"]["threads"] = trained.threads

@@ -23,6 +23,8 @@ from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
 from lmmrec_core.process import end_when_asked, worker_task
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.inputs import prepare_cases, reason_of, set_workspace, worker_workspace
+from lmmrec_core.study.memory.plans import demands_of
+from lmmrec_core.study.memory.room import refuse_at_once, room
 from lmmrec_core.study.run import Plan, checkpoint_of, folder_of, is_done, run_case
 from lmmrec_core.study.workspace import GPUS_SEEN, Workspace, visible_gpus
 
@@ -42,8 +44,8 @@ def run_cases(cases: Sequence[Case], workspace: Workspace, jobs: int) -> Outcome
     """Run the given (runnable) cases. Cases that fail, or whose data, weights or features cannot be had, are
     collected; the others go on.
 
-    Raises ConfigError for ``jobs`` below 1, TrainingError if a process that makes weights or features was killed,
-    KeyboardInterrupt when the user stops it; results stored until then stay.
+    Raises ConfigError for ``jobs`` below 1, or more than memory suffices for; TrainingError if a process that makes
+    weights or features was killed; KeyboardInterrupt when the user stops it. Results stored until then stay.
     """
     if jobs < 1:
         raise ConfigError(f"JOBS={jobs}: at least one process is needed; write JOBS=2")
@@ -54,7 +56,9 @@ def run_cases(cases: Sequence[Case], workspace: Workspace, jobs: int) -> Outcome
     damaged = [*kept_out, *damaged]
     if not todo:
         return Outcome(before, 0, tuple(damaged))
-    failures = _run_parallel(todo, workspace, min(jobs, len(todo)), before)
+    at_once = min(jobs, len(todo))
+    refuse_at_once(demands_of(todo, workspace), at_once, room(workspace.device))
+    failures = _run_parallel(todo, workspace, at_once, before)
     return Outcome(before, len(todo) - len(failures), (*damaged, *failures))
 
 

@@ -56,7 +56,7 @@ class Study:
     def open(
         cls, track: str, seeds: Sequence[int] | None = None, data: str | None = None, home: Path | None = None
     ) -> "Study":
-        """Open a track by name or file, see ``track.read_track``; ``seeds`` None takes the track's own.
+        """Open a track by name or file, see ``track_file.read_track``; ``seeds`` None takes the track's own.
 
         ``home`` holds results and cache (default: ``home.default_home``). Results of uncommitted code count where the
         environment variable ``LMMREC_ALLOW_UNCOMMITTED`` is 1. Raises ConfigError for an unknown track or for seeds
@@ -244,9 +244,12 @@ class Study:
     def encoder_records(self) -> list[dict[str, Any]]:
         """How the track's encoders were trained: the newest record of each, see ``study/weights/records.py``.
 
-        Records of uncommitted code have the key ``withheld``, unless they are allowed: listings show no number of them.
+        Those of encoders that only a side track of its name has are left out. Records of uncommitted code have the key
+        ``withheld``, unless they are allowed: listings show no number of them.
         """
-        records = read_encoder_records(self.track, self.workspace.results)
+        entries = self.track.encoders
+        mine = {*entries, *(str(value) for entry in entries.values() for value in entry.values())}
+        records = [r for r in read_encoder_records(self.track, self.workspace.results) if r["encoder"] in mine]
         if self.allow_uncommitted:
             return records
         return [{**r, "withheld": True} if code_state(r["provenance"]) == "uncommitted" else r for r in records]

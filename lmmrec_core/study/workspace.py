@@ -13,7 +13,8 @@ from lmmrec_core.home import default_home
 from lmmrec_core.metrics.again import measured_again
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.datasets import Dataset, data_root, on_split, read_dataset
-from lmmrec_core.study.track import TrackSettings, read_track
+from lmmrec_core.study.declared.track_file import read_track
+from lmmrec_core.study.track import TrackSettings
 
 GPUS_SEEN = "CUDA_VISIBLE_DEVICES"  # the variable that says which GPUs a process sees
 
@@ -31,6 +32,7 @@ class Workspace:
     cache: Path
     data: Path | None = None  # the folder of the real data sets
     progress: bool = True  # whether long work shows progress bars
+    keep_encoders: bool = True  # whether encoders that were trained end to end stay in the cache
     _datasets: dict[tuple[str, int], Dataset] = field(default_factory=dict, init=False, repr=False)
     _answers: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False)
 
@@ -120,9 +122,20 @@ class Workspace:
 
     def quiet(self) -> "Workspace":
         """The same without progress bars; both share what either reads."""
-        silent = replace(self, progress=False)
-        silent.__dict__.update(_datasets=self._datasets, _answers=self._answers)
-        return silent
+        return self._but(progress=False)
+
+    def keeping_encoders(self, keep: bool) -> "Workspace":
+        """The same with ``keep_encoders`` as given; both share what either reads."""
+        return self._but(keep_encoders=keep)
+
+    def on_cpu(self) -> "Workspace":
+        """The same without a GPU, to ask for settings where there is none; both share what either reads."""
+        return self._but(track=self.track.model_copy(update={"device": "cpu"}))
+
+    def _but(self, **changes: Any) -> "Workspace":
+        other = replace(self, **changes)
+        other.__dict__.update(_datasets=self._datasets, _answers=self._answers)
+        return other
 
     def __getstate__(self) -> dict[str, Any]:
         return {**{f.name: getattr(self, f.name) for f in fields(self)}, "_datasets": {}, "_answers": {}}

@@ -9,7 +9,7 @@ import torch
 
 from lmmrec_core import process
 from lmmrec_core.errors import TrainingError
-from lmmrec_core.process import enough_memory, peak_memory, reset_peak_memory
+from lmmrec_core.process import enough_memory, free_memory, peak_memory, reset_peak_memory
 
 MIB = 2**20
 
@@ -47,3 +47,48 @@ def test_memory_that_does_not_suffice_is_told_with_the_cure(need) -> None:
 def test_other_faults_pass_as_they_are() -> None:
     with pytest.raises(RuntimeError, match="must match"), enough_memory("vbpr"):
         torch.zeros(2) + torch.zeros(3)
+
+
+def test_a_cure_of_its_own_is_told_beside_the_general_ones() -> None:
+    with (
+        pytest.raises(TrainingError, match=r"ranking: memory .*; filter it, run fewer at a time \(JOBS\), or use a"),
+        enough_memory("ranking", "filter it"),
+    ):
+        bytearray(2**60)
+
+
+@pytest.fixture
+def groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """A machine with 8000 bytes free, and control groups that are files of the test."""
+    monkeypatch.setattr(process, "_GROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(process, "_GROUPS", tmp_path / "fs")
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 8000})())
+
+    def write(lines: str, **files: str) -> int:
+        (tmp_path / "cgroup").write_text(lines)
+        for name, text in files.items():
+            folder, _, file = name.rpartition("/")
+            (tmp_path / "fs" / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "fs" / folder / file).write_text(text)
+        return free_memory()
+
+    return write
+
+
+def test_without_limits_the_machine_s_free_memory_counts(groups, tmp_path: Path) -> None:
+    assert free_memory() == 8000  # no control groups at all
+    assert groups("0::/job\n") == 8000
+    assert groups("0::/job\n", **{"job/memory.max": "max\n", "job/memory.current": "10\n"}) == 8000
+
+
+def test_the_tightest_of_the_groups_around_a_job_counts(groups) -> None:
+    files = {"a/memory.max": "5000", "a/memory.current": "1000", "a/b/memory.max": "9000", "a/b/memory.current": "500"}
+    assert groups("0::/a/b\n", **files) == 4000
+    # what only caches files makes room
+    assert groups("0::/a/b\n", **files, **{"a/memory.stat": "anon 3\ninactive_file 600\n"}) == 4600
+    assert groups("0::/a/b\n", **{**files, "a/memory.current": "6000"}) == 0
+
+
+def test_the_older_control_groups_are_read_too(groups) -> None:
+    files = {"memory/job/memory.limit_in_bytes": "3000", "memory/job/memory.usage_in_bytes": "2500"}
+    assert groups("7:cpu:/other\n4:memory:/job\n0::/\n", **files) == 500

@@ -31,7 +31,7 @@ PIXEL = base64.b64encode(
     )
 ).decode()
 TEXT = re.compile(r"\{glue:text\}`(?:(?P<path>[^`]*?)::)?(?P<key>[^`:]+)(?::(?P<format>[^`]+))?`")
-TABLE = re.compile(r"\{glue-table\}\s+(?P<key>\S+)(?:\n:(?!doc:).*)*(?:\n:doc:\s*(?P<path>\S+))?")
+TABLE = re.compile(r"\{glue-(?:table|figure)\}\s+(?P<key>\S+)(?:\n:(?!doc:).*)*(?:\n:doc:\s*(?P<path>\S+))?")
 
 
 def toc_files(root: Path) -> list[str]:
@@ -46,7 +46,9 @@ def prose(root: Path) -> list[Path]:
 
 
 def quotations(text: str) -> Iterator[tuple[str | None, str, str]]:
-    """(notebook or None for the same page, key, format) of everything a page quotes; tables have format ``table``."""
+    """(notebook or None for the same page, key, format) of everything a page quotes; tables and drawings have
+    format ``table``.
+    """
     for match in TEXT.finditer(text):
         yield match["path"], match["key"], match["format"] or ""
     for match in TABLE.finditer(text):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lmmrec_core.names import MODEL_TITLES, SEEDLESS_MODELS
-from lmmrec_core.study.track import read_track
+from lmmrec_core.study.declared.track_file import read_track
 from tests.book.source import ROOT, chapter, table_under
 
 OTHERS = ("AVX2", "AVX2, two threads", "no AVX")

@@ -1,5 +1,6 @@
 """Rendered pages are finished: names, roles and heads set right, files of tables beside the page, one shared script."""
 
+import base64
 from pathlib import Path
 
 import nbformat
@@ -7,6 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from lmmrec_core.book.finishing import finish_pages, mended, tables_of, with_files
+from lmmrec_core.report.figure_files import FIGURE_KEPT
 from lmmrec_core.report.html import TABLES_KEPT
 
 TABLE = '<div><table id="T_main" class="results"><tr><td>0.12</td></tr></table></div>'
@@ -69,3 +71,36 @@ def test_pages_get_files_and_one_shared_script(tmp_path: Path) -> None:
     assert '<script src="_static/interactive-tables.js"></script>' in front and "table-files" not in front
     assert "injectCSS(base64CSS)" in (site / "_static" / "interactive-tables.js").read_text(encoding="utf-8")
     assert "<th>" in apart and "<td></td>" in page
+
+
+def test_figures_get_their_files_and_links_below_them(tmp_path: Path) -> None:
+    svg = '<?xml version="1.0"?>\n<svg>curve</svg>\n'
+    kept = {FIGURE_KEPT: {"csv": "epoch,valid\n1,0.5\n", "pdf": base64.b64encode(b"%PDF-1.4").decode()}}
+    root, site = tmp_path / "root", tmp_path / "site"
+    (root / "book").mkdir(parents=True)
+    output = new_output("display_data", {"image/svg+xml": svg}, metadata=kept)
+    nbformat.write(
+        new_notebook(cells=[new_code_cell("1", id="curve-figure", outputs=[output])]), root / "book" / "a.ipynb"
+    )
+    (site / "book").mkdir(parents=True)
+    (site / "_images").mkdir()
+    (site / "_images" / "1.svg").write_bytes(
+        svg.rstrip().replace("\n", "\r\n").encode()
+    )  # as another system ends lines
+    (site / "_images" / "2.svg").write_text("<svg>drawn by hand</svg>")
+    figures = [
+        f'<figure class="align-default" id="controls-{n}"><img alt="x" src="../_images/{n}.svg" /></figure>'
+        for n in (1, 2)
+    ]
+    (site / "book" / "a.html").write_text("".join(figures), encoding="utf-8")
+    finish_pages(site, root)
+    page = (site / "book" / "a.html").read_text(encoding="utf-8")
+    links = ("SVG</a> · ", "PDF</a> · ", "CSV</a></p>")
+    assert page.count('<p class="table-files">') == 1 and all(link in page for link in links)
+    assert page.startswith(figures[0] + '<p class="table-files"><a href="a/curve-figure.svg" download>')
+    files = {file.name: file.read_bytes() for file in (site / "book" / "a").iterdir()}
+    assert files == {
+        "curve-figure.svg": svg.encode(),
+        "curve-figure.pdf": b"%PDF-1.4",
+        "curve-figure.csv": b"epoch,valid\n1,0.5\n",
+    }

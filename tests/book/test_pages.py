@@ -1,4 +1,4 @@
-"""The book: sources are sound, the rendering is complete and local, numbers are quoted and never typed."""
+"""The rendered book: complete and local, numbers quoted, readable in a browser."""
 
 import re
 from collections.abc import Iterator
@@ -7,106 +7,20 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pytest
-import torch
 import yaml
 from bs4 import BeautifulSoup, Tag
 
-from lmmrec_core.book.pages import pages
 from lmmrec_core.book.rendering import fresh
-from lmmrec_core.encoders import ENCODERS
-from lmmrec_core.roles import Recommender, TrainingData
-from lmmrec_core.study.track import is_multimodal
-from lmmrec_core.study.weights.recipes import MultimodalSettings
+from lmmrec_core.names import TRACKS
 from tests.book.accessible import FAULTS
 from tests.book.browser import CHROMIUM, DRIVER, browser, remote_requests, severe, show
-from tests.book.rendered import declared_pages, notebook_at, prose, quotations, rendered, toc_files
+from tests.book.rendered import notebook_at, prose, quotations, rendered, toc_files
+from tests.book.source import SHOWING
+from tests.book.traces import anchors, untraced
 
 ROOT = Path(__file__).resolve().parents[2]
 PROSE = prose(ROOT)
 REMOTE = re.compile(r"^(https?:)?//")
-
-
-# --- sources
-
-
-def test_the_table_of_contents_names_every_notebook_once_per_track_or_once() -> None:
-    files = toc_files(ROOT)
-    assert len(files) == len(set(files))
-    assert {page.target for page in pages(ROOT)} == {page.target for page in declared_pages(ROOT)}
-    shared = [page for page in pages(ROOT) if page.track is None]
-    assert {page.source.stem for page in shared} == {"06_audit", "07_public_code", "08_calibration", "09_verdicts"}
-    assert all(page.values == {} and page.target.parent.name == "shared" for page in shared)
-
-
-def test_every_chapter_is_in_the_table_of_contents() -> None:
-    assert set((ROOT / "book").glob("**/*.md")) == set(PROSE)
-
-
-def test_the_configuration_keeps_the_rest_of_the_repository_out() -> None:
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    assert {".*", "**/.*"} <= set(config["exclude_patterns"])
-    assert config["execute"]["execute_notebooks"] == "off"
-    assert not (ROOT / "_static").exists(), "a _static folder in the root puts every script on every page"
-    assert not (ROOT / "conf.py").exists()
-
-
-@pytest.mark.parametrize("path", PROSE, ids=lambda path: path.stem)
-def test_no_measured_number_is_typed(path: Path) -> None:
-    """Metric values, p-values and percentages of ours come from notebooks; prose holds definitions only."""
-    text = re.sub(r"```.*?```|`[^`]*`|\$[^$]*\$", " ", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-    typed = re.findall(r"(?<![\w.])0?\.\d{3,}|[+±-]\s?\d+(?:\.\d+)?\s?%|\bp\s?[=<]\s?0?\.\d+", text)
-    assert typed == []
-
-
-@pytest.mark.parametrize("path", PROSE, ids=lambda path: path.stem)
-def test_prose_names_only_what_the_package_has(path: Path) -> None:
-    """Files, modules and make targets that a chapter names exist."""
-    text = path.read_text(encoding="utf-8")
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, flags=re.MULTILINE)) <= set(targets)
-    allowed = {"lmmrec_core/recommenders/centroid.py"}  # the file that the worked example creates
-    for name in set(re.findall(r"(?:lmmrec_core|notebooks|tests)/[\w/]+\.(?:py|ipynb|yaml)", text)) - allowed:
-        assert (ROOT / name).is_file(), name
-
-
-def worked_example() -> str:
-    text = (ROOT / "book" / "chapters" / "add_recommender.md").read_text(encoding="utf-8")
-    return re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)[1]
-
-
-def test_the_worked_example_of_a_recommender_works() -> None:
-    space: dict[str, Any] = {"__name__": "centroid"}
-    exec(compile(worked_example(), "add_recommender.md", "exec"), space)  # our own text, as a reader would run it
-    visual = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.0, 2.0]])
-    data = TrainingData(2, 4, torch.tensor([0, 1]), torch.tensor([0, 2]), {"visual": visual})
-    centroid = space["Centroid"]
-    model = centroid(data, centroid.Settings.build({}), torch.Generator())
-    assert isinstance(model, Recommender) and centroid.name == "centroid"
-    scores = model.scorer()(torch.tensor([0, 1]))
-    assert scores.shape == (2, 4)
-    assert scores[0].argsort(descending=True)[:2].tolist() == [0, 1]
-    torch.testing.assert_close(scores[1, 2:], torch.ones(2))
-    weighted = centroid(data, centroid.Settings.build({"popularity": 1.0}), torch.Generator())
-    bonus = weighted.scorer()(torch.tensor([0]))[0] - scores[0]
-    torch.testing.assert_close(bonus, torch.tensor([2.0, 1.0, 2.0, 1.0]).log())
-    assert len(worked_example().splitlines()) < 50
-
-
-def test_the_worked_entries_of_encoders_are_valid_settings() -> None:
-    text = (ROOT / "book" / "chapters" / "add_encoder.md").read_text(encoding="utf-8")
-    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)]
-    entries = [block.get("encoders", {"own": block}) for block in blocks]  # one block is a file with a single entry
-    checked = []
-    for entry in (entry for block in entries for entry in block.values()):
-        members = [entry] if is_multimodal(entry) else list(entry.values())
-        for member in members:
-            settings = MultimodalSettings.build(member, "add_encoder.md")
-            cls = ENCODERS[settings.encoder]
-            checked.append(cls.Settings.build(settings.settings, "add_encoder.md"))
-    assert len(entries) == 4 and len(checked) == 5
-
-
-# --- the rendered book
 
 
 @pytest.fixture(scope="session")
@@ -170,6 +84,14 @@ def test_every_local_link_and_picture_exists(site: Path) -> None:
                 assert unquote(parts.fragment) in known | {"", "top"}, f"{path.name}: {address}"
 
 
+def test_every_measured_number_leads_to_runs_that_the_receipt_lists(site: Path) -> None:
+    pages = {path: page for path, page in documents(site).items() if path.parent.name in TRACKS}
+    for path, page in pages.items():
+        receipt = pages[path.parent / "05_receipt.html"]
+        assert untraced(page.find("article")) == [], path
+        assert anchors(page) <= {str(row["id"]) for row in receipt.select("table.cell-runs tr[id]")}, path
+
+
 def visible(article: Tag) -> str:
     """The article's prose: code, outputs and formulas taken out."""
     copy = BeautifulSoup(str(article), "lxml")
@@ -220,6 +142,15 @@ def test_quoted_numbers_are_those_of_the_notebooks(site: Path) -> None:
 def test_pages_are_light(site: Path) -> None:
     sizes = {path.name: path.stat().st_size for path in documents(site)}
     assert {name: size for name, size in sizes.items() if size > 1_000_000} == {}
+
+
+def test_terms_carry_their_definitions_and_drawings_are_part_of_their_pages(site: Path) -> None:
+    terms = [link for page in documents(site).values() for link in page.select("article a:has(> .std-term)")]
+    assert len(terms) > 60 and all(len(link.get("data-definition", "")) > 40 for link in terms)
+    drawn = [svg for page in documents(site).values() for svg in page.select("article svg.drawn")]
+    assert len(drawn) == len(list((ROOT / "book" / "_static").glob("*.svg"))) and all(
+        svg["aria-label"] for svg in drawn
+    )
 
 
 def test_formulas_are_served_by_the_book(site: Path) -> None:
@@ -273,7 +204,7 @@ def test_every_page_can_be_read_by_everybody(site: Path, driver: Any, width: int
 @pytest.mark.browser
 def test_the_verdict_is_on_the_first_screen(site: Path, driver: Any) -> None:
     for path, page in documents(site).items():
-        if path.parent.parent.name != "_generated" or path.stem[:2] in ("06", "07", "08"):
+        if path.parent.parent.name != "_generated" or path.stem in SHOWING:
             continue
         assert page.find("article").find("h2").get_text().startswith("Verdict"), path
         show(driver, path, 1400)
@@ -281,14 +212,58 @@ def test_the_verdict_is_on_the_first_screen(site: Path, driver: Any) -> None:
         assert driver.execute_script(top) < 500, path
 
 
+def test_figures_of_the_book_can_be_taken_home(site: Path) -> None:
+    """The links below the figures of executed pages lead to their SVG, PDF and CSV."""
+    found = [(path, box) for path, page in documents(site).items() for box in page.select("figure + p.table-files")]
+    if not found:
+        pytest.skip("no page is up to date; `make book` makes them")
+    assert {tuple(link.get_text() for link in box.select("a[download]")) for _, box in found} == {("SVG", "PDF", "CSV")}
+    for path, link in ((path, link) for path, box in found for link in box.select("a")):
+        file = (path.parent / unquote(link["href"])).resolve()
+        begins = {".pdf": b"%PDF-", ".svg": b"<?xml"}.get(file.suffix, b"")
+        assert file.read_bytes().startswith(begins) and file.stat().st_size > 20, file
+
+
 @needs_browser
 @pytest.mark.browser
-def test_the_receipt_can_be_searched(site: Path, driver: Any) -> None:
+def test_the_front_page_tells_its_story_on_one_screen(site: Path, driver: Any) -> None:
+    front = site / "_build" / "html" / "book" / "index.html"
+    if not documents(site)[front].select("table.trial"):
+        pytest.skip("the page that the front page quotes is not up to date; `make book` makes it")
+    show(driver, front, 1400)
+    top = "return document.querySelector(arguments[0]).getBoundingClientRect().top"
+    for part in ("table.trial", ".forest", ".start"):
+        assert driver.execute_script(top, part) < 700
+    assert (
+        driver.execute_script(top, "article h2") < 1200
+    )  # with runs on films the table and the figure have more lines
+
+
+@needs_browser
+@pytest.mark.browser
+def test_a_definition_shows_on_focus_and_escape_hides_it(site: Path, driver: Any) -> None:
+    show(driver, site / "_build" / "html" / "book" / "chapters" / "training.html", 1400)
+    shown = """const a = document.querySelector('article a.term'); a.focus({focusVisible: true});
+        const shown = getComputedStyle(a, '::after'); return shown.display !== 'none' && shown.content.length > 40"""
+    assert driver.execute_script(shown)
+    driver.execute_script("dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'}))")
+    hidden = "return getComputedStyle(document.querySelector('article a.term'), '::after').display"
+    assert driver.execute_script(hidden) == "none"
+
+
+@needs_browser
+@pytest.mark.browser
+def test_the_runs_of_a_receipt_can_be_explored(site: Path, driver: Any) -> None:
+    """On the built page, with the one script that pages share; what menus and heads do is in test_explorer."""
     found = [path for path, page in documents(site).items() if page.find(id="receipt-runs")]
     if not found:
         pytest.skip("no track has stored runs on an up-to-date receipt page; `make reproduce` makes one")
     show(driver, found[0], 1400)
     rows = "return document.querySelectorAll('#receipt-runs tbody tr td:nth-child(2)').length"
+    menus = (
+        "return [...document.querySelectorAll('.explorer-filters label')].map(label => label.firstChild.data.trim())"
+    )
+    assert driver.execute_script(menus) == ["dataset", "model", "encoder", "paradigm", "modalities", "control"]
     field = driver.find_element("css selector", ".dt-search input")
     before = driver.execute_script(rows)
     field.send_keys("no such run anywhere")

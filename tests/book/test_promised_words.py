@@ -1,16 +1,21 @@
 """What the chapters promise about verdicts, marks of doubt and the second modality is kept."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from lmmrec_core.audit.anchors import read_anchors
 from lmmrec_core.audit.cells import paper_cells, where
 from lmmrec_core.audit.pretraining import OTHERS
+from lmmrec_core.names import TRACKS
+from lmmrec_core.report.abstract import ABSTRACT
 from lmmrec_core.report.labels import dataset_name
 from lmmrec_core.report.marks import AT_CAP, DISAGREE, DISAGREEMENT
 from lmmrec_core.report.published import read_results
 from lmmrec_core.report.rule import read_rule
 from lmmrec_core.report.verdict import verdict
-from lmmrec_core.study.track import read_track
+from lmmrec_core.study.declared.track_file import read_track
+from lmmrec_core.study.evidence.abstract import AbstractPage
 from tests.book.source import QUESTION_PAGES, ROOT, cells, chapter, table_under
 
 
@@ -33,14 +38,12 @@ def test_every_page_of_a_question_has_words_evidence_and_chances() -> None:
         assert "quote_all(answer.quoted)" in code  # the front page shows each word with what it rests on
 
 
-def test_the_front_page_has_a_line_for_each_data_set_of_films_in_the_order_of_the_track() -> None:
-    front = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
-    names = [dataset_name(name) for name in read_track("films").datasets]
-    for path in QUESTION_PAGES:
-        lines = [line for line in front.splitlines() if f"films/{path.name}::" in line]
-        assert [line.split(" | ")[1] for line in lines] == names
-        assert all(f"::verdict-{name}:s`" in line for name, line in zip(names, lines, strict=True))
-    assert "films/00_data.ipynb::" not in front and "agreement between them is not further evidence" in front
+def test_the_front_page_has_a_column_for_each_data_set_of_films_in_the_order_of_the_track(tmp_path: Path) -> None:
+    trial = AbstractPage.open(home=tmp_path).trial
+    films, names = trial.tracks[1], [dataset_name(name) for name in read_track("films").datasets]
+    assert films.name == "films" and trial.places(films) == names
+    assert all([found.place for found in trial.at(claim, films)] == names for claim in ABSTRACT)
+    assert [track.name for track in trial.tracks] == list(TRACKS)
 
 
 def test_no_claim_is_judged_over_data_sets_that_are_not_the_papers() -> None:

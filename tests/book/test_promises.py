@@ -15,9 +15,10 @@ from lmmrec_core.names import CONTROL_TITLES, GRIDS, ID_TWINS, PAPER_MODELS, TRA
 from lmmrec_core.questions import MODALITY_SPECIFIC, trained
 from lmmrec_core.report.end_to_end import end_to_end_listing
 from lmmrec_core.report.published import read_results
-from lmmrec_core.study.run import resolve
+from lmmrec_core.study.declared.settings import resolve
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.track import is_multimodal, read_track
+from lmmrec_core.study.track import is_multimodal
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.updates import EPS, MIN_UPDATES
@@ -171,3 +172,13 @@ def test_lists_of_names_are_complete() -> None:
     assert re.findall(r"`(\w+)`", " ".join(grids)) == list(GRIDS)
     readme = table_under((ROOT / "README.md").read_text(encoding="utf-8"), "`TRACK=`")
     assert re.findall(r"`(\w+)`", " ".join(row[0] for row in readme)) == list(TRACKS)
+
+
+def test_threads_beside_a_busy_process_take_as_long_as_is_said() -> None:
+    """The chapter on running: of the committed measurement, in every size and model."""
+    rows = json.loads((ROOT / "benchmarks" / "threads.json").read_text(encoding="utf-8"))["rows"]
+    seconds = {(row["size"], row["model"], row["way"]): row["seconds"] for row in rows if row["busy"]}
+    for size, model in {place[:2] for place in seconds}:
+        one = seconds[size, model, "one"]
+        assert 1.5 < seconds[size, model, "spinning"] / one < 3.5
+        assert seconds[size, model, "chosen"] / one < 1.2

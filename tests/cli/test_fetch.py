@@ -14,7 +14,7 @@ import pytest
 
 from lmmrec_core.cli import main
 from lmmrec_core.study.collection import collect
-from lmmrec_core.study.track import read_track
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.workspace import Workspace
 from tests.fetching.server import Server, running, status, until_closed
 from tests.study.collection import toy_release

@@ -21,8 +21,8 @@ from lmmrec_core.metrics import METRICS
 from lmmrec_core.names import GRIDS, SPLIT_RULES, TRACKS
 from lmmrec_core.questions import QUESTIONS
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.study.run import resolve
-from lmmrec_core.study.track import read_track
+from lmmrec_core.study.declared.settings import resolve
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]

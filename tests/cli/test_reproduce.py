@@ -124,3 +124,41 @@ def test_the_jobs_of_an_array_take_all_parts_of_the_track(root, tmp_path):
     environment.pop("DATA")
     done = subprocess.run(["bash", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode and "name the folder of the data sets" in done.stderr
+
+
+@pytest.fixture
+def misspelt(tmp_path):
+    """Controls, with a setting of VBPR that nobody has, and a number of another kind in MMGCL's training."""
+
+    def write(**changes):
+        values = {"extends": "controls", "name": "mine", **changes}
+        path = tmp_path / "mine.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return write
+
+
+def test_a_misspelt_setting_is_found_before_anything_runs(misspelt, capsys):
+    track = misspelt(models={"vbpr": {"reg_wieght": 0.5}, "mmgcl": {"training": {"learning_rate": -1}}})
+    everything = ["--track", str(track), "--seeds", "1"]
+    for more in (["--dry-run"], []):
+        error = told(capsys, *everything, *more, rc=1)
+        assert "'reg_wieght'" in error and "reg_weight" in error and "learning_rate" in error
+        assert error.count("cases have a wrong setting") == 2 and "correct the track file" in error
+    assert "nothing was started" in error
+    found = main(["reproduce", *everything, "--dry-run", "--json"])
+    seen = json.loads(capsys.readouterr().out)
+    assert found == 1 and len(seen["wrong settings"]) == 2
+    assert not told(capsys, *everything, "--dry-run", "--model", "bpr,lattice").count("wrong")
+
+
+def test_an_option_that_a_data_format_does_not_have_is_found_before_anything_runs(misspelt, capsys):
+    options = {"kind": "null", "sead": 3}
+    track = misspelt(datasets={"null": {"title": "Null", "source": "controls", "options": options}})
+    assert "'sead'" in told(capsys, "--track", str(track), "--dry-run", rc=1)
+
+
+def test_a_gpu_that_is_elsewhere_is_no_wrong_setting(misspelt, capsys):
+    out = told(capsys, "--track", str(misspelt(device="cuda")), "--dry-run", "--model", "bpr", "--seeds", "1")
+    assert "wrong setting" not in out and " 3 can run now" in out

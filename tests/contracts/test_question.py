@@ -91,6 +91,6 @@ def test_its_page_shows_its_table(copy: Path) -> None:
 
 
 def test_the_book_has_a_place_for_it(copy: Path) -> None:
-    chosen = "tests/book/test_pages.py::test_the_table_of_contents_names_every_notebook_once_per_track_or_once"
+    chosen = "tests/book/test_sources.py::test_the_table_of_contents_names_every_notebook_once_per_track_or_once"
     done = python(copy, "-m", "pytest", "-p", "no:cacheprovider", chosen)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -67,6 +67,15 @@ def make_lattice(folder, turned):
     np.save(folder / "text_feat.npy", np.arange(6.0).reshape(3, 2))
 
 
+def make_ducho(folder, turned):
+    rows = ["ann\tB1\t4.0", "ann\t7\t5.0", "bob\t7\t3.0"]
+    (folder / "reviews.tsv").write_text("\n".join(rows[:: -1 if turned else 1]), encoding="utf-8")
+    layer = folder / "visual_embeddings" / "torch" / "ResNet50" / "avgpool"
+    layer.mkdir(parents=True)
+    for number, item in enumerate(("7", "B1")):
+        np.save(layer / f"{item}.npy", np.full((1, 3), number + 1.0, dtype=np.float32))
+
+
 def make_parity(folder, turned):
     columns = {"user": [0, 0, 0, 1], "item": [0, 1, 2, 2], "split": [0, 1, 2, 0]}
     np.savez(folder / "interactions.npz", n_users=2, n_items=4,
@@ -111,6 +120,7 @@ MAKERS = {
     "mmrec": make_mmrec,
     "recbole": make_recbole,
     "lattice": make_lattice,
+    "ducho": make_ducho,
     "parity": make_parity,
     "amazon": make_amazon,
     "movielens": make_movielens,

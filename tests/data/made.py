@@ -60,3 +60,9 @@ def parts_of(catalogue: Catalogue, split) -> dict[tuple[str, str], str]:
             assert pair not in parts
             parts[pair] = part
     return parts
+
+
+def link_outside(file: Path, outside: Path) -> None:
+    """Move a file to ``outside`` its folder, and leave a link to it in its place."""
+    file.rename(outside)
+    file.symlink_to(outside)

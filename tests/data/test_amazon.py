@@ -213,3 +213,20 @@ def test_a_time_in_parts_of_seconds_is_refused(tmp_path):
     (tmp_path / "meta_Toy.json").write_text("{'asin': 'B000000001'}", encoding="utf-8")
     with pytest.raises(DataError, match=r"line 1: unixReviewTime is 0\.5, not in whole seconds"):
         read_amazon(tmp_path, AmazonSettings(category="Toy"))
+
+
+def test_features_under_a_name_that_nobody_reads_are_told(tmp_path):
+    write(tmp_path)
+    (tmp_path / "reviews_Y_5.json").touch()
+    for name in ("image_features_Y.b", "image_features_X.b.part", "image_features_X.b.part.json"):  # of others
+        (tmp_path / name).touch()
+    assert read(tmp_path).n_items == 1
+    (tmp_path / "image_features_x.b").touch()
+    with pytest.raises(
+        DataError, match=r"image_features_x\.b: is not read, .* expected in image_features_X\.b; rename"
+    ):
+        read(tmp_path)
+    assert read(tmp_path, content=("textual",)).n_items == 1
+    (tmp_path / "image_features_x.b").rename(tmp_path / "Image_Features_X.b")
+    with pytest.raises(DataError, match=r"Image_Features_X\.b: is not read"):
+        read(tmp_path)

@@ -9,6 +9,7 @@ import pytest
 from lmmrec_core.data import recognise
 from lmmrec_core.data.lattice import read_lattice
 from lmmrec_core.errors import DataError
+from tests.data.made import link_outside
 
 PARTS = {"train": {"0": [3, 1], "2": [0]}, "val": {"0": [2], "2": []}, "test": {"2": [3]}}
 
@@ -65,7 +66,6 @@ def test_one_core_is_read_and_features_must_fit(tmp_path):
 def test_no_file_outside_the_folder_is_read(tmp_path, name):
     folder = layout(tmp_path / "toy")
     np.save(folder / "image_feat.npy", np.ones((4, 2)))
-    (folder / name).rename(tmp_path / "outside")
-    (folder / name).symlink_to(tmp_path / "outside")
+    link_outside(folder / name, tmp_path / "outside")
     with pytest.raises(DataError, match=f"{name}: a link out of the folder"):
         read_lattice(folder)

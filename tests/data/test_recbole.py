@@ -9,7 +9,7 @@ import pytest
 from lmmrec_core.data import recognise
 from lmmrec_core.data.recbole import RecBoleSettings, read_recbole
 from lmmrec_core.errors import DataError
-from tests.data.made import pairs_of
+from tests.data.made import link_outside, pairs_of
 
 INTER = ["user_id:token item_id:token rating:float timestamp:float", "b 10 5 30.0", "a 10 4 20.0", "a 2 1 10.0"]
 ITEM = [
@@ -109,8 +109,7 @@ def test_a_column_of_parts_is_not_passed_over(tmp_path, column):
 def test_no_file_outside_the_folder_is_read(tmp_path, name):
     folder = atomic(tmp_path / "toy")
     np.save(folder / "visual.npy", np.ones((2, 2)))
-    (folder / name).rename(tmp_path / "outside")
-    (folder / name).symlink_to(tmp_path / "outside")
+    link_outside(folder / name, tmp_path / "outside")
     with pytest.raises(DataError, match=f"{name}: a link out of the folder"):
         read_recbole(folder)
     (folder / name).unlink()

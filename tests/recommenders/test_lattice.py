@@ -254,3 +254,22 @@ def test_neighbours_are_found_again_after_any_change_of_the_parameters(monkeypat
     adam.step()
     lattice.scorer()
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("block", [1, 700, 2**24])
+def test_cosines_without_gradient_are_gathered_block_by_block_with_the_same_bits(block, monkeypatch):
+    rows = functional.normalize(torch.randn(90, 33, generator=torch.Generator().manual_seed(2)), dim=1)
+    columns = nearest_columns(rows, 6)
+    whole = torch.bmm(functional.embedding(columns, rows), rows[:, :, None]).squeeze(2)
+    largest, plain = [0], functional.embedding
+
+    def counted(places, table):
+        largest.append(places.numel() * table.shape[1])
+        return plain(places, table)
+
+    monkeypatch.setattr(item_graph, "_BLOCK_ENTRIES", block)
+    monkeypatch.setattr(functional, "embedding", counted)
+    assert torch.equal(kept_cosines(rows, columns), whole)
+    assert max(largest) <= max(block, 6 * 33)  # at least one row at a time
+    leaf = rows.clone().requires_grad_()
+    assert torch.equal(kept_cosines(leaf, columns), whole) and max(largest) == 90 * 6 * 33  # at once, for its gradient

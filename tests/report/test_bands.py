@@ -28,6 +28,7 @@ RUNS = [
 
 def test_means_of_the_models_as_proposed_are_compared() -> None:
     found = measured_baselines(RUNS, ["recall@20"])
+    assert [str(runs) for runs in found.pop("runs")] == ["baby-vbpr-baseline-VT", "baby-bpr", "baby-ease"]
     assert found.to_numpy().tolist() == [
         ["baby", "vbpr", "recall@20", pytest.approx(0.06)], ["baby", "bpr", "recall@20", 0.02],
         ["baby", "ease", "recall@20", 0.5],

@@ -40,8 +40,8 @@ def ete(make_result: MakeResult):
 
 
 def only(listing) -> dict[str, Any]:
-    assert len(listing) == 1
-    return dict(listing.iloc[0])
+    assert len(listing) == 1 and str(listing["runs"].iloc[0]).startswith("complementary-vbpr-clip-ETE-V")
+    return dict(listing.drop(columns="runs").iloc[0])
 
 
 def test_means_over_the_seeds_of_one_case(ete) -> None:

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from lmmrec_core.report.receipt import absent, cost, listing, receipt_verdict, training_note
+from lmmrec_core.report.receipt import absent, cost, listing, receipt_facts, receipt_verdict, training_note
 
 
 def runs(**columns: list[object]) -> pd.DataFrame:
@@ -79,3 +79,14 @@ def test_the_note_on_training_holds_the_share_against_its_bar() -> None:
     refused = trained([0.2] * 4, ["cap", *["patience"] * 3]).assign(**{"in tables": ["no", "yes", "yes", "yes"]})
     assert "0 of 3 trained runs" in training_note(refused)
     assert training_note(pd.DataFrame()) == ""
+
+
+def test_facts_for_a_checklist_are_counted() -> None:
+    frame = trained([0.1, 0.1, 0.2, 0.3], ["cap"] * 4, seed=[1, 2, 1, 1], seconds=[900.0] * 4, torch="2.1", machine="A")
+    facts = receipt_facts(frame.assign(commit=["abc", "abc", "abd", "abc"], machine=["B", "A", "A, cuda: B", "A"]))
+    assert facts["runs"] == 4 and facts["hours"] == 1.0
+    assert facts["seeds"] == "1 to 2" and facts["code"] == "2 commits" and facts["torch"] == "2.1"
+    assert facts["machines"] == "A, A, cuda: B, B"
+    assert receipt_facts(frame.assign(commit="abc"))["code"] == "1 commit, abc"
+    nothing = receipt_facts(pd.DataFrame())
+    assert (nothing["runs"], nothing["hours"], nothing["machines"]) == (0, 0.0, "not run")

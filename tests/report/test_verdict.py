@@ -23,8 +23,9 @@ from lmmrec_core.report.statistics import data_verdict, density_check
 from lmmrec_core.report.verdict import claims_listing, judge_all, judged_listing, verdict
 from lmmrec_core.study.calibration.worlds import GROUPS
 from lmmrec_core.study.cases import all_cases, reason_not_run
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.track import TrackSettings, read_track
+from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.workspace import Workspace
 from tests.report.conftest import comparison, measured_claims
 
@@ -83,7 +84,7 @@ def test_the_sentence_states_counts_lead_and_evidence() -> None:
     assert read_rule().digest in found.markdown() and "95 % interval" in found.markdown()
     whole = verdict("rq1", measured_claims(1.0, 0.005), DATASETS)
     assert "direction: 29; chance seldom gives a lead of 4." in whole.sentence
-    assert "over these data sets together. Each has users and items of its own." in whole.sentence
+    assert "over these data sets together. Each has items of its own; reviewers may shop in several." in whole.sentence
     assert not whole.apart and list(whole.quoted) == ["verdict"]
     for part in (
         "1,000 users (800 persons), 3 seeds",

@@ -1,5 +1,7 @@
 """The crossed test: by hand, against SciPy and statsmodels, its properties, degenerate and refused input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,8 +13,9 @@ from statsmodels.regression.mixed_linear_model import MixedLM
 
 from lmmrec_core.errors import ResultError
 from lmmrec_core.significance.comparison import Comparison, compare
-from lmmrec_core.significance.crossed import users_only
-from lmmrec_core.significance.units import crossed, runs_of
+from lmmrec_core.significance.crossed import Side, means_variance, users_only, variance_of
+from lmmrec_core.significance.seed_noise import SeedNoise
+from lmmrec_core.significance.units import Crossed, crossed, runs_of
 from tests.significance.crossing import by_seed, drawn
 
 
@@ -200,7 +203,7 @@ def test_splits_take_the_place_of_seeds() -> None:
     persons_part, splits_part = users.var(ddof=1) / 30, splits.var(ddof=1) / 3
     twice = (rest**2).sum() / (29 * 2) / 90
     raw = persons_part + splits_part - twice
-    assert (found.n, found.persons, found.seeds) == (90, 30, 6)
+    assert (found.n, found.persons, found.seeds) == (30, 30, 2)
     assert found.difference == pytest.approx(by_split.mean())
     assert raw <= found.se**2 + 1e-15 and found.se**2 <= persons_part + splits_part
     assert found.df < 40
@@ -209,7 +212,7 @@ def test_splits_take_the_place_of_seeds() -> None:
 def test_users_may_differ_between_splits_but_not_within() -> None:
     one, other = pd.Series([0.1, 0.4, 0.3]), pd.Series([0.2, 0.3], index=[1, 7])
     found = compare({(1, 1): one, (2, 1): other}, {(1, 1): one * 0.9, (2, 1): other * 0.8})
-    assert (found.n, found.persons) == (5, 4)
+    assert (found.n, found.persons) == (3, 4)
     assert found.mean_a == pytest.approx((one.mean() + other.mean()) / 2)
     with pytest.raises(ResultError, match=r"a has splits \[1\], b has \[2\]"):
         compare({(1, 1): one}, {(2, 1): one})
@@ -256,3 +259,37 @@ def test_no_input_gives_nan(rows: list[tuple[float, ...]]) -> None:
     assert not np.isnan(numbers).any()
     assert 0 <= found.p <= 1 and found.ci_low <= found.difference <= found.ci_high and found.df > 0
     assert found.wins + found.ties + found.losses == found.n == len(rows)
+
+
+def test_what_is_known_of_a_model_is_one_estimate_however_many_sides_read_it() -> None:
+    """One seed a side: all that is known of seeds is the model's own estimate, whose df are those of the test."""
+    persons = np.zeros((2, 2))
+    sides = [Side(mean=2.0, seeds=1, square=np.nan, twice=np.nan) for _ in range(2)]
+    noise = SeedNoise(squared=0.01, residual=0.0, df=4.0, resting=16.0)
+    shared = variance_of(persons, 100, sides, (noise, noise))
+    apart = variance_of(persons, 100, sides, (noise, replace(noise)))  # of two models that happen to be alike
+    assert shared is not None and apart is not None
+    alike = 2 * 0.04**2 / 4  # two sides, each 2² · 0.01 with 4 df: what the estimate would be worth if it were exact
+    assert shared.of((1.0, -1.0)) == pytest.approx((0.08, 0.08**2 / (alike + 0.08**2 / 16)))
+    assert apart.of((1.0, -1.0)) == pytest.approx((0.08, 0.08**2 / (alike + 2 * 0.04**2 / 16)))
+    three = [Side(mean=2.0, seeds=3, square=4 * 0.04 / 3, twice=0.0) for _ in range(2)]
+    found = variance_of(persons, 100, three, (noise, noise))
+    assert found is not None
+    moved, known = 4 / 3 * (2 * 0.04 + 4 * 0.01) / 6, 4 / 3 * 4 * 0.01 / 6  # weights d and d0 of d + d0
+    variance, df = found.of((1.0, -1.0))
+    assert variance == pytest.approx(2 * moved)
+    assert df == pytest.approx(variance**2 / (2 * moved**2 / 6 + (2 * known) ** 2 / 16))
+
+
+def test_a_pair_that_moves_more_over_splits_than_its_model_keeps_its_own_variance() -> None:
+    values = [np.full((40, 1), 0.5) for _ in range(3)]
+    moved = [np.full((40, 1), one) for one in (0.4, 0.5, 0.6)]
+    pair = Crossed(tuple(moved), tuple(values), (np.arange(40),) * 3, 40, 0.5, 0.5)
+    quiet, loud = (SeedNoise(squared, 0.0, 4.0, 6.0) for squared in (0.0001, 0.04))
+    own, little, much = (means_variance(pair, (noise, noise)) for noise in (None, quiet, loud))
+    assert own is not None and little is not None and much is not None
+    # the ratios of a are .8, 1, 1.2: variance .04, half of it a side; the difference of means has .5² · .04 / 3
+    assert own.of((1.0, -1.0)) == pytest.approx((0.01 / 3, 2.0))
+    assert little.of((1.0, -1.0)) == pytest.approx((0.01 / 3, 2.0))
+    variance, df = much.of((1.0, -1.0))
+    assert variance == pytest.approx(2 * 0.25 / 3 * (4 * 0.04 + 2 * 0.02) / 6) and df == pytest.approx(6 / (1 + 0.8**2))

@@ -39,17 +39,18 @@ def test_one_outlying_cell_takes_the_degrees_of_freedom_away() -> None:
     quiet = seed_noise(cells(np.full(8, 0.01)))
     wild = seed_noise(cells(np.array([0.01] * 7 + [1.0])))
     assert quiet is not None and wild is not None
-    assert quiet.df == pytest.approx(16)  # (Σ d c²)² / Σ d c⁴ of equal values
-    assert wild.df < 2.4 and wild.squared == pytest.approx((7 * 0.01 + 1) / 8)
+    assert quiet.df == quiet.resting == 16  # no more than the cells have
+    assert wild.resting == pytest.approx((2 * 1.07) ** 2 / (7 * 0.01**2 + 1))  # d / (d + 2) is a half
+    assert wild.df < 3 and wild.squared == pytest.approx((7 * 0.01 + 1) / 8)
 
 
 def test_moving_is_between_own_and_common() -> None:
-    noise = SeedNoise(squared=0.01, residual=0.0, df=4.0, most=16.0)
+    noise = SeedNoise(squared=0.01, residual=0.0, df=4.0, resting=16.0)
     moved, df = noise.moderated(0.04, 2.0)
     assert (moved, df) == pytest.approx(((4 * 0.01 + 2 * 0.04) / 6, 6.0))
     assert noise.moderated(0.0, 0.0) == pytest.approx((0.01, 4.0))
-    assert SeedNoise(0.01, 0.0, np.inf, 16.0).moderated(0.04, 2.0) == (0.01, 16.0)
-    assert SeedNoise(0.01, 0.0, 100.0, 16.0).moderated(0.04, 2.0)[1] == 16.0  # no more than was there
+    assert SeedNoise(0.01, 0.0, np.inf, 16.0).moderated(0.04, 2.0) == (0.01, np.inf)
+    assert (noise.known(2.0), noise.known(0.0)) == pytest.approx((0.01 * 4 / 6, 0.01))
 
 
 def test_two_cells_have_nothing_in_common_yet() -> None:

@@ -14,7 +14,7 @@ def test_by_hand() -> None:
     """Relative means .9, 1.1 / 1.1, .9 / 1, 1: the mean over cells is 1, so c² is 3/2 · (.01 + .01), twice, and 0."""
     noise = split_noise([[9, 11], [2.2, 1.8], [5, 5]])
     assert noise is not None
-    assert noise.squared == pytest.approx((0.03 + 0.03 + 0) / 3) and noise.most == pytest.approx(2.0)
+    assert noise.squared == pytest.approx((0.03 + 0.03 + 0) / 3) and noise.resting == pytest.approx(2.0)
 
 
 def test_what_a_split_does_to_all_cells_alike_is_no_noise() -> None:
@@ -45,7 +45,10 @@ def test_the_variance_over_splits_is_moved_to_that_of_the_model() -> None:
     a, b = ({(s, 1): pd.Series(np.full(4, m)) for s, m in enumerate(means)} for means in ([0.9, 1.1], [2.0, 2.0]))
     pair = crossed(runs_of("a", a), runs_of("b", b))
     own = 0.02 / 2  # relative differences −.1 and .1
-    for noise, squared, df in ((None, None, 1.0), (SeedNoise(0.03, 0.0, 3.0, 6.0), (3 * 0.03 + own) / 4, 4.0)):
+    known = 0.03 * 3 / 4  # the part that is the model's own estimate
+    for noise, squared, df in ((None, None, 1.0), (SeedNoise(0.03, 0.0, 3.0, 6.0), (3 * 0.03 + own) / 4, None)):
         found = difference_estimate(pair, means_variance(pair, (noise, noise)))
         variance = 0.02 / 2 if squared is None else squared * (1.0 + 4.0) / 2
-        assert found.se == pytest.approx(np.sqrt(variance)) and found.df == pytest.approx(df)
+        assert found.se == pytest.approx(np.sqrt(variance)) and found.df == pytest.approx(
+            df or squared**2 / (squared**2 / 4 + known**2 / 6)
+        )

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from lmmrec_core.study.datasets import Dataset
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.search import search as searching
 from lmmrec_core.study.search.grids import Grid, ModelGrid
-from lmmrec_core.study.track import TrackSettings, read_track
+from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.weights.making import make_shared_weights
 from lmmrec_core.study.workspace import Workspace
 

@@ -22,7 +22,8 @@ from lmmrec_core.flow import Catalogue, Features
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.cases import Case, all_cases
 from lmmrec_core.study.datasets import Dataset
-from lmmrec_core.study.run import Plan, fit, plan, resolve, training_data
+from lmmrec_core.study.declared.settings import resolve
+from lmmrec_core.study.run import Plan, fit, plan, training_data
 from lmmrec_core.study.search.validation import recall_20
 from lmmrec_core.study.weights import making
 from lmmrec_core.study.workspace import Workspace

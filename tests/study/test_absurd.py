@@ -9,7 +9,8 @@ from lmmrec_core.errors import LmmrecError
 from lmmrec_core.flow import Features
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.run import Plan, fit, resolve, training_data
+from lmmrec_core.study.declared.settings import resolve
+from lmmrec_core.study.run import Plan, fit, training_data
 from lmmrec_core.study.search.validation import recall_20
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.loop import TrainingSettings

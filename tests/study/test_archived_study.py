@@ -39,7 +39,8 @@ def study(tmp_path: Path) -> Study:
         means = {name: float(frame[name].mean()) for name in frame if "@" in name}
         described = {
             "case": case.model_dump(), "declared": declared_digest(opened.track, case.model_dump()), "overall": overall,
-            "settings": {"evaluation": {"k": 50}}, "metrics": {"test": means}, "features": None, "data": {"split": "s"},
+            "settings": {"evaluation": {"k": 50}}, "metrics": {"test": means}, "features": None,
+            "data": {"catalogue": "c", "split": "s", "rule": "mmrec"},
             "training": {"features": {"trained": case != ete}}, "cost": {"seconds": 36.0},
             "provenance": {"time": "2026-01-01", "commit": "c0ffee", "dirty": False},
         }  # fmt: skip
@@ -131,6 +132,10 @@ def test_the_command_packs_unpacks_and_counts(
     assert json.loads(capsys.readouterr().out) == track.status()
     assert main(["results", "status"]) == 0
     assert f"{runs} runs by c0ffee" in (shown := capsys.readouterr().out) and "not trained" in shown
+    assert main(["results", "crate", "--out", str(tmp_path / "crate")]) == 0
+    assert "ro-crate-metadata.json" in capsys.readouterr().out and (tmp_path / "crate" / "controls" / "null").is_dir()
+    assert main(["results", "crate", "--out", str(tmp_path / "crate")]) == 1
+    assert "exists already" in capsys.readouterr().err
     assert main(["results", "pack", "--track", "films"]) == 0
     assert "no run is stored" in capsys.readouterr().out
     assert main(["results", "pack", "--dataset", "nul"]) == 1

@@ -8,7 +8,7 @@ from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import MODEL_TITLES, PAPER_MODELS, TRACKS
 from lmmrec_core.questions import Variant, parse_question
 from lmmrec_core.study.cases import Case, all_cases, declared_digest, left_out, reason_not_run
-from lmmrec_core.study.track import read_track
+from lmmrec_core.study.declared.track_file import read_track
 
 GRID = all_cases(read_track("paper"), [1])
 

@@ -17,7 +17,7 @@ from lmmrec_core.report.tables import table3, table4
 from lmmrec_core.report.verdict import judge_all, verdict
 from lmmrec_core.study.cases import all_cases
 from lmmrec_core.study.comparisons import comparisons, planned_pairs
-from lmmrec_core.study.track import read_track
+from lmmrec_core.study.declared.track_file import read_track
 from tests.study.made import made_results
 
 STORED = list(csv.DictReader((Path(__file__).parent / "comparisons.csv").read_text(encoding="utf-8").splitlines()))

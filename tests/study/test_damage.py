@@ -32,15 +32,16 @@ from lmmrec_core.study.calibration.listings import read_listing
 from lmmrec_core.study.calibration.worlds import worlds_of
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import stored_statistics
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.diagnostics import read_diagnostics
 from lmmrec_core.study.inputs import prepare_cases
 from lmmrec_core.study.joint.attach import trained_encoder_of
+from lmmrec_core.study.own.kept import read_kept
 from lmmrec_core.study.run import run_case
 from lmmrec_core.study.search.grids import Point
 from lmmrec_core.study.search.search import search_settings
 from lmmrec_core.study.search.summary import read_summary
 from lmmrec_core.study.search.trials import TrialFolder
-from lmmrec_core.study.track import read_track
 from lmmrec_core.study.weights import making
 from lmmrec_core.study.weights.pretraining_items import outside_folder
 from lmmrec_core.study.weights.records import read_encoder_records
@@ -79,6 +80,7 @@ class Tiny:
             "results/controls/*/run.json": lambda file: store.record(file.parent),
             "results/controls/*/per_user.parquet": lambda file: store.load(file.parent),
             "results/controls/*/top50.parquet": lambda file: store.top_items(store.record(file.parent)),
+            "results/controls/*/model.safetensors": read_kept,
             "results/controls/*/dataset.json": lambda _: stored_statistics(track, results),
             "results/controls/*/features/*.json": lambda _: read_diagnostics(track, results),
             "results/controls/*encoders/*.json": lambda _: read_encoder_records(track, results),

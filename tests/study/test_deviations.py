@@ -9,9 +9,9 @@ from lmmrec_core.config import read_yaml
 from lmmrec_core.names import TRACKS
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study import Study
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.deviations import DEVIATION_COLUMNS, NO_EFFECT, RELEASED, SEARCHED_WHY, WHY, deviations
 from lmmrec_core.study.search.grids import read_grid
-from lmmrec_core.study.track import read_track
 from tests.study.conftest import tiny_workspace
 
 ROOT = Path(__file__).resolve().parents[2]

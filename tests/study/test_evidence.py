@@ -45,7 +45,7 @@ def test_the_ledger_names_each_difference_once_and_where_it_is() -> None:
 
 
 def test_frames_of_the_ledger() -> None:
-    frame = differences_frame(LEDGER.differences)
+    frame = differences_frame(LEDGER.differences, {})
     assert (frame["effect"] == "not measured yet").all() and (frame != "").all(axis=None)
     used = sides_in_tracks(LEDGER.differences)
     evidence = evidence_frame(LEDGER, LEDGER.differences, used).set_index("difference")
@@ -91,6 +91,7 @@ def test_a_pace_in_steps_is_told_in_steps() -> None:
     used = sides_in_tracks(LEDGER.differences)
     assert used["stopping rule"] == "all: patience 1200 steps"
     assert not any("None" in side for side in used.values())
+    assert used["features raw or of unit length"] == "all: otherwise"  # said once for a whole track
 
 
 def test_a_ledger_that_does_not_fit_is_refused() -> None:

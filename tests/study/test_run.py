@@ -12,7 +12,8 @@ from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.study.calibration.stored_runs import made_from_runs
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.run import features_of, plan, resolve, run_case
+from lmmrec_core.study.declared.settings import resolve
+from lmmrec_core.study.run import features_of, plan, run_case
 from lmmrec_core.study.study import Study
 from tests.study.conftest import tiny_track
 

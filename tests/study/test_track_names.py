@@ -3,7 +3,7 @@
 import pytest
 
 from lmmrec_core.errors import ConfigError
-from lmmrec_core.study.track import read_track
+from lmmrec_core.study.declared.track_file import read_track
 
 
 def refused(tmp_path, text: str) -> str:
@@ -37,11 +37,22 @@ def test_a_name_that_would_leave_its_folder_is_refused(tmp_path, name, text):
         ("arms: {slow: {settings: {epochs: 1}, encoders: [clop], why: x}}", "arms.slow.encoders", "'clip'"),
         ("ablate: {clp: [PT]}", "ablate", "'clip'"),
         ("ablate: {clip: [ET]}", "ablate.clip", "'ETE'"),
+        ("searched: [{dataset: nul, model: bpr, settings: {reg_weight: 1}}]", "searched[0]", "'null'"),
+        (
+            "searched: [{dataset: 'null', model: vbpr, encoder: clop, paradigm: PT, settings: {}}]",
+            "searched[0]",
+            "'clip'",
+        ),
     ],
 )
 def test_a_rule_about_nothing_is_refused_with_the_nearest_name(tmp_path, text, place, hint):
     error = refused(tmp_path, text)
     assert f"own.yaml: {place}: unknown " in error and hint in error
+
+
+def test_two_entries_of_one_searched_cell_are_refused(tmp_path):
+    cell = "{dataset: 'null', model: bpr, settings: {reg_weight: %s}}"
+    assert "null bpr none none is there already" in refused(tmp_path, f"searched: [{cell % 1}, {cell % 2}]")
 
 
 def test_a_track_that_extends_itself_says_so(tmp_path):

@@ -7,9 +7,9 @@ from lmmrec_core.names import WARM
 from lmmrec_core.report.tables import table4
 from lmmrec_core.study import run as running
 from lmmrec_core.study.cases import Case, all_cases, reason_not_run
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.joint.warm_start import end_of_first_phase
 from lmmrec_core.study.run import plan, run_case
-from lmmrec_core.study.track import read_track
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from tests.study.conftest import tiny_track
 

@@ -7,9 +7,9 @@ import torch
 from lmmrec_core.errors import ConfigError, DataError
 from lmmrec_core.study.cases import declared_digest
 from lmmrec_core.study.datasets import drawn_once
-from lmmrec_core.study.run import resolve
+from lmmrec_core.study.declared.settings import resolve
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.track import read_track
 from lmmrec_core.study.workspace import Workspace, default_home
 
 

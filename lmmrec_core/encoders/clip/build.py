@@ -21,6 +21,7 @@ from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 
 from lmmrec_core.digests import digest
+from lmmrec_core.encoders.clip.transformers_names import has_transformers_names, renamed
 from lmmrec_core.encoders.weights import load_strictly, read_tensors
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
 from lmmrec_core.seeds import derive
@@ -212,11 +213,14 @@ def _is_script(path: Path) -> bool:
 
 
 def load_weights(module: nn.Module, state: dict[str, Tensor], path: Path, resized: bool) -> None:
-    """Load ``state``, every key of which must fit. open_clip's rules translate the key names of other code bases.
+    """Load ``state``, every key of which must fit.
 
-    ``resized``: interpolate the picture positions to the model's grid (bicubic). Raises FeatureError naming the first
-    key that is missing, left over or misshapen.
+    Key names of transformers' CLIPModel are translated (``transformers_names``), those of other code bases by
+    open_clip's own rules. ``resized``: interpolate the picture positions to the model's grid (bicubic). Raises
+    FeatureError naming the first key that is missing, left over or misshapen.
     """
+    if has_transformers_names(state):
+        state = renamed(state, path)
     state = convert_state_dict(module, state)
     if "positional_embedding" in state and not hasattr(module, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)

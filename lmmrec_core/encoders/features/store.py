@@ -69,6 +69,19 @@ class FeatureStore:
             raise _Damaged(f"{path}: holds features of another spec (different: {names}); {cure}")
         return features
 
+    def with_digest(self, wanted: str) -> Features | None:
+        """The stored features whose content has this digest, whatever made them; None if there are none.
+
+        Raises FeatureError as :meth:`load`.
+        """
+        for path in sorted(self.root.glob("*.safetensors")):
+            with suppress(OSError, SafetensorError, ValueError, KeyError):
+                with safe_open(str(path), framework="np") as file:
+                    header = dict(file.metadata() or {})
+                if header["digest"] == wanted:
+                    return self.load(path.stem, json.loads(header["spec"]))
+        return None
+
     def save(self, key: str, features: Features, spec: Mapping[str, Any]) -> Path:
         """Write the features and their card; a reader sees the whole file or none.
 

@@ -1,5 +1,6 @@
 """The calibration as its page shows it: tables and figures of whatever is stored, *not run* in words for the rest."""
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -112,7 +113,11 @@ class CalibrationPage:
                     name: in_percent(float((part[p] < ALPHA).mean()))
                     for name, p in (("own seeds only", "p_own"), ("users only", "p_users"))
                 }
-                rows.append({**place, "tests": len(part), **told(figures.rejected(part)), **others})
+                stricter = {
+                    f"at {100 * level:g} %": in_percent(float((part["p"] < level).mean()))
+                    for level in figures.AA_LEVELS[1:]
+                }
+                rows.append({**place, "tests": len(part), **told(figures.rejected(part)), **stricter, **others})
         return listing_or_words(pd.DataFrame(rows), "null-rates", NOT_RUN_YET)
 
     def divisions(self) -> ShownTable | Sentence:
@@ -200,8 +205,8 @@ class CalibrationPage:
             rows.append(
                 {
                     "true change": in_percent(book["effect"]), "spread over seeds": in_percent(book["seed_cv"]),
-                    "seeds": int(book["seeds"]), "splits": int(book["splits"]),
-                    "spread over splits": in_percent(book["split_cv"]) if book["splits"] > 1 else "",
+                    "seeds": _seeds(book.to_dict()), "splits": int(book["splits"]),
+                    "spread over splits": _moved_by_splits(book.to_dict()),
                     "mean": f"{book['level']:g}",
                     "users a person": f"{book['users_each']:g}",
                     "other cells": int(book["further"]), "the book": in_percent(book["covered"]),
@@ -257,6 +262,21 @@ class CalibrationPage:
     def _simulated(self) -> pd.DataFrame:
         listing = self.stored.coverage
         return pd.DataFrame(columns=["world"]) if listing is None else listing.rows
+
+
+def _seeds(world: Mapping[Hashable, Any]) -> str:
+    other = world["seeds_b"]
+    return f"{world['seeds']:g}" if pd.isna(other) else f"{world['seeds']:g} and {other:g}"
+
+
+def _moved_by_splits(world: Mapping[Hashable, Any]) -> str:
+    """How a split moves the systems of a simulated world, in words."""
+    if world["splits"] == 1:
+        return ""
+    unlike = ", unlike systems" if world["split_unlike"] else ""
+    more = f", b {world['b_moves']:g} times that" if world["b_moves"] != 1 else ""
+    rival = ", b of another recommender" if world["rival"] else ""
+    return f"{in_percent(world['split_cv'])}{unlike}{more}{rival}"
 
 
 def _share_covered(world: pd.DataFrame) -> float:

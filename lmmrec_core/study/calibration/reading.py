@@ -10,8 +10,9 @@ from lmmrec_core.study.calibration.listings import Listing, listings, read_listi
 from lmmrec_core.study.calibration.simulated import COVERAGE, coverage_made_from
 from lmmrec_core.study.calibration.stored_runs import AGAINST_ITSELF, DETECTABLE, made_from_runs
 from lmmrec_core.study.calibration.worlds import WORLDS, DrawnWorld, groups_of
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.track import TrackSettings, read_track
+from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.workspace import Workspace
 
 TRACK = "controls"  # whose settings the worlds have

@@ -16,6 +16,7 @@ from lmmrec_core.questions import Variant
 from lmmrec_core.report.html import Sentence, ShownTable, listing_or_words, signed_percent
 from lmmrec_core.report.labels import model_name
 from lmmrec_core.report.layout import by_case
+from lmmrec_core.report.run_links import CellLinks, CellRuns, cell_runs, here
 from lmmrec_core.results.pooling import per_seed, pooled_per_user
 from lmmrec_core.significance.comparison import compare
 from lmmrec_core.study.comparisons import model_noise
@@ -27,12 +28,19 @@ REDONE_NAME = "redone"  # what it is called, there and below results
 
 _Side = tuple[str, Variant]  # a recommender, and a variant of it
 _THEN, _NOW, _UNIT = "first runs", "today", "today, unit rows"
+_KEPT = "results/movielens at e981397"
 _ARM = "unit"  # of the track: rows of unit length
 
 
 def cases_redone(metric: str = "ndcg@20", home: Path | None = None) -> pd.DataFrame:
     """:func:`redone` of the runs below ``home`` (default: ``home.default_home``)."""
     return redone(Study.open(str(REDONE_TRACK), home=home), metric)
+
+
+def redone_runs(home: Path | None = None) -> CellRuns:
+    """The keys of today's runs, which no receipt lists; the listings above link to its rows."""
+    study = Study.open(str(REDONE_TRACK), home=home)
+    return cell_runs(study.receipt(), labels=study.labels)
 
 
 def redone_listing(cases: pd.DataFrame, decided_by: str) -> ShownTable | Sentence:
@@ -49,8 +57,8 @@ def redone(study: Study, metric: str = "ndcg@20") -> pd.DataFrame:
     row has feature rows of unit length.
 
     Columns: ``decided_by`` ("stopping" or "scale"), compared, runs, ``kept``, ``other kept`` (epoch then, optimiser
-    step now, by seed), ``by seed``, ``other by seed`` (the metric), change, interval (of the change, 95 %), p. A side
-    that was not run leaves the row's cells "not run".
+    step now, by seed), ``by seed``, ``other by seed`` (the metric), change, interval (of the change, 95 %), p, keys
+    (where the runs are). A side that was not run leaves the row's cells "not run".
     """
     runs = by_case([result for result in study.results().counted if result.trained])
     rows = []
@@ -65,10 +73,11 @@ def redone(study: Study, metric: str = "ndcg@20") -> pd.DataFrame:
             for (name, model, variant), found in runs.items()
             if name == case["dataset"]
         }
-        rows.append({**named, "runs": _THEN, **_then(case["then"], metric)})
-        rows.append({**named, "runs": _NOW, **_now(a, b, cells, metric)})
+        rows.append({**named, "runs": _THEN, **_then(case["then"], metric), "keys": _KEPT})
+        place = case["dataset"]
+        rows.append({**named, "runs": _NOW, **_now(a, b, cells, metric, place)})
         if case["decided_by"] == "scale":
-            rows.append({**named, "runs": _UNIT, **_now(_of_unit_rows(a), _of_unit_rows(b), cells, metric)})
+            rows.append({**named, "runs": _UNIT, **_now(_of_unit_rows(a), _of_unit_rows(b), cells, metric, place)})
     return pd.DataFrame(rows)
 
 
@@ -97,9 +106,10 @@ def _then(stored: Mapping[str, Any], metric: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _now(a: _Side, b: _Side, cells: Mapping[_Side, Sequence[Result]], metric: str) -> dict[str, Any]:
+def _now(a: _Side, b: _Side, cells: Mapping[_Side, Sequence[Result]], metric: str, dataset: str) -> dict[str, Any]:
     if a not in cells or b not in cells:
-        return dict.fromkeys(("kept", "other kept", "by seed", "other by seed", "change", "interval", "p"), "not run")
+        parts = ("kept", "other kept", "by seed", "other by seed", "change", "interval", "p", "keys")
+        return dict.fromkeys(parts, "not run")
     groups = pooled_per_user(cells[a], metric)[1]
     noise = model_noise({a[0], b[0]}, cells, metric, groups)
     sides = per_seed(cells[a], metric), per_seed(cells[b], metric)
@@ -110,7 +120,7 @@ def _now(a: _Side, b: _Side, cells: Mapping[_Side, Sequence[Result]], metric: st
         **_means(*([float(values.mean()) for values in side.values()] for side in sides)),
         "change": "–" if found.relative is None else signed_percent(found.relative),
         "interval": "" if low is None or high is None else f"{signed_percent(low)} to {signed_percent(high)}",
-        "p": found.p,
+        "p": found.p, "keys": CellLinks((here(dataset, *a), here(dataset, *b))),
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -17,7 +18,15 @@ BOOK_TEST, SEEDS_FIXED = "crossed, moderated", "users only (seeds fixed)"
 REPETITIONS = 1000
 FEWER = 200  # repetitions of the candidates that no page uses; the bootstrap takes ten times as long as the book's test
 
-#: Every combination of effect and spread over seeds, then the other settings changed one at a time, then three splits.
+#: Three splits that move systems unlike, in ways that the test does not know of.
+UNLIKE: tuple[dict[str, Any], ...] = (
+    {"split_cv": 0.06, "split_unlike": 0.5},
+    {"split_cv": 0.03, "b_moves": 3.0},
+    {"split_cv": 0.03, "b_moves": 3.0, "rival": True},
+    {"split_cv": 0.03, "rival": True},
+)
+#: Every combination of effect and spread over seeds, the other settings changed one at a time, unequal and single
+#: seeds; then three splits.
 SIMULATED: tuple[World, ...] = (
     *(World(effect=effect, seed_cv=cv) for effect in (0.0, 0.1, 0.3) for cv in (0.0, 0.02, 0.06, 0.12)),
     World(effect=0.1, users_each=1.0, persons=600),
@@ -25,7 +34,9 @@ SIMULATED: tuple[World, ...] = (
     World(effect=0.1, seeds=5),
     World(effect=0.1, further=2),
     World(effect=0.1, unlike=0.0),
+    *(World(seeds=seeds, seeds_b=other, level=0.3) for seeds, other in ((5, 3), (3, 1))),
     *(World(effect=effect, splits=3, split_cv=cv, further=2) for effect in (0.0, 0.1) for cv in (0.0, 0.03, 0.06)),
+    *(World(splits=3, seeds=5, level=0.3, further=2, **unlike) for unlike in UNLIKE),
 )
 
 

@@ -21,6 +21,7 @@ _FEWEST, _FEWEST_PLANTED = 200, 20  # pairs or worlds that a bar asks for, at le
 _LOWEST, _HIGHEST = figures.AA_BAND
 _BAND = f"{100 * _LOWEST:g} to {100 * _HIGHEST:g} %"
 _ASKED = f"{100 * figures.ASKED_POWER:g} %"
+_CELL = ["dataset", "model", "cell"]
 _LEVEL = 0.95  # of the intervals
 _SLIGHTLY = 0.01  # a coverage that misses the level by less is slightly off
 
@@ -64,7 +65,8 @@ def _judged(holds: bool, enough: bool = True) -> str:
 
 
 def _in_band(rate: Rate) -> str:
-    return _judged(_LOWEST <= rate.rate <= _HIGHEST, rate.n >= _FEWEST)
+    careful = ", fewer: the test is careful" if rate.rate < _LOWEST else ""
+    return _judged(_LOWEST <= rate.rate <= _HIGHEST, rate.n >= _FEWEST) + careful
 
 
 def _but(by_model: Mapping[str, Rate]) -> str:
@@ -101,13 +103,32 @@ def band_in_words(pairs: pd.DataFrame) -> str:
     return f"{text}; outside it {'lie' if len(outside) > 1 else 'lies'} {_and(outside)}. {sure}."
 
 
+def tails_in_words(pairs: pd.DataFrame, on_worlds: pd.DataFrame) -> str:
+    """How often the stricter levels reject pairs of seeds, as multiples of the level; from which cells those are."""
+    shown = []
+    for level in figures.AA_LEVELS[1:]:
+        rate, fresh = figures.aa_rate(pairs, level=level), figures.rejected(on_worlds, level=level)
+        if rate is not None:
+            times = f"{rate.rate / level:.1f} times as often as it should"
+            beside = f" (on the null worlds {in_percent(fresh.rate)})" if fresh else ""
+            shown.append(f"at {100 * level:g} % it rejects {in_percent(rate.rate)}{beside}, {times}")
+    found = pairs[pairs["p"].notna() & (pairs["p"] < ALPHA)]
+    if not shown or found.empty:
+        return ""
+    most = [
+        f"{row['size']} are of {model_name(row['model'])}, {row['cell']}, on {dataset_name(row['dataset'])}"
+        for row in found.groupby(_CELL, as_index=False).size().nlargest(3, "size").to_dict("records")
+    ]
+    return f"In the tails: {_and(shown)}. Of the {len(found)} pairs that are called different at 5 %, {_and(most)}."
+
+
 def itself_in_words(stored: Stored, metric: str) -> str:
     """Below the rates of stored runs: models outside the band, how the interval was made, and cells added later."""
     pairs = figures.pairs_of(stored, metric)
     pool = figures.aa_rate(pairs)
     if pool is None:
         return NOT_RUN_YET
-    sentences = [band_in_words(pairs)]
+    sentences = [band_in_words(pairs), tails_in_words(pairs, figures.world_pairs(stored, metric))]
     clusters = figures.aa_clusters(pairs)
     if clusters < figures.FEWEST:
         sentences.append(

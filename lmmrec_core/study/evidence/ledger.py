@@ -19,7 +19,9 @@ from lmmrec_core.errors import unknown
 from lmmrec_core.names import PAPER_MODELS, TRACKS
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.report.html import Sentence, ShownTable, plain_table
-from lmmrec_core.study.track import EvaluationSettings, SplitSettings, TrackSettings, is_multimodal, read_track
+from lmmrec_core.study.declared.track_file import read_track
+from lmmrec_core.study.further.effects import Effects
+from lmmrec_core.study.track import EvaluationSettings, SplitSettings, TrackSettings, is_multimodal
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.loop import PACE_UNITS, TrainingSettings
@@ -79,7 +81,9 @@ def _used(owner: str, switch: Switch, track: TrackSettings) -> list[Settings]:
     trained = [entry.pop("training", {}) for entry in declared]
     if owner == "training":
         return [TrainingSettings.build({**track.training, **own}, where) for own in trained]
-    return [settings_class(owner).build(entry, where) for entry in declared]
+    cls, rows = settings_class(owner), {"normalise_features": track.normalise_features}
+    shared = rows if rows.keys() <= cls.model_fields.keys() else {}
+    return [cls.build({**shared, **entry}, where) for entry in declared]
 
 
 def side_of(settings: Settings, switch: Switch) -> str:
@@ -128,6 +132,11 @@ class LedgerPage:
     def _used(self) -> dict[str, str]:
         return sides_in_tracks(self.ledger.differences)
 
+    @cached_property
+    def effects(self) -> Effects:
+        """What single choices were measured to do."""
+        return Effects.open()
+
     def _of(self, part: str) -> list[Difference]:
         shown = self.part in (None, part)
         return [difference for difference in self.ledger.differences if shown and difference.part == part]
@@ -135,7 +144,14 @@ class LedgerPage:
     def differences(self, part: str) -> ShownTable | Sentence:
         """What differs in a part of the ledger; nothing if another part was asked for."""
         chosen = self._of(part)
-        return plain_table(differences_frame(chosen), f"differences {part}", prose=True) if chosen else Sentence("")
+        if not chosen:
+            return Sentence("")
+        return plain_table(differences_frame(chosen, self.effects.in_words), f"differences {part}", prose=True)
+
+    @property
+    def names(self) -> list[str]:
+        """The differences that the page shows."""
+        return [one.name for one in self.ledger.differences if self.part in (None, one.part)]
 
     def evidence(self, part: str) -> ShownTable | Sentence:
         """Where it was read, what was run, and the settings for it."""
@@ -149,7 +165,7 @@ class LedgerPage:
         """How many differences there are, how many can be set, and how many effects are measured."""
         all_of_them = self.ledger.differences
         switched = sum(difference.switch is not None for difference in all_of_them)
-        measured = sum(bool(difference.effect) for difference in all_of_them)
+        measured = sum(difference.name in self.effects.in_words for difference in all_of_them)
         return f"{len(all_of_them)} differences, {switched} with a switch here, {measured} with a measured effect"
 
     def summary(self) -> str:

@@ -5,12 +5,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from lmmrec_core.data.fingerprint import catalogue_fingerprint
+from lmmrec_core.data.folder import FolderSettings, read_content
 from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.encoders.extract import extract
 from lmmrec_core.encoders.features.content import make_features
 from lmmrec_core.encoders.features.item_rows import CatalogueRows, ItemContent, item_content
 from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.encoders.features.transforms import shuffled_order
 from lmmrec_core.encoders.lora import add_lora, merge_lora
+from lmmrec_core.encoders.pictures.unreadable import naming_unreadable
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Features, Result
@@ -100,12 +104,20 @@ def _keep_encoder(workspace: Workspace, run: str, case: Case, encoder: Any, spec
     merge_lora(encoder.module)
     encoder.stage, encoder.note = "ete", {**encoder.note, "ete": spec}
     name = read_entry(workspace.track, case.encoder).encoder
-    encoder.save(_weights_file(workspace, name, run))
+    if workspace.keep_encoders:
+        encoder.save(_weights_file(workspace, name, run))
     return {"encoder": name, "weights": state_digest(encoder.module)}
 
 
 def _weights_file(workspace: Workspace, name: str, run: str) -> Path:
     return workspace.encoders / f"{name}-ETE-{run}.safetensors"
+
+
+def encoder_file(workspace: Workspace, result: Result) -> Path | None:
+    """Where the encoder of an end-to-end run is kept, if it is there; None too for a run that trained none."""
+    kept = (result.record.get("features") or {}).get("trained") or {}
+    path = _weights_file(workspace, kept.get("encoder", ""), str(result.record.get("key")))
+    return path if "weights" in kept and path.is_file() else None
 
 
 def trained_encoder_of(workspace: Workspace, result: Result) -> Any:
@@ -124,10 +136,31 @@ def trained_encoder_of(workspace: Workspace, result: Result) -> Any:
         case = result.case
         folder = workspace.results / str(case["track"]) / str(case["dataset"])
         raise FeatureError(
-            f"run {key}: its trained encoder, {path}, is not in the cache. It stays on the machine that trained it: "
-            f"copy the file from there, or delete the result's folder in {folder} and run the case again"
+            f"run {key}: its trained encoder, {path}, is not in the cache. It stays on the machine that trained it, "
+            f"unless that was told --no-keep-encoder: copy the file from there, or delete the result's folder in "
+            f"{folder} and run the case again"
         )
     encoder = ENCODERS[kept["encoder"]].load(path)
     if state_digest(encoder.module) != kept["weights"]:
         raise FeatureError(f"{path}: not the weights of run {key}; delete the file and the result, and run it again")
     return encoder
+
+
+def encode_new(workspace: Workspace, result: Result, folder: Path) -> tuple[tuple[str, ...], Features]:
+    """(item ids, features) of a folder with ``items.csv``, by the encoder that an end-to-end run ended with.
+
+    Items without a picture or text have the mean row of the others. Raises as :func:`trained_encoder_of`, DataError for
+    a folder that cannot be read, FeatureError for content that cannot be used.
+    """
+    encoder = trained_encoder_of(workspace, result)
+    settings = FolderSettings.build({"content": list(encoder.modalities), "ready": []}, str(folder))
+    catalogue = read_content(folder, settings)
+    with naming_unreadable(catalogue, workspace.progress):
+        has = {"visual": any(catalogue.images), "textual": any(text.strip() for text in catalogue.texts)}
+        encoders = {modality: encoder for modality in encoder.modalities if has[modality]}
+        if not encoders:
+            raise FeatureError(f"{folder}: no item has a picture or a text, so there is nothing to encode")
+        return catalogue.item_ids, extract(
+            encoders, catalogue, catalogue_fingerprint=catalogue_fingerprint(catalogue), progress=workspace.progress,
+            device=workspace.device,
+        )  # fmt: skip

@@ -32,6 +32,7 @@ from lmmrec_core.names import TWICE
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.roles import MapsContent, Recommender, VectorRecommender
 from lmmrec_core.study.cases import Case
+from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.workspace import Workspace
 
 MODEL = "model.safetensors"
@@ -68,6 +69,12 @@ def check_keepable(model: str) -> None:
             f"--keep-model: the scores of model {model!r} are no product of two vectors, so there are none to keep; "
             "leave the option out (a recommender of your own has them as recommenders.base.GradientRecommender does)"
         )
+
+
+def keeps_model(case: Case, track: TrackSettings) -> bool:
+    """Whether a track keeps the trained model of a case (``kept_models``), that of its first seed."""
+    first = case.arm == "none" and not case.split and case.seed == track.seeds[0]
+    return first and any(rule.fits(case.model_dump()) for rule in track.kept_models)
 
 
 def keep_recommender(

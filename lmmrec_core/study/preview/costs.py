@@ -148,6 +148,9 @@ def _stored_costs(records: Iterable[Record]) -> dict[tuple[str, str, str], Cost]
             sum(float(cost["seconds"]) for cost in costs) / len(costs),
             f"{len(costs)} stored runs",
             host_bytes=max(int(cost["peak_memory_bytes"]) for cost in costs),
+            device_bytes=max(
+                (int(c["peak_device_memory_bytes"]) for c in costs if "peak_device_memory_bytes" in c), default=None
+            ),
         )
         for key, costs in runs.items()
     }
@@ -157,15 +160,12 @@ class _Costs:
     """Costs of the cases of a workspace by the table."""
 
     def __init__(self, workspace: Workspace) -> None:
-        # settings are asked for, not a GPU
-        on_cpu = workspace.track.model_copy(update={"device": "cpu"})
-        self.workspace = Workspace(on_cpu, workspace.results, workspace.cache, workspace.data, progress=False)
-        self.table = cost_table()
-        self._sizes = _sizes(workspace)
+        self.workspace, self.table = workspace.on_cpu(), cost_table()  # settings are asked for, not a GPU
+        self._sizes = known_sizes(workspace)
 
     def of(self, case: Case, machine: str) -> Cost | None:
         """The most that a case costs there; None if something of it was not measured."""
-        from lmmrec_core.study.run import resolve
+        from lmmrec_core.study.declared.settings import settings_of
 
         size = self._sizes.get(case.dataset)
         rows = [row for row in self.table["epochs"] if (row["machine"], row["model"]) == (machine, case.model)]
@@ -179,10 +179,7 @@ class _Costs:
         if not row["trained"]:
             closed = row["epoch_seconds"] + 2 * ranking
             return None if larger > _SAME else Cost(closed, _source(machine), other, **memory)
-        given = self.workspace.track.arms[case.arm].settings if case.arm != "none" else {}
-        _, training = resolve(
-            self.workspace, case.model, {k: v for k, v in given.items() if not k.startswith("end_to_end.")}, case
-        )
+        training = settings_of(case, self.workspace).training
         if training.batch_size != row["batch_size"]:
             return None
         pace = training.pace(int(size.rows))
@@ -242,7 +239,7 @@ class _Costs:
                 found[what] = found.get(what, 0) + parameters[member] * _FLOAT
 
         for case in cases:
-            if case.paradigm in ("ETE", WARM):
+            if case.paradigm in ("ETE", WARM) and self.workspace.keep_encoders:
                 note("encoders trained end to end", case.encoder)
         for _, encoder, _ in _fine_tuned(cases):
             note("fine-tuned encoders", encoder)
@@ -253,7 +250,7 @@ def _fine_tuned(cases: Iterable[Case]) -> dict[tuple[str, str, int], None]:
     return dict.fromkeys((case.dataset, case.encoder, case.seed) for case in cases if case.paradigm == "FT")
 
 
-def _sizes(workspace: Workspace) -> dict[str, Size]:
+def known_sizes(workspace: Workspace) -> dict[str, Size]:
     """Data set → its size as counted here, else as the paper's Table 2 prints it; absent if neither is known."""
     found = {}
     try:

@@ -80,16 +80,16 @@ class Needs:
 
     def _absent(self, name: str) -> dict[str, Missing]:
         settings = self.workspace.track.dataset(name)
+        source = SOURCES[settings.source]
+        options = source.Settings.build(settings.options, f"dataset {name!r}: options")
         if settings.is_drawn:
             return {}
         get = _OBTAINED.get(settings.source, _FOLDER)
         folder = self._below(settings.path)
         if folder is None or not folder.is_dir():
             return {"catalogue": Missing(f"folder {_shown(settings.path)} of data set {name}", self._given(get))}
-        source = SOURCES[settings.source]
         if not isinstance(source, ListsAbsent):
             return {}
-        options = source.Settings.build(settings.options, f"dataset {name!r}: options")
         try:
             absent = source.absent(folder, options)
         except LmmrecError as error:  # two files for one, or none that says which

@@ -12,10 +12,10 @@ from lmmrec_core.disk import write_file
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import TRACKS
 from lmmrec_core.results.provenance import ALLOW, allows_uncommitted
+from lmmrec_core.study.declared.searched import SEARCHED, SearchedCell
 from lmmrec_core.study.search.cells import cells_of, cells_taken, fields_of
 from lmmrec_core.study.search.grids import Grid
 from lmmrec_core.study.search.record import CellTrials, read_trials, require_worked
-from lmmrec_core.study.searched import SEARCHED, SearchedCell
 from lmmrec_core.study.track import TrackSettings
 
 _HEADER = """\

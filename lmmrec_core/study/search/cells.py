@@ -15,9 +15,9 @@ from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.names import WARM
 from lmmrec_core.study.cases import Case, all_cases, declared_digest, reason_not_run
+from lmmrec_core.study.declared.searched import CELL, cell_of
 from lmmrec_core.study.search.grids import Choice, Grid, Point, check_names
 from lmmrec_core.study.search.points import balanced_points
-from lmmrec_core.study.searched import CELL, cell_of
 from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.workspace import Workspace
 

@@ -25,8 +25,9 @@ from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.roles import Recommender, TrainingData
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import Dataset
+from lmmrec_core.study.declared.settings import resolve
 from lmmrec_core.study.inputs import prepare_weights
-from lmmrec_core.study.run import Plan, features_of, fit, plan, resolve, training_data
+from lmmrec_core.study.run import Plan, features_of, fit, plan, training_data
 from lmmrec_core.study.search.grids import Grid, ModelGrid, Point, check_names, combinations, read_grid
 from lmmrec_core.study.search.summary import chosen, frame_of, leak_of, score_of, summary_path, write_summary
 from lmmrec_core.study.search.trials import Trial, open_trials, points_to_try

@@ -33,10 +33,13 @@ from lmmrec_core.encoders.saved import check_saved
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Modality
+from lmmrec_core.process import enough_memory
 from lmmrec_core.results.provenance import Code, allows_uncommitted, code_now, code_state, code_state_now, provenance
 from lmmrec_core.roles import AlignsPairs, Encoder, FitsPixels, LearnsLevels, LearnsWords
 from lmmrec_core.seeds import one_thread
 from lmmrec_core.study.datasets import Dataset
+from lmmrec_core.study.memory.demand import demand_of_tuning
+from lmmrec_core.study.memory.room import refuse_unfit, room
 from lmmrec_core.study.track import is_multimodal
 from lmmrec_core.study.weights.pretraining_items import mispaired, outside_folder, outside_items
 from lmmrec_core.study.weights.recipes import (
@@ -267,8 +270,9 @@ def _pretrained(job: _Job) -> tuple[Any, dict[str, Any]]:
     assert entry.pretrain is not None
     outside, disjoint = outside_items(job.workspace, entry.pretrain)
     share = job.recipe.values["pretrain"].get("held_out", SHARE)
+    paired = outside
     if entry.pretrain.mispaired:
-        outside = mispaired(outside, entry.pretrain.mispaired, share)
+        paired = mispaired(outside, entry.pretrain.mispaired, share)
         disjoint["mispaired"] = entry.pretrain.mispaired
     more: dict[str, Any] = {}
     cls = ENCODERS[entry.encoder]
@@ -279,16 +283,18 @@ def _pretrained(job: _Job) -> tuple[Any, dict[str, Any]]:
     if entry.pretrain.how == "cca":
         if not isinstance(encoder, AlignsPairs):
             raise ConfigError(f"pretrain, how: cca: encoder {encoder.name!r} has no closed form; write how: tune")
-        record["alignment"] = dict(encoder.align(outside, progress))
+        record["alignment"] = dict(encoder.align(paired, progress))
         if not entry.pretrain.tune:
             return encoder, record
-    pairs = collect_pairs(outside, encoder, share=share, progress=progress)
+    levels = entry.pretrain.level_epochs  # of an item: its own picture and text
+    pairs = collect_pairs(outside if levels else paired, encoder, share=share, progress=progress)
     if isinstance(encoder, FitsPixels):
         encoder.fit_pixels(torch.from_numpy(pairs.pixels[pairs.train_rows]))
-    if entry.pretrain.level_epochs:
+    if levels:
         items, seed = int(entry.pretrain.items or 0), int(entry.pretrain.seed or 0)
         labels = read_outside(outside_folder(job.workspace, items, seed))
-        record["levels"] = learn_levels(encoder, pairs, labels, entry.pretrain.level_epochs, seed, progress)
+        record["levels"] = learn_levels(encoder, pairs, labels, levels, seed, progress)
+        pairs = pairs if paired is outside else collect_pairs(paired, encoder, share=share, progress=progress)
     settings = _settings(entry.pretrain.tune, job, "pretrain, tune")
     return encoder, {**record, **_tuned(encoder, pairs, settings, job, "pt")}
 
@@ -312,9 +318,13 @@ def _settings(declared: Mapping[str, Any], job: _Job, where: str) -> FineTuneSet
 
 def _tuned(encoder: Any, pairs: TrainingPairs, settings: FineTuneSettings, job: _Job, stage: str) -> dict[str, Any]:
     checkpoint, identity = job.path.with_suffix(".pt"), job.path.stem
-    done = fine_tune(
-        encoder, pairs, settings, checkpoint=checkpoint, identity=identity, progress=job.workspace.progress
-    )
+    what = f"training {job.name} on pairs of {job.dataset.name}"
+    if (demand := demand_of_tuning(what, job.recipe.entry.encoder, settings)) is not None:
+        refuse_unfit(demand, room(settings.device))
+    with enough_memory(what, "lower micro_batch (the gradient stays the same), or set gradient_checkpointing"):
+        done = fine_tune(
+            encoder, pairs, settings, checkpoint=checkpoint, identity=identity, progress=job.workspace.progress
+        )
     plain = done.plain()
     encoder.stage = stage
     encoder.note = {

@@ -35,7 +35,8 @@ class PretrainSettings(Settings):
     showing that none of its items is in a catalogue of the track. ``level_epochs``: so long the towers first learn to
     name the levels of the controls' factors, each those of its own modality. ``how``: "tune" trains with ``tune``;
     "cca" sets the heads of clip-small in closed form, and trains on from there if ``tune`` is given. ``mispaired``: the
-    share of pairs, none of them held out, whose texts change places first, to see what alignment is worth.
+    share of pairs, none of them held out, whose texts change places first, to see what alignment is worth; towers that
+    learn levels learn them before.
     """
 
     source: Literal["controls", "folder"]
@@ -55,8 +56,6 @@ class PretrainSettings(Settings):
             raise ValueError("level_epochs needs source controls, whose items come with levels")
         if self.source == "folder" and not self.path:
             raise ValueError("source folder needs path, below the data root")
-        if self.mispaired and self.source != "folder":
-            raise ValueError("mispaired needs source folder")
         return self
 
 

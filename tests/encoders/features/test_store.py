@@ -46,6 +46,16 @@ def test_what_is_saved_is_loaded(store):
     assert sorted(p.name for p in store.root.iterdir()) == [f"{key}.card.md", f"{key}.safetensors"]
 
 
+def test_features_are_found_by_their_content(store):
+    one, two = (random_features(seed=seed) for seed in (1, 2))
+    for number, features in enumerate((one, two)):
+        spec = {**SPEC, "number": number}
+        store.save(store.key(spec), features, spec)
+    (store.root / "no-features.safetensors").write_bytes(b"x")
+    assert same(store.with_digest(two.digest), two) and store.with_digest("0" * 64) is None
+    assert FeatureStore(store.root / "nowhere").with_digest(one.digest) is None
+
+
 def test_file_layout_for_other_readers(store):
     path = store.save(store.key(SPEC), random_features(), SPEC)
     tensors = load_file(path)

@@ -16,8 +16,9 @@ from lmmrec_core.study.calibration.listings import write_listing
 from lmmrec_core.study.calibration.simulated import coverage_made_from
 from lmmrec_core.study.calibration.stored_runs import made_from_runs
 from lmmrec_core.study.calibration.worlds import KEPT_METRICS, DrawnWorld
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.track import TrackSettings, read_track
+from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.workspace import Workspace
 from tests.study.conftest import tiny_workspace
 

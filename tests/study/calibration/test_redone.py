@@ -22,8 +22,8 @@ from lmmrec_core.study.calibration.redone import (
 )
 from lmmrec_core.study.cases import all_cases, reason_not_run
 from lmmrec_core.study.comparisons import comparisons
-from lmmrec_core.study.run import resolve
-from lmmrec_core.study.track import read_track
+from lmmrec_core.study.declared.settings import resolve
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.workspace import Workspace
 from tests.study.made import made_results
 
@@ -71,6 +71,7 @@ def test_today_it_says_what_the_tables_say() -> None:
     assert row["change"] == f"{100 * test['relative']:+.1f} %".replace("-", "−")
     assert row["interval"] == " to ".join(signed_percent(test[f"relative_{end}"]) for end in ("low", "high"))
     assert row["p"] == pytest.approx(test["p"], abs=0.02)  # there the spread is learnt from the question's cells alone
+    assert str(row["keys"]) == "sparse-vbpr-baseline-VT, sparse-vbpr-baseline-VT-shuffled"
     assert row["kept"].startswith("step ") and len(row["by seed"].split(", ")) == 3
 
 

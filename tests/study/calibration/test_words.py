@@ -8,7 +8,7 @@ import pytest
 
 from lmmrec_core.significance.rates import Rate, rate_of
 from lmmrec_core.study.calibration import summary as figures
-from lmmrec_core.study.calibration.page import CalibrationPage
+from lmmrec_core.study.calibration.page import CalibrationPage, _moved_by_splits, _seeds
 from lmmrec_core.study.calibration.reading import read_calibration
 from lmmrec_core.study.calibration.redone import first_runs
 from lmmrec_core.study.calibration.words import (
@@ -18,6 +18,7 @@ from lmmrec_core.study.calibration.words import (
     band_in_words,
     planted_counts,
     planted_in_words,
+    tails_in_words,
 )
 from lmmrec_core.study.calibration.worlds import worlds_of
 from tests.study.calibration.conftest import keep_listing
@@ -121,3 +122,22 @@ def test_the_committed_summary_has_every_headline_figure() -> None:
     assert [name for name in rates if summary[name] is None] == []
     assert [name for name in ("aa_pairs", "null_tests", "null_worlds") if not summary[name]] == []
     assert summary["mde"] and all(summary["mde"].values())
+    stored = read_calibration(SUMMARY.parents[1])
+    assert not stored.outdated and not stored.outdated_listings
+
+
+def test_tails_are_counted_against_the_level_and_named_by_cell() -> None:
+    """Two of a hundred pairs at 0.0005: twice as many as the 1 % level lets through, twenty times the 0.1 % level."""
+    found = pairs({("null", "vbpr", "baseline"): 2, ("null", "lattice", "baseline"): 0}, each=50, p=0.0005)
+    none = figures.world_pairs(read_calibration(Path("nowhere")), "ndcg@20")
+    said = tails_in_words(found, none)
+    assert said.startswith("In the tails: at 1 % it rejects 2.0 %, 2.0 times as often as it should and at 0.1 % it")
+    assert "20.0 times" in said and said.endswith("called different at 5 %, 2 are of VBPR, baseline, on Null.")
+    assert tails_in_words(pairs({("null", "vbpr", "baseline"): 0}), none) == ""
+
+
+def test_how_splits_move_a_simulated_world_is_said_in_words() -> None:
+    world = {"seeds": 5, "seeds_b": float("nan"), "splits": 3, "split_cv": 0.03, "split_unlike": 0.0, "b_moves": 3.0}
+    assert _seeds(world) == "5" and _seeds({**world, "seeds_b": 3.0}) == "5 and 3"
+    assert _moved_by_splits({**world, "rival": True}) == "3.0 %, b 3 times that, b of another recommender"
+    assert _moved_by_splits({**world, "rival": False, "splits": 1}) == ""

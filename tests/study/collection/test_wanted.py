@@ -8,7 +8,7 @@ from lmmrec_core.fetching.sources import read_publications
 from lmmrec_core.names import FETCHED
 from lmmrec_core.study.collection.counts import ALL, WITH_PICTURE, count_universes, require_near, too_far
 from lmmrec_core.study.collection.wanted import wanted_by
-from lmmrec_core.study.track import read_track
+from lmmrec_core.study.declared.track_file import read_track
 from tests.study.collection import toy_release
 
 

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from lmmrec_core.study.cases import Case, all_cases
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.preview import costs
 from lmmrec_core.study.preview.costs import Size, cost_table, estimate_costs
-from lmmrec_core.study.track import read_track
 from lmmrec_core.study.workspace import Workspace
 
 TRACK = read_track("paper")
@@ -36,7 +36,7 @@ def at_size(monkeypatch, **size):
     """Baby as large as is said: by default as it was measured."""
     row = row_of("cuda", "vbpr")
     there = Size(**{"users": row["users"], "items": row["items"], "rows": row["rows"], **size})
-    monkeypatch.setattr(costs, "_sizes", lambda workspace: {"baby": there})
+    monkeypatch.setattr(costs, "known_sizes", lambda workspace: {"baby": there})
 
 
 def test_the_table_in_the_package_is_what_the_records_say(root, monkeypatch):

@@ -8,9 +8,9 @@ from lmmrec_core.data.amazon import AmazonCategory
 from lmmrec_core.encoders.clip import build
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.study.cases import all_cases
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.preview import needs
 from lmmrec_core.study.preview.needs import Needs, sort_by_need
-from lmmrec_core.study.track import read_track
 from lmmrec_core.study.workspace import Workspace
 
 TRACK = read_track("paper")

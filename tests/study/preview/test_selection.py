@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.study.cases import all_cases
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.preview.selection import Shard, choose
-from lmmrec_core.study.track import read_track
 
 PAPER = all_cases(read_track("paper"), (1, 2, 3))
 

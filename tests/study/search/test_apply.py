@@ -10,13 +10,14 @@ from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import TRACKS
 from lmmrec_core.study import Study
 from lmmrec_core.study.cases import Case, all_cases, declared_digest
-from lmmrec_core.study.run import plan, resolve
+from lmmrec_core.study.declared.searched import SEARCHED, SearchedCell, cell_of, read_searched
+from lmmrec_core.study.declared.settings import resolve
+from lmmrec_core.study.declared.track_file import read_track
+from lmmrec_core.study.run import plan
 from lmmrec_core.study.search.apply import apply_search, searched_of, trials_digest
 from lmmrec_core.study.search.cells import cells_of
 from lmmrec_core.study.search.grids import Grid, ModelGrid, read_grid
 from lmmrec_core.study.search.record import CellTrials, read_trials, write_trials
-from lmmrec_core.study.searched import SEARCHED, SearchedCell, cell_of, read_searched
-from lmmrec_core.study.track import read_track
 
 ROOT = Path(__file__).resolve().parents[3]
 GRID = Grid(
@@ -141,7 +142,9 @@ def test_a_warm_start_has_the_settings_of_ete(track):
 
 
 def test_a_track_of_ones_own_inherits_what_it_does_not_say_itself(tmp_path, monkeypatch):
-    monkeypatch.setattr("lmmrec_core.study.track.read_searched", lambda name: (FOUND,) if name == "controls" else ())
+    monkeypatch.setattr(
+        "lmmrec_core.study.declared.track_file.read_searched", lambda name: (FOUND,) if name == "controls" else ()
+    )
 
     def inherited(text: str) -> tuple[SearchedCell, ...]:
         path = tmp_path / "mine.yaml"

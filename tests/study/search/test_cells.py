@@ -5,10 +5,10 @@ import pytest
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import TRACKS, WARM
 from lmmrec_core.study.cases import all_cases, reason_not_run
+from lmmrec_core.study.declared.searched import cell_of
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.search.cells import cells_of, cells_taken, search_track, search_workspace, select
 from lmmrec_core.study.search.grids import read_grid
-from lmmrec_core.study.searched import cell_of
-from lmmrec_core.study.track import read_track
 
 GRID = read_grid("study")
 REGULARISERS = {"reg_weight", "weight_decay", "reg"}

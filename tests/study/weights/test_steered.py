@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from lmmrec_core.data.controls import write_outside_items
 from lmmrec_core.data.folder import read_content
@@ -13,8 +14,9 @@ from lmmrec_core.flow import Catalogue
 from lmmrec_core.study.cases import Case, all_cases
 from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.run import plan
+from lmmrec_core.study.weights.making import trained_encoder
 from lmmrec_core.study.weights.pretraining_items import mispaired
-from lmmrec_core.study.weights.recipes import PretrainSettings, recipe_of
+from lmmrec_core.study.weights.recipes import recipe_of
 from tests.study.weights.test_weights import changed
 
 
@@ -39,9 +41,15 @@ def test_texts_of_the_asked_share_change_hands_and_held_out_ones_stay(items: Cat
         mispaired(items, 0.01, 0.1)
 
 
-def test_only_pairs_of_a_folder_can_be_mispaired() -> None:
-    with pytest.raises(ConfigError, match="mispaired needs source folder"):
-        PretrainSettings.build({"source": "controls", "items": 40, "seed": 1, "mispaired": 0.5}, "a test")
+def test_towers_learn_from_their_own_items_and_only_the_common_space_from_mispaired_ones(workspace, dataset) -> None:
+    pretrain = workspace.track.encoder("clip")["pretrain"]
+    wrong = replace(workspace, track=changed(workspace.track, pretrain={**pretrain, "mispaired": 0.9}))
+    states = [trained_encoder(here, "clip", "PT", dataset).module.state_dict() for here in (workspace, wrong)]
+    moved = {name for name, value in states[0].items() if not torch.equal(value, states[1][name])}
+    heads = set(trained_encoder(workspace, "clip", "PT", dataset).part("heads"))
+    assert moved and moved <= heads
+    keys = {recipe_of(here, "clip", "PT", dataset).key for here in (workspace, wrong)}
+    assert len(keys) == 2
 
 
 def test_turned_features_say_the_same_within_a_modality_and_nothing_across(track, dataset, workspace) -> None:

@@ -17,12 +17,12 @@ from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.names import TRACKS
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.cases import Case, declared_digest
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.diagnostics import read_diagnostics
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.inputs import prepare_cases
 from lmmrec_core.study.run import features_of, plan, run_case
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.track import read_track
 from lmmrec_core.study.weights import making
 from lmmrec_core.study.weights.making import trained_encoder
 from lmmrec_core.study.weights.pretraining_items import outside_items

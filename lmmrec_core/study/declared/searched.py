@@ -16,7 +16,7 @@ from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import WARM
 
 CELL = ("dataset", "model", "encoder", "paradigm")
-SEARCHED = Path(__file__).resolve().parents[1] / "tracks" / "searched"
+SEARCHED = Path(__file__).resolve().parents[2] / "tracks" / "searched"
 
 
 class SearchedCell(Settings):
