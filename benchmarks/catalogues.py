@@ -95,5 +95,7 @@ def built(name: str, data: TrainingData, track: str = "user", **changes: Any) ->
 
 
 def settings_of(name: str, track: str = "user", **changes: Any) -> tuple[Settings, TrainingSettings]:
-    """Those of a track, with ``changes`` to either."""
-    return resolve(Workspace.open(track), name, changes)
+    """Those of a track, with ``changes`` to either; a model that is not trained takes none to those of training."""
+    own = RECOMMENDERS[name].Settings.model_fields
+    taken = changes if hasattr(RECOMMENDERS[name], "loss") else {key: changes[key] for key in changes if key in own}
+    return resolve(Workspace.open(track), name, taken)

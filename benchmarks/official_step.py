@@ -74,8 +74,8 @@ def towers(encoder: Any) -> dict[str, Tower]:
         }
     s = encoder.settings
     return {
-        "image": Tower(s.grid**2 + 1, s.width, s.depth, s.grid**2, 3 * s.patch**2, unfused_heads=s.heads),
-        "text": Tower(s.max_text_length, s.width, s.depth, unfused_heads=s.heads),
+        "image": Tower(s.grid**2 + 1, s.width, s.depth, s.grid**2, 3 * s.patch**2),
+        "text": Tower(s.max_text_length, s.width, s.depth, unfused_heads=s.heads),  # on the CPU; few rows
     }
 
 

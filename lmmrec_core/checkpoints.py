@@ -69,9 +69,14 @@ def save_if_possible(path: Path, identity: str, state: State) -> bool:
     return True
 
 
+def saved_files(path: Path) -> list[Path]:
+    """The checkpoint of a training, if it is there, and those of its phases (``<name>.<phase>.pt``)."""
+    return sorted(path.parent.glob(f"{glob.escape(path.stem)}.*pt"))
+
+
 def remove(path: Path) -> None:
-    """Delete the checkpoint of a training whose result is safe, and those of its phases (``<name>.<phase>.pt``)."""
-    for file in path.parent.glob(f"{glob.escape(path.stem)}.*pt"):
+    """Delete the checkpoint of a training whose result is safe, and those of its phases (:func:`saved_files`)."""
+    for file in saved_files(path):
         try:
             file.unlink(missing_ok=True)
         except OSError as error:

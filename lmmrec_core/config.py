@@ -65,7 +65,15 @@ class Settings(BaseModel):
         try:
             return cls(**dict(values))
         except ValidationError as error:
-            raise ConfigError(_explain(error, where)) from None
+            raise ConfigError(_explain(error, where, cls)) from None
+
+
+_MAPPING = "write settings by name, as {name: value}"
+#: What pydantic calls by Python's words, in those of a settings file.
+_IN_YAML = {
+    "tuple_type": "write a list, as [a, b]", "list_type": "write a list, as [a, b]", "dict_type": _MAPPING,
+    "model_type": _MAPPING, "string_type": "write a text",
+}  # fmt: skip
 
 
 def _takes_truth(field: FieldInfo) -> bool:
@@ -76,17 +84,34 @@ def _takes_truth(field: FieldInfo) -> bool:
     return any(kind in (bool, Any) or isinstance(kind, bool) for kind in kinds)
 
 
-def _explain(error: ValidationError, where: str) -> str:
+def _explain(error: ValidationError, where: str, cls: type[Settings]) -> str:
     lines = []
     for problem in error.errors(include_url=False):
         key = ".".join(str(part) for part in problem["loc"]) or "(whole)"
         if problem["type"] == "missing":
             lines.append(f"{where}: setting {key!r} is missing; add it")
         elif problem["type"] == "extra_forbidden":
-            lines.append(f"{where}: unknown setting {key!r}; remove it")
+            *within, last = problem["loc"]
+            place = ": ".join([where, ".".join(map(str, within))] if within else [where])
+            lines.append(str(unknown("setting", last, _settings_at(cls, within).model_fields, place)))
         else:
-            lines.append(f"{where}: {key} = {_shown(problem['input'])} is not valid: {problem['msg']}")
+            told = _IN_YAML.get(problem["type"], problem["msg"])
+            told = told.removeprefix("Value error, ")  # pydantic's words before those of a check of ours
+            if problem["type"] == "value_error" and isinstance(problem["input"], Mapping):  # whole, it tells little
+                lines.append(f"{where}: {key}: {told}" if problem["loc"] else f"{where}: {told}")
+            else:
+                lines.append(f"{where}: {key} = {_shown(problem['input'])} is not valid: {told}")
     return "\n".join(lines)
+
+
+def _settings_at(cls: type[Settings], place: Sequence[object]) -> type[Settings]:
+    """The class of the settings at a place below those of ``cls``, given by names of settings, keys and positions."""
+    for part in place:
+        kinds: list[Any] = [cls.model_fields[part].annotation] if part in cls.model_fields else []
+        for kind in kinds:  # grows: what stands in the brackets of each
+            kinds += get_args(kind)
+        cls = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings)), cls)
+    return cls
 
 
 def _shown(value: object) -> str:

@@ -32,6 +32,7 @@ CURE = "delete it and run the same command again"
 _ABANDONED = 24 * 3600  # seconds after which what a process of another machine left is removed
 _OWNER = re.compile(rf"{re.escape(PARTIAL)}(?P<process>\d+)@(?P<place>[0-9a-f]{{6}})-")
 _LONGEST = 40  # characters of a name that are repeated in that of its partial: names of 255 bytes are allowed
+_LONGEST_SHOWN = 100  # characters of a path that is too long to be one
 _PROCESSES = Path("/proc/self/ns/pid")  # containers of one machine count their processes apart
 
 
@@ -163,6 +164,30 @@ def require_listed(root: Path, *patterns: str) -> None:
             os.scandir(folder).close()
 
 
+def require_new(path: Path, error: type[LmmrecError] = ConfigError, kind: str = "folder") -> None:
+    """Raises ``error`` if what is to be made, a folder or file, is there already, or cannot be; an empty folder may be.
+
+    So a long computation does not find out at its end.
+    """
+    cure = f"give the name of a new {kind}, nothing is overwritten"
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+        if not os.access(above, os.W_OK):
+            raise error(f"{path}: {above} may not be written to; allow it, or {cure}") from None
+        return
+    except OSError as problem:  # longer than a name can be, or below a file
+        shown = str(path) if len(str(path)) <= _LONGEST_SHOWN else f"{str(path)[:_LONGEST_SHOWN]}…"
+        raise error(f"{shown}: {problem.strerror}; {cure}") from None
+    if kind == "folder" and stat.S_ISDIR(mode):
+        if any(path.iterdir()):
+            raise error(f"{path}: exists already, and is not empty; {cure}")
+        return
+    what = "a folder" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "a file"
+    raise error(f"{path}: exists already, as {what}; {cure}")
+
+
 def put_in_place(grown: Path, path: Path, error: type[LmmrecError] = ResultError) -> None:
     """Give a file that grew beside ``path``, over several commands perhaps, its name; it is on disk then.
 
@@ -189,6 +214,13 @@ def read_sealed(path: Path, error: type[LmmrecError] = ResultError) -> dict[str,
     if not isinstance(record, dict) or record.get("digest") != _seal(record):
         raise error(f"{path}: damaged (its content does not match its digest); {CURE}")
     return record
+
+
+def check_schema(record: Mapping[str, Any], known: int, path: Path, error: type[LmmrecError] = ResultError) -> None:
+    """Raises ``error`` for a file in another format than ``known``; one without a number is in the first."""
+    if (schema := record.get("schema", 1)) != known:
+        told = f"written with schema {schema}, this version reads {known}"
+        raise error(f"{path}: {told}; use the version that wrote it, or {CURE}")
 
 
 def _seal(record: Mapping[str, Any]) -> str:

@@ -137,10 +137,13 @@ _Run = TypeVar("_Run")
 def common_splits(cells: Iterable[Collection[tuple[int, int]]]) -> frozenset[int]:
     """The splits that all cells have, each given by the (split, seed) of its runs; cells without runs do not count.
 
-    Where they have none in common, or nothing was run, the data set's own.
+    Where they have none in common, one has no seed that is on each of them, or nothing was run: the data set's own.
     """
-    found = [frozenset(split for split, _ in numbers) for numbers in cells if numbers]
-    shared = frozenset.intersection(*found) if found else frozenset[int]()
+    found = [numbers for numbers in cells if numbers]
+    splits = [frozenset(split for split, _ in numbers) for numbers in found]
+    shared = frozenset.intersection(*splits) if splits else frozenset[int]()
+    if not all(on_splits(dict.fromkeys(numbers), shared) for numbers in found):
+        shared = frozenset()
     return shared or frozenset({OWN_SPLIT})
 
 

@@ -13,6 +13,19 @@ def checkout() -> Path | None:
     return _AROUND if (_AROUND / "pyproject.toml").is_file() else None
 
 
+def path_name(text: str) -> str:
+    """A file or folder as it is typed: ``~`` is the user's own folder, as a shell has it; of an unknown user it stays.
+
+    ``Path.expanduser`` would raise RuntimeError there.
+    """
+    return os.path.expanduser(text)  # noqa: PTH111  (and a Path makes "." of "")
+
+
+def named_path(name: str | Path) -> Path:
+    """:func:`path_name` as a ``Path``."""
+    return Path(path_name(str(name)))
+
+
 def default_home() -> Path:
     """The folder of ``results/`` and ``.cache/``: ``LMMREC_HOME`` if set, else the repository, else the current folder.
 
@@ -22,5 +35,5 @@ def default_home() -> Path:
     if home is not None:
         if not home.strip():
             raise ConfigError("LMMREC_HOME is empty; give it a folder, or unset it")
-        return Path(home).expanduser()
+        return named_path(home)
     return checkout() or Path.cwd()

@@ -12,8 +12,12 @@ import re
 import signal
 import sys
 import threading
+import time
+import types
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -73,6 +77,17 @@ def terminate_as_interrupt() -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
+@contextmanager
+def plain_warnings(who: str) -> Iterator[None]:
+    """Warnings of the block are printed as one readable line, without the line of code that gave them."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"{who}: warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
 def wait_asleep() -> None:
     """Let threads that wait for each other sleep; only before torch is imported. What the environment says stays."""
     for name, value in _ASLEEP.items():
@@ -102,14 +117,39 @@ def end_when_asked() -> None:
         signal.signal(number, lambda received, _: sys.exit(128 + received))
 
 
+def end_with_parent(grace: float) -> None:
+    """From now on this process, a worker, ends when the one that started it has gone: nobody waits for its work.
+
+    It is asked first, as by a terminate signal, and has ``grace`` seconds to save what it does.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent.sentinel, grace), daemon=True).start()
+
+
+def _end_after(sentinel: int, grace: float) -> None:
+    wait([sentinel])
+    if grace:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace)
+    os._exit(1)
+
+
+def host_waits(device: object) -> bool:
+    """Whether asking for a number makes the host wait for all work that ``device`` was given: on a GPU."""
+    return str(device).startswith("cuda")
+
+
 @contextmanager
 def worker_task() -> Iterator[None]:
     """A task in a worker process: told to end in the midst of it, the process ends when the task has tidied up.
 
-    Else its executor would take the end of the task for a result, and give it the next one.
+    Else its executor would take the end of the task for a result, and give it the next one. Its warnings are told as
+    those of the command.
     """
     try:
-        yield
+        with plain_warnings("lmmrec"):
+            yield
     except (KeyboardInterrupt, SystemExit):
         if multiprocessing.parent_process() is None:
             raise
@@ -177,6 +217,21 @@ def _reclaimable(folder: Path) -> int | None:
         return None
     sizes = [line.split()[1] for line in lines if line.startswith(("inactive_file ", "total_inactive_file "))]
     return max(map(int, sizes), default=None)
+
+
+@contextmanager
+def without_script() -> Iterator[None]:
+    """Processes that are spawned in the block do not begin by running this process's script again.
+
+    They would: a script that calls us without ``if __name__ == "__main__"`` starts its work anew in each of them, and
+    one that is read from standard input cannot be found. What they are given must not be defined in the script.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def reset_peak_memory() -> None:

@@ -63,6 +63,15 @@ class ListsAbsent(Protocol):
         ...
 
 
+@runtime_checkable
+class TellsNearMisses(Protocol):
+    """A source that can tell what a folder of no known format lacks to be one of its own."""
+
+    def nearly(self, folder: Path, /) -> str:
+        """What is missing or named otherwise, with the cure, in words; "" for a folder that looks like another's."""
+        ...
+
+
 class NoSettings(config.Settings):
     """The settings of a format that is read in one way only."""
 

@@ -18,7 +18,7 @@ from lmmrec_core.cli.arguments import EXAMPLES
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = ROOT / "book" / "chapters"
 GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "book" / "index.md", *sorted(CHAPTERS.glob("*.md"))]
-_BLOCK = re.compile(r"^```(?P<language>[^\n`]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^(?P<fence>`{3,})(?P<language>[^\n`]*)\n(?P<text>.*?)^(?P=fence)$", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ def bare(member: type, **values: Any) -> Any:
     ("encoder", "image", "text", "megabytes", "as_built"),
     [
         (bare(ClipB16, config=architecture("ViT-B-16-quickgelu")), 35.1, 6.0, 78, 192),
-        (bare(VLMoBasePlus, settings=VLMoSettings.base_plus()), 35.8, 6.9, 105, 272),
+        (bare(VLMoBasePlus, settings=VLMoSettings.base_plus()), 35.8, 6.9, 105, 213),
     ],
     ids=["clip-b16", "vlmo-base-plus"],
 )

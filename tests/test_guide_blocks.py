@@ -43,7 +43,11 @@ def site(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 #: Python blocks that do not stand by themselves, with the test that runs them.
-NOT_ALONE = {("add_question", 2): "the function of the table", ("add_question", 3): "the cells of the page"}
+NOT_ALONE = {
+    ("add_question", 2): "the function of the table",
+    ("add_question", 3): "the cells of the page",
+    **dict.fromkeys([("add_chapter", number) for number in (1, 2, 3)], "cells: tests/book/test_own_chapter.py"),
+}
 ALONE = [b for b in BLOCKS if b.language == "python" and (b.guide, b.number) not in NOT_ALONE]
 
 
@@ -108,6 +112,8 @@ def test_a_block_of_yaml_says_what_is_understood(code: Block, tmp_path: Path, mo
             ENCODERS[settings.encoder].Settings.build(settings.settings, name)
     if "extends" in values:
         (tmp_path / "mine.yaml").write_text(code.text, encoding="utf-8")
+        for name in values["models"]:  # as if the chapter's package were installed
+            monkeypatch.setitem(RECOMMENDERS._places, name, RECOMMENDERS.own["bpr"])
         read = read_track(str(tmp_path / "mine.yaml"))
         assert set(values["models"]) <= set(read.models) and set(values["encoders"]) <= set(read.encoders)
         assert read.name == values["extends"], "without a name of its own it shares the results"
@@ -197,4 +203,4 @@ def test_a_block_of_text_is_true(code: Block, place: Path) -> None:
 
 
 def test_no_block_is_in_another_language() -> None:
-    assert {b.language for b in BLOCKS} == {"bash", "python", "yaml", "toml", "text"}
+    assert {b.language for b in BLOCKS} == {"bash", "python", "yaml", "toml", "text", "markdown"}

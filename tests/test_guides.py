@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,11 @@ def settings_checked(arguments: list[str]) -> None:
         assert (read.command, read.task) in {("book", "check"), ("results", "crate")}
 
 
+def meter_asked(arguments: list[str]) -> None:
+    """Energy is measured where codecarbon is installed, and refused with the cure where it is not."""
+    assert main(arguments) == (0 if find_spec("codecarbon") else 1)
+
+
 def with_keys(arguments: list[str]) -> None:
     """Keys of runs that are made here, two seeds of two models, take the place of ``KEY``; then it is run."""
     short = ["--set", "steps=20", "--set", "embedding_dim=4", "--quiet"]
@@ -117,6 +123,7 @@ OTHERWISE: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "search --track films": (settings_checked, "real data, and a whole published grid"),
     "fetch": (settings_checked, "asks the publishers; tests/cli/test_fetch.py asks a server on this machine"),
     "features": (settings_checked, "pre-trains an encoder first, for minutes"),
+    "run --data my_shop --model vbpr --energy": (meter_asked, "the extra `energy` may not be there"),
     "run --data my_shop --model vbpr --encoder": (settings_checked, "a file of weights that only the reader has"),
     "run --data my-catalogue --model vbpr --encoder clip": (settings_checked, "published weights, and hours"),
     "encode": (settings_checked, "the key of such a run; tests/cli/test_encode.py makes one with a tiny encoder"),
@@ -129,6 +136,7 @@ OTHERWISE: dict[str, tuple[Callable[[list[str]], None], str]] = {
 NOT_RUN = {
     "python -m pip wheel --no-deps -w dist .": "tests/test_packaging.py builds the wheel",
     "python -m pip install 'dist/lmmrec-0.1.0-py3-none-any.whl[small]'": "it, too, uses the wheel; names checked below",
+    ".venv/bin/python -m pytest tests/book/test_notebooks.py -q": "tests/book/test_own_chapter.py makes its checks",
     ".venv/bin/python -m pip install -e lmmrec-mine": "the fixture `site` builds and installs that package",
 }
 

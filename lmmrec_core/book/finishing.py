@@ -3,7 +3,7 @@
 import base64
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lmmrec_core.book.aids import definitions_of, with_definitions, with_drawings, with_near_links
@@ -12,14 +12,24 @@ from lmmrec_core.disk import write_file
 from lmmrec_core.report.figure_files import FIGURE_KEPT
 from lmmrec_core.report.html import TABLES_KEPT
 
+
+def _as_lines(match: re.Match[str]) -> str:
+    """The parameters of a signature, each on a line."""
+    return f'<div class="sig-lines">\n{match[1].replace("<dd>", "<div>").replace("</dd>", "</div>")}</div>'
+
+
 #: What the theme and the tools leave amiss → what stands there instead, and why.
-_MENDED = (
+_MENDED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     # the button shows “Search Ctrl+K”; a shorter name would hide that from whoever speaks to the browser
     (re.compile(r'(<button class="btn search-button-field[^>]*?) aria-label="Search"'), r"\1"),
     # so does this name: each fold says what it hides
     (re.compile(r'<summary aria-label="Toggle hidden content">'), "<summary>"),
+    # of a field for searching, off means nothing
+    (re.compile(r'(<input\b(?=[^>]*type="search")[^>]*?)\s+autocomplete="off"'), r"\1"),
     # a list has list items
     (re.compile(r'(<div class="citation"[^>]*?) role="doc-biblioentry"'), r'\1 role="listitem"'),
+    # a list of definitions has terms, and a signature in several lines is none
+    (re.compile(r'<dl>\n((?:<dd><em class="sig-param">.*</em>,</dd>\n)+)</dl>'), _as_lines),
     # a head without text is an empty cell
     (re.compile(r"<th(?=[\s>])([^>]*)>((?:\s|&nbsp;|&#160;|<p>\s*</p>)*)</th>"), r"<td\1></td>"),
 )

@@ -6,7 +6,6 @@ or metric that another package brings is listed too.
 """
 
 import argparse
-from pathlib import Path
 from typing import TypeAlias
 
 from lmmrec_core import __version__
@@ -16,6 +15,7 @@ from lmmrec_core.cli.options import (
     CATALOGUE_NAME,
     Parser,
     add_catalogue,
+    add_energy,
     add_keep_encoder,
     add_modalities,
     add_reading,
@@ -35,6 +35,7 @@ from lmmrec_core.cli.own_arguments import (
     add_recommend,
     add_run,
 )
+from lmmrec_core.home import named_path, path_name
 from lmmrec_core.names import (
     BASELINE,
     CALIBRATION_PARTS,
@@ -122,10 +123,11 @@ def _data(commands: _Commands) -> None:
         type=folder_name,
         help="a catalogue folder (interactions.csv, items.csv, images/) or an MMRec folder",
     )
-    sub.add_argument("--track", help=f"only this track: {listed_names(TRACKS)}")
+    sub.add_argument("--track", type=path_name, help=f"only this track: {listed_names(TRACKS)}")
     sub.add_argument(
-        "--data", default="", metavar="FOLDER", help="the folder of the real data sets; prepares them to count them"
-    )
+        "--data", default="", type=path_name, metavar="FOLDER",
+        help="the folder of the real data sets; prepares them to count them",
+    )  # fmt: skip
     add_reading(sub)
     sub.set_defaults(action="lmmrec_core.cli.commands:data")
 
@@ -139,7 +141,9 @@ def _features(commands: _Commands) -> None:
     )
     add_track(sub)
     add_catalogue(sub)
-    sub.add_argument("--encoder", default="", help=f"an entry of the track's `encoders` (default: {BASELINE})")
+    sub.add_argument(
+        "--encoder", default="", type=path_name, help=f"an entry of the track's `encoders` (default: {BASELINE})"
+    )
     add_reading(sub)
     sub.set_defaults(action="lmmrec_core.cli.commands:features")
 
@@ -166,6 +170,7 @@ def _reproduce(commands: _Commands) -> None:
         "--jobs", type=process_count, default=2, help="processes at a time, over all visible GPUs (default: 2)"
     )
     add_keep_encoder(sub)
+    add_energy(sub)
     sub.add_argument("--dry-run", action="store_true", help="only say what would run, what is not here, and the cost")
     sub.add_argument("--json", action="store_true", help="print what --dry-run says as JSON on stdout")
     sub.set_defaults(action="lmmrec_core.cli.reproduce:reproduce")
@@ -187,7 +192,9 @@ def _search(commands: _Commands) -> None:
     add_catalogue(sub)
     sub.add_argument("--name", default="", help=CATALOGUE_NAME)
     sub.add_argument("--model", default="", help="a model of the grid, for instance vbpr")
-    sub.add_argument("--encoder", default="", help=f"an entry of the track's `encoders` (default: {BASELINE})")
+    sub.add_argument(
+        "--encoder", default="", type=path_name, help=f"an entry of the track's `encoders` (default: {BASELINE})"
+    )
     cells = sub.add_argument_group("every cell of a track")
     cells.add_argument("--cells", action="store_true", help="search all cells of the track, or those that are named")
     cells.add_argument("--paradigm", default="", help=f"only cells of these: {listed_names(PARADIGMS)}, none")
@@ -240,7 +247,7 @@ def _check_table(commands: _Commands) -> None:
         epilog=CHECK_TABLE_FORM,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    sub.add_argument("file", metavar="FILE.csv", help="the table, in the form below")
+    sub.add_argument("file", metavar="FILE.csv", type=path_name, help="the table, in the form below")
     sub.add_argument("--percent", action="store_true", help="the table prints percentages: 3.71 is 0.0371")
     sub.add_argument(
         "--held-out", choices=HELD_OUT,
@@ -268,12 +275,13 @@ def _results(commands: _Commands) -> None:
     ):
         task = tasks.add_parser(name, help=told)
         task.add_argument(
-            "--track", default="controls", help=f"{listed_names(TRACKS)}, or a .yaml file (default: controls)"
-        )
+            "--track", default="controls", type=path_name,
+            help=f"{listed_names(TRACKS)}, or a .yaml file (default: controls)",
+        )  # fmt: skip
         if name == "status":
             task.add_argument("--json", action="store_true", help="print JSON on stdout")
         elif name == "crate":
-            task.add_argument("--out", type=Path, metavar="FOLDER", help="the new folder (default: TRACK-crate)")
+            task.add_argument("--out", type=folder_name, metavar="FOLDER", help="the new folder (default: TRACK-crate)")
         else:
             task.add_argument("--dataset", default="", help="only this data set of the track")
 
@@ -288,11 +296,11 @@ def _book(commands: _Commands) -> None:
     sub.set_defaults(action="lmmrec_core.cli.book:book")
     tasks = sub.add_subparsers(dest="task", metavar="TASK", required=True)
     run = tasks.add_parser("run", help="execute any notebook and write the result where you say")
-    run.add_argument("source", type=Path)
-    run.add_argument("target", type=Path)
+    run.add_argument("source", type=named_path)
+    run.add_argument("target", type=named_path)
     run.add_argument("-p", dest="assignments", metavar="NAME=YAML", action="append", default=[], help="a parameter")
-    run.add_argument("-f", dest="file", type=Path, help="YAML file of parameters")
-    run.add_argument("--cwd", type=Path, help="folder the kernel works in (default: the notebook's)")
+    run.add_argument("-f", dest="file", type=named_path, help="YAML file of parameters")
+    run.add_argument("--cwd", type=named_path, help="folder the kernel works in (default: the notebook's)")
     run.add_argument("--timeout", type=whole, help="seconds a single cell may take")
     every = tasks.add_parser("all", help="execute the book's notebooks whose inputs changed")
     every.add_argument("--jobs", type=process_count, default=2, help="notebooks at the same time (default: 2)")
@@ -302,5 +310,5 @@ def _book(commands: _Commands) -> None:
     page.add_argument("place", choices=[*TRACKS, "shared"], help="the track, or shared for a page of no track")
     page.add_argument("name", help="for instance 01_motivation")
     check = tasks.add_parser("check", help="are the executed notebooks whole and run as the book declares?")
-    check.add_argument("paths", type=Path, nargs="*", help="only look whether these are whole")
+    check.add_argument("paths", type=named_path, nargs="*", help="only look whether these are whole")
     tasks.add_parser("build", help="render the book unless nothing changed")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lmmrec_core.cli.own_catalogue import encoder_name, whatever_is_there
 from lmmrec_core.cli.reading import OF_READING, refuse, what_was_used
+from lmmrec_core.disk import require_new
 from lmmrec_core.errors import DataError
 from lmmrec_core.names import BASELINE, MODALITY_SETS, TRACKS
 from lmmrec_core.study.study import Study
@@ -35,7 +36,7 @@ def data(arguments: argparse.Namespace) -> int:
 def _check_folder(arguments: argparse.Namespace) -> int:
     """Print what a catalogue becomes. Raises DataError with all faults that can be found, those of pictures too."""
     from lmmrec_core.data.folder import FolderSettings, named_pictures
-    from lmmrec_core.encoders.pictures.unreadable import unreadable_pictures, unreadable_told
+    from lmmrec_core.encoders.pictures.unreadable import UnreadablePictures, unreadable_pictures
     from lmmrec_core.study.datasets import dataset_statistics
 
     faults: list[str] = []
@@ -50,7 +51,7 @@ def _check_folder(arguments: argparse.Namespace) -> int:
         pictures = list(named_pictures(path, FolderSettings.build(asked, str(path))))
     if not arguments.unreadable:
         broken = unreadable_pictures(pictures, sys.stderr.isatty())
-        faults += [unreadable_told(list(broken.values()), path.name)] if broken else []
+        faults += [str(UnreadablePictures(list(broken.values()), path.name))] if broken else []
     if faults:
         raise DataError("\n".join(faults))
     found = dataset_statistics(workspace.dataset(name))
@@ -87,7 +88,6 @@ def features(arguments: argparse.Namespace) -> int:
         refuse(arguments, OF_READING, "is for a catalogue of your own; name it with --catalogue")
         workspace = Workspace.open(arguments.track or "controls", arguments.data)
         names = list(workspace.track.datasets)
-    workspace = workspace if sys.stderr.isatty() else workspace.quiet()
     for name in names:
         paradigm = workspace.track.paradigms(encoder)[0]
         found = load_features(workspace, workspace.dataset(name), encoder, paradigm)
@@ -102,7 +102,7 @@ def import_mmrec(arguments: argparse.Namespace) -> int:
     from lmmrec_core.data.folder import write_folder
     from lmmrec_core.data.mmrec import read_mmrec
 
-    _refuse_existing(arguments.target)
+    require_new(Path(arguments.target), DataError)
     catalogue = read_mmrec(Path(arguments.source))
     write_folder(catalogue, Path(arguments.target))
     print(
@@ -117,7 +117,7 @@ def export_mmrec(arguments: argparse.Namespace) -> int:
     from lmmrec_core.encoders.features.ready import ready_features
     from lmmrec_core.study.features import load_features
 
-    _refuse_existing(arguments.target)
+    require_new(Path(arguments.target), DataError)
     workspace, name, _ = whatever_is_there(arguments, arguments.source, encoded=bool(arguments.encoder))
     dataset = workspace.dataset(name)
     found = ready_features(dataset.catalogue) if dataset.catalogue.ready_features else None
@@ -128,11 +128,6 @@ def export_mmrec(arguments: argparse.Namespace) -> int:
     write_mmrec(dataset.catalogue, split, found, Path(arguments.target))
     print(f"{arguments.target}: {len(split.train)} train, {len(split.valid)} valid, {len(split.test)} test rows")
     return 0
-
-
-def _refuse_existing(target: str) -> None:
-    if Path(target).exists() and (not Path(target).is_dir() or any(Path(target).iterdir())):
-        raise DataError(f"{target}: exists and is not empty; give a new folder, nothing is overwritten")
 
 
 def _print_mapping(values: Mapping[str, object]) -> None:

@@ -11,6 +11,7 @@ from lmmrec_core.fetching.client import Manners, PoliteClient
 from lmmrec_core.fetching.folder import DataFolder, files_below
 from lmmrec_core.fetching.pictures import SHORTEST_SIDE
 from lmmrec_core.fetching.sources import read_publications
+from lmmrec_core.home import named_path
 from lmmrec_core.study.collection.collect import (
     BYTES_PER_PICTURE,
     BYTES_PER_SECOND,
@@ -39,7 +40,7 @@ def fetch_data(arguments: argparse.Namespace) -> int:
             progress=sys.stderr.isatty() and not arguments.quiet,
         )  # fmt: skip
         if arguments.have:
-            for line in collecting.take(files_below(Path(arguments.have).expanduser())):
+            for line in collecting.take(files_below(named_path(arguments.have))):
                 print(line, flush=True)
         with PoliteClient(manners) as client:
             estimate = collecting.estimate(None if arguments.offline else client)
@@ -74,7 +75,7 @@ def _root(arguments: argparse.Namespace) -> Path:
     """The data folder, made if it is not there."""
     if not arguments.data:
         raise ConfigError("give the folder that the data shall be in: --data FOLDER (make data DATA=FOLDER)")
-    root = Path(arguments.data).expanduser()
+    root = named_path(arguments.data)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -3,6 +3,7 @@
 import argparse
 
 from lmmrec_core.cli.options import add_track, listed_names, whole
+from lmmrec_core.home import path_name
 from lmmrec_core.names import FETCHED
 
 
@@ -22,7 +23,7 @@ def add_fetch(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     sub.add_argument("--dataset", nargs="*", default=[], metavar="NAME", help="only these data sets of the track")
     sub.add_argument("--only", nargs="*", default=[], metavar="KIND", help=f"only these: {listed_names(FETCHED)}")
     sub.add_argument(
-        "--from", dest="have", default="", metavar="FOLDER",
+        "--from", dest="have", default="", type=path_name, metavar="FOLDER",
         help="take files from here first, wherever they lie in it; checked as if they were fetched",
     )  # fmt: skip
     sub.add_argument("--offline", action="store_true", help="ask nobody: only take with --from, check and count")

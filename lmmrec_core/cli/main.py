@@ -7,7 +7,7 @@ from pkgutil import resolve_name
 from lmmrec_core.cli.arguments import parser
 from lmmrec_core.cli.paths import paths_told
 from lmmrec_core.errors import LmmrecError
-from lmmrec_core.process import wait_asleep
+from lmmrec_core.process import plain_warnings, wait_asleep
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parser().parse_args(argv)
         command = f"lmmrec {arguments.command}"
-        with paths_told():
+        with plain_warnings(command), paths_told():
             return int(resolve_name(arguments.action)(arguments) or 0)
     except LmmrecError as error:
         print(f"{command}: {error}", file=sys.stderr)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lmmrec_core.errors import ConfigError
+from lmmrec_core.home import path_name
 from lmmrec_core.names import MODALITY_SETS, SPLIT_RULES, TRACKS
 
 CATALOGUE_NAME = "what your catalogue is called in results/ (default: as its folder)"
@@ -26,6 +27,13 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
 
+def _note_given(parser: argparse.ArgumentParser, option: argparse.Action) -> None:
+    if isinstance(parser, Parser):
+        if option in parser.given:
+            raise argparse.ArgumentError(option, "given twice; leave one out")
+        parser.given.add(option)
+
+
 class _Once(argparse._StoreAction):
     def __call__(
         self,
@@ -34,10 +42,22 @@ class _Once(argparse._StoreAction):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        if option_string is not None and isinstance(parser, Parser):
-            if self in parser.given:
-                raise argparse.ArgumentError(self, "given twice; leave one out")
-            parser.given.add(self)
+        if option_string is not None:
+            _note_given(parser, self)
+        super().__call__(parser, namespace, values, option_string)
+
+
+class _OnceBoolean(argparse.BooleanOptionalAction):
+    """As :class:`_Once`, for an option with its opposite, ``--no-NAME``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        _note_given(parser, self)
         super().__call__(parser, namespace, values, option_string)
 
 
@@ -63,10 +83,17 @@ def process_count(text: str) -> int:
 
 
 def folder_name(text: str) -> str:
-    """The type of an option that names a folder. Raises ConfigError for an empty name."""
+    """The type of an option that must name a folder. Raises ConfigError for an empty name."""
     if not text.strip():
         raise ConfigError(f"{text!r} names no folder; write its name, or . for the current folder")
-    return text
+    return path_name(text)
+
+
+def file_name(text: str) -> str:
+    """The type of an option that must name a file. Raises ConfigError for an empty name, or that of a folder."""
+    if not text.strip() or text.endswith("/"):
+        raise ConfigError(f"{text!r} names no file; write its name")
+    return path_name(text)
 
 
 def listed_names(names: Iterable[str]) -> str:
@@ -76,8 +103,10 @@ def listed_names(names: Iterable[str]) -> str:
 
 def add_track(sub: argparse.ArgumentParser) -> None:
     """The track of the study, and its data."""
-    sub.add_argument("--track", default="", help=f"{listed_names(TRACKS)}, or a .yaml file (default: controls)")
-    sub.add_argument("--data", default="", metavar="FOLDER", help="the folder of the real data sets")
+    sub.add_argument(
+        "--track", default="", type=path_name, help=f"{listed_names(TRACKS)}, or a .yaml file (default: controls)"
+    )
+    sub.add_argument("--data", default="", type=path_name, metavar="FOLDER", help="the folder of the real data sets")
 
 
 def add_catalogue(sub: argparse.ArgumentParser) -> None:
@@ -98,10 +127,18 @@ def add_set(sub: argparse.ArgumentParser, help_text: str) -> None:
     sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=f"{help_text} (may be repeated)")
 
 
+def add_energy(sub: argparse.ArgumentParser) -> None:
+    """Whether the energy of new runs is recorded."""
+    sub.add_argument(
+        "--energy", action="store_true",
+        help="record an estimate of the energy of new runs, by codecarbon (the extra `energy`); it changes no key",
+    )  # fmt: skip
+
+
 def add_keep_encoder(sub: argparse.ArgumentParser) -> None:
     """Whether the encoder of an end-to-end run stays."""
     sub.add_argument(
-        "--keep-encoder", action=argparse.BooleanOptionalAction,
+        "--keep-encoder", action=_OnceBoolean,
         help="keep the encoder that paradigm ETE trained in .cache/encoders, for lmmrec encode; it is kept unless you "
         "say no, which saves its disk",
     )  # fmt: skip
@@ -125,6 +162,11 @@ def add_reading(sub: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--split", default="", help=f"{listed_names(SPLIT_RULES)} (default: given if the data have one)")
     group.add_argument("--split-seed", type=whole, help="seed of a random split (default: 2026)")
+    for modality in ("visual", "textual"):
+        group.add_argument(
+            f"--{modality}", default="", metavar="LAYER",
+            help=f"whose {modality} features of a Ducho folder: BACKEND/MODEL/LAYER (default: the only ones)",
+        )  # fmt: skip
     for option, what in (("image", "picture"), ("text", "text")):
         group.add_argument(
             f"--missing-{option}", choices=("drop", "keep"),

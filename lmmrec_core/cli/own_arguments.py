@@ -5,16 +5,19 @@ from typing import TypeAlias
 
 from lmmrec_core.cli.options import (
     CATALOGUE_NAME,
+    add_energy,
     add_keep_encoder,
     add_modalities,
     add_reading,
     add_set,
+    file_name,
     folder_name,
     listed_names,
     seed_number,
     whole,
 )
 from lmmrec_core.encoders import ENCODERS
+from lmmrec_core.home import path_name
 from lmmrec_core.metrics import METRICS
 from lmmrec_core.names import BASELINE, CONTROLS, FLOOR_MODELS, PARADIGMS
 from lmmrec_core.recommenders import RECOMMENDERS
@@ -40,6 +43,7 @@ def add_run(commands: _Commands) -> None:
     sub.add_argument(
         "--encoder",
         default="",
+        type=path_name,
         help=f"what makes the features: an encoder of tracks/user.yaml (default: {BASELINE}; ready features of the "
         f"catalogue go before it), or a YAML file with an entry of your own, made from: {listed_names(ENCODERS)}",
     )
@@ -68,6 +72,7 @@ def add_run(commands: _Commands) -> None:
         "--keep-model", action="store_true", help="keep the trained model beside the result, for lmmrec recommend"
     )
     add_keep_encoder(sub)
+    add_energy(sub)
     sub.add_argument("--json", action="store_true", help="print the run record as JSON on stdout, progress on stderr")
     sub.add_argument("--quiet", action="store_true", help="no progress bars")
     add_reading(sub)
@@ -83,7 +88,7 @@ def add_encode(commands: _Commands) -> None:
         "paradigm ETE trained and kept. Writes visual.npy and textual.npy, a row for each line of items.csv, and "
         "features.csv, which says whose content was there: a folder of ready features, if items.csv is beside them.",
     )
-    sub.add_argument("--run", required=True, metavar="KEY", help="the key of the run, or its folder")
+    sub.add_argument("--run", required=True, type=path_name, metavar="KEY", help="the key of the run, or its folder")
     sub.add_argument("--items", required=True, type=folder_name, metavar="FOLDER", help="items.csv and their pictures")
     sub.add_argument("--out", required=True, type=folder_name, metavar="FOLDER", help="a new folder")
     sub.set_defaults(action="lmmrec_core.cli.encode:encode")
@@ -99,8 +104,9 @@ def add_recommend(commands: _Commands) -> None:
         "content, if the model can.",
     )
     sub.add_argument(
-        "--model", required=True, metavar="KEY", help="the key of the run, its folder, or the model's file"
-    )
+        "--model", required=True, type=path_name, metavar="KEY",
+        help="the key of the run, its folder, or the model's file",
+    )  # fmt: skip
     sub.add_argument("--users", nargs="+", metavar="ID", help="ids, or @FILE with one a line (default: all)")
     sub.add_argument("--k", type=whole, default=20, help="items a user (default: 20)")
     sub.add_argument(
@@ -109,11 +115,11 @@ def add_recommend(commands: _Commands) -> None:
         "does (default: all)",
     )  # fmt: skip
     sub.add_argument(
-        "--items", default="", metavar="FOLDER", help="a catalogue folder with new items: items.csv, images/"
+        "--items", type=folder_name, metavar="FOLDER", help="a catalogue folder with new items: items.csv, images/"
     )
     sub.add_argument("--only-new", action="store_true", help="recommend the new items alone")
     sub.add_argument("--format", choices=("csv", "parquet", "trec"), default="csv", help="(default: csv)")
-    sub.add_argument("--out", default="", metavar="FILE", help="write there, a new file (default: print)")
+    sub.add_argument("--out", type=file_name, metavar="FILE", help="write there, a new file (default: print)")
     sub.set_defaults(action="lmmrec_core.cli.recommend:recommend")
 
 
@@ -142,9 +148,7 @@ def add_import_mmrec(commands: _Commands) -> None:
         help="MMRec layout → catalogue folder",
         description="Reads NAME.inter, image_feat.npy, text_feat.npy; writes a catalogue folder with the same split.",
     )
-    sub.add_argument("source", type=folder_name, help="folder in the MMRec layout")
-    sub.add_argument("target", type=folder_name, help="new catalogue folder")
-    sub.set_defaults(action="lmmrec_core.cli.commands:import_mmrec")
+    _add_folders(sub, "folder in the MMRec layout", "new catalogue folder", "import_mmrec")
 
 
 def add_export_mmrec(commands: _Commands) -> None:
@@ -154,8 +158,16 @@ def add_export_mmrec(commands: _Commands) -> None:
         help="catalogue folder → MMRec layout",
         description="Writes NAME.inter with the split's labels, the features if there are any, and the id mappings.",
     )
-    sub.add_argument("source", type=folder_name, help="catalogue folder")
-    sub.add_argument("target", type=folder_name, help="new folder in the MMRec layout")
-    sub.add_argument("--encoder", default="", help=f"extract features with this encoder first, for instance {BASELINE}")
+    _add_folders(sub, "catalogue folder", "new folder in the MMRec layout", "export_mmrec")
+    sub.add_argument(
+        "--encoder", default="", type=path_name,
+        help=f"extract features with this encoder first, for instance {BASELINE}",
+    )  # fmt: skip
     add_reading(sub)
-    sub.set_defaults(action="lmmrec_core.cli.commands:export_mmrec")
+
+
+def _add_folders(sub: argparse.ArgumentParser, source: str, target: str, action: str) -> None:
+    """What a command that turns one folder into another is given."""
+    sub.add_argument("source", type=folder_name, help=source)
+    sub.add_argument("target", type=folder_name, help=target)
+    sub.set_defaults(action=f"lmmrec_core.cli.commands:{action}")

@@ -16,10 +16,8 @@ from lmmrec_core.study.track import DatasetSettings, TrackSettings, is_multimoda
 
 CORE, SPLIT_SEED = 5, 2026  # where none was given
 OF_CONTENT = ("encoder", "paradigm", "modalities", "control")
-OF_READING = (
-    "interactions", "min_rating", "k_core", "split", "split_seed", "missing_image", "missing_text", "unreadable"
-)  # fmt: skip
-_OF_FORMAT = ("interactions", "min_rating", "missing_image", "missing_text", "unreadable")
+_OF_FORMAT = ("interactions", "min_rating", *MODALITIES, "missing_image", "missing_text", "unreadable")
+OF_READING = (*_OF_FORMAT, "k_core", "split", "split_seed")
 _THINGS: dict[Modality, str] = {"visual": "pictures", "textual": "texts"}
 
 
@@ -91,6 +89,9 @@ def options_of(arguments: argparse.Namespace, source: str, content: Content) -> 
     read = {m for m in MODALITIES if m in content.modalities or asked.get(f"missing_{_WORDS[m]}") == "drop"}
     if "unreadable" in asked and "visual" not in read:
         raise ConfigError("--unreadable has no effect: no pictures are read; leave it out")
+    for modality in MODALITIES:
+        if modality in asked and modality not in read:
+            raise ConfigError(f"--{modality} has no effect: no {modality} features are read; leave it out")
     if "content" in known:
         asked["content"] = [m for m in MODALITIES if m in read]
     if "ready" in known:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lmmrec_core.disk import write_file
+from lmmrec_core.disk import require_new, write_file
 from lmmrec_core.errors import ConfigError, DataError
+from lmmrec_core.home import named_path
 from lmmrec_core.study.own.kept import find_kept, read_kept
 from lmmrec_core.study.own.lists import new_items, ranked_lists
 from lmmrec_core.study.workspace import Workspace
@@ -20,11 +21,11 @@ FORMATS = ("csv", "parquet", "trec")
 
 def recommend(arguments: argparse.Namespace) -> int:
     """Print or write the lists."""
-    target = Path(arguments.out).expanduser() if arguments.out else None
+    target = Path(arguments.out) if arguments.out else None
     if arguments.format == "parquet" and target is None:
         raise ConfigError("--format parquet is no text; name a file with --out")
-    if target is not None and target.exists():
-        raise ConfigError(f"--out {target}: is there already; give another name, nothing is overwritten")
+    if target is not None:
+        require_new(target, kind="file")
     workspace = Workspace.open("user")
     kept = read_kept(find_kept(workspace, arguments.model))
     new = None
@@ -55,11 +56,10 @@ def _users(arguments: argparse.Namespace) -> list[str] | None:
             found.append(word)
             continue
         try:
-            lines = Path(word[1:]).expanduser().read_text(encoding="utf-8").splitlines()
+            lines = named_path(word[1:]).read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"--users {word}: cannot be read ({error}); give a UTF-8 file with one id a line"
-            ) from None
+            why = getattr(error, "strerror", None) or error
+            raise ConfigError(f"--users {word}: cannot be read ({why}); give a UTF-8 file with one id a line") from None
         found += [line.strip() for line in lines if line.strip()]
     if arguments.users and not found:
         raise ConfigError("--users names nobody; give ids, @FILE with one id a line, or leave it out for all users")

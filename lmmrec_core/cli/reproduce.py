@@ -8,13 +8,14 @@ from typing import TextIO
 
 from lmmrec_core.cli.calibrate import renew_listings
 from lmmrec_core.errors import ConfigError
-from lmmrec_core.names import TRACKS
+from lmmrec_core.names import TRACKS, WARM
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.declared.track_file import read_track
+from lmmrec_core.study.energy import require_meter
 from lmmrec_core.study.preview.costs import Bill, CostEstimate
 from lmmrec_core.study.preview.outlook import Outlook, cost_of, outlook
 from lmmrec_core.study.preview.selection import CHOSEN_BY, Shard, choose
-from lmmrec_core.study.study import Study
+from lmmrec_core.study.study import COMMIT_CURE, Study
 
 _GIB = 2**30
 
@@ -24,14 +25,23 @@ def reproduce(arguments: argparse.Namespace) -> int:
     if arguments.json and not arguments.dry_run:
         raise ConfigError("--json prints what --dry-run says; add it, or leave --json out")
     study = Study.open(arguments.track or "controls", seeds=_whole(arguments.seeds) or None, data=arguments.data)
-    study = replace(study, workspace=study.workspace.keeping_encoders(arguments.keep_encoder is not False))
-    seen = outlook(study, _asked(study, arguments))
+    if arguments.energy:
+        require_meter()
+    workspace = study.workspace.keeping_encoders(arguments.keep_encoder)
+    study = replace(study, workspace=workspace.measuring_energy(arguments.energy))
+    asked = _asked(study, arguments)
+    if arguments.keep_encoder is not None and not any(_leaves_encoder(case, study) for case in asked):
+        option = "--keep-encoder" if arguments.keep_encoder else "--no-keep-encoder"
+        none = "none of these cases trains an encoder that can be kept"
+        raise ConfigError(f"{option} has no effect: {none}; leave it out")
+    seen = outlook(study, asked)
     if arguments.dry_run and arguments.json:
         told = {"track": study.track.name, **seen.plain(), "estimate": cost_of(study, seen).plain()}
         print(json.dumps(told, indent=1, ensure_ascii=False))
         return 1 if seen.faults else 0
     print(f"{study.track.title}: {_counts(seen)}.")
     _tell_needs(seen, sys.stdout if arguments.dry_run else sys.stderr)
+    _tell_lacking(seen, sys.stdout if arguments.dry_run else sys.stderr)
     if arguments.dry_run:
         for reason, cases in {**seen.left_out, **seen.impossible}.items():
             print(f"{cases:6}  {reason}")
@@ -44,6 +54,15 @@ def reproduce(arguments: argparse.Namespace) -> int:
             print(line, file=sys.stderr)
         return 1 if seen.faults else 0
     return _run(study, seen, arguments.jobs)
+
+
+def _leaves_encoder(case: Case, study: Study) -> bool:
+    """Whether a case trains an encoder that can be written to a file."""
+    if case.paradigm not in ("ETE", WARM):
+        return False
+    from lmmrec_core.study.joint.attach import can_be_kept
+
+    return can_be_kept(study.track.encoder(case.encoder)["encoder"])
 
 
 def _run(study: Study, seen: Outlook, jobs: int) -> int:
@@ -99,6 +118,16 @@ def _tell_needs(seen: Outlook, stream: TextIO) -> None:
     for need, cases in seen.needs.items():
         verb = "will be fetched" if need.fetched else "is not here"
         print(f"{len(cases):6}  need {need.what}: {verb}; {need.get}", file=stream)
+
+
+def _tell_lacking(seen: Outlook, stream: TextIO) -> None:
+    """What becomes of stored results without the encoder that is asked for."""
+    stay = sum(case in seen.stored for case in seen.lacking)
+    if again := len(seen.lacking) - stay:
+        print(f"{again:6}  are stored without their encoder: --keep-encoder trains them again", file=stream)
+    if stay:
+        told = "they stay as they are, because results of uncommitted code would not count"
+        print(f"{stay:6}  are stored without their encoder: {told}; {COMMIT_CURE}", file=stream)
 
 
 def _faults_told(seen: Outlook) -> list[str]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from lmmrec_core.results.crate import METADATA, write_crate
 from lmmrec_core.results.packing import pack, packable, unpack
 from lmmrec_core.study.study import Study
 
+_SHOWN = 10  # files that a message names
+
 
 def results(arguments: argparse.Namespace) -> int:
     """Do what the task asks. Raises LmmrecError for an unknown track or data set, and for damaged runs."""
@@ -20,10 +23,11 @@ def results(arguments: argparse.Namespace) -> int:
         return _status(study, arguments.json)
     if arguments.task == "crate":
         return _crate(study, arguments.out)
-    if arguments.dataset and arguments.dataset not in study.datasets:
-        raise unknown("data set", arguments.dataset, study.datasets, f"track {study.track.name}")
     store, track = study.workspace.store, study.track.name
-    names = [arguments.dataset] if arguments.dataset else packable(store, track)
+    stored = packable(store, track)
+    if arguments.dataset and arguments.dataset not in (*study.datasets, *stored):
+        raise unknown("data set", arguments.dataset, {*study.datasets, *stored}, f"track {track}")
+    names = [arguments.dataset] if arguments.dataset else stored
     if not names:
         print(f"{track}: no run is stored, so there is nothing to {arguments.task}")
     total = 0
@@ -39,19 +43,34 @@ def results(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _crate(study: Study, out: Path | None) -> int:
-    target = Path(f"{study.track.name}-crate") if out is None else out
-    files = write_crate(
-        study.workspace.store, study.track.name, study.track.title, study.track.description.strip(), target
-    )
-    print(f"{target}: {files} files and {METADATA}, which says what made them")
+def _crate(study: Study, out: str | None) -> int:
+    from lmmrec_core.study.stored import check_stored
+
+    store, track = study.workspace.store, study.track
+    target = Path(f"{track.name}-crate" if out is None else out)
+    made = write_crate(
+        store, track.name, track.title, track.description.strip(), target,
+        lambda file: check_stored(file, store.root / track.name),
+    )  # fmt: skip
+    print(f"{target}: {made.files} files and {METADATA}, which says what made them")
+    if made.unknown:
+        told = ", ".join(map(str, made.unknown[:_SHOWN])) + (", ..." if len(made.unknown) > _SHOWN else "")
+        print(f"{len(made.unknown)} of them are no results, copied as they are, unchecked: {told}", file=sys.stderr)
     return 0
 
 
 def _status(study: Study, as_json: bool) -> int:
     found = study.status()
+    if not study.cases():  # a catalogue of the user's own is in no grid
+        store, track = study.workspace.store, study.track.name
+        names = packable(store, track)
+        found = {**found, "stored": {name: len(store.find_records(track=track, dataset=name)) for name in names}}
     if as_json:
         print(json.dumps(found, indent=1))
+        return 0
+    if "stored" in found:
+        told = ", ".join(f"{name} {runs}" for name, runs in found["stored"].items()) or "none"
+        print(f"{study.track.title}: the track plans no cases. Stored runs: {told}")
         return 0
     print(f"{study.track.title}, seeds {', '.join(map(str, found['seeds']))}")
     print(_table(found))

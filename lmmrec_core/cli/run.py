@@ -15,7 +15,7 @@ from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Result
 from lmmrec_core.names import BASELINE, MODEL_TITLES, SEEDLESS_MODELS
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.workspace import Workspace
+from lmmrec_core.study.workspace import Workspace, check_device
 
 if TYPE_CHECKING:  # they load torch, which a misspelt name must not wait for
     from lmmrec_core.study.own.beside import Reference
@@ -24,8 +24,9 @@ if TYPE_CHECKING:  # they load torch, which a misspelt name must not wait for
 def run(arguments: argparse.Namespace) -> int:
     """Train, evaluate, store, and print the outcome beside cheap recommenders and the content-free twin."""
     from lmmrec_core.study.declared.settings import resolve
+    from lmmrec_core.study.energy import energy_told, require_meter
     from lmmrec_core.study.inputs import prepare_weights
-    from lmmrec_core.study.joint.attach import encoder_file
+    from lmmrec_core.study.joint.attach import encoder_file, why_not_kept
     from lmmrec_core.study.memory.plans import memory_told
     from lmmrec_core.study.own.beside import runs_beside, twin_of
     from lmmrec_core.study.own.kept import MODEL, check_keepable
@@ -34,9 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
     overrides = parse_assignments(arguments.set)
     own = {key: value for key, value in overrides.items() if not key.startswith("end_to_end.")}
     resolve(Workspace.open("user"), arguments.model, own)  # refuse a misspelt name before anything is read
-    _refuse_idle_settings(arguments.model, own)
     if arguments.keep_model:
         check_keepable(arguments.model)
+    if arguments.energy:
+        require_meter()
     if arguments.twin and twin_of(arguments.model) is None:
         raise ConfigError(f"--twin has no effect: model {arguments.model!r} reads no content; leave it out")
     _check_tune(arguments)
@@ -44,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     content = content_asked(arguments, track, encoder_name(arguments.encoder or BASELINE))
     workspace, name = user_workspace(arguments, arguments.data, content)
     workspace = workspace.quiet() if arguments.quiet else workspace
-    workspace = workspace.keeping_encoders(arguments.keep_encoder is not False)
+    workspace = workspace.keeping_encoders(arguments.keep_encoder).measuring_energy(arguments.energy)
     cell = {"track": workspace.track.name, "dataset": name, "model": arguments.model, "seed": arguments.seed}
     case = Case.build({**cell, **(_content_fields(workspace, arguments) if content.modalities else {})}, "lmmrec run")
     told = sys.stderr if arguments.json else sys.stdout
@@ -54,11 +56,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.tune:
         overrides |= _tuned(case, workspace, arguments, own, told)
     todo = plan(case, workspace, overrides)
-    if arguments.keep_encoder is not None and (todo.end_to_end is None or todo.end_to_end.reading in ("e0", "e1")):
-        raise ConfigError("--keep-encoder has no effect: this run trains no encoder (paradigm ETE does); leave it out")
+    if "device" in overrides:  # also where a stored result needs none
+        check_device(todo.training.device)
+    if arguments.keep_encoder is not None and (why := why_not_kept(case, todo.end_to_end, workspace.track)):
+        option = "--keep-encoder" if arguments.keep_encoder else "--no-keep-encoder"
+        raise ConfigError(f"{option} has no effect: {why}; leave it out")
     if not (arguments.json and arguments.quiet):
         print(f"{'memory':>16}  {memory_told(todo, workspace)}", file=told, flush=True)
-    result = run_case(todo, workspace, arguments.keep_model, arguments.keep_encoder is True)
+    result = run_case(todo, workspace, arguments.keep_model)
     beside = runs_beside(case, workspace, overrides, arguments.twin)
     folder = folder_of(todo, workspace)
     kept = str(folder / MODEL) if arguments.keep_model else None
@@ -78,6 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(means.to_string(float_format="{:.4f}".format))
     _print_beside(result, beside)
     print(f"\nresult  {folder}\nkey     {todo.key}")
+    if arguments.energy:
+        print(f"energy  {energy_told(result.record['cost'])}")
     if kept:
         print(f"model   {kept}\n        lmmrec recommend --model {todo.key}")
     if encoder:
@@ -115,18 +122,6 @@ def _tuned(
         file=told, flush=True,
     )  # fmt: skip
     return dict(found.best)
-
-
-def _refuse_idle_settings(model: str, overrides: Mapping[str, object]) -> None:
-    """Raises ConfigError for a setting of training, where nothing is trained."""
-    from lmmrec_core.recommenders import RECOMMENDERS
-
-    if hasattr(RECOMMENDERS[model], "loss"):
-        return
-    own = RECOMMENDERS[model].Settings.model_fields
-    if idle := [key for key in overrides if key not in own]:
-        listed = ", ".join(own) or "none"
-        raise ConfigError(f"--set {idle[0]} has no effect: model {model!r} is not trained; its settings: {listed}")
 
 
 def _tell_what_was_used(case: Case, workspace: Workspace, stream: TextIO) -> None:

@@ -1,6 +1,7 @@
 """Takes raw files of one of several formats, gives a Catalogue and its Split."""
 
 import re
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,9 +54,15 @@ def recognise(folder: Path) -> str:
 
 def _near_miss(folder: Path) -> str:
     """What the files of a folder may have been meant for, as the start of a sentence; "" if nothing is known."""
+    from lmmrec_core.source import TellsNearMisses
+
     names = sorted(file.name for file in folder.iterdir())[:1000]
     if not names:
         return "it is empty; "
+    for source in _sources():
+        with suppress(OSError):  # an inner folder that cannot be read says nothing
+            if isinstance(source, TellsNearMisses) and (told := source.nearly(folder)):
+                return f"{told}; "
     if any(re.fullmatch(r"(meta_)?\w+?(_5)?\.jsonl?(\.gz)?", name) for name in names):
         return (
             "its files are named as in the Amazon releases of 2018 and 2023, of which we read none: write them as a "

@@ -111,6 +111,16 @@ class AmazonCategory:
         return bool(_categories(folder))
 
     @staticmethod
+    def nearly(folder: Path) -> str:
+        """As ``source.TellsNearMisses``."""
+        for file in sorted(folder.iterdir()):
+            if found := re.fullmatch(r"reviews_(\w+?)(_5)?\.json(\.gz)?", file.name, re.IGNORECASE):
+                wanted = f"reviews_{found[1]}_5.json{(found[3] or '').lower()}"
+                of_all = "it is the file of all reviews: fetch that of the 5-core"
+                return f"did you mean {file.name} as {wanted}? If so, {'give it that name' if found[2] else of_all}"
+        return ""
+
+    @staticmethod
     def read(folder: Path, settings: AmazonSettings, name: str | None = None) -> Catalogue:
         return read_amazon(folder, settings, name)
 

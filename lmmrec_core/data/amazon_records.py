@@ -10,7 +10,7 @@ from pathlib import Path
 from lmmrec_core.data.assemble import Rows
 from lmmrec_core.data.faults import Faults
 from lmmrec_core.data.files import read_text
-from lmmrec_core.errors import DataError
+from lmmrec_core.errors import DataError, nearest
 
 # a name of a file and nothing else: no record may name a picture outside the folder
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -68,14 +68,22 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def _id(record: dict[str, object], key: str, place: str) -> str:
-    value = record.get(key)
+    value = _there(record, key, place)
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{place}: {key} is {value!r}, not text; write ids as text, those of digits too")
     return value.strip()
 
 
+def _there(record: dict[str, object], key: str, place: str) -> object:
+    if key not in record:
+        close = nearest(key, record)
+        hint = f"did you mean {close!r}? Rename it" if close else "add it, or fetch the file again"
+        raise DataError(f"{place}: no key {key!r}; {hint}")
+    return record[key]
+
+
 def _numeric(record: dict[str, object], key: str, place: str) -> float:
-    value = record.get(key)
+    value = _there(record, key, place)
     if isinstance(value, int) and not abs(value) < 2**63:  # may have more digits than can be printed
         raise DataError(f"{place}: {key} is a number of {value.bit_length()} bits; correct the record")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 2**63:

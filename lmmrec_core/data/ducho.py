@@ -9,20 +9,24 @@ file, and an array of shape [1, dim] is in it. A model's name may have a slash, 
 no interactions to encode items; ``reviews.tsv`` is what its demos write (demos/demo_baby/prepare_dataset.py).
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
-import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lmmrec_core.config import Settings
 from lmmrec_core.data.assemble import ContentSettings, Items, Rows, assemble
+from lmmrec_core.data.columns import ALSO_CALLED, plain
+from lmmrec_core.data.ducho_vectors import layer_of, near_root, read_vectors, refuse_near_root, roots
 from lmmrec_core.data.faults import Faults
-from lmmrec_core.data.files import as_matrix, finite_number, identifier, is_there, load_arrays, read_text
-from lmmrec_core.errors import DataError
-from lmmrec_core.flow import MODALITIES, Catalogue, Float32Array, Modality
+from lmmrec_core.data.files import finite_number, identifier, is_there, read_text
+from lmmrec_core.errors import DataError, nearest
+from lmmrec_core.flow import MODALITIES, Catalogue, Modality
 
 _FILE = "reviews.tsv"
+_FORM = "one line for each interaction: user, item and, if you like, rating, with tabs"
 
 
 class DuchoSettings(Settings):
@@ -35,22 +39,32 @@ class DuchoSettings(Settings):
     visual: str = Field("", description="whose visual features: backend/model/layer")
     textual: str = Field("", description="whose textual features: backend/model/layer")
 
+    @model_validator(mode="after")
+    def _features_are_read(self) -> Self:
+        for modality in MODALITIES:
+            if getattr(self, modality) and modality not in self.content:
+                raise ValueError(f"{modality} names features, and content has no {modality}; leave one of the two out")
+        return self
+
 
 def read_ducho(path: Path, settings: DuchoSettings | None = None, name: str | None = None) -> Catalogue:
     """Read a folder with interactions and the features of their items; the catalogue has neither texts nor pictures.
 
     Files of items that nobody took are not read. Raises DataError naming the file, the line, what is wrong and the
-    cure, for all that cannot be used as it is: an item without a vector, vectors of several lengths, several models.
+    cure, for all that cannot be used as it is: an item without a vector, vectors of several lengths, several models,
+    folders that look meant for features and are named otherwise.
     """
     path, settings = Path(path), settings or DuchoSettings()
     rows = _read_reviews(path, settings.min_rating is not None)
     items = Items.of_rows(rows)
     faults, features = Faults(), {}
     for modality in MODALITIES:
-        if modality in settings.content and _roots(path, modality):
-            with faults.noted():
-                folder = _layer(path, modality, getattr(settings, modality))
-                features[modality] = _read_vectors(folder, items.ids, path, faults)
+        wanted = getattr(settings, modality)
+        with faults.noted():
+            if modality in settings.content:
+                refuse_near_root(path, modality)
+            if wanted or (modality in settings.content and roots(path, modality)):
+                features[modality] = read_vectors(layer_of(path, modality, wanted), items.ids, path, _FILE)
     faults.refuse()
     items = Items(items.ids, items.texts, items.images, features)
     kept = ContentSettings(
@@ -68,7 +82,21 @@ class DuchoFolder:
 
     @staticmethod
     def recognises(folder: Path) -> bool:
-        return (folder / _FILE).is_file() and any(_roots(folder, modality) for modality in MODALITIES)
+        return (folder / _FILE).is_file() and any(roots(folder, modality) for modality in MODALITIES)
+
+    @staticmethod
+    def nearly(folder: Path) -> str:
+        """As ``source.TellsNearMisses``."""
+        found = [place for m in MODALITIES for place in (*roots(folder, m), near_root(folder, m)) if place is not None]
+        if not found:
+            return ""
+        if (folder / _FILE).is_file():
+            meant = next(m for m in MODALITIES if near_root(folder, m))
+            return f"did you mean {found[0].name} as {meant}_embeddings? Give it that name"
+        tables = [file.name for file in sorted(folder.iterdir()) if file.is_file()]
+        close = nearest(_FILE, tables)
+        hint = f"did you mean {close}? Give it that name, and write" if close else "add it with"
+        return f"{found[0].name} looks like features of Ducho, and there is no {_FILE}; {hint} {_FORM}"
 
     @staticmethod
     def read(folder: Path, settings: DuchoSettings, name: str | None = None) -> Catalogue:
@@ -79,23 +107,22 @@ def _read_reviews(path: Path, rated: bool) -> Rows:
     """The interactions; ratings only if they are asked for (``rated``)."""
     file = path / _FILE
     if not is_there(file, path):
-        raise DataError(f"{file}: no such file; write one line for each interaction: user, item and rating, with tabs")
+        raise DataError(f"{file}: no such file; write {_FORM}")
     rows, faults = Rows(str(file), columns=("user_id", "item_id", "rating")), Faults()
     rows.rating = [] if rated else None
-    for line, text in enumerate(read_text(file).splitlines(), start=1):
+    for line, text in enumerate(re.split("\r\n|\n|\r", read_text(file)), start=1):  # other breaks may be in an id
         if not text.strip():
             continue
         place, cells = f"{file} line {line}", [cell.strip() for cell in text.split("\t")]
         with faults.noted():
+            if line == 1 and len(cells) > 1 and _is_header(cells):
+                raise DataError(f"{place}: names its columns, and this file has no header; remove the line")
             if not 2 <= len(cells) <= 3:
-                raise DataError(f"{place}: {len(cells)} cells; write user, item and, if you like, rating, with tabs")
+                told = f"{len(cells)} cells" if len(cells) > 1 else "no tab in it"
+                raise DataError(f"{place}: {told}; write user, item and, if you like, rating, with tabs between them")
             user_id, item_id = identifier(cells[0], place, "user"), identifier(cells[1], place, "item")
             if len(cells) == 3:
-                try:
-                    rating = finite_number(cells[2], place, "rating")
-                except DataError as error:
-                    told = "; this file has no header: remove the line" if line == 1 else ""
-                    raise DataError(f"{error}{told}") from None
+                rating = finite_number(cells[2], place, "rating")
             elif rated:
                 raise DataError(f"{place}: no rating, and min_rating asks for one; add it or leave min_rating out")
             rows.user_id.append(user_id)
@@ -109,55 +136,8 @@ def _read_reviews(path: Path, rated: bool) -> Rows:
     return rows
 
 
-def _roots(folder: Path, modality: Modality) -> list[Path]:
-    """The folders of a modality's features."""
-    named = (inner for inner in folder.glob("*embeddings*") if inner.is_dir())
-    return sorted(inner for inner in named if modality in inner.name.lower())
-
-
-def _layer(path: Path, modality: Modality, wanted: str) -> Path:
-    """The folder with the vectors of one layer. Raises DataError unless there is one, or one of several is named."""
-    roots = _roots(path, modality)
-    found = {
-        folder.relative_to(root).as_posix(): folder
-        for root in roots
-        for folder in sorted({file.parent for file in root.rglob("*.npy")})
-    }
-    if not found:
-        raise DataError(f"{roots[0]}: no .npy files in folders of backend, model and layer; extract the features again")
-    if wanted:
-        if wanted not in found:
-            raise DataError(
-                f"{path}: no {modality} features {wanted!r}; there are {', '.join(found)}; name one of them"
-            )
-        return found[wanted]
-    if len(found) > 1:
-        raise DataError(
-            f"{path}: {modality} features of {len(found)} models or layers: {', '.join(found)}; keep one of them in "
-            f"the folder, or name it as the option {modality} of the track's data set"
-        )
-    return next(iter(found.values()))
-
-
-def _read_vectors(folder: Path, ids: Sequence[str], path: Path, faults: Faults) -> Float32Array:
-    """One row per item. Raises DataError for all items without a vector, and for one of another length."""
-    absent = [item_id for item_id in ids if not _is_plain(item_id) or not is_there(folder / f"{item_id}.npy", path)]
-    if absent:
-        raise DataError(
-            f"{folder}: no vector of {len(absent)} of {len(ids)} items in {_FILE}, for instance {absent[0]!r}; extract "
-            "their features too, or remove their rows"
-        )
-    rows = [np.asarray(load_arrays(folder / f"{item_id}.npy", archives=False)[""]).reshape(-1) for item_id in ids]
-    width = len(rows[0])
-    for item_id, row in zip(ids, rows, strict=True):
-        if len(row) != width:
-            faults.add(
-                f"{folder / f'{item_id}.npy'}: {len(row)} numbers, {ids[0]}.npy has {width}; extract both by one layer"
-            )
-    faults.refuse()
-    return as_matrix(np.stack(rows), str(folder), len(ids), f"items of {_FILE}")
-
-
-def _is_plain(item_id: str) -> bool:
-    """Whether an id can name a file of the folder, and of no other."""
-    return "/" not in item_id and "\\" not in item_id and item_id not in (".", "..") and "\0" not in item_id
+def _is_header(cells: Sequence[str]) -> bool:
+    """Whether cells are the names of columns of users and items."""
+    user, item = plain(cells[0]), plain(cells[1])
+    of_user, of_item = ({plain(column), *ALSO_CALLED[column]} for column in ("user_id", "item_id"))
+    return user in of_user and item in of_item

@@ -281,7 +281,8 @@ def load_arrays(path: Path, archives: bool = True) -> dict[str, np.ndarray]:
     except PermissionError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); allow reading it") from None
     except Exception as error:  # NumPy raises many kinds for a damaged file, zip errors among them
-        raise DataError(f"{path}: not a plain NumPy array file ({error}); save it again with numpy.save") from None
+        why = "no array, or Python objects, which are never read" if "pickle" in str(error) else error
+        raise DataError(f"{path}: not a plain NumPy array file ({why}); save it again with numpy.save") from None
 
 
 def _header_bytes(path: Path) -> int:

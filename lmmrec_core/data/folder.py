@@ -1,8 +1,8 @@
-"""The catalogue folder: the format for a catalogue of your own.
+"""The catalogue folder: the format for a catalogue of your own::
 
     interactions.csv  user_id,item_id[,rating][,timestamp][,split]     one row per interaction; also as .csv.gz
     items.csv         item_id,title,brand,categories,description,image one row per item; likewise
-    images/           the pictures; cells of ``image`` are paths inside the folder ("images/12.jpg")
+    images/           the pictures; cells of "image" are paths inside the folder ("images/12.jpg")
     visual.npy        optional: ready visual features [item, dim], rows in the order of items.csv
     textual.npy       optional: ready textual features, likewise
 
@@ -152,6 +152,8 @@ def read_content(path: Path, settings: FolderSettings | None = None, name: str |
 def named_pictures(path: Path, settings: FolderSettings) -> list[tuple[str, Path]]:
     """(item, picture) of all pictures that are there, whatever else is wrong with the folder."""
     faults = Faults()
+    if not path.is_dir():
+        return []
     with faults.noted():
         items = _read_items(path, settings, faults)
         pairs = zip(items.ids, items.images, strict=True)

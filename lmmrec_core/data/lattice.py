@@ -15,11 +15,12 @@ import numpy as np
 from pydantic import Field
 
 from lmmrec_core.config import Settings
+from lmmrec_core.data.columns import plain
 from lmmrec_core.data.faults import Faults
 from lmmrec_core.data.files import is_there, load_matrix, read_text
 from lmmrec_core.data.mmrec import FEATURE_FILES
 from lmmrec_core.data.ready import has_ready
-from lmmrec_core.errors import DataError
+from lmmrec_core.errors import DataError, nearest
 from lmmrec_core.flow import MODALITIES, Catalogue, Float32Array, Modality
 
 _FILES = ("train.json", "val.json", "test.json")
@@ -97,8 +98,33 @@ class LatticeFolder:
         return bool(_cores(folder))
 
     @staticmethod
+    def nearly(folder: Path) -> str:
+        """As ``source.TellsNearMisses``."""
+        for inner in sorted(folder.iterdir()):
+            names = {file.name for file in inner.iterdir()} if inner.is_dir() else set()
+            parts = [name for name in names if name.lower().endswith(".json")]
+            if not any(plain(name) == "trainjson" for name in parts):
+                continue
+            if absent := [name for name in _FILES if name not in names]:
+                close = nearest(absent[0], parts)
+                hint = f"did you mean {close}? Give it that name" if close not in (None, *_FILES) else "add it"
+                return f"{inner.name} looks like a split of LATTICE, and there is no {absent[0]} in it; {hint}"
+            return f"{inner.name} looks like a split of LATTICE; give it a name as 5-core"
+        return ""
+
+    @staticmethod
     def read(folder: Path, settings: LatticeSettings, name: str | None = None) -> Catalogue:
         return read_lattice(folder, settings, name)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises ValueError for a user who is there twice: the last list would win without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice[:40]!r} is there twice; put both lists together")
+    return found
 
 
 def _cores(folder: Path) -> list[Path]:
@@ -109,7 +135,7 @@ def _cores(folder: Path) -> list[Path]:
 def _read_part(file: Path, faults: Faults) -> list[tuple[int, int]]:
     """(user, item) of one part."""
     try:
-        found: Any = json.loads(read_text(file))
+        found: Any = json.loads(read_text(file), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         faults.add(f"{file}: not JSON ({error}); write it again")
         return []

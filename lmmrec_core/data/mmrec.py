@@ -8,6 +8,7 @@ MMRec itself reads userID, itemID, x_label and the features (enoche/MMRec: `src/
 for ``min_rating`` alone.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,14 @@ class MMRecFolder:
         return bool(_inter_files(folder)) and not RecBoleFolder.recognises(folder)
 
     @staticmethod
+    def nearly(folder: Path) -> str:
+        """As ``source.TellsNearMisses``."""
+        for file in sorted(folder.iterdir()):
+            if found := re.fullmatch(r"(.+)\.(inter|interactions?)(\.gz)?", file.name, re.IGNORECASE):
+                return f"did you mean {file.name} as {found[1]}.inter{(found[3] or '').lower()}? Give it that name"
+        return ""
+
+    @staticmethod
     def read(folder: Path, settings: MMRecSettings, name: str | None = None) -> Catalogue:
         return read_mmrec(folder, name, settings)
 
@@ -164,7 +173,12 @@ def _read_inter(file: Path, settings: MMRecSettings, faults: Faults) -> dict[str
 
 
 def _checked_number(cell: str, place: str, column: str) -> int:
-    value = whole_number(cell, place, column)
+    try:
+        value = whole_number(cell, place, column)
+    except DataError:
+        if column not in _MAPPINGS:  # these can be left out
+            raise
+        raise DataError(f"{place}: {column} {cell[:40]!r} is not a number from 0; renumber them") from None
     if column == "x_label" and value not in (0, 1, 2):
         raise DataError(f"{place}: x_label {value} is no part; write 0 (train), 1 (valid) or 2 (test)")
     if column in _MAPPINGS and not 0 <= value < 2**31:

@@ -25,12 +25,23 @@ def has_ready(folder: Path, name: str, modality: Modality) -> bool:
     if is_there(folder / name, folder):
         return True
     for file in sorted(folder.iterdir()):
-        kind = next((kind for kind in _KINDS if file.name.lower().endswith(kind)), None)
-        words = set(re.findall(r"[a-z]+", file.name.lower().removesuffix(kind))) if kind else set()
-        short = _SHORT[modality] in words and any(word.startswith("feat") for word in words)
-        if (short or words & _WORDS[modality]) and not words & _MADE_OF_THEM:
+        if kind := next((kind for kind in _KINDS if file.name.lower().endswith(kind)), None):
+            words = words_of(file.name[: -len(kind)])
+            if not is_about(modality, words) or words & _MADE_OF_THEM:
+                continue
             raise DataError(
                 f"{file}: is not read; did you mean {name}? Save one matrix under that name with numpy.save, or take "
                 "this file out of the folder"
             )
     return False
+
+
+def words_of(name: str) -> set[str]:
+    """The words of a name: ``{"visual", "embeddings"}`` of visualEmbeddings_1."""
+    return set(re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()))
+
+
+def is_about(modality: Modality, words: set[str]) -> bool:
+    """Whether the words of a name tell of features of a modality."""
+    short = _SHORT[modality] in words and any(word.startswith("feat") for word in words)
+    return short or bool(words & _WORDS[modality])

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lmmrec_core.disk import whole_folder
+from lmmrec_core.disk import require_new, whole_folder
 from lmmrec_core.errors import DataError
 
 
@@ -15,8 +15,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
     Raises DataError if ``target`` exists (an empty folder may), or cannot be written.
     """
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise DataError(f"{target}: exists already; give the name of a new folder, or remove it yourself")
+    require_new(target, DataError)
     with whole_folder(target, DataError) as partial:
         yield partial
 

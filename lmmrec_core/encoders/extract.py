@@ -2,12 +2,14 @@
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from lmmrec_core.digests import digest
 from lmmrec_core.encoders.features.content import check_matrix, make_features
 from lmmrec_core.encoders.features.missing import check_rule, fill_missing
 from lmmrec_core.encoders.features.unread import counts_of
+from lmmrec_core.encoders.pictures.byte_store import PictureBytes
 from lmmrec_core.encoders.pictures.reading import pixels_of, read_picture
 from lmmrec_core.encoders.precision import compare_precisions, sample_of, with_precision
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
@@ -27,6 +30,7 @@ from lmmrec_core.names import PRECISIONS, Precision
 from lmmrec_core.roles import Encoder
 from lmmrec_core.seeds import true_fp32
 
+Made = TypeVar("Made")
 _LIBRARIES = ("torch", "timm", "transformers", "tokenizers", "open_clip_torch", "pillow", "numpy", "safetensors")
 
 
@@ -65,12 +69,14 @@ def extract(
     progress: bool = True,
     device: str | torch.device = "cpu",
     precision: Precision = "fp32",
+    pictures: PictureBytes | None = None,
 ) -> Features:
     """Encode every item of a catalogue; rows in the order of ``catalogue.item_ids``.
 
     ``missing`` is the rule for items without a picture or text, ``"mean"`` or ``"zero"``. A broken picture file is
     refused by name. Memory for decoded pictures is bounded, see :mod:`~lmmrec_core.encoders.pictures.reading`. Results
-    are in fp32 (TF32 off); batch size and threads change them by less than 1e-5, relative to their size.
+    are in fp32 (TF32 off); batch size and threads change them by less than 1e-5, relative to their size. With
+    ``pictures``, those of the catalogue by the visual encoder's rule, no file is read, and nothing else changes.
 
     bf16 is compared with fp32 on a sample of each modality first (:func:`~.precision.compare_precisions`). If one
     modality differs too much, all of them are computed in fp32, with a warning. The card records specs, counts, times,
@@ -81,7 +87,7 @@ def extract(
     _check(encoders, catalogue, missing, batch_size)
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
-    way = _Way(batch_size, progress, torch.device(device))
+    way = _Way(batch_size, progress, torch.device(device), pictures)
     audit = {} if precision == "fp32" else {m: _audit(encoders[m], m, catalogue, way) for m in encoders}
     failed = [modality for modality, found in audit.items() if not found["passed"]]
     if failed:
@@ -136,6 +142,7 @@ class _Way:
     batch_size: int
     progress: bool
     device: torch.device
+    pictures: PictureBytes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,24 +186,47 @@ def _encode(
     bar = tqdm(total=len(todo), desc=name, unit="item", disable=not way.progress)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
     with bar, _evaluation(encoder, device), torch.inference_mode(), autocast:
-        for start in range(0, len(todo), batch_size):
-            items = todo[start : start + batch_size]
-            if modality == "visual":
-                pixels = pixels_of(encoder.preprocess_images, _pictures_of(items, catalogue))
-                vectors = encoder.image_vectors(pixels.to(device))
-            else:
-                tokens = encoder.preprocess_texts([catalogue.texts[i] for i in items])
-                vectors = encoder.text_vectors({name: value.to(device) for name, value in tokens.items()})
+        parts = [todo[start : start + batch_size] for start in range(0, len(todo), batch_size)]
+        for items, inputs in _inputs(encoder, modality, catalogue, parts, way):
+            vectors = encoder.image_vectors(inputs) if isinstance(inputs, Tensor) else encoder.text_vectors(inputs)
             rows[items] = _checked(vectors, encoder, modality, [catalogue.item_ids[i] for i in items])
             present[items] = True
-            bar.update(min(batch_size, len(todo) - start))
+            bar.update(len(items))
     return _Encoded(rows, present)
+
+
+def _inputs(
+    encoder: Encoder, modality: Modality, catalogue: Catalogue, parts: list[IntArray], way: _Way
+) -> Iterator[tuple[IntArray, Tensor | dict[str, Tensor]]]:
+    """What an encoder takes, part by part; on a GPU the next part is made ready while this one is encoded."""
+
+    def ready(items: IntArray) -> Tensor | dict[str, Tensor]:
+        if modality == "textual":
+            tokens = encoder.preprocess_texts([catalogue.texts[i] for i in items])
+            return {name: value.to(way.device) for name, value in tokens.items()}
+        if way.pictures is not None:
+            return way.pictures.pixels(items, way.device)
+        return pixels_of(encoder.preprocess_images, _pictures_of(items, catalogue)).to(way.device)
+
+    if way.device.type == "cpu":
+        yield from ((items, ready(items)) for items in parts)
+        return
+    yield from made_ahead(ready, parts)
+
+
+def made_ahead(make: Callable[[IntArray], Made], parts: Sequence[IntArray]) -> Iterator[tuple[IntArray, Made]]:
+    """Each part and what ``make`` makes of it, which a thread does for the next part meanwhile."""
+    with ThreadPoolExecutor(1) as ahead:
+        waiting = deque(ahead.submit(make, items) for items in parts[:1])
+        for place, items in enumerate(parts):
+            waiting.extend(ahead.submit(make, following) for following in parts[place + 1 : place + 2])
+            yield items, waiting.popleft().result()
 
 
 def _audit(encoder: Encoder, modality: Modality, catalogue: Catalogue, way: _Way) -> dict[str, float | bool]:
     """bf16 against fp32 on a sample of the items with content."""
     sample = sample_of(_with_content(catalogue, modality))
-    quiet = _Way(way.batch_size, False, way.device)
+    quiet = replace(way, progress=False)
     exact, lower = (_encode(encoder, modality, catalogue, quiet, p, sample) for p in PRECISIONS)
     kept = exact.present & lower.present
     return compare_precisions(exact.rows[kept], lower.rows[kept])

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from lmmrec_core.config import Settings
 from lmmrec_core.digests import file_sha256
 from lmmrec_core.encoders.one_modality import OneModality
-from lmmrec_core.encoders.pictures.reading import image_spec, to_pixels
-from lmmrec_core.encoders.pictures.rule import HALF
+from lmmrec_core.encoders.pictures.reading import image_spec
+from lmmrec_core.encoders.pictures.rule import HALF, ImageRule
 from lmmrec_core.encoders.weights import check_sha256, load_strictly, package_file, read_tensors
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Modality
@@ -127,8 +127,13 @@ class EfficientNetLite0(OneModality):
             "image": image_spec(self.settings.image_size, mean=HALF, std=HALF),
         }
 
+    @property
+    def picture_rule(self) -> ImageRule:
+        """How pictures are prepared."""
+        return ImageRule(self.settings.image_size, "squash", HALF, HALF)
+
     def preprocess_images(self, images: Sequence[Image]) -> Tensor:
-        return to_pixels(images, self.settings.image_size, mean=HALF, std=HALF)
+        return self.picture_rule.pixels(images)
 
     def image_vectors(self, pixels: Tensor) -> Tensor:
         pixels = pixels.contiguous(memory_format=torch.channels_last)

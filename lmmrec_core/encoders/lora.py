@@ -53,6 +53,14 @@ def lora_targets(module: nn.Module) -> dict[str, tuple[nn.Module, str]]:
     return targets
 
 
+def low_rank_names(module: nn.Module) -> frozenset[str]:
+    """Names of the factors that :func:`add_lora` added: the part "lora". Raises ConfigError if there are none."""
+    found = frozenset(name for name, _ in module.named_parameters() if name.endswith((".lora_A", ".lora_B")))
+    if not found:
+        raise ConfigError("part 'lora': the module has no low-rank factors; call add_lora first")
+    return found
+
+
 def merge_lora(module: nn.Module) -> None:
     """Put W + (alpha / rank) B A in the place of W and drop the factors: the module is of its plain kind again."""
     for owner in list(module.modules()):
@@ -82,4 +90,4 @@ def add_lora(module: nn.Module, rank: int = RANK, alpha: float = ALPHA, seed: in
         weight = getattr(owner, attribute)
         factors = LowRank(weight.detach(), rank, alpha, torch_stream(seed, f"lora/{name}"))
         parametrize.register_parametrization(owner, attribute, factors.train(owner.training))
-    return frozenset(name for name, _ in module.named_parameters() if name.endswith((".lora_A", ".lora_B")))
+    return low_rank_names(module)

@@ -127,7 +127,11 @@ def restore(module: nn.Module, path: Path, note: SavedNote) -> None:
 
     Raises FeatureError for weights that do not fit ``module`` to the last key, or are not the ones saved.
     """
-    load_strictly(module, load_file(path), path)
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise FeatureError(f"{path}: damaged ({error}); {_CURE}") from None
+    load_strictly(module, weights, path)
     if state_digest(module) != note.state_sha256:
         raise FeatureError(f"{path}: damaged (the weights are not the ones saved); {_CURE}")
     module.eval()

@@ -1,6 +1,6 @@
 """Ranking metrics: hits → one float64 per user. All conventions of the study are stated here, and only here.
 
-For user u with held-out items T_u, and hit_r in {0, 1} the relevance of the item at rank r (r = 1 is best):
+For user u with held-out items T_u, and hit_r in {0, 1} the relevance of the item at rank r (r = 1 is best)::
 
     recall                 hits among the first k, over |T_u| (not over min(k, |T_u|))
     ndcg                   DCG over ideal DCG: gain hit_r / log2(r + 1), ideal over the first min(k, |T_u|) ranks
@@ -14,7 +14,7 @@ Further conventions: an empty place in a list (item −1) is never a hit; a mean
 least one held-out row, each with equal weight; nothing is rounded. Recall, NDCG and the treatment of users
 follow the evaluator of MMRec (enoche/MMRec: src/utils/topk_evaluator.py), except that it rounds to four decimals.
 
-Every function takes ``hits`` bool [user, k_max], ``n_relevant`` int [user] (|T_u| ≥ 1) and ``k``, and raises as
+Every function takes ``hits`` bool [user, k_max], ``n_relevant`` int [user] (at least one) and ``k``, and raises as
 :func:`check_hits`. What a metric promises is said in ``roles.Metric`` and tested for every member, also of other
 packages.
 """

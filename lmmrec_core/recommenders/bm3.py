@@ -14,6 +14,7 @@ from torch.nn import functional
 from lmmrec_core.losses import reg_norm, reg_squared
 from lmmrec_core.recommenders.base import DEEPEST, FreeTableSettings, GradientRecommender
 from lmmrec_core.recommenders.layers import BipartiteGraph, linear, table
+from lmmrec_core.recommenders.weights import Sizes, Weights, in_linear
 from lmmrec_core.roles import Batch, TrainingData
 
 
@@ -64,6 +65,11 @@ class BM3(GradientRecommender):
         free = self.content() if settings.trains_features else {}
         self.tables = nn.ParameterDict({modality: nn.Parameter(matrix.clone()) for modality, matrix in free.items()})
         self.graph = BipartiteGraph.symmetric(data.user, data.item, data.n_users, data.n_items)
+
+    @classmethod
+    def count_weights(cls, sizes: Sizes, settings: Settings) -> Weights:
+        """Numbers in its weights, see ``recommenders.weights``."""
+        return Weights(sizes.tables, in_linear(sizes.dim, sizes.dim) + sizes.mapped(sizes.dim))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         """Negatives are ignored if given."""

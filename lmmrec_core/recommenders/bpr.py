@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from lmmrec_core.recommenders.base import GradientRecommender, RecommenderSettings, pairwise_loss, triples
 from lmmrec_core.recommenders.layers import pair_scores, table
+from lmmrec_core.recommenders.weights import Sizes, Weights
 from lmmrec_core.roles import Batch, TrainingData
 
 
@@ -30,6 +31,11 @@ class BPR(GradientRecommender):
         self.user = table(data.n_users, settings.embedding_dim, generator, "xavier_normal")
         self.item = table(data.n_items, settings.embedding_dim, generator, "xavier_normal")
         self.bias = nn.Parameter(torch.zeros(data.n_items)) if settings.mode == "described" else None
+
+    @classmethod
+    def count_weights(cls, sizes: Sizes, settings: Settings) -> Weights:
+        """Numbers in its weights, see ``recommenders.weights``."""
+        return Weights(sizes.tables + (sizes.items if settings.mode == "described" else 0))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         user, positive, negative = triples(batch, self.name)

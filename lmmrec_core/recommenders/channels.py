@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from lmmrec_core.recommenders.base import DEEPEST, CachedVectorSettings, GradientRecommender
 from lmmrec_core.recommenders.layers import BipartiteGraph, SparseRows, linear, rows_normalised, table
+from lmmrec_core.recommenders.weights import Sizes, Weights, in_linear
 from lmmrec_core.roles import Scorer, TrainingData
 
 Sided = tuple[Tensor, Tensor]  # what propagates: a user table and an item table
@@ -69,6 +70,13 @@ class ChannelRecommender(GradientRecommender):
         self.read_user = linear(joined, dim, generator, "xavier_uniform")
         self.read_item = linear(joined, dim, generator, "xavier_uniform")
         self.graph = BipartiteGraph.symmetric(data.user, data.item, data.n_users, data.n_items)
+
+    @classmethod
+    def count_weights(cls, sizes: Sizes, settings: Any, mean: bool = False) -> Weights:
+        """Numbers in its weights, see ``recommenders.weights``."""
+        joined = sizes.dim if mean else sizes.dim * (1 + len(sizes.widths))
+        maps = sizes.mapped(sizes.dim) + 2 * in_linear(joined, sizes.dim)
+        return Weights(sizes.tables, maps, sizes.tables if settings.stale else 0)
 
     def channels(self) -> list[Tensor]:
         """The item tables [item, dim] that enter the channels: ids, then the mapped features."""

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
+from lmmrec_core.process import host_waits
 from lmmrec_core.recommenders.layers import BipartiteGraph, SparseRows
 
 
@@ -30,8 +31,11 @@ class EdgeSubsets(nn.Module):
         self.register_buffer("item", item, persistent=False)
         self.register_buffer("by_item", torch.argsort(item, stable=True), persistent=False)
 
-    def subgraph(self, kept: Bool[Tensor, "edge"]) -> BipartiteGraph:
-        """SYM of the kept edges alone: degrees are counted anew, nodes that lost all edges are isolated."""
+    def subgraph(self, kept: Bool[Tensor, "edge"], count: int | None = None) -> BipartiteGraph:
+        """SYM of the kept edges alone: degrees are counted anew, nodes that lost all edges are isolated.
+
+        ``count``: how many they are, if that is known, so that a host need not wait for a GPU to count them.
+        """
         whole = self.graph.user_rows, self.graph.item_rows
         kept_by_item = kept.index_select(0, self.by_item)
         user_starts, item_starts = _starts(whole[0].indptr, kept), _starts(whole[1].indptr, kept_by_item)
@@ -40,8 +44,8 @@ class EdgeSubsets(nn.Module):
             for starts, rows in zip((user_starts, item_starts), whole, strict=True)
         )
         weights = of_user.index_select(0, self.user) * of_item.index_select(0, self.item)  # read at kept edges only
-        first = kept.nonzero().flatten()
-        second = self.by_item.index_select(0, kept_by_item.nonzero().flatten())
+        first = _places(kept, count)
+        second = self.by_item.index_select(0, _places(kept_by_item, count))
         users, items = (
             SparseRows.in_order(starts, columns.index_select(0, order), weights.index_select(0, order), rows.shape)
             for starts, columns, order, rows in (
@@ -55,8 +59,15 @@ class EdgeSubsets(nn.Module):
         """The graph without a share ``rate`` of its edges, all subsets of ``kept_count`` edges equally likely."""
         edges, device = len(self.user), self.user.device
         order = torch.randperm(edges, generator=generator_on(device, generator), device=device)
-        kept = torch.zeros(edges, dtype=torch.bool, device=device)
-        return self.subgraph(kept.index_fill_(0, order[: kept_count(edges, rate)], True))
+        kept, count = torch.zeros(edges, dtype=torch.bool, device=device), kept_count(edges, rate)
+        return self.subgraph(kept.index_fill_(0, order[:count], True), count)
+
+
+def _places(kept: Bool[Tensor, "edge"], count: int | None) -> Int[Tensor, "kept"]:
+    """The numbers of the kept edges, ascending."""
+    if count is None or not host_waits(kept.device):
+        return kept.nonzero().flatten()
+    return torch.argsort((~kept).to(torch.uint8), stable=True)[:count]
 
 
 def kept_count(edges: int, rate: float) -> int:

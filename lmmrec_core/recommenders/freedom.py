@@ -21,12 +21,14 @@ from lmmrec_core.recommenders.item_graph import nearest_columns
 from lmmrec_core.recommenders.layers import (
     BipartiteGraph,
     SparseRows,
+    distinct_numbers,
     features_normalised,
     linear,
     pair_scores,
     sparse_product,
     table,
 )
+from lmmrec_core.recommenders.weights import Sizes, Weights
 from lmmrec_core.roles import Batch, TrainingData
 
 
@@ -97,6 +99,11 @@ class FREEDOM(GradientRecommender):
         kept = drawn_edges(self.edge_weight, kept_count(len(self.edge_user), self.settings.dropout), generator)
         self.pruned = BipartiteGraph.symmetric(self.edge_user[kept], self.edge_item[kept], self.n_users, self.n_items)
 
+    @classmethod
+    def count_weights(cls, sizes: Sizes, settings: Settings) -> Weights:
+        """Numbers in its weights, see ``recommenders.weights``."""
+        return Weights(sizes.tables, sizes.mapped(sizes.dim))
+
     def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         user, positive, negative = triples(batch, self.name)
         both = torch.cat([positive, negative])
@@ -105,10 +112,10 @@ class FREEDOM(GradientRecommender):
         loss = _ranking(users, functional.embedding(both, z_item))
         if not self.settings.reg_weight:
             return loss
-        distinct, place = torch.unique(both, return_inverse=True)
+        some, place = distinct_numbers(both)
         for modality, matrix in self.content().items():
             source = self.tables.get(modality, matrix)
-            mapped = self.maps[modality](functional.embedding(distinct, source))
+            mapped = self.maps[modality](functional.embedding(some, source))
             loss = loss + self.settings.reg_weight * _ranking(users, functional.embedding(place, mapped))
         return loss
 

@@ -23,6 +23,7 @@ from lmmrec_core.recommenders.layers import (
     rows_normalised,
     table,
 )
+from lmmrec_core.recommenders.weights import Sizes, Weights
 from lmmrec_core.roles import Batch, TrainingData
 
 
@@ -89,6 +90,11 @@ class LATTICE(GradientRecommender):
             self.register_buffer(f"{modality}_weights", weights, persistent=False)
         self._current: ItemGraph | None = None
         self._neighbours: dict[Modality, tuple[Tensor, Tensor]] = {}
+
+    @classmethod
+    def count_weights(cls, sizes: Sizes, settings: Settings) -> Weights:
+        """Numbers in its weights, see ``recommenders.weights``."""
+        return Weights(sizes.tables, sizes.mapped(settings.feature_dim) + (2 if len(sizes.widths) == 2 else 0))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         user, positive, negative = triples(batch, self.name)

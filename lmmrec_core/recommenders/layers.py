@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lmmrec_core.process import host_waits
+
 _Made = TypeVar("_Made")
 _LEAST_NORM = 1e-12
 
@@ -234,6 +236,17 @@ class Kept(Generic[_Made]):
         return self._result
 
 
+def distinct_numbers(numbers: Int[Tensor, "batch"]) -> tuple[Int[Tensor, "some"], Int[Tensor, "batch"]]:
+    """The distinct numbers, ascending, and the place of each number among them; where the host would wait, all of them.
+
+    To map each once is cheaper on a CPU.
+    """
+    if host_waits(numbers.device):
+        return numbers, torch.arange(len(numbers), device=numbers.device)
+    values, place = torch.unique(numbers, return_inverse=True)
+    return values, place
+
+
 def rows_normalised(rows: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
     """Each row over ``max(its L2 norm, 1e-12)``: an all-zero row stays zero."""
     return functional.normalize(rows, dim=-1, eps=_LEAST_NORM)
@@ -247,7 +260,7 @@ def features_normalised(rows: Float[Tensor, "row dim"]) -> Float[Tensor, "row di
     """
     norm = torch.linalg.vector_norm(rows.detach(), dim=-1, keepdim=True)
     extreme = ~(norm.isfinite() & (norm >= _LEAST_NORM))
-    if bool(extreme.any()):
+    if host_waits(rows.device) or bool(extreme.any()):  # dividing the others by 1 leaves them as they are
         largest = rows.detach().abs().amax(dim=-1, keepdim=True)
         rows = rows / largest.where(extreme & (largest > 0), 1)
     return rows_normalised(rows)

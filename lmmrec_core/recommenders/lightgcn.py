@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from lmmrec_core.recommenders.base import DEEPEST, GradientRecommender, RecommenderSettings, pairwise_loss, triples
 from lmmrec_core.recommenders.layers import BipartiteGraph, pair_scores, table
+from lmmrec_core.recommenders.weights import Sizes, Weights
 from lmmrec_core.roles import Batch, TrainingData
 
 
@@ -34,6 +35,11 @@ class LightGCN(GradientRecommender):
         self.user = table(data.n_users, settings.embedding_dim, generator, values)
         self.item = table(data.n_items, settings.embedding_dim, generator, values)
         self.graph = BipartiteGraph.symmetric(data.user, data.item, data.n_users, data.n_items)
+
+    @classmethod
+    def count_weights(cls, sizes: Sizes, settings: Settings) -> Weights:
+        """Numbers in its weights, see ``recommenders.weights``."""
+        return Weights(sizes.tables)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         user, positive, negative = triples(batch, self.name)

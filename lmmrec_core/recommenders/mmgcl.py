@@ -16,6 +16,7 @@ from lmmrec_core.recommenders.base import triples
 from lmmrec_core.recommenders.channels import ChannelRecommender, ChannelSettings, unit_rows_at
 from lmmrec_core.recommenders.edge_dropout import EdgeSubsets
 from lmmrec_core.recommenders.layers import pair_scores, rows_normalised, table
+from lmmrec_core.recommenders.weights import Sizes, Weights
 from lmmrec_core.roles import Batch, TrainingData
 
 
@@ -64,6 +65,14 @@ class MMGCL(ChannelRecommender):
                 self.register_buffer(f"mask_{modality}", random_rows.detach())
         if settings.stale:
             self.keep_last_vectors()
+
+    @classmethod
+    def count_weights(cls, sizes: Sizes, settings: Settings, mean: bool = False) -> Weights:
+        """Numbers in its weights, see ``recommenders.weights``."""
+        random_rows = len(sizes.widths) * sizes.items * sizes.dim
+        return super().count_weights(sizes, settings) + Weights(
+            fixed=random_rows if settings.mode == "described" else 0
+        )
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         user, positive, negative = triples(batch, self.name)

@@ -24,6 +24,7 @@ from lmmrec_core.recommenders.layers import (
     sparse_product,
     table,
 )
+from lmmrec_core.recommenders.weights import Sizes, Weights, in_linear
 from lmmrec_core.roles import Batch, TrainingData
 
 _SLOPE = 0.01  # of the leaky ReLU
@@ -76,6 +77,20 @@ class MMGCN(GradientRecommender):
         self.ids = _trained_or_not(self, "ids", ids, settings.trains_ids)
         if settings.stale:
             self.keep_last_vectors()
+
+    @classmethod
+    def count_weights(cls, sizes: Sizes, settings: Settings) -> Weights:
+        """Numbers in its weights, see ``recommenders.weights``."""
+        dim, vectors, maps = sizes.dim, sizes.tables, 0
+        for modality, width in sizes.widths.items():
+            narrow = settings.visual_width if modality == "visual" else settings.textual_width
+            first = narrow or width
+            vectors += sizes.users * first
+            maps += in_linear(width, narrow) if narrow else 0
+            for size in (first, *[dim] * (settings.n_layers - 1)):
+                maps += size * size + in_linear(size, dim) + in_linear(size + dim * settings.concat, dim)
+        stale = sizes.tables if settings.stale else 0
+        return Weights(vectors, maps, stale) if settings.trains_ids else Weights(0, maps, vectors + stale)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         user, positive, negative = triples(batch, self.name)

@@ -21,6 +21,7 @@ from lmmrec_core.recommenders.channels import (
 )
 from lmmrec_core.recommenders.edge_dropout import generator_on
 from lmmrec_core.recommenders.layers import linear, rows_normalised
+from lmmrec_core.recommenders.weights import Sizes, Weights, in_linear
 from lmmrec_core.roles import Batch, TrainingData
 
 
@@ -74,6 +75,16 @@ class SLMRec(ChannelRecommender):
                 self.spaces[name] = linear(dim, width, generator, "xavier_uniform")
         if settings.stale:
             self.keep_last_vectors()
+
+    @classmethod
+    def count_weights(cls, sizes: Sizes, settings: Settings, mean: bool = False) -> Weights:
+        """Numbers in its weights, see ``recommenders.weights``."""
+        dim, spaces = sizes.dim, 0
+        if settings.ssl_task == "FAC":
+            spaces = in_linear(dim, dim) * (1 + len(sizes.widths))
+            if "textual" in sizes.widths:
+                spaces += 2 * in_linear(dim, max(1, dim // 2))
+        return super().count_weights(sizes, settings, settings.fusion == "mean") + Weights(maps=spaces)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         user, positive = batch.user, batch.positive

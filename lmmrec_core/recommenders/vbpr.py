@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lmmrec_core.recommenders.base import FeatureSettings, GradientRecommender, pairwise_loss, text_first, triples
-from lmmrec_core.recommenders.layers import linear, pair_scores, table
+from lmmrec_core.recommenders.layers import distinct_numbers, linear, pair_scores, table
+from lmmrec_core.recommenders.weights import Sizes, Weights
 from lmmrec_core.roles import Batch, TrainingData
 
 
@@ -49,6 +50,15 @@ class VBPR(GradientRecommender):
             self.bias = nn.Parameter(torch.zeros(data.n_items))
             self.feature_bias = nn.Parameter(torch.zeros(width))
 
+    @classmethod
+    def count_weights(cls, sizes: Sizes, settings: Settings) -> Weights:
+        """Numbers in its weights, see ``recommenders.weights``."""
+        width, dim = sum(sizes.widths.values()), sizes.dim
+        vectors, maps = sizes.tables + sizes.users * dim, width * dim
+        if settings.mode == "described":  # with biases of items and of features, and none of the map
+            return Weights(vectors + sizes.items, maps + width, dim)
+        return Weights(vectors, maps + dim)
+
     def loss(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
         user, positive, negative = triples(batch, self.name)
         both = torch.cat([positive, negative])
@@ -56,8 +66,8 @@ class VBPR(GradientRecommender):
         if self.n_items <= len(both):  # a small catalogue: all items are cheaper than finding the distinct ones
             place, (mapped, offset) = both, self._map(None)
         else:
-            distinct, place = torch.unique(both, return_inverse=True)
-            own, (mapped, offset) = functional.embedding(distinct, self.item), self._map(distinct)
+            some, place = distinct_numbers(both)
+            own, (mapped, offset) = functional.embedding(some, self.item), self._map(some)
         users = functional.embedding(user, self.user)
         composed = functional.embedding(place, torch.cat([own, mapped], 1))
         positives, negatives = composed.chunk(2)

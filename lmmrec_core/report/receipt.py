@@ -5,6 +5,7 @@ import pandas as pd
 from lmmrec_core.report.labels import PAPER_LABELS, Labels, metric_name, model_name
 from lmmrec_core.report.marks import DISAGREEMENT, MOST_AT_CAP, seeds_disagree
 
+NO_ENERGY = "not measured"
 _DECIMALS = {"recall@20": 4, "ndcg@20": 4, "seconds": 1, "peak MiB": 0}
 
 
@@ -100,7 +101,8 @@ def receipt_facts(receipt: pd.DataFrame) -> dict[str, int | float | str]:
     """
     if receipt.empty:
         nothing = "not run"
-        return {"runs": 0, "seeds": nothing, "hours": 0.0, "code": nothing, "torch": nothing, "machines": nothing}
+        return {"runs": 0, "seeds": nothing, "hours": 0.0, "energy": NO_ENERGY, "code": nothing,
+                "torch": nothing, "machines": nothing}  # fmt: skip
     seeds = receipt.groupby(_CELL, sort=False)["seed"].nunique()
     least, most = int(seeds.min()), int(seeds.max())
     commits = sorted(set(receipt["commit"]))
@@ -108,7 +110,16 @@ def receipt_facts(receipt: pd.DataFrame) -> dict[str, int | float | str]:
         "runs": len(receipt),
         "seeds": f"{least}" if least == most else f"{least} to {most}",
         "hours": float(receipt["seconds"].sum()) / 3600,
+        "energy": _energy(receipt),
         "code": f"1 commit, {commits[0]}" if len(commits) == 1 else f"{len(commits)} commits",
         "torch": ", ".join(sorted(set(map(str, receipt["torch"])))),
         "machines": ", ".join(sorted(set(map(str, receipt["machine"])))),
     }
+
+
+def _energy(receipt: pd.DataFrame) -> str:
+    """The energy of the runs that have a reading, and how many these are."""
+    measured = pd.to_numeric(receipt["energy Wh"], errors="coerce").dropna() if "energy Wh" in receipt else pd.Series()
+    if measured.empty:
+        return NO_ENERGY
+    return f"{measured.sum() / 1000:.3g} kWh, estimated in {len(measured)} of {len(receipt)} runs"

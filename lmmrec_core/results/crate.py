@@ -9,13 +9,15 @@ equal crate: times are those of the runs.
 import json
 import mimetypes
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lmmrec_core.digests import digest, file_sha256
-from lmmrec_core.disk import whole_folder, write_file
+from lmmrec_core.disk import require_new, whole_folder, write_file
 from lmmrec_core.errors import ConfigError, ResultError
+from lmmrec_core.results.checking import Check, check_files, stored_files
 from lmmrec_core.results.store import Record, ResultStore
 
 METADATA = "ro-crate-metadata.json"
@@ -36,40 +38,65 @@ _TERMS = (
 Entity = dict[str, Any]
 
 
-def write_crate(store: ResultStore, track: str, title: str, description: str, target: Path) -> int:
-    """Copy the stored results of ``track`` into the new folder ``target``, as a crate; returns the number of files.
+@dataclass(frozen=True)
+class Crate:
+    """What :func:`write_crate` wrote."""
 
-    Raises ConfigError where nothing is stored or ``target`` exists, ResultError for a damaged run and a full disk.
+    files: int
+    unknown: tuple[Path, ...] = ()  # files of no known kind, below the track: no digest says that they are sound
+
+
+def write_crate(
+    store: ResultStore, track: str, title: str, description: str, target: Path, check: Check = lambda file: False
+) -> Crate:
+    """Copy the stored results of ``track`` into the new folder ``target``, as a crate.
+
+    Every file of a run is held against its record first; ``check`` does so for files that this stage does not know.
+    Raises ConfigError where nothing is stored, or ``target`` is not new or lies among the results; ResultError that
+    names all damaged files, and for a full disk. Nothing is written then.
     """
-    if target.exists():
-        raise ConfigError(f"{target}: exists already; give the name of a new folder, or remove it")
+    require_new(target, ConfigError)
+    if target.resolve().is_relative_to(store.root.resolve()):
+        raise ConfigError(f"{target}: lies in {store.root}, where only results may be; name a folder outside")
+    if not store.root.joinpath(track).is_dir():
+        raise _nothing(store, track)
+    files = stored_files(store.root / track)
+    unknown = check_files(store, track, files, check)
     records = store.find_records(track=track)
     if not records:
-        raise ConfigError(f"track {track!r} has no stored results below {store.root}; run `lmmrec reproduce` first")
-    for record in records:
-        store.load_record(record)  # a damaged one is named, and no crate is made of it
-    files = _files(store.root / track)
+        raise _nothing(store, track)
     with whole_folder(target, needed=sum(file.stat().st_size for file in files)) as partial:
         for file in files:
             copy = partial / file.relative_to(store.root)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
-        metadata = crate_metadata(
-            records, [file.relative_to(store.root) for file in files], partial, title, description
-        )
+        inside = [file.relative_to(store.root) for file in files]
+        known = {file.relative_to(store.root).as_posix() for file in files if file not in unknown}
+        metadata = crate_metadata(records, inside, partial, title, description, known)
         text = json.dumps(metadata, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         write_file(partial / METADATA, text)
-    return len(files)
+    return Crate(len(files), tuple(file.relative_to(store.root / track) for file in unknown))
+
+
+def _nothing(store: ResultStore, track: str) -> ConfigError:
+    return ConfigError(f"track {track!r} has no stored results below {store.root}; run `lmmrec reproduce` first")
 
 
 def crate_metadata(
-    records: Sequence[Record], files: Iterable[Path], folder: Path, title: str, description: str
+    records: Sequence[Record],
+    files: Iterable[Path],
+    folder: Path,
+    title: str,
+    description: str,
+    known: Collection[str],
 ) -> Mapping[str, Any]:
-    """The content of the metadata file for ``files``, relative to ``folder``, where they are read."""
+    """The content of the metadata file for ``files``, relative to ``folder``, where they are read.
+
+    ``known``: names of those that a run may have made; the others are parts of the crate and no more.
+    """
     made_of: dict[str, Entity] = {}  # code, packages and data by id
     parts = [_file(file, folder) for file in files]
-    named = {str(part["@id"]) for part in parts}
-    actions = [_action(record, named, made_of) for record in records]
+    actions = [_action(record, known, made_of) for record in records]
     root: Entity = {
         "@id": "./", "@type": "Dataset", "name": f"Results of the track {title}",
         "description": f"{description} {_TERMS}",
@@ -82,12 +109,6 @@ def crate_metadata(
     return {"@context": _CONTEXT, "@graph": [descriptor, root, _LICENCE, _PAPER, *parts, *actions, *made_of.values()]}
 
 
-def _files(folder: Path) -> list[Path]:
-    """The files below a folder; what a killed process left half written is none."""
-    found = (file for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
-    return sorted(f for f in found if not any(part.startswith(".") for part in f.relative_to(folder).parts))
-
-
 def _file(file: Path, folder: Path) -> Entity:
     kind = _KINDS.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     return {
@@ -96,7 +117,7 @@ def _file(file: Path, folder: Path) -> Entity:
     }  # fmt: skip
 
 
-def _action(record: Record, files: set[str], made_of: dict[str, Entity]) -> Entity:
+def _action(record: Record, files: Collection[str], made_of: dict[str, Entity]) -> Entity:
     """One run; what it was made by and from is added to ``made_of``."""
     data, case = record.data, record.case
     code = _code(data["provenance"], made_of)

@@ -10,7 +10,7 @@ import pandas as pd
 from lmmrec_core.digests import bytes_sha256
 from lmmrec_core.errors import ConfigError, ResultError
 from lmmrec_core.flow import Result
-from lmmrec_core.results.archive import Archive
+from lmmrec_core.results.archive import RECORDS, Archive
 from lmmrec_core.results.files import table_bytes
 from lmmrec_core.results.store import PER_USER, RECORD, Record, ResultStore, record_bytes, write_run
 
@@ -25,8 +25,9 @@ class Packed:
 
 
 def packable(store: ResultStore, track: str) -> list[str]:
-    """The data sets of a track that have stored runs, in folders or packed."""
-    return sorted({record.case["dataset"] for record in store.find_records(track=track, on_damage="warn")})
+    """The data sets of a track that have stored runs, in folders or packed, sound or not."""
+    packed = (file.name.removesuffix(RECORDS) for file in store.root.glob(f"{track}/[!.]*{RECORDS}"))
+    return sorted({*(path.parent.name for path in store.folders(track, "*")), *packed})
 
 
 def pack(store: ResultStore, track: str, dataset: str) -> Packed:

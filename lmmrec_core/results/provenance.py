@@ -80,6 +80,11 @@ def code_state_now() -> CodeState:
     return code_state(asdict(code_now()))
 
 
+def counts_now() -> bool:
+    """Whether a result that the code as it is now makes will count. Raises as :func:`allows_uncommitted`."""
+    return allows_uncommitted() or code_state_now() != "uncommitted"
+
+
 def allows_uncommitted() -> bool:
     """Whether :data:`ALLOW` is set to 1. Raises ConfigError for a value that is neither 0 nor 1."""
     value = os.environ.get(ALLOW, "0")

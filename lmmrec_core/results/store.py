@@ -171,7 +171,7 @@ class ResultStore:
         """Add the per-user values to a record. Raises ResultError as :meth:`load`."""
         if record.archived is not None:
             return self._load_archived(record, record.archived)
-        content = _checked_bytes(record, PER_USER)
+        content = checked_bytes(record, PER_USER)
         try:
             per_user = read_table(content)
         except (OSError, ValueError, KeyError) as error:
@@ -182,7 +182,7 @@ class ResultStore:
         """Users [user] and their ranked lists [user, k]; None if the lists were not kept (they are not in git)."""
         if TOP_ITEMS not in record.data["files"] or not (record.path / TOP_ITEMS).is_file():
             return None
-        return read_lists(_checked_bytes(record, TOP_ITEMS))
+        return read_lists(checked_bytes(record, TOP_ITEMS))
 
     def record(self, path: Path) -> Record:
         """Read and check the record of a run folder. Raises ResultError naming file and cure."""
@@ -299,7 +299,8 @@ def _checked_record(data: Any, file: Path, folder: str, damaged: Callable[[str],
     if data.get("digest") != digest({name: value for name, value in data.items() if name != "digest"}):
         raise damaged("its content does not match its digest (edited by hand?)")
     if not folder.endswith(f"-{data['key']}"):
-        raise damaged(f"it holds the run {data['key']}, not the one its folder is named after")
+        told = f"it holds the run {data['key']}, not the one its folder is named after"
+        raise damaged(f"{told} (renamed? the name of its folder ends in -{data['key']})")
     checked: Mapping[str, Any] = data
     return checked
 
@@ -328,7 +329,8 @@ def _check_frame(per_user: pd.DataFrame) -> None:
             raise ResultError(f"{name} is not a finite number for some user; nothing was saved, evaluate again")
 
 
-def _checked_bytes(record: Record, name: str) -> bytes:
+def checked_bytes(record: Record, name: str) -> bytes:
+    """The content of a file of a run folder. Raises ResultError if it is not what the record names by digest."""
     file = record.path / name
     try:
         content = read_regular(file)

@@ -28,6 +28,7 @@ from lmmrec_core.significance.seed_noise import CellNoise, SeedNoise, cell_noise
 from lmmrec_core.significance.split_noise import split_noise
 from lmmrec_core.significance.units import Crossed
 
+STRICTER = 0.01, 0.001  # levels beside the 5 %
 _DEPTH = 20
 _GAIN = 1 / np.log2(np.arange(_DEPTH) + 2.0)  # NDCG of one held-out item at rank 1, 2, ...
 
@@ -177,7 +178,8 @@ def operating_characteristics(
     """How often each candidate rejects, and how often its 95 % interval holds the truth.
 
     One row per world and candidate: the world's settings, ``candidate``, ``rejected`` (share of p below ``alpha``: the
-    rate of false alarms without an effect, the power with one), ``covered`` and ``covered_relative`` (of the difference
+    rate of false alarms without an effect, the power with one) and the same at 0.01 and 0.001 as ``rejected_0.01`` and
+    ``rejected_0.001``, where Holm's first steps are, ``covered`` and ``covered_relative`` (of the difference
     and of the relative change; NaN for a candidate without the latter), ``width`` (median, relative to the true mean of
     b) and ``repetitions``. The standard error of a rate r is √(r (1 − r) / repetitions).
     """
@@ -201,6 +203,7 @@ def _rates(decided: list[Decided], effect: float, truth: float, alpha: float) ->
     ratios = [one.relative for one in decided if one.relative is not None]
     return {
         "rejected": float(np.mean([one.p < alpha for one in decided])),
+        **{f"rejected_{level:g}": float(np.mean([one.p < level for one in decided])) for level in STRICTER},
         "covered": float(np.mean(within)),
         "covered_relative": float(np.mean([low <= effect <= high for low, high in ratios])) if ratios else np.nan,
         "width": float(np.median([one.high - one.low for one in decided])) / truth,

@@ -27,9 +27,9 @@ from lmmrec_core.names import (
 from lmmrec_core.questions import QUESTIONS, Variant
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.declared.searched import searched_settings
-from lmmrec_core.study.track import LeftOut, TrackSettings, is_multimodal
+from lmmrec_core.study.track import OF_ENCODER, LeftOut, TrackSettings, is_multimodal
 
-# settings of an encoder's entry → the paradigms that use them
+# settings of an encoder's entry → the paradigms that use them; ETE may start from a fine-tuned encoder, too
 _PARADIGMS_OF = {"fine_tune": ("FT",), "end_to_end": ("ETE", WARM)}
 
 
@@ -174,6 +174,20 @@ def split_runnable(cases: Iterable[Case], track: TrackSettings) -> tuple[list[Ca
     return runnable, others
 
 
+def reads_fine_tuned(track: TrackSettings, case: Mapping[str, Any]) -> bool:
+    """Whether a case needs the fine-tuned encoder: under FT, or end to end from it (``end_to_end.weights``).
+
+    As the track and its arm declare it; a value that is not allowed is told where the settings are built.
+    """
+    if case["paradigm"] not in ("ETE", WARM):
+        return bool(case["paradigm"] == "FT")
+    entry = track.encoders.get(case["encoder"], {}).get("end_to_end")
+    weights = entry.get("weights") if isinstance(entry, Mapping) else None
+    if (arm := track.arms.get(case.get("arm", "none"))) is not None:
+        weights = arm.settings.get(f"{OF_ENCODER}weights", weights)
+    return bool(weights == "FT")
+
+
 def declared_digest(track: TrackSettings, case: Mapping[str, Any]) -> str:
     """What the track file declares for a case: the data set, encoder, model, training and protocol.
 
@@ -183,6 +197,7 @@ def declared_digest(track: TrackSettings, case: Mapping[str, Any]) -> str:
     entry = track.encoders.get(case["encoder"])
     if entry is not None and is_multimodal(entry):
         unused = {name for name, paradigms in _PARADIGMS_OF.items() if case["paradigm"] not in paradigms}
+        unused -= {"fine_tune"} if reads_fine_tuned(track, case) else set()
         entry = {name: value for name, value in entry.items() if name not in unused}
     searched = searched_settings(track.searched, case)
     return digest(

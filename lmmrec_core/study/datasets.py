@@ -17,14 +17,16 @@ from lmmrec_core.data.filtering import k_core, keep_items, with_edges
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
 from lmmrec_core.data.splitting import REDRAWN, make_split
 from lmmrec_core.digests import SUMS, digest, sums_of
-from lmmrec_core.disk import read_sealed, readable, whole_folder, write_file, write_sealed
+from lmmrec_core.disk import check_schema, read_sealed, readable, whole_folder, write_file, write_sealed
 from lmmrec_core.errors import ConfigError, DataError, LmmrecError, ResultError
 from lmmrec_core.flow import Catalogue, Split
+from lmmrec_core.home import named_path
 from lmmrec_core.metrics.slices import gini
 from lmmrec_core.source import DrawnSource
 from lmmrec_core.study.track import DatasetSettings, SplitSettings, TrackSettings
 
 FILE = "dataset.json"
+_SCHEMA = 1
 
 
 @contextmanager
@@ -174,7 +176,7 @@ def data_root(data: str | Path | None) -> Path | None:
     """
     if data is None or str(data).strip() == "":
         return None
-    folder = Path(data).expanduser()
+    folder = named_path(data)
     if not folder.is_dir():
         raise DataError(f"DATA={data}: no such folder; give the folder that holds ml-100k-posters or amazon")
     return folder / "data" if (folder / "data").is_dir() and not (folder / "ml-100k-posters").is_dir() else folder
@@ -221,6 +223,7 @@ def store_statistics(dataset: Dataset, track: TrackSettings, results: Path) -> N
     path = results / track.name / dataset.name / FILE
     settings = track.dataset(dataset.name)
     content = {
+        "schema": _SCHEMA,
         "title": settings.title,
         "note": settings.note,
         "catalogue": dataset.fingerprint,
@@ -239,12 +242,14 @@ def store_statistics(dataset: Dataset, track: TrackSettings, results: Path) -> N
 def stored_statistics(track: TrackSettings, results: Path) -> pd.DataFrame:
     """One row per data set of the track that was prepared somewhere; the others are absent.
 
-    Readers of a book need no data. Raises ResultError for a damaged file.
+    Readers of a book need no data. Raises ResultError for a damaged file or one of another schema.
     """
     rows = {}
     for name in track.datasets:
         path = results / track.name / name / FILE
         if not path.is_file():
             continue
-        rows[name] = {key: value for key, value in read_sealed(path).items() if key != "digest"}
+        stored = read_sealed(path)
+        check_schema(stored, _SCHEMA, path)
+        rows[name] = {key: value for key, value in stored.items() if key not in ("digest", "schema")}
     return pd.DataFrame.from_dict(rows, orient="index")

@@ -19,7 +19,7 @@ from lmmrec_core.study.cases import ordered_models
 from lmmrec_core.study.declared.settings import resolve
 from lmmrec_core.study.search.grids import ModelGrid, read_grid
 from lmmrec_core.study.workspace import Workspace
-from lmmrec_core.training.loop import PACE_UNITS
+from lmmrec_core.training.pace import PACE_UNITS
 
 _TRAINING = ("learning_rate", "batch_size", "weight_decay", "lr_decay", "lr_decay_epochs")
 _PACE = {  # settings of how long a training lasts, in either unit, with what stands behind a value

@@ -10,7 +10,7 @@ from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.encoders.features.transforms import rotate
 from lmmrec_core.encoders.pictures.unreadable import naming_unreadable
 from lmmrec_core.encoders.precision import with_precision
-from lmmrec_core.errors import FeatureError
+from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import MODALITIES, Features, Modality
 from lmmrec_core.names import BASELINE, Precision
 from lmmrec_core.process import enough_memory
@@ -20,6 +20,7 @@ from lmmrec_core.study.memory.demand import EXTRACTED, demand_of_extraction
 from lmmrec_core.study.memory.room import refuse_unfit, room
 from lmmrec_core.study.track import TrackSettings, is_multimodal
 from lmmrec_core.study.weights.making import make_shared_weights, one_modality_encoders, trained_encoder
+from lmmrec_core.study.weights.pictures import pictures_of
 from lmmrec_core.study.weights.recipes import read_entry, recipe_of
 from lmmrec_core.study.workspace import Workspace
 
@@ -64,6 +65,11 @@ def _computed(workspace: Workspace, dataset: Dataset, encoder: str, paradigm: st
         spec, lambda: _extracted(workspace, dataset, encoders, precision)
     )
     if turned is not None:
+        if turned not in features.matrices:
+            raise ConfigError(
+                f"track {track.name!r}, encoders, {encoder}, rotated: {turned!r} is not read here, so nothing would be "
+                "turned; leave it out, or use --modalities V&T"
+            )
         return rotate(features, turned, _ROTATION)
     ready = _ready(members)
     return _with_ready(features, ready_features(catalogue, track.missing), ready) if ready else features
@@ -87,6 +93,7 @@ def _extracted(
             precision=precision,
             device=device,
             batch_size=EXTRACTED[device != "cpu"],
+            pictures=pictures_of(workspace, dataset, encoders["visual"]) if "visual" in encoders else None,
         )
 
 

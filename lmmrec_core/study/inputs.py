@@ -17,10 +17,11 @@ from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import store_statistics
 from lmmrec_core.study.diagnostics import diagnostics_of
 from lmmrec_core.study.features import load_features
-from lmmrec_core.study.run import Plan, is_done, plan
+from lmmrec_core.study.run import Plan, is_done, plan, start_of
 from lmmrec_core.study.track import is_multimodal
 from lmmrec_core.study.weights.making import make_shared_weights, needs_shared_weights
 from lmmrec_core.study.workspace import Workspace
+from lmmrec_core.training.joint.settings import EndToEndSettings
 
 # (data set, encoder) for weights, (data set, encoder, paradigm) for features, with the seed for those of FT
 Step = tuple[str, ...]
@@ -55,7 +56,7 @@ def prepare_cases(
     readers: dict[Step, list[Case]] = {}
     for todo in plans:
         if _needs_features(todo, workspace):
-            readers.setdefault(features_step(todo.case), []).append(todo.case)
+            readers.setdefault(features_step(todo.case, todo.end_to_end), []).append(todo.case)
     make_all(
         "features", readers, _make_features, workspace, pool, lambda step, error: _note(failed, readers[step], error)
     )
@@ -87,9 +88,13 @@ def reason_of(error: Exception) -> str:
     return f"unexpected {type(error).__name__}: {error}"
 
 
-def features_step(case: Case) -> Step:
-    """The features that a case reads. ETE starts from those of PT; those of FT are another for each seed."""
-    paradigm = "PT" if case.paradigm in ("ETE", WARM) else case.paradigm
+def features_step(case: Case, joint: EndToEndSettings | None = None) -> Step:
+    """The features that a case reads. ETE starts from those of PT, unless ``joint``, its settings, says otherwise.
+
+    Those of FT are another for each seed.
+    """
+    start = start_of(case, joint)
+    paradigm = "PT" if start in ("ETE", WARM) else start
     return (case.dataset, case.encoder, paradigm, *([str(case.seed)] if paradigm == "FT" else []))
 
 

@@ -18,19 +18,28 @@ from lmmrec_core.metrics.evaluate import evaluate_lists
 from lmmrec_core.names import MODALITY_SETS, TWICE
 from lmmrec_core.process import enough_memory, peak_memory, reset_peak_memory
 from lmmrec_core.recommenders import RECOMMENDERS
-from lmmrec_core.results.provenance import allows_uncommitted, code_now, code_state, code_state_now, provenance
-from lmmrec_core.results.store import key_of
+from lmmrec_core.results.provenance import (
+    ALLOW,
+    allows_uncommitted,
+    code_now,
+    code_state,
+    code_state_now,
+    counts_now,
+    provenance,
+)
+from lmmrec_core.results.store import Record, key_of
 from lmmrec_core.roles import Recommender, Scorer, TrainingData
 from lmmrec_core.seeds import torch_stream
 from lmmrec_core.study.cases import Case, declared_digest
 from lmmrec_core.study.datasets import naming_ids
 from lmmrec_core.study.declared.settings import settings_of
+from lmmrec_core.study.energy import metered, whole_from_here
 from lmmrec_core.study.features import features_key, load_features
-from lmmrec_core.study.joint.attach import attach_encoder, encoder_file, keep_trained
+from lmmrec_core.study.joint.attach import attach_encoder, check_encoder, encoder_file, keep_trained, why_not_kept
 from lmmrec_core.study.joint.warm_start import train_warm
 from lmmrec_core.study.memory.plans import demand_of_plan
 from lmmrec_core.study.memory.room import peak_device_memory, refuse_unfit, reset_peak_device_memory, room
-from lmmrec_core.study.own.kept import MODEL, keep_recommender, keeps_model
+from lmmrec_core.study.own.kept import MODEL, is_kept, keep_recommender, keeps_model
 from lmmrec_core.study.search.validation import CUTOFF, stopping_metric, users_with, validation, warn_if_saturated
 from lmmrec_core.study.track import UNIDENTIFIED, EvaluationSettings
 from lmmrec_core.study.weights.records import judged_by_weights, suspect_weights
@@ -39,6 +48,11 @@ from lmmrec_core.training.joint.hooks import FeatureTraining
 from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.loop import Training, TrainingSettings, train
 from lmmrec_core.training.recommend import top_k
+
+NOT_AGAIN = (
+    "stored results lack the encoder that is asked for, but are not made again by uncommitted code, because they would "
+    f"not count any more; commit the code first, or set {ALLOW}=1"
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +82,7 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
     content = None
     if RECOMMENDERS[case.model].uses_features:
         content = {
-            "features": features_key(workspace, dataset, case.encoder, case.paradigm, case.seed),
+            "features": features_key(workspace, dataset, case.encoder, start_of(case, joint), case.seed),
             "modalities": case.modalities,
             "control": case.control,
         }
@@ -83,7 +97,7 @@ def plan(case: Case, workspace: Workspace, overrides: Mapping[str, Any] | None =
         "seed": case.seed,
     }
     if joint is not None:
-        identity["end_to_end"] = joint.model_dump(mode="json")
+        identity["end_to_end"] = joint.identity()
     key = key_of(identity)
     if case.arm != "none" and (cell := _cell_of(case, workspace, overrides)) is not None and cell.key == key:
         return cell
@@ -113,37 +127,51 @@ def is_done(todo: Plan, workspace: Workspace) -> bool:
     """Whether the result of a plan is stored, and nobody need make it again.
 
     A result of uncommitted code, or of encoder weights that such code made, is made again once the code is committed,
-    unless such results are allowed; one without the model that its track keeps, as soon as it would count. Raises
-    ResultError for a damaged one.
+    unless such results are allowed; one without the model that its track keeps, as soon as it would count; one without
+    the encoder that ``workspace.keep_encoders`` asks for, unless it counts and the new one would not, which is told by
+    a warning. A damaged model or encoder is none. Raises ResultError for a damaged result.
     """
     folder = folder_of(todo, workspace)
     if not workspace.store.holds(folder):
         return False
     record = workspace.store.record(folder)
-    lacks_model = keeps_model(todo.case, workspace.track) and not (folder / MODEL).is_file()
-    if lacks_model and (allows_uncommitted() or code_state_now() != "uncommitted"):
+    counted = allows_uncommitted() or _was_committed(record, workspace)
+    lacks_model = keeps_model(todo.case, workspace.track) and not is_kept(folder)
+    lacks_encoder = _lacks_encoder(todo, workspace, folder)
+    if (lacks_model and counts_now()) or (lacks_encoder and (counts_now() or not counted)):
         workspace.store.load(folder)  # a damaged one is nobody's to replace
         return False
-    if allows_uncommitted():
-        return True
-    record = judged_by_weights(record, suspect_weights(workspace.track, workspace.results))
-    return code_state(record.data["provenance"]) != "uncommitted" or code_state_now() != "committed"
+    if lacks_encoder:
+        warnings.warn(NOT_AGAIN, stacklevel=1)  # from one place, so that it is told once
+    return counted or code_state_now() != "committed"
 
 
-def run_case(todo: Plan, workspace: Workspace, keep_model: bool = False, keep_encoder: bool = False) -> Result:
+def _was_committed(record: Record, workspace: Workspace) -> bool:
+    """Whether a stored result, and the encoder weights it read, are not of uncommitted code."""
+    judged = judged_by_weights(record, suspect_weights(workspace.track, workspace.results))
+    return code_state(judged.data["provenance"]) != "uncommitted"
+
+
+def _lacks_encoder(todo: Plan, workspace: Workspace, folder: Path) -> bool:
+    """Whether a stored result lacks an encoder that was asked for."""
+    if not workspace.keep_encoders or why_not_kept(todo.case, todo.end_to_end, workspace.track):
+        return False
+    return encoder_file(workspace, workspace.store.load(folder)) is None
+
+
+def run_case(todo: Plan, workspace: Workspace, keep_model: bool = False) -> Result:
     """Train, rank, evaluate and store one case; a stored result that :func:`is_done` is returned as it is.
 
     With ``keep_model`` the trained recommender lies beside the result (``study/own/kept.py``); a result that was stored
-    without is made again, together with the model, and so is with ``keep_encoder`` one whose encoder is not in the
-    cache. Raises TrainingError, FeatureError or ResultError; nothing is stored then, and a checkpoint stays.
+    without is made again, together with the model. Raises TrainingError, FeatureError or ResultError; nothing is stored
+    then, and a checkpoint stays.
     """
     done = folder_of(todo, workspace)
     checkpoint = checkpoint_of(todo, workspace)
-    if is_done(todo, workspace) and (not keep_model or (done / MODEL).is_file()):
+    if is_done(todo, workspace) and (not keep_model or is_kept(done)):
         stored = workspace.store.load(done)
-        if not keep_encoder or encoder_file(workspace, stored):
-            checkpoints.remove(checkpoint)  # of a process that was killed as soon as it had stored the result
-            return stored
+        checkpoints.remove(checkpoint)  # of a process that was killed as soon as it had stored the result
+        return stored
     check_device(todo.training.device)
     with naming_ids(workspace.dataset(todo.case.dataset, todo.case.split).catalogue):
         _run_and_store(todo, workspace, done, checkpoint, keep_model)
@@ -153,17 +181,24 @@ def run_case(todo: Plan, workspace: Workspace, keep_model: bool = False, keep_en
 def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Path, keep_model: bool) -> None:
     case, store = todo.case, workspace.store
     started, again = code_now(), store.holds(done)
+    keep_model = keep_model or (done / MODEL).is_file()  # one that was asked for before goes with the old result
     reset_peak_memory()
     reset_peak_device_memory(todo.training.device)
     dataset = workspace.dataset(case.dataset, case.split)
     split = dataset.split
-    features = features_of(case, workspace)
-    refuse_unfit(demand_of_plan(todo, split, features, workspace.track), room(todo.training.device))
+    if todo.end_to_end:
+        check_encoder(workspace, case, todo.end_to_end)
+    features = features_of(case, workspace, todo.end_to_end)
+    content = {} if features is None else features.matrices
+    refuse_unfit(demand_of_plan(todo, split, content, workspace.track), room(todo.training.device))
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
     training = joint.features if joint else None
-    model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, training)
-    with enough_memory(f"{case.model}, ranking the items", "filter the catalogue"):
-        record, per_user, top_items = _measure(todo, model.scorer(), split, workspace.track.evaluation, trained)
+    with metered(workspace.energy and whole_from_here(checkpoint)) as energy:
+        model, trained = fit(todo, split, training_data(split, features), checkpoint, workspace.progress, training)
+        with enough_memory(f"{case.model}, ranking the items", "filter the catalogue"):
+            record, per_user, top_items = _measure(todo, model.scorer(), split, workspace.track.evaluation, trained)
+    if energy:
+        record["cost"]["energy"] = energy
     record["data"] = {
         "name": dataset.name, "catalogue": dataset.fingerprint, "split": split.fingerprint, "rule": split.rule,
         "seed": split.seed, "users": split.n_users, "items": split.n_items, "train": len(split.train),
@@ -225,15 +260,22 @@ def training_data(split: Split, features: Features | None) -> TrainingData:
     )  # fmt: skip
 
 
-def features_of(case: Case, workspace: Workspace) -> Features | None:
+def start_of(case: Case, joint: EndToEndSettings | None) -> str:
+    """The paradigm whose features a case reads, or starts from."""
+    return case.paradigm if joint is None else joint.features_from(case.paradigm)
+
+
+def features_of(case: Case, workspace: Workspace, joint: EndToEndSettings | None = None) -> Features | None:
     """The features a case reads, its modalities and control applied; None for a model without content.
 
-    Warns of a modality whose features are all zero, unless the control makes them so.
+    ``joint``: its settings under ETE, which say what features it starts from. Warns of a modality whose features are
+    all zero, unless the control makes them so.
     """
     if not RECOMMENDERS[case.model].uses_features:
         return None
     modalities = MODALITY_SETS["V&T" if case.modalities == TWICE else case.modalities]
-    whole = load_features(workspace, workspace.dataset(case.dataset), case.encoder, case.paradigm, case.seed)
+    dataset = workspace.dataset(case.dataset)
+    whole = load_features(workspace, dataset, case.encoder, start_of(case, joint), case.seed)
     twice = case.modalities == TWICE
     features = given_twice(whole, "visual") if twice else keep_modalities(whole, modalities)
     for modality, matrix in features.matrices.items():

@@ -6,21 +6,17 @@ epochs since the last checkpoint of the cases under way; the next call continues
 
 import multiprocessing
 import os
-import signal
-import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from multiprocessing.queues import SimpleQueue
 
 from tqdm import tqdm
 
 from lmmrec_core import checkpoints
 from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
-from lmmrec_core.process import end_when_asked, worker_task
+from lmmrec_core.process import end_when_asked, end_with_parent, worker_task
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.inputs import prepare_cases, reason_of, set_workspace, worker_workspace
 from lmmrec_core.study.memory.plans import demands_of
@@ -153,17 +149,7 @@ def _start_worker(workspace: Workspace, threads: int, turns: "SimpleQueue[str] |
     torch.set_num_threads(threads)
     set_workspace(workspace)
     end_when_asked()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would train on for nobody: it saves its state and ends."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)  # noted at the end of the epoch, which is saved
-        time.sleep(_GRACE)
-        os._exit(1)
+    end_with_parent(_GRACE)  # the end of the epoch is waited for, and saved
 
 
 def _work(todo: Plan) -> str:

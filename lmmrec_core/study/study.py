@@ -29,7 +29,7 @@ from lmmrec_core.study.cases import (
 from lmmrec_core.study.comparisons import comparisons
 from lmmrec_core.study.datasets import stored_statistics
 from lmmrec_core.study.diagnostics import read_diagnostics
-from lmmrec_core.study.receipt import receipt_rows, source_rows, status_counts
+from lmmrec_core.study.shown.receipt import receipt_rows, source_rows, status_counts
 from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.weights.records import judged_by_weights, read_encoder_records, suspect_weights
 from lmmrec_core.study.workspace import Workspace
@@ -97,6 +97,11 @@ class Study:
     def drawn(self) -> dict[str, str]:
         """Data sets drawn at random here → the kind whose answers were planted in it ("" for none)."""
         return {name: dataset.planted for name, dataset in self.track.datasets.items() if dataset.is_drawn}
+
+    @property
+    def collections(self) -> dict[str, str]:
+        """Data set name → what it is a part or a version of, as the data cards call it."""
+        return {name: dataset.collection for name, dataset in self.track.datasets.items()}
 
     @property
     def labels(self) -> Labels:

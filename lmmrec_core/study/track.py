@@ -1,12 +1,13 @@
 """A track: which data sets, encoders, models, settings and seeds a reproduction uses; written as YAML."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lmmrec_core.config import PlainName, Settings
 from lmmrec_core.data import SOURCES
+from lmmrec_core.data.splitting import REDRAWN
 from lmmrec_core.errors import unknown
 from lmmrec_core.names import (
     ENCODER_TITLES,
@@ -17,8 +18,10 @@ from lmmrec_core.names import (
 )
 from lmmrec_core.source import DrawnSource
 from lmmrec_core.study.declared.searched import SearchedCell
+from lmmrec_core.training.joint.settings import with_later_settings
 
-UNIDENTIFIED = frozenset({"checkpoint_seconds", "device", "threads"})  # how a run is done, not what comes out of it
+# how a run is done; a GPU draws other orders and negatives from the seed
+UNIDENTIFIED = frozenset({"checkpoint_seconds", "device", "threads"})
 OF_ENCODER = "end_to_end."  # before the name of a setting of end-to-end training, in an arm or among overrides
 
 
@@ -53,6 +56,31 @@ class DatasetSettings(Settings):
             return ""
         made = SOURCES[self.source].Settings.build(self.options, "options of a control").model_dump()
         return str(made["kind"]) if made["content"] == 1 else ""
+
+    @model_validator(mode="after")
+    def _nothing_idle(self) -> Self:
+        """What is said has an effect; what was left out may have none."""
+        if self.path and self.is_drawn:
+            raise ValueError(f"path {self.path!r} has no effect: data of source {self.source!r} are drawn; remove it")
+        if not self.path and not self.is_drawn:
+            raise ValueError(f"source {self.source!r} reads files; give their folder below the data root as path")
+        if self.split.rule in REDRAWN and self.split.seed is None:
+            raise ValueError(f"split rule {self.split.rule!r} draws at random; give it a seed, or leave seed out")
+        if self.split.rule == "given" and self.k_core not in (None, 1):
+            raise ValueError(
+                f"k_core {self.k_core} would take rows out of the split that the data bring, which stays as it is; "
+                "write k_core: null, or another split rule"
+            )
+        if self.split.rule not in REDRAWN and "seed" in self.split.model_fields_set and self.split.seed is not None:
+            raise ValueError(
+                f"seed {self.split.seed} has no effect: split rule {self.split.rule!r} draws nothing; remove it"
+            )
+        return self
+
+    @property
+    def collection(self) -> str:
+        """What it is a part or a version of: the folder of its data, or its source where it is drawn here."""
+        return self.path.partition("/")[0] or self.source
 
     def declared(self) -> dict[str, Any]:
         """What results depend on."""
@@ -137,14 +165,26 @@ class ArmSettings(CellRule):
 
         Such an arm is the same run: it is trained once, as the cell, and its row says so.
         """
-        joint = ((run["training"] or {}).get("features") or {}).get("settings") or {}
-        had = {**run["settings"]["training"], **run["settings"]["model"]}
-        had |= {f"{OF_ENCODER}{name}": value for name, value in joint.items()}
-        asked = {key: value for key, value in self.settings.items() if key.removeprefix(OF_ENCODER) not in UNIDENTIFIED}
+        had = settings_that_count(run)
         return all(
             key in had and had[key] == (list(value) if isinstance(value, tuple) else value)
-            for key, value in asked.items()
+            for key, value in _that_count(self.settings).items()
         )
+
+
+def settings_that_count(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a stored run, from its record, that decide what comes out, by their names in an arm.
+
+    Those of end-to-end training begin with :data:`OF_ENCODER`; what is newer than the record stands as the run had it.
+    """
+    found = {**run["settings"]["training"], **run["settings"]["model"]}
+    if joint := ((run["training"] or {}).get("features") or {}).get("settings"):
+        found |= {f"{OF_ENCODER}{name}": value for name, value in with_later_settings(joint).items()}
+    return _that_count(found)
+
+
+def _that_count(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name.removeprefix(OF_ENCODER) not in UNIDENTIFIED}
 
 
 class WarmStartSettings(CellRule):
@@ -195,12 +235,28 @@ class TrackSettings(Settings):
     searched: tuple[SearchedCell, ...] = Field((), description="settings that a search found, by cell")
     not_searched: tuple[NotSearched, ...] = Field((), description="cells too dear to search, and why")
 
+    @field_validator("seeds")
+    @classmethod
+    def _are_seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or len(set(value)) < len(value) or min(value) < 0:
+            raise ValueError(
+                "seeds must be distinct whole numbers from 0, and at least one; write for instance [1, 2, 3]"
+            )
+        return value
+
     @field_validator("models")
     @classmethod
     def _training_by_name(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, settings in value.items():
             if not isinstance(own := settings.get("training", {}), dict):
                 raise ValueError(f"training of {name!r} is {own!r}; write settings by name, as training: {{steps: 30}}")
+        return value
+
+    @field_validator("encoders")
+    @classmethod
+    def _encoder_is_named(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        if "none" in value:
+            raise ValueError("'none' stands for models without content; give the encoder another name")
         return value
 
     @field_validator("arms")

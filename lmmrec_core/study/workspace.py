@@ -32,7 +32,10 @@ class Workspace:
     cache: Path
     data: Path | None = None  # the folder of the real data sets
     progress: bool = True  # whether long work shows progress bars
-    keep_encoders: bool = True  # whether encoders that were trained end to end stay in the cache
+    # whether encoders that were trained end to end stay in the cache: None keeps them, False does not, and True also
+    # runs stored cases again whose encoder is not there
+    keep_encoders: bool | None = None
+    energy: bool = False  # whether the energy of new runs is recorded (``study/energy.py``)
     _datasets: dict[tuple[str, int], Dataset] = field(default_factory=dict, init=False, repr=False)
     _answers: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False)
 
@@ -61,6 +64,11 @@ class Workspace:
     def features(self) -> Path:
         """Extracted features."""
         return self.cache / "features"
+
+    @property
+    def pictures(self) -> Path:
+        """Resized pictures of catalogues, as bytes."""
+        return self.cache / "pictures"
 
     @property
     def encoders(self) -> Path:
@@ -124,9 +132,13 @@ class Workspace:
         """The same without progress bars; both share what either reads."""
         return self._but(progress=False)
 
-    def keeping_encoders(self, keep: bool) -> "Workspace":
+    def keeping_encoders(self, keep: bool | None) -> "Workspace":
         """The same with ``keep_encoders`` as given; both share what either reads."""
         return self._but(keep_encoders=keep)
+
+    def measuring_energy(self, asked: bool) -> "Workspace":
+        """The same with ``energy`` as given; both share what either reads."""
+        return self._but(energy=asked)
 
     def on_cpu(self) -> "Workspace":
         """The same without a GPU, to ask for settings where there is none; both share what either reads."""

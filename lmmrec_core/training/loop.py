@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,25 +15,16 @@ from lmmrec_core.checkpoints import CheckpointedLoop, State
 from lmmrec_core.config import Settings
 from lmmrec_core.errors import TrainingError
 from lmmrec_core.flow import Epoch, Split
+from lmmrec_core.process import host_waits
 from lmmrec_core.roles import Batch, Recommender, Scorer, TrainableRecommender, TrainingData, lacking
 from lmmrec_core.seeds import derive, torch_stream, true_fp32
 from lmmrec_core.training.joint.hooks import FeatureTraining, TrainingStep
 from lmmrec_core.training.optimiser import Optimiser
-from lmmrec_core.training.pace import Pace, pace_of
+from lmmrec_core.training.pace import PACE_UNITS, Pace, pace_of
 from lmmrec_core.training.sampling import NegativeSampler
 from lmmrec_core.training.threads import threads_in_use
 
 _STREAMS = ("shuffle", "negatives", "model")
-
-
-#: The settings of the pace come in two units: what is given in one is not given in the other.
-PACE_UNITS = {"epochs": "steps", "evaluate_every": "evaluate_steps", "patience": "patience_steps"}
-
-
-def laid_over(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """``more`` on top: what it gives in epochs takes the place of the same in steps, and the other way round."""
-    replaced = {name for pair in PACE_UNITS.items() for name in pair if set(pair) & set(more)}
-    return {name: value for name, value in settings.items() if name not in replaced} | dict(more)
 
 
 class TrainingSettings(Settings):
@@ -161,8 +151,12 @@ class _Loop(CheckpointedLoop):
         self.model, self.data, self.settings, self.validate = model, data, settings, validate
         self.progress, self.features = progress, features
         self.optimiser = Optimiser(model, settings.learning_rate, settings.weight_decay, features.free_parameters())
-        self.sampler = NegativeSampler(data.user, data.item, data.n_items) if model.needs_negatives else None
-        self.generators = {stream: torch_stream(seed, f"train/{stream}") for stream in _STREAMS}
+        self.user, self.item = data.user.to(settings.device), data.item.to(settings.device)
+        self.sampler = NegativeSampler(self.user, self.item, data.n_items) if model.needs_negatives else None
+        self.generators = {
+            stream: torch_stream(seed, f"train/{stream}", "cpu" if stream == "model" else settings.device)
+            for stream in _STREAMS
+        }
         self.history: list[Epoch] = []
         self.pace = settings.pace(len(data.user))
         self.best, self.best_epoch = -np.inf, 0
@@ -211,18 +205,19 @@ class _Loop(CheckpointedLoop):
         bar.set_postfix(loss=f"{loss:.4f}", best=f"{self.best:.4f}", refresh=False)
 
     def _batches(self, number: int) -> float:
-        """One pass over the training rows; the mean loss per row."""
-        rows, size = len(self.data.user), self.settings.batch_size
-        order = torch.randperm(rows, generator=self.generators["shuffle"])
-        user, item = self.data.user[order], self.data.item[order]
+        """One pass over the training rows; the mean loss per row.
+
+        On a GPU the host does not wait for it: losses are looked at once, after the last batch.
+        """
+        rows, size = len(self.user), self.settings.batch_size
+        order = torch.randperm(rows, generator=self.generators["shuffle"], device=self.user.device)
+        user, item = self.user[order], self.item[order]
         negative = self.sampler.sample(user, self.generators["negatives"]) if self.sampler else None
-        device, generator = self.settings.device, self.generators["model"]
-        user, item = user.to(device), item.to(device)
-        negative = None if negative is None else negative.to(device)
-        n_batches = self.pace.n_batches
+        generator, n_batches = self.generators["model"], self.pace.n_batches
         self.features.begin_epoch(number, n_batches)
         self.model.begin_epoch(number, generator)
-        total = 0.0
+        losses: list[Tensor] = []
+        total, waits = 0.0, host_waits(self.settings.device)
         for index in range(n_batches):
             part = slice(index * size, (index + 1) * size)
             chosen = None if negative is None else negative[part]
@@ -230,18 +225,27 @@ class _Loop(CheckpointedLoop):
             step = TrainingStep(batch, index, n_batches, generator)
             self.features.before_batch(step)
             loss = self.model.loss(batch, generator)
-            value = loss.item()
+            losses.append(loss.detach())
+            if not waits or step.index + 1 == n_batches:
+                for place, value in enumerate(self._finite(losses, number, index), start=index + 1 - len(losses)):
+                    total += value * min(size, rows - place * size)
+                losses = []
+            self.optimiser.step(loss)
+            self.features.after_step(step)
+        self.optimiser.settle()
+        return total / rows
+
+    def _finite(self, losses: list[Tensor], number: int, last: int) -> list[float]:
+        """The losses of consecutive batches up to ``last``. Raises TrainingError for the first that is not finite."""
+        values: list[float] = torch.stack(losses).tolist()
+        for index, value in enumerate(values, start=last + 1 - len(values)):
             if not np.isfinite(value):
                 raise TrainingError(
                     f"{self.model.name}: the loss is {value} at epoch {number}, batch {index + 1}; lower "
                     f"learning_rate (now {self.settings.learning_rate:g}) or check "
                     "that the features are finite and not huge"
                 )
-            self.optimiser.step(loss)
-            self.features.after_step(step)
-            total += value * len(batch.user)
-        self.optimiser.settle()
-        return total / rows
+        return values
 
     def _compare(self, number: int, valid: float) -> None:
         if not np.isfinite(valid):
@@ -267,6 +271,7 @@ class _Loop(CheckpointedLoop):
             "optimiser": self.optimiser.state_dict(),
             "generators": {name: generator.get_state() for name, generator in self.generators.items()},
             "global_generator": torch.get_rng_state(),
+            "device": torch.device(self.settings.device).type,
             "history": [(epoch.number, epoch.loss, epoch.valid, epoch.seconds) for epoch in self.history],
             "best": (float(self.best), self.best_epoch),
             "best_weights": self.best_weights,
@@ -278,6 +283,12 @@ class _Loop(CheckpointedLoop):
         }
 
     def restore(self, saved: State) -> None:
+        kind, made_on = torch.device(self.settings.device).type, saved.get("device", "cpu")
+        if kind != made_on:  # the random streams of one cannot go on on the other
+            raise TrainingError(
+                f"{self.path}: this training was begun on device {made_on} and cannot go on on {kind}; set "
+                f"device={made_on}, or delete the file to begin again"
+            )
         if self.settings.threads is None:  # sums of as many threads have the same last bits, however busy it is now
             torch.set_num_threads(saved.get("threads", torch.get_num_threads()))
         self.model.load_state_dict(saved["model"])

@@ -4,9 +4,20 @@ An epoch of a small data set is a handful of steps, one of a large data set hund
 study's tracks therefore count in steps; epochs are what the toolboxes count in.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 _MMREC_EPOCHS, _MMREC_PATIENCE = 1000, 20  # enoche/MMRec src/configs/overall.yaml: epochs, stopping_step
+
+#: The settings of the pace come in two units: what is given in one is not given in the other.
+PACE_UNITS = {"epochs": "steps", "evaluate_every": "evaluate_steps", "patience": "patience_steps"}
+
+
+def laid_over(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """``more`` on top: what it gives in epochs takes the place of the same in steps, and the other way round."""
+    replaced = {name for pair in PACE_UNITS.items() for name in pair if set(pair) & set(more)}
+    return {name: value for name, value in settings.items() if name not in replaced} | dict(more)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ PIXEL = base64.b64encode(
     )
 ).decode()
 TEXT = re.compile(r"\{glue:text\}`(?:(?P<path>[^`]*?)::)?(?P<key>[^`:]+)(?::(?P<format>[^`]+))?`")
+CODE = re.compile(r"^(`{3,})(?!\{)[^\n`]*\n.*?^\1$", re.DOTALL | re.MULTILINE)  # what a guide shows is no quotation
 TABLE = re.compile(r"\{glue-(?:table|figure)\}\s+(?P<key>\S+)(?:\n:(?!doc:).*)*(?:\n:doc:\s*(?P<path>\S+))?")
 
 
@@ -49,6 +50,7 @@ def quotations(text: str) -> Iterator[tuple[str | None, str, str]]:
     """(notebook or None for the same page, key, format) of everything a page quotes; tables and drawings have
     format ``table``.
     """
+    text = CODE.sub("", text)
     for match in TEXT.finditer(text):
         yield match["path"], match["key"], match["format"] or ""
     for match in TABLE.finditer(text):

@@ -9,7 +9,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 QUESTION_PAGES = [path for path in NOTEBOOKS if "rq" in path.stem or "motivation" in path.stem]
 
 
-SHOWING = ("13_recommendations", "14_speed")  # pages of lists and costs, without a claim
+SHOWING = ("13_recommendations", "14_speed", "15_cards")  # pages of lists and costs, without a claim
 
 
 def chapter(name: str) -> str:

@@ -25,6 +25,14 @@ LIBRARY = "<script>\n\nfunction injectCSS(base64CSS) { return 1; }\n</script>"
         ('<button class="btn search-button" aria-label="Search"></button>', None),  # a picture alone needs its name
         ('<summary aria-label="Toggle hidden content">\n<p>Code</p>', "<summary>\n<p>Code</p>"),
         ('<div class="citation" id="a" role="doc-biblioentry">', '<div class="citation" id="a" role="listitem">'),
+        (
+            '<dl>\n<dd><em class="sig-param">a</em>,</dd>\n<dd><em class="sig-param">b</em>,</dd>\n</dl>',
+            '<div class="sig-lines">\n<div><em class="sig-param">a</em>,</div>\n'
+            '<div><em class="sig-param">b</em>,</div>\n</div>',
+        ),
+        ("<dl>\n<dt>term</dt><dd>what it is</dd>\n</dl>", None),
+        ('<input type="search" name="q" autocomplete="off" x="y">', '<input type="search" name="q" x="y">'),
+        ('<input type="text" autocomplete="off">', None),
         ('<th class="head"></th>', '<td class="head"></td>'),
         ('<th class="head"><p> </p></th><th>a</th>', '<td class="head"></td><th>a</th>'),
         ("<th>&nbsp;</th>", "<td></td>"),

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SHARED = [page.source for page in pages(ROOT, ["shared"])]  # of no track
 # pages of a track that answer no question of the paper
-ASKS_NOTHING = ("05_receipt", "13_recommendations", "11_slices", "12_alignment_dose")
+ASKS_NOTHING = ("05_receipt", "13_recommendations", "11_slices", "12_alignment_dose", "15_cards")
 QUESTIONS = [path for path in NOTEBOOKS if path.stem not in ASKS_NOTHING and path not in SHARED]
 LOGIC = (
     ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.Try, ast.With,

@@ -1,5 +1,6 @@
 """The rendered book: complete and local, numbers quoted, readable in a browser."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +24,16 @@ PROSE = prose(ROOT)
 REMOTE = re.compile(r"^(https?:)?//")
 
 
+#: A folder whose book was built of this code, to be tested as it is, with the pages that were executed there.
+BUILT = "LMMREC_BOOK"
+#: The file axe.min.js of axe-core, which is no dependency: with it every page is put before axe itself.
+AXE = "LMMREC_AXE"
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if built := os.environ.get(BUILT):
+        return Path(built)
     base = tmp_path_factory.getbasetemp()
     return rendered(ROOT, base.parent if base.name.startswith("popen-") else base)
 
@@ -140,7 +149,7 @@ def test_quoted_numbers_are_those_of_the_notebooks(site: Path) -> None:
 
 
 def test_pages_are_light(site: Path) -> None:
-    sizes = {path.name: path.stat().st_size for path in documents(site)}
+    sizes = {path.name: path.stat().st_size for path in [*documents(site), *(site / "_build" / "html").glob("*.html")]}
     assert {name: size for name, size in sizes.items() if size > 1_000_000} == {}
 
 
@@ -151,6 +160,12 @@ def test_terms_carry_their_definitions_and_drawings_are_part_of_their_pages(site
     assert len(drawn) == len(list((ROOT / "book" / "_static").glob("*.svg"))) and all(
         svg["aria-label"] for svg in drawn
     )
+
+
+def test_links_to_binder_and_colab_are_there_if_the_address_is_known(site: Path) -> None:
+    known = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["sphinx"]["config"]["study_repository"]
+    for path, page in documents(site).items():
+        assert bool(page.select(".launch")) == (bool(known) and "_generated" in path.parts), path
 
 
 def test_formulas_are_served_by_the_book(site: Path) -> None:
@@ -197,6 +212,27 @@ def test_every_page_can_be_read_by_everybody(site: Path, driver: Any, width: int
         assert driver.execute_script("return document.documentElement.dataset.theme") == ("dark" if dark else "light")
         if faults := driver.execute_script(FAULTS):
             found[path.relative_to(site / "_build" / "html").as_posix()] = faults
+    assert found == {}
+
+
+@needs_browser
+@pytest.mark.browser
+@pytest.mark.skipif(AXE not in os.environ, reason=f"{AXE} names no axe.min.js")
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (400, True)], ids=["desktop light", "phone dark"])
+def test_axe_finds_nothing_serious(site: Path, driver: Any, width: int, dark: bool) -> None:
+    axe, found = Path(os.environ[AXE]).read_text(encoding="utf-8"), {}
+    asked = """const done = arguments[0];
+        axe.run(document, {resultTypes: ['violations']}).then(result => done(result.violations
+            .filter(fault => ['serious', 'critical'].includes(fault.impact))
+            .map(fault => `${fault.id}: ${fault.nodes.length}, ${fault.nodes[0].html.slice(0, 200)}`)));"""
+    html = site / "_build" / "html"
+    more = [path for name in ("search", "genindex") if (path := html / f"{name}.html").is_file()]
+    show(driver, more[0], width, dark=dark)  # a change from light to dark takes a moment, in the first page alone
+    for path in [*documents(site), *more]:
+        show(driver, path, width, dark=dark)
+        driver.execute_script(axe)
+        if faults := driver.execute_async_script(asked):
+            found[path.relative_to(html).as_posix()] = faults
     assert found == {}
 
 

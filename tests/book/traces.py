@@ -14,7 +14,9 @@ OTHER_SOURCES = {
     "claims": "the lines of the listing above it", "absent": "cases without a run",
     "alignment": "features, by digest on the receipt", "training": "weights, by digest on the receipt",
     "retrieval": "weights, by digest on the receipt", "cost": "the receipt itself", "sources": "the receipt itself",
-    "deviations": "settings", "searched": "the search, by its own record", "cell-runs": "the receipt itself",
+    "data-card-.+": "the data", "feature-cards": "features, by digest on the receipt", "model-card": "words",
+    "model-cost": "the receipt", "score-parts": "one run, which the page names", "deviations": "settings",
+    "searched": "the search, by its own record", "cell-runs": "the receipt itself",
 }  # fmt: skip
 
 

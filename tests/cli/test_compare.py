@@ -69,3 +69,18 @@ def test_what_cannot_be_compared_is_refused(plain, capsys):
     assert "these do in model" in told(capsys, "compare", f"{one},{two}", two, rc=1)
     assert "names no result" in told(capsys, "compare", ",", two, rc=1)
     assert "metric 'recal@20'" in told(capsys, "compare", one, two, "--metrics", "recal@20", rc=1)
+
+
+def test_each_side_is_shown_as_what_it_is(shop, capsys):
+    call = ("--set", "epochs=1", "--set", "threads=1")
+    real = key_of_run(capsys, shop, "vbpr", *call, "--set", "embedding_dim=4")
+    moved = key_of_run(capsys, shop, "vbpr", *call, "--set", "embedding_dim=4", "--control", "shuffled")
+    wide = key_of_run(capsys, shop, "vbpr", *call, "--set", "embedding_dim=8")
+    a, b = told(capsys, "compare", real, moved).splitlines()[:2]
+    assert a.endswith(f"vbpr on shop, baseline, V&T, seed 1 ({real})")
+    assert b.endswith(f"vbpr on shop, baseline, V&T, control shuffled, seed 1 ({moved})")
+    a, b = told(capsys, "compare", real, wide).splitlines()[:2]
+    assert a.endswith(f"({real}); where they differ: embedding_dim=4") and b.endswith(
+        "; where they differ: embedding_dim=8"
+    )
+    assert "control shuffled" in json.loads(told(capsys, "compare", real, moved, "--json"))["b"]

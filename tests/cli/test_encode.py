@@ -86,3 +86,89 @@ def test_a_run_without_an_encoder_has_none_to_keep(train, tmp_path, capsys, shop
     key = train()["key"]  # PT
     assert encode(key, shop, tmp_path / "out") == 1
     assert f"run {key} trained no encoder" in capsys.readouterr().err
+
+
+def break_pictures(folder):
+    """Three kinds of faults: not there, no picture, broken off."""
+    (folder / "images" / "1.png").unlink()
+    (folder / "images" / "2.png").write_bytes(b"no picture")
+    whole = (folder / "images" / "3.png").read_bytes()
+    (folder / "images" / "3.png").write_bytes(whole[: len(whole) // 2])
+
+
+def test_pictures_that_fail_are_named_all_at_once_with_a_cure_that_the_command_has(train, shop, tmp_path, capsys):
+    key = train("--paradigm", "ETE")["key"]
+    new = tmp_path / "new"
+    shutil.copytree(shop, new)
+    break_pictures(new)
+    assert encode(key, new, tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert all(f"images/{number}.png" in error for number in (1, 2, 3)) and "3 pictures cannot be read" in error
+    assert "leave the `image` cells of these items empty" in error
+    assert "--unreadable" not in error and "track file" not in error
+    with (new / "items.csv").open("a") as file:
+        file.write("i5,Again,,,,\n")
+    assert encode(key, new, tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert "already in line" in error and "images/3.png" in error
+    write_items(new, dict.fromkeys(range(3), "") | {3: "images/4.png"})  # what was advised
+    assert encode(key, new, tmp_path / "out") == 0
+
+
+def test_one_run_is_named(train, shop, tmp_path, capsys):
+    key = train("--paradigm", "ETE")["key"]
+    for asked in (f"{key},{key}", f"{key}, {'0' * 16}"):
+        assert encode(asked, shop, tmp_path / "out") == 1
+        assert "names several runs; give the one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("way", ["cut", "flipped", "another", "empty"])
+def test_a_damaged_encoder_is_noticed_and_keep_encoder_makes_it_again(train, shop, tmp_path, capsys, way):
+    record = train("--paradigm", "ETE")
+    file = Workspace.open("user").results.parent / record["encoder_file"]
+    sound = file.read_bytes()
+    if way == "another":
+        other = train("--paradigm", "ETE", "--seed", "2")
+        shutil.copy(Workspace.open("user").results.parent / other["encoder_file"], file)
+    else:
+        flipped = sound[:-1] + bytes([sound[-1] ^ 1])
+        file.write_bytes({"cut": sound[:-100], "flipped": flipped, "empty": b""}[way])
+    assert encode(record["key"], shop, tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert str(file) in error and "run the case again with --keep-encoder" in error
+    assert "delete" not in error and "save the weights" not in error
+    with pytest.warns(UserWarning, match=file.name):
+        assert train("--paradigm", "ETE")["encoder_file"] is None  # not trusted
+    with pytest.warns(UserWarning, match=file.name):
+        again = train("--paradigm", "ETE", "--keep-encoder")
+    assert again["encoder_file"] and again["key"] == record["key"]
+    assert encode(record["key"], shop, tmp_path / "out") == 0
+
+
+def test_the_rows_appear_whole_or_not_at_all(train, shop, tmp_path, capsys, monkeypatch):
+    key = train("--paradigm", "ETE")["key"]
+
+    def full(*given):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lmmrec_core.cli.encode.write_table", full)  # the last file of the folder
+        assert encode(key, shop, tmp_path / "new" / "out") == 1
+    assert "No space left" in capsys.readouterr().err and not list((tmp_path / "new").iterdir())
+    (tmp_path / "file").write_text("mine")
+    for target, words in ((tmp_path / "file", "as a file"), (shop, "not empty")):
+        assert encode(key, shop, target) == 1
+        assert words in capsys.readouterr().err
+    (tmp_path / "v1.2").mkdir()
+    assert encode(key, shop, tmp_path / "v1.2") == 0
+    assert sorted(path.name for path in (tmp_path / "v1.2").iterdir()) == ["features.csv", "textual.npy", "visual.npy"]
+
+
+def test_a_model_that_was_kept_is_not_lost_when_the_encoder_is_asked_for(train, shop, capsys):
+    first = train("--paradigm", "ETE", "--no-keep-encoder", "--keep-model")
+    assert train("--paradigm", "ETE", "--keep-encoder")["encoder_file"]
+    assert main(["recommend", "--model", first["key"], "--users", "u1", "--k", "1"]) == 0
+    with pytest.raises(SystemExit):
+        train("--paradigm", "ETE", "--keep-encoder", "--no-keep-encoder", code=2)
+    assert "given twice" in capsys.readouterr().err
+    assert "--no-keep-encoder has no effect" in train("--no-keep-encoder", code=1)

@@ -38,6 +38,32 @@ def test_an_option_that_the_format_does_not_have_is_refused(tmp_path, capsys):
         assert f"{option[0]} has no effect" in told(capsys, "data", tmp_path, *option, rc=1)
 
 
+def test_the_features_of_one_of_several_models_are_chosen_by_the_option_that_the_error_names(tmp_path, capsys):
+    layers, rows = ("torch/ResNet50/avgpool", "torch/VGG19/fc"), []
+    for n in range(60):
+        rows.append(f"u{n % 10}\ti{(n // 10 + n) % 8}")
+    for root, layer, width in (("visual_embeddings", layers[0], 3), ("visual_embeddings_1", layers[1], 4)):
+        (tmp_path / root / layer).mkdir(parents=True)
+        for item in range(8):
+            np.save(tmp_path / root / layer / f"i{item}.npy", np.full((1, width), item, dtype=np.float32))
+    (tmp_path / "reviews.tsv").write_text("\n".join(rows) + "\n")
+    error = told(capsys, "data", tmp_path, rc=1)
+    assert "2 models or layers: 'torch/ResNet50/avgpool', 'torch/VGG19/fc'" in error and error.count("2 models") == 1
+    option, value = re.search(r"choose one, as (--\w+) '(.*?)'", error).groups()
+    call = ("--data", tmp_path, "--model", "vbpr", "--modalities", "V", "--k-core", 1, *QUICK)
+    digests = {record(capsys, *call, option, layer)["features"]["digest"] for layer in (value, layers[1])}
+    assert len(digests) == 2
+    assert "--visual has no effect: no visual features are read" in told(
+        capsys, "run", "--data", tmp_path, "--model", "bpr", *QUICK, option, value, rc=1
+    )
+
+
+def test_an_option_of_ducho_is_refused_for_other_folders(shop, capsys):
+    assert "--textual has no effect: the folder is of format 'folder'" in told(
+        capsys, "data", shop, "--textual", "a", rc=1
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -79,7 +105,7 @@ def test_content_options_of_a_model_without_content_are_refused(shop, capsys, op
 
 def test_a_setting_of_training_is_refused_where_nothing_is_trained(shop, capsys):
     error = told(capsys, "run", "--data", shop, "--model", "ease", "--set", "epochs=3", rc=1)
-    assert "--set epochs has no effect" in error and "its settings: reg" in error
+    assert "setting 'epochs' has no effect: model 'ease' is not trained" in error and "its settings: reg" in error
     assert "ease" in told(capsys, "run", "--data", shop, "--model", "ease", "--set", "reg=9")
 
 
@@ -128,3 +154,18 @@ def test_run_says_what_it_used(shop, capsys):
     assert main(["run", "--data", str(shop), "--model", "ease", "--json"]) == 0
     seen = both.readouterr()
     assert json.loads(seen.out)["case"]["model"] == "ease" and "180 read, 180 kept" in seen.err
+
+
+def test_a_device_that_is_none_is_refused_for_a_stored_result_too(shop, capsys):
+    call = ("run", "--data", shop, "--model", "bpr", *QUICK)
+    told(capsys, *call)
+    assert "device = 'gpu' is no device" in told(capsys, *call, "--set", "device=gpu", rc=1)
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path, capsys):
+    assert "nowhere: no such folder; give one of folder" in told(capsys, "data", tmp_path / "nowhere", rc=1)
+
+
+def test_a_model_that_is_not_trained_lists_no_settings_of_training(shop, capsys):
+    error = told(capsys, "run", "--data", shop, "--model", "itemknn", "--set", "k=3", rc=1)
+    assert error.rstrip().endswith("unknown setting 'k'; known: neighbours, shrink")

@@ -32,6 +32,22 @@ def test_a_path_that_is_too_long_is_told(shop, tmp_path, monkeypatch, capsys, ca
     assert error.startswith("lmmrec ") and len(error) < 700 and "Traceback" not in error
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("features", "--track", "~nobody.here/x.yaml"), ("features", "--data", "~nobody.here/x", "--track", "films"),
+        ("recommend", "--model", "~nobody.here/x"), ("recommend", "--model", "m", "--users", "@~nobody.here/x"),
+        ("compare", "~nobody.here/x", "~nobody.here/y"), ("data", "~nobody.here/x"),
+        ("fetch", "--track", "paper", "--data", "DATA", "--from", "~nobody.here/x", "--offline", "--dry-run"),
+    ],
+)  # fmt: skip
+def test_the_home_of_an_unknown_user_is_a_folder_that_is_not_there(tmp_path, monkeypatch, capsys, call):
+    monkeypatch.setenv("LMMREC_HOME", str(tmp_path / "home"))
+    assert main([str(tmp_path) if word == "DATA" else word for word in call]) in (0, 1)
+    error = capsys.readouterr().err
+    assert "Traceback" not in error and "home directory" not in error and len(error) < 700
+
+
 @on_linux
 @pytest.mark.parametrize("kind", ["zero", "pipe", "large", "folder"])
 def test_an_encoder_file_that_is_none_is_not_read(shop, tmp_path, capsys, kind):

@@ -68,6 +68,7 @@ def test_a_run_without_anything_it_needs_is_refused_by_name(laptop, capsys):
         (("--model", "bpr", "--paradigm", "PT"), "no case has model bpr, paradigm PT"),
         (("--shard", "5/4"), "no part 5 of 4"),
         (("--shard", "first"), "is not I/N"),
+        (("--model", "bpr", "--keep-encoder"), "--keep-encoder has no effect: none of these cases trains an encoder"),
         (("--json",), "--json prints what --dry-run says"),
     ],
 )
@@ -104,6 +105,29 @@ def test_shards_of_a_track_fill_one_folder_and_an_absent_data_set_costs_its_own_
     assert [need["what"] for need in again["needs"]] == ["folder DATA/gone of data set gone"]
     assert "nothing can run" in told(capsys, *call, "--dataset", "gone", rc=1)
     assert "4 were stored before" in told(capsys, *call)
+
+
+def test_the_dry_run_counts_results_without_the_encoder_that_is_asked_for_as_cases_to_run(tmp_path, capsys):
+    joint = {"reading": "e3", "part": "heads", "updates_per_epoch": 1}
+    entry = {"encoder": "clip-tiny", "settings": {"model": "clip-tiny-32", "seed": 4}, "end_to_end": joint}
+    encoders, track = {"mine": entry}, tmp_path / "tiny.yaml"
+    of = {"models": {"vbpr": {}}, "encoders": encoders, "ablate": {}, "seeds": [1]}
+    track.write_text(yaml.safe_dump({**TINY, **of}))
+    call = ("--track", track, "--dataset", "null", "--paradigm", "ETE")
+    assert "1 computed now" in told(capsys, *call, "--jobs", 1, "--no-keep-encoder")
+    (record,) = ResultStore(tmp_path / "home/results").find_records()
+    assert main(["encode", "--run", record.key, "--items", str(tmp_path), "--out", str(tmp_path / "new")]) == 1
+    chosen = "--dataset null --model vbpr --encoder mine --paradigm ETE --modalities 'V&T' --seeds 1 --keep-encoder"
+    again = f"`lmmrec reproduce --track FILE.yaml {chosen}` (FILE.yaml: that of track tiny)"
+    assert again in capsys.readouterr().err
+    assert "1 are stored, 0 can run now" in told(capsys, *call, "--dry-run")
+    out = told(capsys, *call, "--dry-run", "--keep-encoder")
+    assert "0 are stored, 1 can run now" in out
+    assert "     1  are stored without their encoder: --keep-encoder trains them again" in out
+    found = json.loads(told(capsys, *call, "--dry-run", "--keep-encoder", "--json"))
+    assert (found["stored"], found["can run now"], found["lack their encoder"]) == (0, 1, 1)
+    assert "1 computed now" in told(capsys, *call, "--jobs", 1, "--keep-encoder")
+    assert "1 are stored, 0 can run now" in told(capsys, *call, "--dry-run", "--keep-encoder")
 
 
 def test_the_jobs_of_an_array_take_all_parts_of_the_track(root, tmp_path):

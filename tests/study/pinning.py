@@ -89,7 +89,8 @@ def trainings() -> dict[str, list[float]]:
     features = Features(matrices, {m: np.ones(40, dtype=bool) for m in matrices}, {}, "pinned")
     found = {}
     for name in RECOMMENDERS:
-        model, training = resolve(workspace, name, {"epochs": 3, "batch_size": 128})
+        short = {"epochs": 3, "batch_size": 128} if hasattr(RECOMMENDERS[name], "loss") else {}
+        model, training = resolve(workspace, name, short)
         reads = RECOMMENDERS[name].uses_features
         content = {"encoder": "baseline", "modalities": "V&T"} if reads else {}
         case = Case.build({"track": "user", "dataset": "trained", "model": name, **content}, "pinned")

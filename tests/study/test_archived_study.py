@@ -15,8 +15,8 @@ from lmmrec_core.report.tables import ablation, floor, table3, table4, table5
 from lmmrec_core.results.packing import pack
 from lmmrec_core.results.store import key_of
 from lmmrec_core.study.cases import Case, declared_digest, left_out
-from lmmrec_core.study.receipt import STATES
 from lmmrec_core.study.run import is_done, plan, run_case
+from lmmrec_core.study.shown.receipt import STATES
 from lmmrec_core.study.study import Study
 from lmmrec_core.study.workspace import Workspace
 from tests.metrics.splits import random_lists, random_split

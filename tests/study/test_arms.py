@@ -13,8 +13,9 @@ from lmmrec_core.study.comparisons import comparisons
 from lmmrec_core.study.run import plan
 from lmmrec_core.study.schedule import run_cases
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.track import ArmSettings
+from lmmrec_core.study.track import ArmSettings, settings_that_count
 from lmmrec_core.study.workspace import Workspace
+from lmmrec_core.training.joint.settings import EndToEndSettings
 from tests.study.made import made_result
 
 CELL = Case.build(
@@ -68,6 +69,25 @@ def test_settings_of_the_encoder_are_held_against_those_that_the_run_had():
     assert not changes_nothing({"end_to_end.part": "heads"}, run)
     assert not changes_nothing({"end_to_end.part": "all"}, run | {"training": None})
     assert not changes_nothing({"part": "all"}, run)  # of the recommender, which has none
+    assert changes_nothing({"end_to_end.warm_up_updates": 0}, run)  # newer than the record
+    assert not changes_nothing({"end_to_end.weights": "FT"}, run)
+
+
+def test_a_record_from_before_a_setting_has_the_settings_of_one_from_after():
+    def run(joint: dict) -> dict:
+        return {
+            "settings": {"model": {"reg_weight": 0.1}, "training": {"epochs": 3, "device": "cpu", "threads": 2}},
+            "training": {"features": {"settings": joint}},
+        }
+
+    now = EndToEndSettings().model_dump(mode="json")
+    then = {name: value for name, value in now.items() if name not in ("weights", "warm_up_updates")}
+    assert settings_that_count(run(then)) == settings_that_count(run(now))
+    found = settings_that_count(run(then))
+    assert (found["epochs"], found["reg_weight"], found["end_to_end.weights"]) == (3, 0.1, "PT")
+    assert {"device", "threads"}.isdisjoint(found)
+    plain = run({}) | {"training": {"features": None}}
+    assert settings_that_count(plain) == {"epochs": 3, "reg_weight": 0.1}
 
 
 def test_no_run_is_compared_with_itself(monkeypatch):

@@ -182,3 +182,23 @@ def test_the_controls_give_enough_pairs_of_seeds_to_test_the_tests() -> None:
     several = {cell: number for cell, number in seeds.items() if number > 1}
     cells = Counter(cell[:2] for cell in several)
     assert sum(comb(number, 2) for cell, number in several.items() if cells[cell[:2]] > 3) >= 200
+
+
+def test_the_digest_of_a_case_that_starts_fine_tuned_counts_how_that_was_done():
+    read = read_track("controls")
+    arms = {"tuned": {"settings": {"end_to_end.weights": "FT"}, "why": "a test"}}
+    entry, joint = read.encoders["clip"], {"reading": "e2", "weights": "FT"}
+
+    def moves(paradigm, end_to_end, arm="none"):
+        """Whether another setting of fine-tuning gives another digest."""
+        case = {"track": "controls", "dataset": "null", "model": "vbpr", "encoder": "clip", "modalities": "V&T"}
+        fields = Case.build({**case, "paradigm": paradigm, "arm": arm}, "case").model_dump()
+        entries = [{**entry, "end_to_end": end_to_end, "fine_tune": {"epochs": epochs}} for epochs in (7, 8)]
+        tracks = [read.model_copy(update={"encoders": {"clip": each}}) for each in entries]
+        armed = [type(read).build(track.model_dump() | {"arms": arms}, "a test") for track in tracks]
+        return len({declared_digest(track, fields) for track in armed}) == 2
+
+    assert moves("ETE", joint) and moves("ETE-warm", joint) and moves("FT", {})
+    assert moves("ETE", {"reading": "e2"}, "tuned")
+    assert not moves("PT", joint) and not moves("ETE", {"reading": "e2"})
+    assert not moves("ETE", None)  # which is told where the settings are built

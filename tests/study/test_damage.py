@@ -21,9 +21,10 @@ from safetensors import safe_open
 from lmmrec_core import checkpoints
 from lmmrec_core.disk import read_sealed
 from lmmrec_core.encoders.features.store import FeatureStore
-from lmmrec_core.errors import LmmrecError
+from lmmrec_core.errors import LmmrecError, ResultError
 from lmmrec_core.flow import Features, Result
 from lmmrec_core.results.archive import USERS
+from lmmrec_core.results.crate import Crate, write_crate
 from lmmrec_core.results.packing import pack
 from lmmrec_core.results.provenance import code_now
 from lmmrec_core.results.store import ResultStore
@@ -42,7 +43,8 @@ from lmmrec_core.study.search.grids import Point
 from lmmrec_core.study.search.search import search_settings
 from lmmrec_core.study.search.summary import read_summary
 from lmmrec_core.study.search.trials import TrialFolder
-from lmmrec_core.study.weights import making
+from lmmrec_core.study.stored import check_stored
+from lmmrec_core.study.weights import notes
 from lmmrec_core.study.weights.pretraining_items import outside_folder
 from lmmrec_core.study.weights.records import read_encoder_records
 from lmmrec_core.study.workspace import Workspace
@@ -95,7 +97,7 @@ class Tiny:
             ".cache/catalogues/*": lambda _: replace(self.workspace).dataset("complementary"),
             ".cache/features/*": lambda file: self.read_features(file.name.split(".")[0]),
             ".cache/encoders/*-ETE-*": lambda _: trained_encoder_of(self.workspace, self.trained),
-            ".cache/encoders/*": lambda file: making._is_made(file.with_suffix(".safetensors")),
+            ".cache/encoders/*": lambda file: notes.is_made(file.with_suffix(".safetensors")),
             ".cache/checkpoints/*.pt": lambda file: checkpoints.load(file, "a run"),
             ".cache/search/*.json": lambda file: TrialFolder(file.parent).get(self.points[file.stem]),
         }
@@ -205,6 +207,39 @@ def test_damage_to_any_file_is_noticed(tiny: Tiny) -> None:
                 f"{file}: not the same after the damage was repaired"
             )
     assert unnoticed == [], f"{len(unnoticed)} of {tried}"
+
+
+def test_no_crate_is_made_of_any_damaged_file(tiny: Tiny, tmp_path: Path) -> None:
+    chance, clock = random.Random(17), count(10**6)
+    track = tiny.workspace.track
+
+    def make(store: ResultStore, target: Path) -> Crate:
+        return write_crate(
+            store, "controls", track.title, "", target, lambda file: check_stored(file, store.root / "controls")
+        )
+
+    sound = make(tiny.workspace.store, tmp_path / "sound")
+    assert not sound.unknown and sound.files > 20  # every kind of file is known
+    tried = 0
+    for kind, files in tiny.files().items():
+        if not kind.startswith("results/controls/"):
+            continue
+        for file in chance.sample(files, min(2, len(files))):
+            content = file.read_bytes()
+            write(file, damaged(content, chance), clock)
+            with pytest.raises(ResultError, match="these files are damaged") as told:
+                make(tiny.workspace.store, tmp_path / "crate")
+            assert file.name in str(told.value) and not (tmp_path / "crate").exists()
+            write(file, content, clock)
+            tried += 1
+    assert tried >= 10
+    for file in (tiny.packed.root / "controls").iterdir():
+        content = file.read_bytes()
+        write(file, content[: len(content) // 2], clock)
+        with pytest.raises(ResultError, match="these files are damaged"):
+            make(tiny.packed, tmp_path / "crate")
+        write(file, content, clock)
+    make(tiny.packed, tmp_path / "packed")
 
 
 def write(file: Path, content: bytes, clock: Iterator[int]) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lmmrec_core.errors import ConfigError
-from lmmrec_core.flow import Result
+from lmmrec_core.flow import OWN_SPLIT, Result, common_splits, on_splits
 from lmmrec_core.questions import MODALITY_SPECIFIC, Variant, question_of
 from lmmrec_core.report.layout import Layout, TableRow, fill_measured, metric_columns
 from lmmrec_core.significance.comparison import compare
@@ -139,6 +139,14 @@ def test_a_pair_is_tested_on_the_splits_of_its_recommender_as_its_cells_are_show
     assert noise is not None and len(cells) == 4
     by_hand = compare(runs[row["pair"].a], runs[row["pair"].b], some[0].per_user["group"], (noise, noise))
     assert (row["difference"], row["p"], row["seeds"]) == (by_hand.difference, by_hand.p, 2)
+
+
+def test_splits_that_leave_a_cell_without_a_seed_are_not_compared_on() -> None:
+    """The second cell has seed 1 on its own split and seed 2 on the further one: no seed is on both."""
+    whole, crosswise = [(0, 1), (0, 2), (5, 1), (5, 2)], [(0, 1), (5, 2)]
+    assert common_splits([whole, whole]) == {0, 5}
+    assert common_splits([whole, crosswise]) == {OWN_SPLIT}
+    assert on_splits(dict.fromkeys(crosswise), common_splits([whole, crosswise])).keys() == {(0, 1)}
 
 
 def test_a_caption_says_where_tests_are_over_other_splits_than_the_cells() -> None:

@@ -60,7 +60,7 @@ def test_features_that_are_all_zero_are_told(workspace, monkeypatch):
 
 
 def test_training_of_a_model_that_is_no_mapping_is_refused():
-    with pytest.raises(ConfigError, match=r"models .*training of 'bpr' is 5; write settings by name"):
+    with pytest.raises(ConfigError, match=r"models: training of 'bpr' is 5; write settings by name"):
         tiny_track(models={"bpr": {"training": 5}})
 
 
@@ -198,7 +198,7 @@ def test_a_recommender_that_lacks_part_of_its_role_is_refused_not_stored_untrain
         ({"visual": "light-cnn", "outside_items": "many", "seed": 7}, "outside_items = 'many' is not valid"),
         ({"visual": "lite0", "colour": "lite0"}, "unknown setting 'colour'"),
         ({"visual": {"encoder": "lite0", "sttings": {}}}, "sttings"),
-        ({"outside_items": 100}, "it names visual, textual, or encoder"),
+        ({"outside_items": 100}, "it names no encoder; write visual, textual, or encoder"),
         ({"visual": "lite1"}, "unknown encoder 'lite1'; did you mean 'lite0'"),
     ],
 )

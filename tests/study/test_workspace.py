@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lmmrec_core.errors import ConfigError, DataError
+from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.cases import declared_digest
 from lmmrec_core.study.datasets import drawn_once
 from lmmrec_core.study.declared.settings import resolve
@@ -62,7 +63,8 @@ def test_results_and_cache_are_where_the_user_said(monkeypatch, tmp_path, root):
     assert Workspace.open("controls", home=tmp_path).cache == tmp_path / ".cache"
 
 
-def test_a_track_of_your_own_extends_another(tmp_path):
+def test_a_track_of_your_own_extends_another(tmp_path, monkeypatch):
+    monkeypatch.setitem(RECOMMENDERS._places, "mymodel", RECOMMENDERS.own["bpr"])  # of another package
     path = tmp_path / "mine.yaml"
     path.write_text("extends: controls\nmodels: {mymodel: {depth: 2}}\nseeds: [4]\n")
     own, base = read_track(str(path)), read_track("controls")

@@ -24,6 +24,7 @@ from lmmrec_core.digests import digest
 from lmmrec_core.encoders.clip.transformers_names import has_transformers_names, renamed
 from lmmrec_core.encoders.weights import load_strictly, read_tensors
 from lmmrec_core.errors import ConfigError, FeatureError, unknown
+from lmmrec_core.home import named_path
 from lmmrec_core.seeds import derive
 
 SCRIPT_KEYS = ("input_resolution", "context_length", "vocab_size")
@@ -183,7 +184,7 @@ def is_fetched(model: str, tag: str) -> bool:
     entry = check_tag(model, tag)
     repository, _, file = str(entry.get("hf_hub") or "").rpartition("/")
     if not repository:
-        return (Path("~/.cache/clip").expanduser() / Path(str(entry.get("url"))).name).is_file()
+        return (named_path("~/.cache/clip") / Path(str(entry.get("url"))).name).is_file()
     names = (file,) if file else (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
     return any(isinstance(try_to_load_from_cache(repository, name), str) for name in names)
 

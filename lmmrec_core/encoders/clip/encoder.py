@@ -20,6 +20,7 @@ from lmmrec_core.encoders.clip.build import (
     load_weights,
     read_weights,
 )
+from lmmrec_core.encoders.clip.cut import blocks_above, image_above, image_states, text_above, text_states
 from lmmrec_core.encoders.clip.settings import ARCHITECTURE, PREPROCESSING, CLIPSettings, CLIPVector
 from lmmrec_core.encoders.clip.tokens import RELEASE_CHARACTERS, OpenClipTokens, Tokens
 from lmmrec_core.encoders.clip.towers import (
@@ -158,6 +159,11 @@ class CLIP:
             raise unknown("modality", modality, self.modalities, f"encoder {self.name!r}")
         return vector_dim(self.module, modality, self._vector, self._width)
 
+    @property
+    def picture_rule(self) -> ImageRule:
+        """How pictures are prepared."""
+        return self.image
+
     def preprocess_images(self, images: Sequence[Image]) -> Tensor:
         return self.image.pixels(images)
 
@@ -198,10 +204,16 @@ class CLIP:
         return clip_part_names(self.module, name)
 
     def below(self, modality: Modality, inputs: Tensor | Mapping[str, Tensor], part: str) -> Mapping[str, Tensor]:
-        """The pooled vectors [item, width] that enter "heads"; no other cut is known, and only for joint vectors."""
+        """The pooled vectors [item, width] that enter "heads", or the rows that enter "top-K", see :mod:`.cut`."""
+        above = blocks_above(self.module, part)
+        if above is not None and isinstance(inputs, Tensor):
+            return image_states(self.module, self._layout(inputs), above)
+        if above is not None and not isinstance(inputs, Tensor):
+            return text_states(self.module, inputs["input_ids"], above)
         if part != "heads" or self._vector != "joint":
             raise ConfigError(
-                f"encoder {self.name!r}: states are kept for part 'heads' of joint vectors; set boundary: encode"
+                f"encoder {self.name!r}: states are kept for part 'heads' of joint vectors, and for 'top-K' of "
+                "open_clip's own transformers; set boundary: encode"
             )
         check_vector(self.module, "pre")
         if isinstance(inputs, Tensor):
@@ -209,7 +221,11 @@ class CLIP:
         return {"pooled": text_vector(self.module, inputs, "pre")}
 
     def above(self, modality: Modality, states: Mapping[str, Tensor], part: str) -> Tensor:
-        return through_head(self.module, modality, states["pooled"])
+        above = blocks_above(self.module, part)
+        if above is None:
+            return through_head(self.module, modality, states["pooled"])
+        rest = image_above if modality == "visual" else text_above
+        return rest(self.module, states, above, self._vector)
 
     # -- weights we trained ----------------------------------------------------------------------------------
 

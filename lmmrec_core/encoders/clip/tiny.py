@@ -48,7 +48,7 @@ class ClipTiny(CLIP):
 
     def _complete(self, settings: CLIPSettings) -> CLIPSettings:
         if settings.model is not None and settings.model not in TINY:
-            raise unknown("tiny CLIP", settings.model, TINY)
+            raise unknown("model", settings.model, TINY, f"encoder {self.name!r}")
         if settings.pretrained is not None:
             raise ConfigError(f"encoder {self.name!r} has no published weights; leave pretrained out")
         return super()._complete(settings)

@@ -17,6 +17,7 @@ from open_clip.transformer import TextTransformer, VisionTransformer
 from torch import Tensor, nn
 
 from lmmrec_core.encoders.clip.settings import CLIPVector
+from lmmrec_core.encoders.lora import low_rank_names
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Modality
 
@@ -41,8 +42,16 @@ def image_vector(module: Any, pixels: Tensor, vector: CLIPVector) -> Tensor:
     if isinstance(visual, TimmModel):
         trunk: Tensor = visual.trunk(pixels)
         return trunk
-    pooled, tokens = visual._pool(visual.transformer(visual._embeds(pixels)))
-    return pooled if vector == "pre" else tokens.mean(dim=1)
+    return finished_image(module, visual.transformer(visual._embeds(pixels)), vector)
+
+
+def finished_image(module: Any, states: Tensor, vector: CLIPVector) -> Tensor:
+    """What the last block of open_clip's vision transformer gives [item, row, width] → the vectors [item, dim]."""
+    pooled, tokens = module.visual._pool(states)
+    if vector == "tokens_mean":
+        mean: Tensor = tokens.mean(dim=1)
+        return mean
+    return pooled if vector == "pre" else _project(pooled, module.visual.proj)
 
 
 def text_vector(module: Any, tokens: Mapping[str, Tensor], vector: CLIPVector) -> Tensor:
@@ -63,12 +72,21 @@ def text_vector(module: Any, tokens: Mapping[str, Tensor], vector: CLIPVector) -
         return joint
     length = ids.shape[1]
     states = tower.token_embedding(ids) + tower.positional_embedding[:length]
-    states = tower.ln_final(tower.transformer(states, attn_mask=tower.attn_mask[:length, :length]))
-    end = ids.argmax(dim=1)
+    states = tower.transformer(states, attn_mask=tower.attn_mask[:length, :length])
+    return finished_text(module, states, ids.argmax(dim=1), vector)
+
+
+def finished_text(module: Any, states: Tensor, end: Tensor, vector: CLIPVector) -> Tensor:
+    """What the last block of a causal text tower gives [item, row, width] → the vectors [item, dim].
+
+    ``end``: the row of the end token [item].
+    """
+    tower = text_tower(module)
+    states = tower.ln_final(states)
     if vector == "tokens_mean":
-        place = torch.arange(length, device=ids.device)
+        place = torch.arange(states.shape[1], device=states.device)
         return _mean(states, (place > 0) & (place <= end[:, None]))
-    pooled = states[torch.arange(len(ids), device=ids.device), end]
+    pooled = states[torch.arange(len(states), device=states.device), end]
     return pooled if vector == "pre" else _project(pooled, tower.text_projection)
 
 
@@ -139,10 +157,7 @@ def clip_part_names(module: nn.Module, part: str) -> frozenset[str]:
     if part == "all":
         return frozenset(names)
     if part == "lora":
-        found = frozenset(name for name in names if name.endswith((".lora_A", ".lora_B")))
-        if not found:
-            raise ConfigError("part 'lora': the module has no low-rank factors; call add_lora first")
-        return found
+        return low_rank_names(module)
     heads = frozenset(name for name in names if _is_head(name))
     if part == "heads":
         return heads

@@ -194,8 +194,9 @@ def mlm_backward(
     def share(rows: Tensor) -> Tensor:
         with passes.towers():
             sequence = encoder.fused(*masked.take(rows, rows, passes.device))
-            words = encoder.word_logits(sequence, ids.shape[1])
-        return mlm(words, labels[rows].to(words.device), total)
+            words = encoder.word_logits(sequence, labels[rows] != IGNORED)
+        own = labels[rows]
+        return mlm(words, own[own != IGNORED].to(words.device), total)
 
     return _accumulate(share, passes.pieces(len(batch)), weight)
 

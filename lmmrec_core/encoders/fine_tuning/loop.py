@@ -81,6 +81,7 @@ class _Loop(CheckpointedLoop):
     ) -> None:
         super().__init__(path, identity, settings.checkpoint_seconds)
         self.encoder, self.pairs, self.settings, self.progress = encoder, pairs, settings, progress
+        self.settled = pairs.settle(settings.device)  # pictures stay on a GPU as long as this does
         self.passes = Passes(settings.device, settings.precision, settings.micro_batch)
         self.per_epoch = len(batches(pairs.train_rows, settings.batch_size))
         steps = settings.epochs * self.per_epoch
@@ -165,7 +166,7 @@ class _Loop(CheckpointedLoop):
         batch = self.pairs.batch(rows)
         if self.settings.augment == "none":
             return batch
-        pixels = random_crop(batch.pixels, self.generators["crops"])
+        pixels = random_crop(batch.pixels.to("cpu"), self.generators["crops"])
         return PairBatch(pixels, batch.tokens, batch.image_group, batch.text_group)
 
     def _step(self, batch: PairBatch, place: str) -> dict[str, float]:

@@ -73,9 +73,8 @@ def itm(scores: Float[Tensor, "row 2"], matches: Bool[Tensor, "row"], total: int
 
 
 def mlm(
-    logits: Float[Tensor, "pair text vocabulary"], labels: Int[Tensor, "pair text"], total: int | None = None
+    logits: Float[Tensor, "masked vocabulary"], labels: Int[Tensor, "masked"], total: int | None = None
 ) -> Float[Tensor, ""]:
     """Cross-entropy of masked pieces: their sum, divided by ``total`` (default: their number); 0 if there are none."""
-    masked = labels != IGNORED
-    summed = functional.cross_entropy(full(logits[masked]), labels[masked], reduction="sum")
-    return summed / max(1, int(masked.sum()) if total is None else total)
+    summed = functional.cross_entropy(full(logits), labels, reduction="sum")
+    return summed / max(1, len(labels) if total is None else total)

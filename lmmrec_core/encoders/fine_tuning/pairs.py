@@ -1,7 +1,5 @@
 """The pictures and texts that encoders are fine-tuned on, preprocessed once, with the held-out items marked."""
 
-import hashlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,11 @@ from tqdm import tqdm
 
 from lmmrec_core.digests import digest
 from lmmrec_core.encoders.fine_tuning.holdout import SHARE, held_out_pairs
+from lmmrec_core.encoders.pictures.byte_store import PictureBytes, picture_bytes, room_for
+from lmmrec_core.encoders.pictures.decoding import picture_digest
+from lmmrec_core.encoders.pictures.picked import BytePixels, PickedPictures
 from lmmrec_core.encoders.pictures.reading import pixels_of, read_picture
+from lmmrec_core.encoders.pictures.rule import picture_rule
 from lmmrec_core.errors import ConfigError, DataError, FeatureError, unknown
 from lmmrec_core.flow import BoolArray, Catalogue, IntArray, Split
 from lmmrec_core.roles import Encoder
@@ -33,7 +35,7 @@ _CHUNK = 32  # items preprocessed at a time
 class PairBatch:
     """Some pairs, ready for an encoder."""
 
-    pixels: Tensor  # [pair, ...] as the encoder preprocesses pictures
+    pixels: Tensor | PickedPictures  # [pair, ...] as the encoder preprocesses pictures
     tokens: Mapping[str, Tensor]  # [pair, length]
     image_group: Tensor  # int64 [pair]; equal where the pictures are identical
     text_group: Tensor  # int64 [pair]; equal where the texts are identical
@@ -54,7 +56,7 @@ class TrainingPairs:
 
     name: str
     item_ids: tuple[str, ...]
-    pixels: npt.NDArray[np.float32]  # [pair, ...], in memory or mapped from an unnamed temporary file
+    pixels: npt.NDArray[np.float32] | BytePixels  # [pair, ...], in memory or mapped
     tokens: Mapping[str, Tensor]  # [pair, length], padded to the longest of all
     image_group: IntArray  # [pair]
     text_group: IntArray  # [pair]
@@ -83,7 +85,14 @@ class TrainingPairs:
             length = max(1, int(mask.bool().any(dim=0).nonzero().max()) + 1)
             tokens = {name: value[:, :length] if value.ndim > 1 else value for name, value in tokens.items()}
         groups = (torch.from_numpy(group[rows]) for group in (self.image_group, self.text_group))
-        return PairBatch(torch.from_numpy(np.asarray(self.pixels[rows])), tokens, *groups)
+        pixels = self.pixels
+        picked = pixels.pick(index) if isinstance(pixels, BytePixels) else torch.from_numpy(np.asarray(pixels[rows]))
+        return PairBatch(picked, tokens, *groups)
+
+    def settle(self, device: str) -> object:
+        """Pictures stay on a GPU, if they fit, as long as what is returned is kept (``PictureBytes.settle``)."""
+        kept = self.pixels
+        return kept.pictures.settle(torch.device(device)) if isinstance(kept, BytePixels) else None
 
 
 def collect_pairs(
@@ -97,6 +106,7 @@ def collect_pairs(
     memory_limit: int = MEMORY_LIMIT,
     folder: Path | None = None,
     progress: bool = True,
+    pictures: PictureBytes | None = None,
 ) -> TrainingPairs:
     """Read, preprocess and group the pictures and texts of a catalogue's items.
 
@@ -104,11 +114,12 @@ def collect_pairs(
     items or sales ranks. ``items="all"`` needs no split: an item's content is known whether or not it was ever bought.
     ``items="train_items"`` keeps the items that have a training interaction in ``split``. ``share`` of the items is
     held out (:func:`~.holdout.held_out_pairs`). Pictures are equal if they decode to the same RGB pixels, texts if
-    their characters are the same. Pixels beyond ``memory_limit`` bytes go to a temporary file in ``folder`` (default:
-    the system's), which disappears with the object.
+    their characters are the same. ``pictures``: those of the catalogue by the encoder's rule, if they were decoded
+    already. An encoder without such a rule has its pixels kept as they are; beyond ``memory_limit`` bytes they go to a
+    temporary file in ``folder`` (default: the system's), which disappears with the object.
 
-    Raises ConfigError for unknown settings or a missing split, FeatureError for pictures that cannot be read,
-    DataError if no pair is left or one side of the hold-out is empty.
+    Raises ConfigError for unknown settings or a missing split, FeatureError for pictures that cannot be read or a disk
+    without room for them, DataError if no pair is left or one side of the hold-out is empty.
     """
     if items not in ITEMS:
         raise unknown("value of items", items, ITEMS)
@@ -117,7 +128,7 @@ def collect_pairs(
     if items == "train_items" and split is None:
         raise ConfigError("items = 'train_items' needs the split; give split, or set items to 'all'")
     todo, counts = _candidates(catalogue, split if items == "train_items" else None)
-    pixels, kept, pictures = _read(catalogue, encoder, todo, unreadable, memory_limit, folder, progress)
+    pixels, kept, digests = _read(catalogue, encoder, todo, unreadable, memory_limit, folder, progress, pictures)
     counts["without_readable_picture"] = len(todo) - len(kept)
     if not kept:
         raise DataError(
@@ -126,10 +137,10 @@ def collect_pairs(
         )
     texts = [catalogue.texts[i] for i in kept]
     item_ids = tuple(catalogue.item_ids[i] for i in kept)
-    image_group, text_group = _groups(pictures), _groups(texts)
+    image_group, text_group = _groups(digests), _groups(texts)
     held = held_out_pairs(item_ids, image_group, text_group, share)
     counts |= {"pairs": len(kept), "held_out": int(held.sum())}
-    content = [[*row] for row in zip(item_ids, pictures, texts, held.tolist(), strict=True)]
+    content = [[*row] for row in zip(item_ids, digests, texts, held.tolist(), strict=True)]
     return TrainingPairs(
         name=catalogue.name,
         item_ids=item_ids,
@@ -171,8 +182,31 @@ def _read(
     memory_limit: int,
     folder: Path | None,
     progress: bool,
-) -> tuple[npt.NDArray[np.float32], list[int], list[str]]:
+    pictures: PictureBytes | None,
+) -> tuple[npt.NDArray[np.float32] | BytePixels, list[int], list[str]]:
     """Pixels of the readable items of ``todo``, those items, and the digest of each picture."""
+    rule = picture_rule(encoder)
+    if rule is None:
+        return _preprocessed(catalogue, encoder, todo, unreadable, memory_limit, folder, progress)
+    if pictures is None:
+        pictures = picture_bytes(rule, catalogue, todo, folder=folder, progress=progress)
+    faults = {i: fault for i in todo if (fault := pictures.fault(i))}
+    if faults and unreadable == "error":
+        raise FeatureError(next(iter(faults.values())))
+    kept = [i for i in todo if i not in faults]
+    return BytePixels(pictures, np.array(kept, dtype=np.int64)), kept, [pictures.digest(i) for i in kept]
+
+
+def _preprocessed(
+    catalogue: Catalogue,
+    encoder: Encoder,
+    todo: list[int],
+    unreadable: str,
+    memory_limit: int,
+    folder: Path | None,
+    progress: bool,
+) -> tuple[npt.NDArray[np.float32], list[int], list[str]]:
+    """The same for an encoder with a rule of its own."""
     pixels: npt.NDArray[np.float32] = np.empty((0,), dtype=np.float32)
     kept: list[int] = []
     digests: list[str] = []
@@ -185,7 +219,7 @@ def _read(
             values = pixels_of(encoder.preprocess_images, pictures).detach().numpy()
             if len(kept) > before:
                 if not pixels.size:
-                    pixels = _buffer((len(todo), *values.shape[1:]), memory_limit, folder)
+                    pixels = room_for((len(todo), *values.shape[1:]), np.float32, folder, memory_limit)
                 pixels[before : len(kept)] = values
             bar.update(min(_CHUNK, len(todo) - start))
     return pixels[: len(kept)], kept, digests
@@ -204,18 +238,9 @@ def _pictures_of(
             if unreadable == "error":
                 raise
             continue
-        running = hashlib.sha256(f"{picture.size}".encode())
-        running.update(picture.tobytes())
-        digests.append(running.hexdigest())
+        digests.append(picture_digest(picture))
         kept.append(i)
         yield picture
-
-
-def _buffer(shape: tuple[int, ...], memory_limit: int, folder: Path | None) -> npt.NDArray[np.float32]:
-    if 4 * int(np.prod(shape)) <= memory_limit:
-        return np.empty(shape, dtype=np.float32)
-    with tempfile.TemporaryFile(dir=folder) as file:  # without a name, so it is gone when the last map of it is
-        return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
 
 
 def _groups(contents: list[str]) -> IntArray:

@@ -24,8 +24,11 @@ class FusingEncoder(TrainableEncoder, Protocol):
         """A fused sequence → logits [pair, 2]; column 1 says that picture and text belong together."""
         ...
 
-    def word_logits(self, sequence: Tensor, text_length: int) -> Tensor:
-        """A fused sequence → logits [pair, text_length, vocabulary]."""
+    def word_logits(self, sequence: Tensor, masked: Tensor) -> Tensor:
+        """A fused sequence and ``masked`` bool [pair, text] → logits [masked position, vocabulary], row by row.
+
+        ``masked`` is on the CPU. A vocabulary is long, and most positions are not masked.
+        """
         ...
 
     def word_starts(self, input_ids: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from lmmrec_core.encoders.light.networks import (
 from lmmrec_core.encoders.light.training import OutsideItems, read_outside, train_network
 from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.pictures.reading import image_spec, pixels_of, read_picture, to_pixels
-from lmmrec_core.encoders.pictures.rule import HALF
+from lmmrec_core.encoders.pictures.rule import HALF, ImageRule
 from lmmrec_core.encoders.saved import SavedNote, read_saved, restore, write_saved
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Modality
@@ -109,8 +109,13 @@ class LightCNN(_Light):
             "image": image_spec(_SIDE, mean=HALF, std=HALF),
         }  # fmt: skip
 
+    @property
+    def picture_rule(self) -> ImageRule:
+        """How pictures are prepared."""
+        return ImageRule(_SIDE, "squash", HALF, HALF)
+
     def preprocess_images(self, images: Sequence[Image]) -> Tensor:
-        return to_pixels(images, _SIDE, mean=HALF, std=HALF)
+        return self.picture_rule.pixels(images)
 
     def image_vectors(self, pixels: Tensor) -> Tensor:
         vectors: Tensor = self.module(pixels)

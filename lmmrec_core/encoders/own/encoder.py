@@ -21,7 +21,7 @@ from lmmrec_core.encoders.clip.settings import CLIPSettings, CLIPVector
 from lmmrec_core.encoders.features.unread import CountsTokens, TokenCounts
 from lmmrec_core.encoders.one_modality import OneModality
 from lmmrec_core.encoders.own.libraries import SentenceFolder, TimmPictures
-from lmmrec_core.encoders.pictures.rule import Fit
+from lmmrec_core.encoders.pictures.rule import Fit, ImageRule, picture_rule
 from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Modality
 
@@ -91,6 +91,11 @@ class Own:
 
     def dim(self, modality: Modality) -> int:
         return self.inner.dim(self._able(modality))
+
+    @property
+    def picture_rule(self) -> ImageRule | None:
+        """How pictures are prepared, if the model reads any."""
+        return picture_rule(self.inner)
 
     def preprocess_images(self, images: Sequence[Image]) -> Tensor:
         self._able("visual")

@@ -145,6 +145,11 @@ class TimmPictures(OneModality):
             "image": self.image.spec(),
         }
 
+    @property
+    def picture_rule(self) -> ImageRule:
+        """How pictures are prepared."""
+        return self.image
+
     def preprocess_images(self, images: Sequence[Image]) -> Tensor:
         return self.image.pixels(images)
 

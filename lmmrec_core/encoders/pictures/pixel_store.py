@@ -20,7 +20,7 @@ class PixelStore:
         self.n_items = n_items
         self._there = torch.zeros(n_items, dtype=torch.bool)
         self._codes = torch.empty(0, dtype=torch.uint8)
-        self._tables: list[Tensor] = []  # ascending values of each channel
+        self._tables: list[tuple[Tensor, Tensor]] = []  # of each channel: its values, ascending, and their codes
         self._plain: Tensor | None = None
 
     @property
@@ -37,43 +37,43 @@ class PixelStore:
                 self._plain = torch.zeros(self.n_items, *values.shape[1:])
             else:
                 self._codes = torch.zeros(self.n_items, *values.shape[1:], dtype=torch.uint8)
-                self._tables = [torch.unique(values[:, channel]) for channel in range(values.shape[1])]
-        if self._plain is None and (max(map(len, self._tables)) > _CODES or not self._widen(values)):
+                nothing = torch.empty(0), torch.empty(0, dtype=torch.uint8)
+                self._tables = [nothing] * values.shape[1]
+        if self._plain is None and not self._widen(values):
             self._plain, self._codes = self.rows(torch.arange(self.n_items)), torch.empty(0, dtype=torch.uint8)
         self._there[items] = True
         if self._plain is not None:
             self._plain[items] = values
             return
-        for channel, table in enumerate(self._tables):
-            self._codes[items, channel] = _places(table, values[:, channel]).to(torch.uint8)
+        for channel, (table, codes) in enumerate(self._tables):
+            self._codes[items, channel] = codes[_places(table, values[:, channel])]
 
     def rows(self, items: Int[Tensor, "some"]) -> Float[Tensor, "some *shape"]:
         """The pictures of ``items``, as they were put."""
         if self._plain is not None:
             return self._plain[items]
         codes, there = self._codes[items], self._there[items]
-        rows = torch.stack([table[codes[:, c].long()] for c, table in enumerate(self._tables)], dim=1)
+        by_code = [table[torch.argsort(numbers)] for table, numbers in self._tables]
+        if not all(map(len, by_code)):  # nothing was put yet
+            return torch.zeros(codes.shape)
+        rows = torch.stack([table[codes[:, c].long()] for c, table in enumerate(by_code)], dim=1)
         return rows if bool(there.all()) else rows * there[:, None, None, None]
 
     def _widen(self, values: Tensor) -> bool:
-        """Take new values into the tables and renumber their codes; False if a channel has too many."""
+        """Give new values the next codes, those that are there keep theirs; False if a channel has too many."""
         wider = []
-        for channel, table in enumerate(self._tables):
-            mine = values[:, channel]
-            if torch.equal(table[_places(table, mine)], mine):
-                wider.append(table)
-                continue
-            wider.append(torch.unique(torch.cat([table, mine.flatten()])))
-            if len(wider[-1]) > _CODES:
+        for channel, (table, codes) in enumerate(self._tables):
+            mine = torch.unique(values[:, channel])
+            new = mine[~torch.isin(mine, table)]
+            merged, order = torch.cat([table, new]).sort()
+            if len(merged) > _CODES:
                 return False
-        for channel, (old, new) in enumerate(zip(self._tables, wider, strict=True)):
-            if new is not old:
-                moved = torch.searchsorted(new, old).to(torch.uint8)
-                self._codes[:, channel] = moved[self._codes[:, channel].long()]
+            numbers = torch.cat([codes, torch.arange(len(table), len(merged)).to(torch.uint8)])
+            wider.append((merged, numbers[order]))
         self._tables = wider
         return True
 
 
 def _places(table: Tensor, values: Tensor) -> Tensor:
-    """The place of each value in ``table``; any place for a value that is not there."""
-    return torch.searchsorted(table, values.contiguous()).clamp_(max=len(table) - 1)
+    """The place of each value in ``table``."""
+    return torch.searchsorted(table, values.contiguous())

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import PIL
 import torch
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -112,22 +113,33 @@ def _over_white(picture: Image.Image) -> Image.Image:
     return target
 
 
+def squashed(pictures: Sequence[Image.Image], size: int) -> UInt8[Tensor, "item size size 3"]:
+    """RGB pictures squashed to ``size`` × ``size`` (bicubic, antialiased), as bytes.
+
+    Squashing keeps the whole picture; a centre crop would lose a third of a poster.
+    """
+    made = [np.asarray(to_rgb(picture).resize((size, size), Image.Resampling.BICUBIC)) for picture in pictures]
+    return torch.from_numpy(np.stack(made)) if made else torch.empty((0, size, size, 3), dtype=torch.uint8)
+
+
+def standardised(
+    kept: UInt8[Tensor, "item height width 3"], mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> Float[Tensor, "item 3 height width"]:
+    """Bytes scaled to 0–1 and standardised, on the device where they are; in memory the colours stay side by side.
+
+    Divided by tensors, not by numbers, for which a GPU would multiply by a rounded inverse.
+    """
+    full, centre, scale = (torch.tensor(value, device=kept.device).view(1, -1, 1, 1) for value in ((255.0,), mean, std))
+    return (kept.permute(0, 3, 1, 2).to(torch.float32) / full - centre) / scale
+
+
 def to_pixels(
     pictures: Sequence[Image.Image], size: int, *, mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> Tensor:
-    """RGB pictures squashed to ``size`` × ``size`` (bicubic, antialiased), scaled to 0–1 and standardised.
-
-    Returns float32 [item, 3, size, size]. Squashing keeps the whole picture; a centre crop would lose a third of a
-    poster.
-    """
-    squashed = [to_rgb(picture).resize((size, size), Image.Resampling.BICUBIC) for picture in pictures]
-    if not squashed:
+    """RGB pictures :func:`squashed` and :func:`standardised`: float32 [item, 3, size, size]."""
+    if not len(pictures):
         return torch.empty((0, 3, size, size))
-    stack = torch.from_numpy(np.stack([np.asarray(picture) for picture in squashed]))
-    pixels = stack.permute(0, 3, 1, 2).to(torch.float32) / 255.0
-    centre = torch.tensor(mean).view(1, 3, 1, 1)
-    scale = torch.tensor(std).view(1, 3, 1, 1)
-    return (pixels - centre) / scale
+    return standardised(squashed(pictures, size), mean, std)
 
 
 def image_spec(size: int, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> dict[str, Any]:

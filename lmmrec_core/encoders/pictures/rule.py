@@ -7,7 +7,7 @@ from typing import Any, Literal
 from PIL import Image
 from torch import Tensor
 
-from lmmrec_core.encoders.pictures.reading import image_spec, to_pixels, to_rgb
+from lmmrec_core.encoders.pictures.reading import image_spec, squashed, standardised, to_pixels, to_rgb
 
 Fit = Literal["crop", "squash", "pad"]
 Triple = tuple[float, float, float]
@@ -35,10 +35,22 @@ class ImageRule:
         """RGB pictures → float32 [item, 3, size, size]."""
         return to_pixels([self._square(to_rgb(image)) for image in images], self.size, mean=self.mean, std=self.std)
 
+    def resized(self, images: Sequence[Image.Image]) -> Tensor:
+        """RGB pictures → bytes [item, size, size, 3]: all of the rule but the last, affine step."""
+        return squashed([self._square(to_rgb(image)) for image in images], self.size)
+
+    def standardised(self, kept: Tensor) -> Tensor:
+        """The last step: ``standardised(resized(images))`` equals ``pixels(images)``, bit by bit on the CPU."""
+        return standardised(kept, self.mean, self.std)
+
     def spec(self) -> dict[str, Any]:
         """The rule, for the key of a feature file."""
         padding = {"padding": "white"} if self.fit == "pad" else {}
         return {**image_spec(self.size, mean=self.mean, std=self.std), "fit": self.fit, **padding}
+
+    def resizing(self) -> dict[str, Any]:
+        """What the bytes depend on: the rule without the affine step, which several encoders may have their own of."""
+        return {key: value for key, value in self.spec().items() if key not in ("mean", "std")}
 
     def _square(self, image: Image.Image) -> Image.Image:
         if self.fit == "squash":
@@ -54,3 +66,17 @@ class ImageRule:
             return square
         left, top = round((new[0] - self.size) / 2), round((new[1] - self.size) / 2)
         return resized.crop((left, top, left + self.size, top + self.size))
+
+
+def picture_rule(encoder: object) -> ImageRule | None:
+    """The rule by which an encoder prepares pictures, its property ``picture_rule``; None if it has no such rule.
+
+    One that a class inherits does not count where the class prepares pictures in another way.
+    """
+    kind = type(encoder)
+    stated, done = (
+        next((each for each in kind.__mro__ if name in vars(each)), None)
+        for name in ("picture_rule", "preprocess_images")
+    )
+    rule = getattr(encoder, "picture_rule", None)
+    return rule if isinstance(rule, ImageRule) and stated is done else None

@@ -11,6 +11,10 @@ from lmmrec_core.errors import FeatureError
 from lmmrec_core.flow import Catalogue
 
 _SHOWN = 20  # pictures that a message names
+_CURE = (
+    "replace them, or leave these items out (--unreadable drop), or keep them without a picture (--unreadable keep); "
+    "in a track file, write unreadable: drop or keep among the options"
+)
 
 
 def unreadable_pictures(pictures: Iterable[tuple[str, Path | None]], progress: bool = False) -> dict[str, str]:
@@ -27,27 +31,29 @@ def unreadable_pictures(pictures: Iterable[tuple[str, Path | None]], progress: b
     return found
 
 
+class UnreadablePictures(FeatureError):
+    """All pictures of a catalogue that cannot be read, told with the cures that a command and a track file have."""
+
+    def __init__(self, faults: list[str], name: str) -> None:
+        self.faults, self.name = faults, name
+        super().__init__(self.told(_CURE))
+
+    def told(self, cure: str) -> str:
+        """One message of all these faults, with another cure."""
+        more = [f"and {len(self.faults) - _SHOWN} more"] if len(self.faults) > _SHOWN else []
+        number = f"{len(self.faults)} pictures" if len(self.faults) > 1 else "1 picture"
+        return "\n  ".join([f"{self.name}: {number} cannot be read; {cure}", *self.faults[:_SHOWN], *more])
+
+
 @contextmanager
 def naming_unreadable(catalogue: Catalogue, progress: bool = False) -> Iterator[None]:
-    """A FeatureError inside becomes one that names all pictures that cannot be read, if there are any."""
+    """A FeatureError inside becomes an UnreadablePictures, if there are any."""
     try:
         yield
+    except UnreadablePictures:
+        raise
     except FeatureError as error:
         found = unreadable_pictures(zip(catalogue.item_ids, catalogue.images, strict=True), progress)
         if not found:
             raise
-        raise FeatureError(unreadable_told(list(found.values()), catalogue.name)) from error
-
-
-def unreadable_told(faults: list[str], name: str) -> str:
-    """One message of all these faults, with the cures that a command and a track file have."""
-    more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
-    return "\n  ".join(
-        [
-            f"{name}: {len(faults)} pictures cannot be read; replace them, or leave these items out "
-            "(--unreadable drop), or keep them without a picture (--unreadable keep); in a track file, write "
-            "unreadable: drop or keep among the options",
-            *faults[:_SHOWN],
-            *more,
-        ]
-    )
+        raise UnreadablePictures(list(found.values()), catalogue.name) from error

@@ -9,6 +9,8 @@ from torch.nn import functional
 
 from lmmrec_core.encoders.vlmo.settings import VLMoSettings
 
+#: Rows; up to so many, on the CPU, all scores and word logits are computed, so that the small encoders keep their bits.
+SHORT = 128
 ExpertKind = Literal["text", "imag", "vl"]  # as the published weights name the experts
 
 
@@ -49,13 +51,38 @@ class Attention(nn.Module):
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         parts = functional.linear(x, self.qkv.weight, bias).unflatten(-1, (3, self.heads, -1))
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # each [item, head, row, width / heads]
-        with torch.autocast(x.device.type, enabled=False):  # scores and softmax stay fp32 under bf16
-            scores = (at_least_fp32(query) * self.scale) @ at_least_fp32(key).transpose(-2, -1)
-            if real is not None:
-                scores = scores.masked_fill(~real[:, None, None, :], float("-inf"))
-            weights = scores.softmax(dim=-1).to(value.dtype)
-        mixed: Tensor = self.proj((weights @ value).transpose(1, 2).flatten(2))
+        if x.device.type != "cpu" or x.shape[1] > SHORT:
+            found = fused_attention(query, key, value, real, self.scale)
+        else:
+            found = plain_attention(query, key, value, real, self.scale)
+        mixed: Tensor = self.proj(found.transpose(1, 2).flatten(2))
         return mixed
+
+
+def plain_attention(query: Tensor, key: Tensor, value: Tensor, real: Tensor | None, scale: float) -> Tensor:
+    """softmax(scale · Q K') V over [item, head, row, dim], with all scores in memory, in fp32 even under bf16."""
+    with torch.autocast(query.device.type, enabled=False):
+        scores = (at_least_fp32(query) * scale) @ at_least_fp32(key).transpose(-2, -1)
+        if real is not None:
+            scores = scores.masked_fill(~real[:, None, None, :], float("-inf"))
+        weights = scores.softmax(dim=-1).to(value.dtype)
+    return weights @ value
+
+
+def fused_attention(
+    query: Tensor, key: Tensor, value: Tensor, real: Tensor | None, scale: float, multiple: int | None = None
+) -> Tensor:
+    """The same to rounding, by kernels that compute scores block by block, in fp32, and never keep them all.
+
+    ``multiple``: ``dim`` is filled up with zeros to a multiple of it, which changes no score. On a GPU, the default
+    there, it is 8: VLMo Base Plus has 34, and for that there would be no such kernel.
+    """
+    dim = query.shape[-1]
+    short = -dim % (multiple or (8 if query.is_cuda else 1))
+    if short:
+        query, key, value = (functional.pad(part, (0, short)) for part in (query, key, value))
+    mask = None if real is None else real[:, None, None, :]
+    return functional.scaled_dot_product_attention(query, key, value, mask, scale=scale)[..., :dim]
 
 
 class Expert(nn.Module):

@@ -12,12 +12,13 @@ from torch.nn import functional
 
 from lmmrec_core import config
 from lmmrec_core.encoders.features.unread import TokenCounts
-from lmmrec_core.encoders.pictures.reading import image_spec, to_pixels
+from lmmrec_core.encoders.pictures.reading import image_spec
+from lmmrec_core.encoders.pictures.rule import HALF, ImageRule
 from lmmrec_core.encoders.saved import SavedNote, read_saved, restore, write_saved
-from lmmrec_core.encoders.vlmo.blocks import ExpertKind, at_least_fp32
+from lmmrec_core.encoders.vlmo.blocks import SHORT, ExpertKind, at_least_fp32
 from lmmrec_core.encoders.vlmo.initial import empty_network
 from lmmrec_core.encoders.vlmo.model import GridEmbed, VLMoNetwork
-from lmmrec_core.encoders.vlmo.parts import vlmo_part_names
+from lmmrec_core.encoders.vlmo.parts import blocks_of_part, vlmo_part_names
 from lmmrec_core.encoders.vlmo.settings import GRID_CHANNELS, VLMoSettings
 from lmmrec_core.encoders.vlmo.stem import Lite0Maps
 from lmmrec_core.encoders.vlmo.tokens import Tokeniser, rebuild_tokeniser, text_spec
@@ -25,8 +26,9 @@ from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import MODALITIES, Modality
 
-VLMO_VERSION = 1  # raise it with every change that alters a vector
-_CENTRE = (0.5, 0.5, 0.5)
+#: Raise it with every change that alters a vector beyond rounding. Since attention over more rows than ``SHORT`` is
+#: fused, last bits of longer inputs differ from those of before; no stored result was made of such inputs.
+VLMO_VERSION = 1
 _VECTOR_HEADS = {"itc": ("itc_text_proj", "itc_image_proj"), "itc_vl": ("itc_vl_text_proj", "itc_vl_image_proj")}
 
 
@@ -84,7 +86,7 @@ class VLMo:
 
     def spec(self) -> Mapping[str, Any]:
         s = self.settings
-        image = image_spec(s.image_size, mean=_CENTRE, std=_CENTRE)
+        image = image_spec(s.image_size, mean=HALF, std=HALF)
         return {
             "weights": {
                 "name": self.name, **self.source, "state_sha256": state_digest(self.module), "stage": self.stage,
@@ -103,11 +105,16 @@ class VLMo:
             raise FeatureError(f"encoder {self.name!r} has no {modality} vectors; use it for visual or textual")
         return self.settings.width
 
+    @property
+    def picture_rule(self) -> ImageRule | None:
+        """How pictures are prepared; None for the grid stem, which reads maps of another network."""
+        return None if self._maps is not None else ImageRule(self.settings.image_size, "squash", HALF, HALF)
+
     def preprocess_images(self, images: Sequence[Image]) -> Tensor:
         """Squashed pixels between -1 and 1 [item, 3, size, size]; for the grid stem lite0's maps [item, 320, n, n]."""
         if self._maps is not None:
             return self._maps.maps(images)
-        return to_pixels(images, self.settings.image_size, mean=_CENTRE, std=_CENTRE)
+        return ImageRule(self.settings.image_size, "squash", HALF, HALF).pixels(images)
 
     def preprocess_texts(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
         """``input_ids`` and ``attention_mask``, int64 [item, length], at most ``max_text_length`` tokens."""
@@ -146,19 +153,19 @@ class VLMo:
         return vlmo_part_names(self.module, name)
 
     def below(self, modality: Modality, inputs: Tensor | Mapping[str, Tensor], part: str) -> Mapping[str, Tensor]:
-        """What enters "heads" (for vector itc), or "top-K" for K blocks with a vision-language expert."""
+        """What enters "heads" (for vectors itc and itc_vl), or the last K blocks."""
         net, s = self.module, self.settings
-        if part == "heads" and s.vector == "itc":
+        kind: ExpertKind = "imag" if modality == "visual" else "text"
+        if part == "heads" and s.vector in _VECTOR_HEADS:
             rows, real, _ = self._embedded(inputs)
-            kind: ExpertKind = "imag" if modality == "visual" else "text"
-            last = net.upper(net.lower(rows, kind, real), kind, real)
+            last = net.span(rows, kind, real, (0, s.depth), s.vector == "itc_vl")
             return {"cls": net.final_norm(last)[:, 0]}
-        if part == f"top-{s.depth - s.first_vl}":
+        if (above := blocks_of_part(net, part)) is not None:
             rows, real, inside = self._embedded(inputs)
-            rows = net.lower(rows, "imag" if modality == "visual" else "text", real)
+            rows = net.span(rows, kind, real, (0, s.depth - above), s.vector == "itc_vl")
             return {"rows": rows, "inside": inside} | ({} if real is None else {"real": real})
         raise ConfigError(
-            f"encoder {self.name!r}: states are kept for part 'top-{s.depth - s.first_vl}', or 'heads' of vector itc; "
+            f"encoder {self.name!r}: states are kept for parts 'top-K', and for 'heads' of the vectors itc and itc_vl; "
             "set boundary: encode"
         )
 
@@ -166,7 +173,10 @@ class VLMo:
         kind: ExpertKind = "imag" if modality == "visual" else "text"
         if part == "heads":
             return self._projected(at_least_fp32(states["cls"]), kind)
-        return self._upper_vector(states["rows"], kind, states.get("real"), states["inside"])
+        depth, real = self.settings.depth, states.get("real")
+        first = depth - (blocks_of_part(self.module, part) or 0)
+        rows = self.module.span(states["rows"], kind, real, (first, depth), self.settings.vector == "itc_vl")
+        return self._finished(rows, kind, states["inside"])
 
     # What the matching and masked-word losses need
 
@@ -179,10 +189,13 @@ class VLMo:
         self._need(("itm_score",), "the matching loss")
         return at_least_fp32(self.module.itm_score(self.module.pooler(sequence)))
 
-    def word_logits(self, sequence: Tensor, text_length: int) -> Tensor:
-        """The sequence of :meth:`fused` → logits [pair, text_length, vocabulary] of the id in each text row."""
+    def word_logits(self, sequence: Tensor, masked: Tensor) -> Tensor:
+        """The sequence of :meth:`fused` and bool [pair, text] → logits [masked, vocabulary] of the ids there."""
         self._need(("mlm_score",), "the masked-word loss")
-        return at_least_fp32(self.module.mlm_score(sequence[:, :text_length]))
+        text, (pairs, places) = sequence[:, : masked.shape[1]], masked.nonzero().to(sequence.device).unbind(1)
+        if sequence.device.type == "cpu" and sequence.shape[1] <= SHORT:  # all rows, as the stored runs were made
+            return at_least_fp32(self.module.mlm_score(text))[pairs, places]
+        return at_least_fp32(self.module.mlm_score(text[pairs, places]))
 
     def word_starts(self, input_ids: Tensor) -> Tensor:
         """Ids [item, length] → bool [item, length], see :meth:`~.tokens.Tokeniser.word_starts`."""
@@ -240,11 +253,12 @@ class VLMo:
         return self.module.embed_text(ids), real, real & ~_among(ids, self.tokeniser.framing)
 
     def _vector(self, kind: ExpertKind, rows: Tensor, real: Tensor | None, inside: Tensor) -> Tensor:
-        return self._upper_vector(self.module.lower(rows, kind, real), kind, real, inside)
+        last = self.module.span(rows, kind, real, (0, self.settings.depth), self.settings.vector == "itc_vl")
+        return self._finished(last, kind, inside)
 
-    def _upper_vector(self, boundary: Tensor, kind: ExpertKind, real: Tensor | None, inside: Tensor) -> Tensor:
+    def _finished(self, last: Tensor, kind: ExpertKind, inside: Tensor) -> Tensor:
+        """What the last block gives → the vector."""
         net, vector = self.module, self.settings.vector
-        last = net.upper(boundary, "vl" if vector == "itc_vl" else kind, real)
         if vector == "cls_raw":
             return at_least_fp32(last[:, 0])
         last = at_least_fp32(net.final_norm(last))

@@ -121,7 +121,7 @@ class WordTransform(nn.Module):
 
 
 class WordHead(nn.Module):
-    """Rows [item, row, width] → logits [item, row, vocabulary]; the decoder is not tied to the word table."""
+    """Rows [..., width] → logits [..., vocabulary]; the decoder is not tied to the word table."""
 
     def __init__(self, settings: VLMoSettings) -> None:
         super().__init__()
@@ -181,6 +181,18 @@ class VLMoNetwork(nn.Module):
         *without* such an expert, not at the end of the modality's own path.
         """
         return self._run(self._blocks()[self.first_vl :], rows, kind, real)
+
+    def span(
+        self, rows: Tensor, kind: ExpertKind, real: Tensor | None, blocks: tuple[int, int], continued: bool = False
+    ) -> Tensor:
+        """Rows through the blocks from the first number to before the second.
+
+        ``continued``: those with a vision-language expert use it, as in :meth:`upper` with kind "vl".
+        """
+        first, last = blocks
+        below = min(last, self.first_vl) if continued else last
+        rows = self._run(self._blocks()[first:below], rows, kind, real)
+        return self._run(self._blocks()[max(first, below) : last], rows, "vl", real)
 
     def final_norm(self, rows: Tensor) -> Tensor:
         """The norm after the last block, in every path of every modality."""

@@ -24,6 +24,7 @@ from lmmrec_core.study.calibration.reading import Stored, read_calibration
 from lmmrec_core.study.calibration.simulated import BOOK_TEST, SEEDS_FIXED
 from lmmrec_core.study.calibration.tables import (
     answering_tests,
+    at_levels,
     between,
     candidate_rows,
     capacity_rows,
@@ -109,15 +110,8 @@ class CalibrationPage:
             tests = figures.null_tests(self.stored, metric)
             for model, part in [*tests.groupby("model", sort=False), ("both", tests)] if len(tests) else []:
                 place = {"model": MODEL_TITLES.get(str(model), str(model)), "metric": metric_name(metric)}
-                others = {
-                    name: in_percent(float((part[p] < ALPHA).mean()))
-                    for name, p in (("own seeds only", "p_own"), ("users only", "p_users"))
-                }
-                stricter = {
-                    f"at {100 * level:g} %": in_percent(float((part["p"] < level).mean()))
-                    for level in figures.AA_LEVELS[1:]
-                }
-                rows.append({**place, "tests": len(part), **told(figures.rejected(part)), **stricter, **others})
+                own = in_percent(float((part["p_own"] < ALPHA).mean()))
+                rows.append({**place, "tests": len(part), **at_levels(figures.rejected, part), "own seeds only": own})
         return listing_or_words(pd.DataFrame(rows), "null-rates", NOT_RUN_YET)
 
     def divisions(self) -> ShownTable | Sentence:

@@ -14,7 +14,7 @@ from lmmrec_core.significance.simulation import CANDIDATES, World, operating_cha
 from lmmrec_core.study.calibration.listings import MadeFrom, code_of_tests, up_to_date, write_listing
 
 COVERAGE = "coverage"  # the part, and the name of its file
-BOOK_TEST, SEEDS_FIXED = "crossed, moderated", "users only (seeds fixed)"
+BOOK_TEST, OWN, SEEDS_FIXED = "crossed, moderated", "crossed, own seeds", "users only (seeds fixed)"
 REPETITIONS = 1000
 FEWER = 200  # repetitions of the candidates that no page uses; the bootstrap takes ten times as long as the book's test
 
@@ -61,9 +61,12 @@ def coverage_made_from(repetitions: int = REPETITIONS) -> MadeFrom:
 def _simulate(repetitions: int, bar: tqdm) -> Iterator[pd.DataFrame]:
     for number, world in enumerate(SIMULATED):
         shown = (BOOK_TEST, SEEDS_FIXED)
-        counts: dict[tuple[str, ...], int] = {shown: repetitions}
-        if world.splits == 1:  # over several splits the candidates are the same test, or none
+        counts: dict[tuple[str, ...], int]
+        if world.splits == 1:
+            counts = {shown: repetitions}
             counts[tuple(name for name in CANDIDATES if name not in shown)] = min(FEWER, repetitions)
+        else:  # the others do not know several splits
+            counts = {(*shown, OWN): repetitions}
         rates = pd.concat(operating_characteristics([world], count, of, seed=number) for of, count in counts.items())
         rates.insert(0, "world", number)
         yield rates

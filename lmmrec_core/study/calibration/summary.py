@@ -1,7 +1,7 @@
 """The headline figures of a calibration, made anew from whatever is stored: ``results/calibration/summary.json``."""
 
 import json
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,12 +150,15 @@ def _clusters(rows: pd.DataFrame, wide: list[str], narrow: list[str]) -> list[Ha
     return [tuple(values) for values in rows[columns].to_numpy()]
 
 
-def coverage_of(listing: Listing | None, candidate: str = BOOK_TEST) -> Rate | None:
-    """How often the simulated intervals of a candidate hold the truth, over all worlds of the list."""
+def coverage_of(
+    listing: Listing | None, candidate: str = BOOK_TEST, splits: Callable[[int], bool] = bool
+) -> Rate | None:
+    """How often the simulated intervals of a candidate hold the truth, over the worlds of so many ``splits``: all."""
     if listing is None:
         return None
-    outcomes = [_covered(row) for row in listing.rows[listing.rows["candidate"] == candidate].to_dict("records")]
-    return rate_of([one for world in outcomes for one in world])
+    rows = listing.rows[listing.rows["candidate"] == candidate].to_dict("records")
+    outcomes = [_covered(row) for row in rows if splits(int(row["splits"]))]
+    return rate_of([one for world in outcomes for one in world]) if outcomes else None
 
 
 def lowest_coverage(listing: Listing | None, candidate: str = BOOK_TEST) -> Rate | None:

@@ -1,6 +1,7 @@
 """Rows of the calibration's listings: a system against itself, capacity; and the words for rates that all use."""
 
 from collections.abc import Callable, Hashable, Mapping
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -9,10 +10,11 @@ from lmmrec_core.questions import ALPHA, PICTURES_ALONE, PICTURES_AND_NOISE, PIC
 from lmmrec_core.report.labels import dataset_name, metric_name, model_name
 from lmmrec_core.report.planted import Expectation, answer
 from lmmrec_core.significance.rates import Rate
+from lmmrec_core.significance.simulation import STRICTER
 from lmmrec_core.study.calibration import summary as figures
 from lmmrec_core.study.calibration.reading import Stored
 from lmmrec_core.study.calibration.redone import first_runs
-from lmmrec_core.study.calibration.simulated import BOOK_TEST, SEEDS_FIXED
+from lmmrec_core.study.calibration.simulated import BOOK_TEST, OWN, SEEDS_FIXED
 from lmmrec_core.study.calibration.world_tests import worlds_tested
 from lmmrec_core.study.calibration.worlds import KEPT_METRICS
 
@@ -52,7 +54,7 @@ def itself_on_worlds(stored: Stored) -> _Rows:
         pairs = figures.world_pairs(stored, metric)
         for model, part in [*pairs.groupby("model", sort=False), ("both", pairs)] if len(pairs) else []:
             name = "both" if model == "both" else model_name(str(model))
-            tests = {"worlds": part["world"].nunique(), "pairs": len(part), **_at_levels(figures.rejected, part)}
+            tests = {"worlds": part["world"].nunique(), "pairs": len(part), **at_levels(figures.rejected, part)}
             rows.append({"model": name, "metric": metric_name(metric), **tests})
     return rows
 
@@ -84,30 +86,39 @@ def capacity_rows(stored: Stored, metric: str) -> _Rows:
 
 _TESTS = {
     BOOK_TEST: "the book",
-    "crossed, own seeds": "crossed, own seeds only",
+    OWN: "crossed, own seeds only",
     "crossed, pooled": "crossed, cells taken as alike",
     "two-way bootstrap": "two-way bootstrap",
     SEEDS_FIXED: "users only",
 }
+_OVER_SPLITS = {OWN: "crossed, the pair's own splits only"}
 
 
 def candidate_rows(stored: Stored) -> _Rows:
-    """Every candidate over the simulated worlds of one split: false alarms, coverage, what it finds in quiet ones."""
+    """Every candidate over the simulated worlds of one split and of several: false alarms, coverage, power.
+
+    Worlds with one seed a side are left out: the cells' own seeds say nothing there.
+    """
     if stored.coverage is None:
         return []
     simulated, rows = stored.coverage.rows, []
-    simulated = simulated[simulated["splits"] == 1]  # over several splits not all are tests
-    for name, title in _TESTS.items():
-        own = simulated[simulated["candidate"] == name]
-        null, quiet = own[own["effect"] == 0], own[(own["effect"] > 0) & (own["seed_cv"] == own["seed_cv"].min())]
-        if null.empty or quiet.empty:
+    simulated = simulated[simulated["seeds_b"] != 1]
+    for splits, name in product(sorted(simulated["splits"].unique()), _TESTS):
+        own = simulated[(simulated["candidate"] == name) & (simulated["splits"] == splits)]
+        null, found = own[own["effect"] == 0], own[own["effect"] > 0]
+        if null.empty or found.empty:
             continue
+        spread = found["seed_cv"] + found["split_cv"]
+        quiet = found[spread == spread.min()]
+        title = _OVER_SPLITS.get(name, _TESTS[name]) if splits > 1 else _TESTS[name]
         rows.append(
             {
-                "test": title, "simulated each": int(own["repetitions"].max()),
+                "splits": int(splits), "test": title,
+                "worlds": own["world"].nunique(), "simulated each": int(own["repetitions"].max()),
                 "false alarms": in_percent(null["rejected"].mean()), "most": in_percent(null["rejected"].max()),
+                **{f"at {100 * level:g} %": in_percent(null[f"rejected_{level:g}"].mean()) for level in STRICTER},
                 "truth held": in_percent(own["covered"].mean()), "least": in_percent(own["covered"].min()),
-                "found where seeds matter little": in_percent(quiet["rejected"].mean()),
+                "found in quiet worlds": in_percent(quiet["rejected"].mean()),
             }
         )  # fmt: skip
     return rows
@@ -149,10 +160,10 @@ def _named(row: Mapping[Hashable, Any]) -> dict[str, Any]:
 
 def _rates(pairs: pd.DataFrame) -> dict[str, Any]:
     """What the book's test says, and the one that takes seeds as fixed, of the same pairs."""
-    return {"pairs": int(pairs["p"].notna().sum()), **_at_levels(figures.aa_rate, pairs, "not testable")}
+    return {"pairs": int(pairs["p"].notna().sum()), **at_levels(figures.aa_rate, pairs, "not testable")}
 
 
-def _at_levels(
+def at_levels(
     rate: Callable[[pd.DataFrame, str, float], Rate | None], tests: pd.DataFrame, without: str = "not run"
 ) -> dict[str, str]:
     """The rate at 5 % with its interval, then at the stricter levels; last what the test over users alone says."""

@@ -226,7 +226,8 @@ def coverage_in_words(stored: Stored) -> str:
     if lowest is None or whole is None:
         return NOT_RUN_YET
     text = (
-        f"In all, {in_percent(whole.rate)} of the intervals hold the truth ({between(vars(whole))}), {_held(whole)}. "
+        f"In all, {in_percent(whole.rate)} of the intervals hold the truth ({between(vars(whole))}), {_held(whole)}"
+        f"{_by_splits(stored)}. "
         f"In the worst world, the first line, {in_percent(lowest.rate)} do ({between(vars(lowest))})."
     )
     alarms = figures.false_alarms(stored.coverage)
@@ -236,6 +237,15 @@ def coverage_in_words(stored: Stored) -> str:
             f"{in_percent(alarms[1])} in the worst of them; 5 % should be."
         )
     return text
+
+
+def _by_splits(stored: Stored) -> str:
+    """``: 95.0 % on one split and 97.0 % over several``; nothing where worlds are of one kind alone."""
+    one = figures.coverage_of(stored.coverage, splits=lambda count: count == 1)
+    several = figures.coverage_of(stored.coverage, splits=lambda count: count > 1)
+    if one is None or several is None:
+        return ""
+    return f": {in_percent(one.rate)} on one split and {in_percent(several.rate)} over several"
 
 
 def _held(whole: Rate) -> str:

@@ -17,7 +17,8 @@ from lmmrec_core.study.track import OF_ENCODER
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.settings import EndToEndSettings
-from lmmrec_core.training.loop import TrainingSettings, laid_over
+from lmmrec_core.training.loop import TrainingSettings
+from lmmrec_core.training.pace import laid_over
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def resolve(
     ``case`` (if given), then ``overrides``.
 
     An override goes to whichever of the two classes has that name. Raises ConfigError for a model or
-    a setting nobody has, with the nearest name.
+    a setting nobody has, with the nearest name, and for settings of training where nothing is trained.
     """
     track = workspace.track
     model_class = RECOMMENDERS[model].Settings
@@ -89,8 +90,11 @@ def resolve(
         declared.setdefault("normalise_features", track.normalise_features)
     where = f"track {track.name!r}, model {model!r}"
     trained = {"device": workspace.device, **track.training}
-    trained = laid_over(trained, declared.pop("training", {}))
+    trained = laid_over(trained, own := declared.pop("training", {}))
     searched = searched_settings(track.searched, case.model_dump()) if case else {}
+    learns = hasattr(RECOMMENDERS[model], "loss")
+    if not learns:
+        _refuse_idle(model, {**own, **searched, **(overrides or {})})
     for given in (searched, overrides or {}):
         of_training = {key: value for key, value in given.items() if key in TrainingSettings.model_fields}
         trained = laid_over(trained, of_training)
@@ -98,11 +102,21 @@ def resolve(
             if key in of_training:
                 continue
             if key not in model_class.model_fields:
-                raise unknown(
-                    "setting", key, [*model_class.model_fields, *TrainingSettings.model_fields], f"model {model!r}"
-                )
+                more = TrainingSettings.model_fields if learns else ()
+                raise unknown("setting", key, [*model_class.model_fields, *more], f"model {model!r}")
             declared[key] = value
     training = TrainingSettings.build(trained, f"{where}, training")
     if "batch_size" in model_class.model_fields:  # LATTICE divides its regulariser by the configured size
         declared.setdefault("batch_size", training.batch_size)
     return model_class.build(declared, where), training
+
+
+def _refuse_idle(model: str, settings: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a setting of training, where nothing is trained."""
+    own = RECOMMENDERS[model].Settings.model_fields
+    for name in settings:
+        if name in TrainingSettings.model_fields and name not in own:
+            raise ConfigError(
+                f"setting {name!r} has no effect: model {model!r} is not trained; leave it out; its settings: "
+                f"{', '.join(own) or 'none'}"
+            )

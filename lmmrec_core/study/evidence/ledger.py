@@ -24,7 +24,8 @@ from lmmrec_core.study.further.effects import Effects
 from lmmrec_core.study.track import EvaluationSettings, SplitSettings, TrackSettings, is_multimodal
 from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.training.joint.settings import EndToEndSettings
-from lmmrec_core.training.loop import PACE_UNITS, TrainingSettings
+from lmmrec_core.training.loop import TrainingSettings
+from lmmrec_core.training.pace import PACE_UNITS
 
 PUBLIC, OTHERWISE = "public code", "otherwise"
 _SHARED: dict[str, type[Settings]] = {

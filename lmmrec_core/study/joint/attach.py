@@ -1,12 +1,16 @@
 """Paradigm ETE: joins an encoder to the training of a recommender, and keeps the encoder and features that come out."""
 
+import shlex
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
-from lmmrec_core.data.folder import FolderSettings, read_content
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.extract import extract
 from lmmrec_core.encoders.features.content import make_features
@@ -14,16 +18,20 @@ from lmmrec_core.encoders.features.item_rows import CatalogueRows, ItemContent, 
 from lmmrec_core.encoders.features.store import FeatureStore
 from lmmrec_core.encoders.features.transforms import shuffled_order
 from lmmrec_core.encoders.lora import add_lora, merge_lora
-from lmmrec_core.encoders.pictures.unreadable import naming_unreadable
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Features, Result
-from lmmrec_core.roles import ContentRecommender, Recommender
+from lmmrec_core.names import TRACKS
+from lmmrec_core.roles import ContentRecommender, CutEncoder, Recommender
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.diagnostics import diagnostics_of
 from lmmrec_core.study.features import load_features
+from lmmrec_core.study.own.new_content import new_content
+from lmmrec_core.study.preview.selection import CHOSEN_BY
+from lmmrec_core.study.track import TrackSettings
 from lmmrec_core.study.weights.making import trained_encoder
+from lmmrec_core.study.weights.pictures import pictures_of
 from lmmrec_core.study.weights.recipes import read_entry
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.joint.end_to_end import end_to_end
@@ -39,19 +47,35 @@ class Attached:
     encoder: Any = None
 
 
-def attach_encoder(workspace: Workspace, case: Case, settings: EndToEndSettings, features: Features | None) -> Attached:
-    """The case's encoder, to be trained with the recommender from the weights of PT.
+def check_encoder(workspace: Workspace, case: Case, settings: EndToEndSettings) -> None:
+    """Raises ConfigError if the case's encoder has no such part, or cannot be cut below it, before anything is read."""
+    if not settings.trains_encoder:
+        return
+    encoder = trained_encoder(workspace.quiet(), case.encoder, "ETE", workspace.dataset(case.dataset))
+    if settings.part == "lora":
+        add_lora(encoder.module, seed=case.seed)
+    encoder.part(settings.part)
+    if settings.boundary != "encode":
+        if not isinstance(encoder, CutEncoder):
+            raise ConfigError(f"encoder {encoder.name!r} cannot be cut; set end_to_end.boundary: encode")
+        with torch.no_grad():
+            encoder.below("textual", encoder.preprocess_texts(["a"]), settings.part)
 
-    ``features`` are those of PT that the recommender is built from. Raises ConfigError for a case without content, or
-    settings that do not fit the encoder.
+
+def attach_encoder(workspace: Workspace, case: Case, settings: EndToEndSettings, features: Features | None) -> Attached:
+    """The case's encoder, to be trained with the recommender from the weights of PT, or of FT if ``settings`` say so.
+
+    ``features`` are those that it gives then, which the recommender is built from. Raises ConfigError for a case
+    without content, or settings that do not fit the encoder.
     """
     if features is None:
         raise ConfigError(f"model {case.model!r} reads no content, so there is no encoder to train; use paradigm none")
     if settings.reading == "e1":
         return Attached(end_to_end(settings, None))
     dataset = workspace.dataset(case.dataset)
-    encoder = trained_encoder(workspace.quiet(), case.encoder, "ETE", dataset)
-    content = _content(workspace, dataset, case.encoder)
+    start = settings.features_from("ETE")
+    encoder = trained_encoder(workspace.quiet(), case.encoder, start, dataset, case.seed)
+    content = _content(workspace, dataset, case.encoder, start, case.seed if start == "FT" else None)
     if case.control != "none":
         used = list(features.matrices)
         content = content.moved(shuffled_order(case.control, case.seed, dataset.catalogue.n_items, used))
@@ -62,11 +86,13 @@ def attach_encoder(workspace: Workspace, case: Case, settings: EndToEndSettings,
 
 
 @lru_cache(maxsize=4)  # a worker does many cases of one data set and encoder
-def _content(workspace: Workspace, dataset: Dataset, name: str) -> ItemContent:
+def _content(workspace: Workspace, dataset: Dataset, name: str, start: str, seed: int | None) -> ItemContent:
     """Pictures and texts as the encoder reads them."""
     quiet = workspace.quiet()
-    encoder = trained_encoder(quiet, name, "ETE", dataset)
-    return item_content(encoder, dataset.catalogue, load_features(quiet, dataset, name, "ETE"), progress=False)
+    encoder = trained_encoder(quiet, name, start, dataset, seed)
+    features = load_features(quiet, dataset, name, start, seed)
+    pictures = pictures_of(quiet, dataset, encoder) if "visual" in features.matrices else None
+    return item_content(encoder, dataset.catalogue, features, progress=False, pictures=pictures)
 
 
 def keep_trained(
@@ -104,9 +130,34 @@ def _keep_encoder(workspace: Workspace, run: str, case: Case, encoder: Any, spec
     merge_lora(encoder.module)
     encoder.stage, encoder.note = "ete", {**encoder.note, "ete": spec}
     name = read_entry(workspace.track, case.encoder).encoder
-    if workspace.keep_encoders:
+    if workspace.keep_encoders is not False:
         encoder.save(_weights_file(workspace, name, run))
     return {"encoder": name, "weights": state_digest(encoder.module)}
+
+
+def why_not_kept(case: Case, settings: EndToEndSettings | None, track: TrackSettings) -> str | None:
+    """Why a run leaves no encoder to keep, in words; None if it leaves one. ``settings``: its own under ETE."""
+    if settings is None or not settings.trains_encoder:
+        return "this run trains no encoder (paradigm ETE does)"
+    name = read_entry(track, case.encoder).encoder
+    return None if can_be_kept(name) else f"encoder {name!r} has no method `save`"
+
+
+def can_be_kept(name: str) -> bool:
+    """Whether an encoder can be written to a file; one of another package need not."""
+    return name not in ENCODERS.guests or hasattr(ENCODERS[name], "save")
+
+
+def holds_encoder(workspace: Workspace, record: Mapping[str, Any]) -> bool:
+    """Whether the encoder of an end-to-end run is in the cache, by its name: it is not read."""
+    return _named_file(workspace, record) is not None
+
+
+def _named_file(workspace: Workspace, record: Mapping[str, Any]) -> Path | None:
+    """The file that holds the encoder of a run; None if it is not there, or the run trained none."""
+    kept = (record.get("features") or {}).get("trained") or {}
+    path = _weights_file(workspace, kept.get("encoder", ""), str(record.get("key")))
+    return path if "weights" in kept and path.is_file() else None
 
 
 def _weights_file(workspace: Workspace, name: str, run: str) -> Path:
@@ -114,10 +165,18 @@ def _weights_file(workspace: Workspace, name: str, run: str) -> Path:
 
 
 def encoder_file(workspace: Workspace, result: Result) -> Path | None:
-    """Where the encoder of an end-to-end run is kept, if it is there; None too for a run that trained none."""
-    kept = (result.record.get("features") or {}).get("trained") or {}
-    path = _weights_file(workspace, kept.get("encoder", ""), str(result.record.get("key")))
-    return path if "weights" in kept and path.is_file() else None
+    """Where the encoder of an end-to-end run is kept, if it is there; None too for a run that trained none.
+
+    One that is not what the run kept is told by a warning, and counts as none.
+    """
+    if (path := _named_file(workspace, result.record)) is None:
+        return None
+    try:
+        trained_encoder_of(workspace, result)
+    except FeatureError as error:
+        warnings.warn(str(error), stacklevel=2)
+        return None
+    return path
 
 
 def trained_encoder_of(workspace: Workspace, result: Result) -> Any:
@@ -133,17 +192,30 @@ def trained_encoder_of(workspace: Workspace, result: Result) -> Any:
         raise ConfigError(f"run {key} trained no encoder; choose one of paradigm ETE, reading e2 or e3")
     path = _weights_file(workspace, kept["encoder"], key)
     if not path.is_file():
-        case = result.case
-        folder = workspace.results / str(case["track"]) / str(case["dataset"])
         raise FeatureError(
             f"run {key}: its trained encoder, {path}, is not in the cache. It stays on the machine that trained it, "
-            f"unless that was told --no-keep-encoder: copy the file from there, or delete the result's folder in "
-            f"{folder} and run the case again"
+            f"unless that was told --no-keep-encoder: copy the file from there, or {_again(result)}"
         )
-    encoder = ENCODERS[kept["encoder"]].load(path)
+    try:
+        encoder = ENCODERS[kept["encoder"]].load(path)
+    except FeatureError as error:
+        why = str(error).removeprefix(f"{path}: ").partition("; ")[0]  # the cure is another here
+        raise FeatureError(f"{path}: {why}; {_again(result)}") from None
     if state_digest(encoder.module) != kept["weights"]:
-        raise FeatureError(f"{path}: not the weights of run {key}; delete the file and the result, and run it again")
+        raise FeatureError(f"{path}: not the weights that run {key} ended with; {_again(result)}")
     return encoder
+
+
+def _again(result: Result) -> str:
+    """How a kept encoder is made again, over a damaged one too."""
+    case = result.case
+    if case["track"] == "user":
+        return "run the case again with --keep-encoder, which trains it again, to the same result"
+    ours = case["track"] in TRACKS
+    chosen = " ".join(f"--{name} {shlex.quote(str(case[name]))}" for name in CHOSEN_BY)
+    command = f"lmmrec reproduce --track {case['track'] if ours else 'FILE.yaml'} {chosen} --seeds {case['seed']}"
+    file = "" if ours else f" (FILE.yaml: that of track {case['track']})"
+    return f"`{command} --keep-encoder`{file} trains it again, to the same result"
 
 
 def encode_new(workspace: Workspace, result: Result, folder: Path) -> tuple[tuple[str, ...], Features]:
@@ -153,9 +225,7 @@ def encode_new(workspace: Workspace, result: Result, folder: Path) -> tuple[tupl
     a folder that cannot be read, FeatureError for content that cannot be used.
     """
     encoder = trained_encoder_of(workspace, result)
-    settings = FolderSettings.build({"content": list(encoder.modalities), "ready": []}, str(folder))
-    catalogue = read_content(folder, settings)
-    with naming_unreadable(catalogue, workspace.progress):
+    with new_content(folder, encoder.modalities, (), workspace.progress) as catalogue:
         has = {"visual": any(catalogue.images), "textual": any(text.strip() for text in catalogue.texts)}
         encoders = {modality: encoder for modality in encoder.modalities if has[modality]}
         if not encoders:

@@ -1,4 +1,4 @@
-"""A warm start of joint training: first the recommender alone, on the features of PT, until it stops."""
+"""A warm start of joint training: first the recommender alone, on the features that ETE starts from, until it stops."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,9 +28,10 @@ def train_warm(
 ) -> tuple[Recommender, Training]:
     """Two trainings with the same ``settings``, each to its own stop; the second goes on from the first one's best.
 
-    The first is exactly the run of paradigm PT with this seed. The second trains the encoder too; its recommender
-    starts from the first one's weights, with an optimiser, batches and negatives of its own. ``notes`` of the result
-    say how the first went (``warm_start``), ``seconds`` are of both.
+    The first is the run of paradigm PT with this seed and these settings; of FT, where the encoder starts fine-tuned
+    (``EndToEndSettings.weights``). The second trains the encoder too; its recommender starts from the first one's
+    weights, with an optimiser, batches and negatives of its own. ``notes`` of the result say how the first went
+    (``warm_start``), ``seconds`` are of both.
 
     An interrupted training goes on in either phase and ends as an uninterrupted one: the end of the first is kept
     beside ``checkpoint`` (:func:`end_of_first_phase`); the caller deletes all (``checkpoints.remove``). Raises as

@@ -1,9 +1,10 @@
 """How much memory work takes at its peak, estimated before it starts.
 
-What a recommender takes is counted: its tables, each with a gradient, two moments and the kept copy of the best epoch;
-its features; what a step and a ranking need beside them. ``counts.json`` says how often each is there; the counts are
-held against the peaks that the benchmarks measured (tests/study/memory/test_demand.py). What an encoder takes is read
-from the cost table, which has the peak of its update for two numbers of items at once.
+What a recommender takes is counted: its weights (``recommenders/weights.py``), each with a gradient, two moments and
+the kept copy of the best epoch; its features; what a step and a ranking need beside them. ``counts.json`` says how
+often each of those is there; the counts are held against the peaks that the benchmarks measured
+(tests/study/memory/test_demand.py). What an encoder takes is read from the cost table, which has the peak of its update
+for two numbers of items at once.
 """
 
 import json
@@ -15,7 +16,9 @@ from pathlib import Path
 from lmmrec_core.config import Settings
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.flow import Modality
-from lmmrec_core.study.preview.costs import Size, cost_table
+from lmmrec_core.recommenders import RECOMMENDERS
+from lmmrec_core.recommenders.weights import weights_of
+from lmmrec_core.study.preview.costs import RESIZED_BYTES, Size, cost_table
 from lmmrec_core.training.joint.settings import EndToEndSettings
 from lmmrec_core.training.loop import TrainingSettings
 
@@ -25,10 +28,9 @@ _FLOAT, _INT = 4, 8  # bytes
 _MAPPED = 384
 _PROGRAM = 700 * 2**20  # Python, PyTorch and what else is loaded
 _CUDA = 600 * 2**20  # what CUDA itself takes on a device
-_KEPT = 5  # a parameter, its gradient, Adam's two moments, and the copy of the best epoch
+_KEPT = 5  # a parameter, its gradient, Adam's two moments, and the copy of the best epoch; a map has part of another
 _TRAINED = 4  # of an encoder, without the copy
 _RANKED, _LISTED = 256, 50  # users scored at a time, items of a list
-_PIXELS = 3 * 224 * 224  # of a picture as the official encoders read it, a byte each
 _FORWARD = 1 / 8  # of what an item takes with gradients: one layer at a time, without them
 _MARGIN = 1.1
 EXTRACTED = {False: 32, True: 256}  # items encoded at a time when features are made: on the CPU, on a GPU
@@ -38,18 +40,19 @@ EXTRACTED = {False: 32, True: 256}  # items encoded at a time when features are 
 class Counts:
     """How often something is in memory at the peak of a training; rows are those of all users and items.
 
-    ``tables``: trained rows of ``embedding_dim``; ``rows``: others of that width, for a step; ``features``: copies of
-    the features beside the two that every run has; ``batch``: feature rows of a batch's positives and negatives;
-    ``edges``: numbers for each interaction; ``wide``: rows of all users and items that are as wide as the features,
-    which are mapped first where they are wider than 384; ``squares``: numbers for each pair of items.
+    ``rows``: rows of ``embedding_dim``, for a step; ``features``: copies of the features beside the two that every run
+    has; ``batch``: feature rows of a batch's positives and negatives; ``edges``: numbers for each interaction;
+    ``wide``: rows of all users and items that are as wide as the features, which are mapped first where they are wider
+    than 384; ``links``: numbers for each link of an item to its ``k`` nearest of a modality; ``squares``: numbers for
+    each pair of items.
     """
 
-    tables: float = 1
     rows: float = 2
     features: float = 0
     batch: float = 0
     edges: float = 0
     wide: float = 0
+    links: float = 0
     squares: float = 0
 
 
@@ -106,11 +109,14 @@ def demand_of_run(
     """
     counts = memory_counts(model)
     dim, nodes, width = getattr(settings, "embedding_dim", 64), size.users + size.items, sum(widths.values())
+    made = weights_of(RECOMMENDERS[model], settings, int(size.users), int(size.items), widths)
+    near = min(getattr(settings, "k", 0), size.items) * len(widths)
     content, on_gpu = size.items * width * _FLOAT, training.device.startswith("cuda")
     work = {
-        "tables": counts.tables * nodes * dim * _FLOAT * _KEPT,
+        "weights": (_KEPT * made.trained + made.maps + 2 * made.fixed) * _FLOAT,
         "steps": counts.rows * nodes * dim * _FLOAT + counts.batch * 2 * training.batch_size * width * _FLOAT
         + counts.edges * size.rows * _FLOAT + counts.squares * size.items**2 * _FLOAT
+        + counts.links * size.items * near * _FLOAT
         + counts.wide * nodes * sum(min(each, _MAPPED) for each in widths.values()) * _FLOAT,
         "features": counts.features * content,
         "ranking": 4 * _RANKED * size.items * _FLOAT,
@@ -126,7 +132,7 @@ def demand_of_run(
     if "trained copies of the features" in work:
         cures.insert(0, "set trainable_features=false")
     if joint is not None and joint.reading != "e1":
-        of_encoder, pictures = _of_joint(encoder, joint, content, training.device), size.items * _PIXELS
+        of_encoder, pictures = _of_joint(encoder, joint, content, training.device), size.items * RESIZED_BYTES
         work = {**work, **of_encoder}
         host["pictures"] = pictures if of_encoder and "visual" in widths else 0
         cures.insert(0, f"lower end_to_end.chunk (now {joint.chunk})")

@@ -1,12 +1,12 @@
 """What the cases of a track take at their peak: of one that is about to run, and of several at once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from lmmrec_core.config import Settings
 from lmmrec_core.errors import LmmrecError
-from lmmrec_core.flow import Features, Modality, Split
+from lmmrec_core.flow import Modality, Split
 from lmmrec_core.names import MODALITY_SETS, TWICE
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.cases import Case
@@ -24,6 +24,14 @@ WIDTHS = {
     "ready": 4096, "minilm": 384, "lite0": 1280, "clip-b16": 512, "clip-b32": 512, "clip-l14": 768,
     "vlmo-base-plus": 544,
 }  # fmt: skip
+
+
+class _Matrix(Protocol):
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+
+Matrices: TypeAlias = Mapping[Modality, _Matrix]
 
 
 class SettledRun(Protocol):
@@ -50,11 +58,13 @@ class _Resolved:
     end_to_end: EndToEndSettings | None
 
 
-def demand_of_plan(todo: SettledRun, split: Split, features: Features | None, track: TrackSettings) -> Demand:
-    """What training and evaluating takes, with its data at hand."""
+def demand_of_plan(todo: SettledRun, split: Split, content: Matrices, track: TrackSettings) -> Demand:
+    """What training and evaluating takes, with its data at hand: the split, and the feature matrices if it reads any.
+
+    Whatever trains a plan asks this first, and refuses what does not fit (``room.refuse_unfit``).
+    """
     size = Size(split.n_users, split.n_items, len(split.train))
-    widths = {} if features is None else {m: matrix.shape[1] for m, matrix in features.matrices.items()}
-    return _demand(todo, size, widths, track)
+    return _demand(todo, size, {modality: matrix.shape[1] for modality, matrix in content.items()}, track)
 
 
 def demands_of(plans: Iterable[SettledRun], workspace: Workspace) -> list[Demand]:

@@ -12,6 +12,7 @@ and none of the model's is needed to use it.
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,10 @@ from lmmrec_core.disk import write_file
 from lmmrec_core.encoders.weights import tensors_digest
 from lmmrec_core.errors import ConfigError, ResultError
 from lmmrec_core.flow import MODALITIES, Catalogue, Features, IntArray, Modality, Split
+from lmmrec_core.home import named_path
 from lmmrec_core.names import TWICE
 from lmmrec_core.recommenders import RECOMMENDERS
+from lmmrec_core.results.store import RECORD
 from lmmrec_core.roles import MapsContent, Recommender, VectorRecommender
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.track import TrackSettings
@@ -38,7 +41,7 @@ from lmmrec_core.study.workspace import Workspace
 MODEL = "model.safetensors"
 _HEADER = "lmmrec"
 _SCHEMA = 1
-_CURE = "delete it, and run the case again with --keep-model"
+_CURE = "run the case again with --keep-model, which makes another"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +75,10 @@ def check_keepable(model: str) -> None:
 
 
 def keeps_model(case: Case, track: TrackSettings) -> bool:
-    """Whether a track keeps the trained model of a case (``kept_models``), that of its first seed."""
+    """Whether a track keeps the trained model of a case (``kept_models``): of its first seed, if it has vectors."""
     first = case.arm == "none" and not case.split and case.seed == track.seeds[0]
-    return first and any(rule.fits(case.model_dump()) for rule in track.kept_models)
+    asked = first and any(rule.fits(case.model_dump()) for rule in track.kept_models)
+    return asked and hasattr(RECOMMENDERS[case.model], "vectors")
 
 
 def keep_recommender(
@@ -124,13 +128,28 @@ def read_kept(path: Path) -> KeptModel:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
         note = json.loads(written or "null")
     except (OSError, SafetensorError, ValueError) as error:
-        raise ResultError(f"{path}: no kept model ({error}); {_CURE}") from None
+        raise ResultError(f"{path}: no kept model, or a damaged one ({error}); {_CURE}") from None
     if not isinstance(note, dict) or note.get("schema") != _SCHEMA:
         raise ResultError(f"{path}: not a model that this version keeps; {_CURE}")
     seal = digest({name: value for name, value in note.items() if name != "seal"}, 64)
     if note.get("seal") != seal or note["tensors"] != tensors_digest(tensors):
         raise ResultError(f"{path}: damaged (its content does not match its digest); {_CURE}")
+    folder = path.absolute().parent.name
+    if path.name == MODEL and _is_key(folder[-16:]) and folder[-17:-16] == "-" and folder[-16:] != note["key"]:
+        raise ResultError(f"{path}: the model of run {note['key']}, not of the one whose folder it lies in; {_CURE}")
     return KeptModel(path, note, tensors, *(_as_ids(tensors[f"ids.{side}"]) for side in ("user", "item")))
+
+
+def is_kept(folder: Path) -> bool:
+    """Whether the model of a run lies in its folder. A damaged one is none, and told by a warning."""
+    if not (folder / MODEL).is_file():
+        return False
+    try:
+        read_kept(folder / MODEL)
+    except ResultError as error:
+        warnings.warn(str(error), stacklevel=2)
+        return False
+    return True
 
 
 def find_kept(workspace: Workspace, asked: str) -> Path:
@@ -138,13 +157,17 @@ def find_kept(workspace: Workspace, asked: str) -> Path:
 
     Raises ConfigError if there is none, saying how to make one.
     """
-    given = Path(asked).expanduser()
+    given = named_path(asked)
     if given.is_file():
         return given
     folders = [given] if given.is_dir() else sorted(workspace.results.glob(f"*/*/*-{asked}")) if _is_key(asked) else []
     for folder in folders:
         if (folder / MODEL).is_file():
             return folder / MODEL
+    if given.is_dir() and not (given / RECORD).is_file():
+        raise ConfigError(f"{given}: no run folder; give that of one run, its key, or the path of its {MODEL}")
+    if not folders and _is_key(asked):
+        folders = [record.path for record in workspace.store.find_records(key=asked)]  # packed
     if folders:
         raise ConfigError(f"{folders[0]}: the run is stored, but not its model; run it again with --keep-model")
     raise ConfigError(

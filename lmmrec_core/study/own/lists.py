@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from lmmrec_core.data.fingerprint import catalogue_fingerprint
-from lmmrec_core.data.folder import FolderSettings, read_content
 from lmmrec_core.errors import ConfigError, DataError, nearest
 from lmmrec_core.flow import MODALITIES, Features, Interactions, Split
 from lmmrec_core.recommenders.layers import features_normalised
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.own.kept import KeptModel, members_of
+from lmmrec_core.study.own.new_content import new_content
 from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.recommend import best_first
 
@@ -93,14 +93,18 @@ def new_items(kept: KeptModel, folder: Path, workspace: Workspace) -> NewItems:
     if content["no_new_items"]:
         raise ConfigError(f"--items {folder}: no scores for new items: {content['no_new_items']}")
     ready = [m for m in kept.modalities if content["members"][m] == "ready"]
-    settings = FolderSettings.build({"content": list(kept.modalities), "ready": ready}, str(folder))
-    catalogue = read_content(folder, settings)
-    none = Interactions(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
-    split = Split(0, catalogue.n_items, none, none, none, "given", None, "")
-    dataset = Dataset(catalogue.name, catalogue, split, catalogue_fingerprint(catalogue))
-    encoders = {**workspace.track.encoders, content["encoder"]: content["entry"]}
-    workspace = replace(workspace, track=workspace.track.model_copy(update={"encoders": encoders}))
-    features = load_features(workspace, dataset, content["encoder"], content["paradigm"])
+    with new_content(folder, kept.modalities, ready, workspace.progress) as catalogue:
+        if absent := [f"{m}.npy" for m in ready if m not in catalogue.ready_features]:
+            raise DataError(
+                f"{folder}: {' and '.join(absent)} not there; the model was trained on ready features, so new items "
+                "need them too: a row for each line of items.csv, made as those of the run were"
+            )
+        none = Interactions(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+        split = Split(0, catalogue.n_items, none, none, none, "given", None, "")
+        dataset = Dataset(catalogue.name, catalogue, split, catalogue_fingerprint(catalogue))
+        encoders = {**workspace.track.encoders, content["encoder"]: content["entry"]}
+        workspace = replace(workspace, track=workspace.track.model_copy(update={"encoders": encoders}))
+        features = load_features(workspace, dataset, content["encoder"], content["paradigm"])
     _check_members(kept, features, folder)
     vectors = _mapped(kept, features)
     known = set(kept.item_ids)

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Result
+from lmmrec_core.home import named_path
 from lmmrec_core.names import SEEDLESS_MODELS
 from lmmrec_core.results.store import ResultStore
 from lmmrec_core.significance.comparison import Comparison, compare, compare_trained
@@ -33,7 +33,7 @@ def find_results(store: ResultStore, asked: str) -> list[Result]:
 
 
 def _find(store: ResultStore, name: str) -> Result:
-    path = Path(name.strip()).expanduser()
+    path = named_path(name.strip())
     if (path / "run.json").is_file():
         return replace(store.load(path), again=store.measure)
     records = store.find_records(key=name.strip())

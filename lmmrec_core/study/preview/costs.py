@@ -18,14 +18,15 @@ from lmmrec_core.errors import ResultError
 from lmmrec_core.names import WARM
 from lmmrec_core.report.published import printed_count, printed_statistics
 from lmmrec_core.results.store import Record
-from lmmrec_core.study.cases import Case
+from lmmrec_core.study.cases import Case, reads_fine_tuned
 from lmmrec_core.study.datasets import stored_statistics
-from lmmrec_core.study.track import is_multimodal
+from lmmrec_core.study.track import TrackSettings, is_multimodal
 from lmmrec_core.study.workspace import Workspace
 
 _FILE = Path(__file__).with_name("costs.json")
 _SAME = 1.05  # sizes nearer than this are the same
 _FLOAT = 4  # bytes
+RESIZED_BYTES = 3 * 224 * 224  # of a picture as the official encoders read it
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def estimate_costs(cases: Sequence[Case], records: Iterable[Record], workspace: 
         for name, bill in machines.items():
             bill.add_case(costs.of(case, name))
     for name, bill in machines.items():
-        for dataset, encoder, _ in _fine_tuned(cases):
+        for dataset, encoder, _ in _fine_tuned(cases, workspace.track):
             bill.add_tuning(costs.of_fine_tuning(dataset, encoder, name))
     return CostEstimate(stored, tuple(machines.values()), costs.disk(cases))
 
@@ -229,9 +230,15 @@ class _Costs:
         return None
 
     def disk(self, cases: Sequence[Case]) -> dict[str, int]:
-        """Bytes of the weights that these cases leave, of encoders whose size is known: those of ETE, and of FT."""
+        """Bytes of the weights and resized pictures that these cases leave, of encoders whose size is known.
+
+        Weights are those of ETE, and of FT. Encoders of one network share the pictures of a data set; CLIP crops them
+        and VLMo squashes them, so each has its own.
+        """
         track, parameters = self.workspace.track, self.table["parameters"]
         found: dict[str, int] = {}
+        if pictures := sum(self._pictures(dataset) for dataset, _ in self._read(cases)):
+            found["pictures as encoders read them"] = pictures
 
         def note(what: str, encoder: str) -> None:
             member = track.encoder(encoder).get("encoder") if is_multimodal(track.encoder(encoder)) else None
@@ -239,15 +246,30 @@ class _Costs:
                 found[what] = found.get(what, 0) + parameters[member] * _FLOAT
 
         for case in cases:
-            if case.paradigm in ("ETE", WARM) and self.workspace.keep_encoders:
+            if case.paradigm in ("ETE", WARM) and self.workspace.keep_encoders is not False:
                 note("encoders trained end to end", case.encoder)
-        for _, encoder, _ in _fine_tuned(cases):
+        for _, encoder, _ in _fine_tuned(cases, track):
             note("fine-tuned encoders", encoder)
         return found
 
+    def _read(self, cases: Sequence[Case]) -> set[tuple[str, str]]:
+        """(data set, network) of the pictures that are kept as bytes; the network is how its members' names begin."""
+        track, found = self.workspace.track, set()
+        for case in cases:
+            entry = track.encoder(case.encoder) if case.encoder != "none" else {}
+            if is_multimodal(entry) and entry["encoder"] in self.table["parameters"] and "V" in case.modalities:
+                found.add((case.dataset, str(entry["encoder"]).partition("-")[0]))
+        return found
 
-def _fine_tuned(cases: Iterable[Case]) -> dict[tuple[str, str, int], None]:
-    return dict.fromkeys((case.dataset, case.encoder, case.seed) for case in cases if case.paradigm == "FT")
+    def _pictures(self, dataset: str) -> int:
+        """Bytes of the pictures of a data set: each of its items has one at most."""
+        size = self._sizes.get(dataset)
+        return 0 if size is None else round(size.items * RESIZED_BYTES)
+
+
+def _fine_tuned(cases: Iterable[Case], track: TrackSettings) -> dict[tuple[str, str, int], None]:
+    needy = [case for case in cases if reads_fine_tuned(track, case.model_dump())]
+    return dict.fromkeys((case.dataset, case.encoder, case.seed) for case in needy)
 
 
 def known_sizes(workspace: Workspace) -> dict[str, Size]:

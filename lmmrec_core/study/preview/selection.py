@@ -42,6 +42,8 @@ def choose(cases: Sequence[Case], wanted: Mapping[str, Sequence[str]], where: st
     Raises ConfigError for a name that no case has, with the nearest, and if no case has all that is named; ``where``
     says in the message which cases these are.
     """
+    if not cases:
+        raise ConfigError(f"{where}: it has no cases: no data sets, or no models; add some, or name another track")
     for field, names in wanted.items():
         known = dict.fromkeys(str(getattr(case, field)) for case in cases)
         for name in names:

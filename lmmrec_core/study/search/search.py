@@ -27,13 +27,16 @@ from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.declared.settings import resolve
 from lmmrec_core.study.inputs import prepare_weights
+from lmmrec_core.study.memory.plans import demand_of_plan
+from lmmrec_core.study.memory.room import refuse_unfit, room
 from lmmrec_core.study.run import Plan, features_of, fit, plan, training_data
 from lmmrec_core.study.search.grids import Grid, ModelGrid, Point, check_names, combinations, read_grid
 from lmmrec_core.study.search.summary import chosen, frame_of, leak_of, score_of, summary_path, write_summary
 from lmmrec_core.study.search.trials import Trial, open_trials, points_to_try
 from lmmrec_core.study.search.validation import CUTOFF, recall_20, stopping_metric, validation
 from lmmrec_core.study.workspace import Workspace, check_device
-from lmmrec_core.training.loop import Training, laid_over
+from lmmrec_core.training.loop import Training
+from lmmrec_core.training.pace import laid_over
 
 SELECT_ON = ("valid", "test")
 SEARCH_SEED = 0
@@ -212,8 +215,10 @@ def _try_points(search: _Search, folder: Path, inputs: TrainingData) -> list[Tri
 
 
 def _try_point(search: _Search, point: Point, todo: Plan, inputs: TrainingData, checkpoint: Path) -> Trial:
-    """Train at a point; a trial with its score or its failure."""
+    """Train at a point; a trial with its score or its failure. Raises TrainingError for one that cannot fit memory."""
     check_device(todo.training.device)
+    track = search.workspace.track
+    refuse_unfit(demand_of_plan(todo, search.dataset.split, inputs.features, track), room(todo.training.device))
     began = time.perf_counter()
     try:
         valid, notes = _measure(todo, search, inputs, checkpoint)

@@ -23,12 +23,15 @@ from lmmrec_core.study.cases import Case
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.inputs import Step, features_step, make_all, prepare_weights, reason_of, worker_workspace
 from lmmrec_core.study.joint.attach import attach_encoder
+from lmmrec_core.study.memory.plans import demand_of_plan
+from lmmrec_core.study.memory.room import refuse_unfit, room
 from lmmrec_core.study.run import features_of, fit, plan, training_data
 from lmmrec_core.study.schedule import end_workers, worker_pool
 from lmmrec_core.study.search.cells import Cell, search_workspace
 from lmmrec_core.study.search.grids import Grid, Point
 from lmmrec_core.study.search.record import CellTrials, check_same_data, read_trials, write_trials
 from lmmrec_core.study.search.search import score_of_training
+from lmmrec_core.study.weights.recipes import end_to_end_settings
 from lmmrec_core.study.weights.records import suspect_weights, weights_read
 from lmmrec_core.study.workspace import Workspace
 
@@ -77,7 +80,7 @@ def _search(workspace: Workspace, inner: Workspace, grid: Grid, cells: Sequence[
     cases = [cell.case for cell in open_cells]
     try:
         prepare_weights(cases, inner, small)
-        reading = [features_step(case) for case in cases if case.encoder != "none"]
+        reading = [_reading(case, inner) for case in cases if case.encoder != "none"]
         make_all("features", dict.fromkeys(reading), _make_features, inner, small)
         return _Search(workspace, grid, found, before, pool).run(open_cells, jobs)
     except BaseException:
@@ -92,6 +95,12 @@ def _alone(workspace: Workspace) -> AbstractContextManager[None]:
         workspace.cache / "search" / f"{workspace.track.name}.lock",
         f"track {workspace.track.name!r} is being searched by another process; wait for it, or stop it",
     )
+
+
+def _reading(case: Case, workspace: Workspace) -> Step:
+    """The features that the trials of a case start from."""
+    joint = end_to_end_settings(workspace.track, case.encoder) if case.paradigm == "ETE" else None
+    return features_step(case, joint)
 
 
 def _make_features(workspace: Workspace, step: Step) -> None:
@@ -169,16 +178,19 @@ def try_point(workspace: Workspace, case: Case, fixed: dict[str, Any], point: Po
     """Train at a point, in the workspace of the trials: the trial as it is stored.
 
     The encoder's own settings under ETE stay those of the track. Raises what ``run.plan`` and ``run.features_of``
-    raise: a training that fails is a trial, one that cannot begin is not.
+    raise, and TrainingError for one that cannot fit memory: a training that fails is a trial, one that cannot begin is
+    not.
     """
     started, began = code_now(), time.perf_counter()
     todo = plan(case, workspace, {**fixed, **point})
-    features = features_of(case, workspace)
-    joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
+    features = features_of(case, workspace, todo.end_to_end)
     checkpoint = _checkpoint_of(workspace, todo.key)
     split = workspace.dataset(case.dataset).split
     trial: dict[str, Any] = {"settings": point, "valid": None, "error": None, "key": todo.key}
     seconds = 0.0
+    content = {} if features is None else features.matrices
+    refuse_unfit(demand_of_plan(todo, split, content, workspace.track), room(todo.training.device))
+    joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
     try:
         inputs = training_data(split, features)
         model, trained = fit(todo, split, inputs, checkpoint, False, joint.features if joint else None)

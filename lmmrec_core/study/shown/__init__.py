@@ -1,1 +1,1 @@
-"""What a reader looks at: lists of stored runs as pictures with titles, a score taken apart, and nearest neighbours."""
+"""What a reader looks at: a track's receipt, cards, lists as pictures with titles, a score taken apart, neighbours."""

@@ -1,1 +1,1 @@
-"""Weights of the encoders of a track: their recipe, how they are made from it, and the record of that."""
+"""Weights of the encoders of a track: the pictures they read, their recipe, how they are made, and the record."""

@@ -5,12 +5,9 @@ each data set and seed. An encoder of one modality may be trained from scratch, 
 others come with their weights.
 """
 
-import json
-import warnings
 from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +17,39 @@ from lmmrec_core import checkpoints
 from lmmrec_core.config import Settings
 from lmmrec_core.data.controls import GENERATOR_VERSION
 from lmmrec_core.digests import digest
-from lmmrec_core.disk import CURE, read_sealed, write_sealed
 from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.fine_tuning.holdout import SHARE
 from lmmrec_core.encoders.fine_tuning.loop import fine_tune
 from lmmrec_core.encoders.fine_tuning.pairs import TrainingPairs, collect_pairs
+from lmmrec_core.encoders.fine_tuning.schedule import trainable
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.encoders.light.levels import learn_levels
 from lmmrec_core.encoders.light.networks import build_vocabulary
 from lmmrec_core.encoders.light.training import read_outside
-from lmmrec_core.encoders.saved import check_saved
+from lmmrec_core.encoders.lora import add_lora, merge_lora
 from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError
 from lmmrec_core.flow import Modality
 from lmmrec_core.process import enough_memory
-from lmmrec_core.results.provenance import Code, allows_uncommitted, code_now, code_state, code_state_now, provenance
+from lmmrec_core.results.provenance import code_now
 from lmmrec_core.roles import AlignsPairs, Encoder, FitsPixels, LearnsLevels, LearnsWords
 from lmmrec_core.seeds import one_thread
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.memory.demand import demand_of_tuning
 from lmmrec_core.study.memory.room import refuse_unfit, room
 from lmmrec_core.study.track import is_multimodal
+from lmmrec_core.study.weights.notes import is_made, publish_weights, write_weights_note
+from lmmrec_core.study.weights.pictures import pictures_of
 from lmmrec_core.study.weights.pretraining_items import mispaired, outside_folder, outside_items
 from lmmrec_core.study.weights.recipes import (
     MemberSettings,
     MultimodalSettings,
     Recipe,
+    naming_entry,
     read_separate,
     recipe_of,
     resolved_settings,
 )
-from lmmrec_core.study.weights.records import read_encoder_records, write_encoder_record
 from lmmrec_core.study.workspace import Workspace
 
 
@@ -62,19 +61,19 @@ def make_shared_weights(workspace: Workspace, name: str, dataset: Dataset) -> No
     if is_multimodal(workspace.track.encoder(name)):
         trained_encoder(workspace, name, "PT", dataset)
     for part in _trained_parts(workspace, name):
-        if not _is_made(part.path):
+        if not is_made(part.path):
             started = code_now()
             outside = outside_folder(workspace, part.items, part.seed)
             encoder = part.cls.trained_on(outside, part.seed, workspace.progress)
             record = {"outside": {"items": part.items}, "weights": state_digest(encoder.module)}
-            _note(part.path, record, workspace.device, started)
+            write_weights_note(part.path, record, workspace.device, started)
             encoder.save(part.path)
-        _publish(workspace, part.path, part.member, "PT", None, None)
+        publish_weights(workspace, part.path, part.member, "PT", None, None)
 
 
 def needs_shared_weights(workspace: Workspace, name: str) -> bool:
     """Whether an encoder's features have no identity yet, because the weights that it is known by were not made."""
-    return any(not _is_made(part.path) for part in _trained_parts(workspace, name))
+    return any(not is_made(part.path) for part in _trained_parts(workspace, name))
 
 
 def one_modality_encoders(workspace: Workspace, name: str) -> dict[Modality, Encoder]:
@@ -88,7 +87,8 @@ def one_modality_encoders(workspace: Workspace, name: str) -> dict[Modality, Enc
     encoders: dict[Modality, Encoder] = {}
     for modality, member in read_separate(workspace.track, name).members().items():
         if modality not in trained:
-            encoders[modality] = _member(member, modality)
+            with naming_entry(workspace.track, name, modality):
+                encoders[modality] = _member(member, modality)
         elif trained[modality].path.is_file():
             encoders[modality] = trained[modality].cls.load(trained[modality].path)
         else:
@@ -150,40 +150,22 @@ def trained_encoder(workspace: Workspace, name: str, paradigm: str, dataset: Dat
     """
     recipe = recipe_of(workspace, name, paradigm, dataset, seed)
     if recipe.paradigm == "PT" and recipe.entry.pretrain is None:
-        return _new(recipe.entry, workspace.data)
+        with naming_entry(workspace.track, name, "settings"):
+            return _new(recipe.entry, workspace.data)
     path = workspace.encoders / f"{recipe.entry.encoder}-{recipe.paradigm}-{recipe.key}.safetensors"
     cls = ENCODERS[recipe.entry.encoder]
-    if not _is_made(path):
+    if not is_made(path):
         started = code_now()
         job = _Job(workspace, name, recipe, dataset, path)
         with one_thread() if isinstance(cls, LearnsWords) else nullcontext():
             encoder, record = _pretrained(job) if recipe.paradigm == "PT" else _fine_tuned(job)
         record |= {"recipe": recipe.key, "weights": state_digest(encoder.module)}
-        _note(path, record, workspace.device, started)
+        write_weights_note(path, record, workspace.device, started)
         encoder.save(path)
     checkpoints.remove(path.with_suffix(".pt"))
     place = (None, None) if recipe.paradigm == "PT" else (dataset.name, seed)
-    _publish(workspace, path, name, recipe.paradigm, *place)
+    publish_weights(workspace, path, name, recipe.paradigm, *place)
     return cls.load(path)
-
-
-def _is_made(path: Path) -> bool:
-    """Whether weights are there that nobody need make again, by the rule that results have.
-
-    Damaged ones are moved aside (``.damaged``) with a warning that names them, and are to be made again.
-    """
-    if not path.is_file():
-        return False
-    try:
-        made = _checked_note(path, _state(path), _state(_note_of(path)))
-    except FeatureError as error:
-        aside = path.with_suffix(".damaged")
-        warnings.warn(f"{error} (done: moved to {aside.name}, made again)", stacklevel=2)
-        with suppress(FileNotFoundError):  # another process has noticed too
-            path.replace(aside)
-        return False
-    suspect = code_state(made.get("provenance") or {}) == "uncommitted"
-    return not suspect or allows_uncommitted() or code_state_now() != "committed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,66 +177,6 @@ class _Job:
     recipe: Recipe
     dataset: Dataset
     path: Path
-
-
-def _publish(workspace: Workspace, path: Path, name: str, paradigm: str, dataset: str | None, seed: int | None) -> None:
-    """Write the record beside the results of this working copy, from the note kept with the weights."""
-    if not _note_of(path).is_file():
-        return
-    record = _read_note(path)
-    weights, made = record.pop("weights"), record.pop("provenance", None)
-    if made is None:  # a note of an older version, which does not say which code made the weights
-        made = {**provenance(), "commit": None, "dirty": None}
-    made["time"] = provenance()["time"]  # of the record: the newest counts, so weights in use again are written again
-    mine = (dataset, name, paradigm, seed)
-    stored = [
-        r
-        for r in read_encoder_records(workspace.track, workspace.results)
-        if (r["dataset"], r["encoder"], r["stage"], r.get("seed")) == mine
-    ]
-    redone = bool(stored) and code_state(stored[0]["provenance"]) == "uncommitted" != code_state(made)
-    if not stored or stored[0]["weights"] != weights or redone:
-        track_name = workspace.track.name
-        write_encoder_record(workspace.results, track_name, dataset, name, paradigm, weights, record, seed, made)
-
-
-def _note(path: Path, record: Mapping[str, Any], device: str, started: Code) -> None:
-    """Keep with weights how they were made, and by which code; before the weights, so that none lack it."""
-    write_sealed(_note_of(path), {"made": {**record, "provenance": provenance(device, started)}}, FeatureError)
-
-
-@lru_cache(maxsize=64)  # every case asks
-def _checked_note(path: Path, *states: tuple[int, int]) -> dict[str, Any]:
-    """The note beside weights; ``states`` tell one content of the two files from another.
-
-    Raises FeatureError unless both files are what was written, and the note is of these weights.
-    """
-    saved, note = check_saved(path), _read_note(path)
-    if note and note["weights"] != saved.state_sha256:
-        raise FeatureError(f"{path}: not the weights that {_note_of(path).name} tells of")
-    return note
-
-
-def _state(file: Path) -> tuple[int, int]:
-    return (file.stat().st_mtime_ns, file.stat().st_size) if file.is_file() else (0, 0)
-
-
-def _read_note(path: Path) -> dict[str, Any]:
-    """The note kept with weights; empty if there is none. Raises FeatureError for a damaged one."""
-    file = _note_of(path)
-    if not file.is_file():
-        return {}
-    try:
-        content = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise FeatureError(f"{file}: damaged ({error}); {CURE}") from None
-    if isinstance(content, dict) and "weights" in content:  # of an earlier version, without a digest
-        return content
-    return dict(read_sealed(file, FeatureError)["made"])
-
-
-def _note_of(path: Path) -> Path:
-    return path.with_suffix(".json")
 
 
 def _new(entry: MultimodalSettings, data: Path | None, more: Mapping[str, Any] | None = None) -> Any:
@@ -278,7 +200,8 @@ def _pretrained(job: _Job) -> tuple[Any, dict[str, Any]]:
     cls = ENCODERS[entry.encoder]
     if isinstance(cls, LearnsWords) and cls.WORDS not in entry.settings:
         more[cls.WORDS] = build_vocabulary(outside.texts)
-    encoder = _new(entry, job.workspace.data, more)
+    with naming_entry(job.workspace.track, job.name, "settings"):
+        encoder = _new(entry, job.workspace.data, more)
     record: dict[str, Any] = {"outside": disjoint}
     if entry.pretrain.how == "cca":
         if not isinstance(encoder, AlignsPairs):
@@ -305,11 +228,17 @@ def _fine_tuned(job: _Job) -> tuple[Any, dict[str, Any]]:
     parent = state_digest(encoder.module)
     values = job.recipe.values
     settings = _settings({**job.recipe.entry.fine_tune, "seed": values["fine_tune"]["seed"]}, job, "fine_tune")
+    if settings.part == "lora":
+        add_lora(encoder.module, seed=settings.seed)
+    trainable(encoder, settings)  # refuses a part that is not there before a picture is read
     pairs = collect_pairs(
         job.dataset.catalogue, encoder, items=settings.items, split=job.dataset.split, unreadable="missing",
         share=values["held_out"], progress=job.workspace.progress,
+        pictures=pictures_of(job.workspace, job.dataset, encoder),
     )  # fmt: skip
-    return encoder, {**_tuned(encoder, pairs, settings, job, "ft"), "parent": parent}
+    record = _tuned(encoder, pairs, settings, job, "ft")
+    merge_lora(encoder.module)
+    return encoder, {**record, "parent": parent}
 
 
 def _settings(declared: Mapping[str, Any], job: _Job, where: str) -> FineTuneSettings:

@@ -4,7 +4,8 @@ PT: published weights, or weights that we pre-train on items outside every catal
 and texts of one catalogue, once for each seed. ETE starts from PT and is trained with a recommender (``study/run.py``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +19,9 @@ from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.fine_tuning.holdout import LEAST_SHARE, ample_share
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.errors import ConfigError, unknown
-from lmmrec_core.flow import Modality
+from lmmrec_core.flow import MODALITIES, Modality
 from lmmrec_core.names import Precision
+from lmmrec_core.roles import LearnsLevels
 from lmmrec_core.study.datasets import Dataset, require_below
 from lmmrec_core.study.track import TrackSettings, is_multimodal
 from lmmrec_core.study.workspace import Workspace
@@ -54,6 +56,9 @@ class PretrainSettings(Settings):
             raise ValueError("source controls needs items and seed")
         if self.level_epochs and self.source != "controls":
             raise ValueError("level_epochs needs source controls, whose items come with levels")
+        idle = "path" if self.source == "controls" else "items"
+        if getattr(self, idle):
+            raise ValueError(f"{idle} has no effect with source {self.source}; remove it")
         if self.source == "folder" and not self.path:
             raise ValueError("source folder needs path, below the data root")
         return self
@@ -81,7 +86,7 @@ class SeparateSettings(Settings):
     @model_validator(mode="after")
     def _some(self) -> "SeparateSettings":
         if self.visual is None and self.textual is None:
-            raise ValueError("it names visual, textual, or encoder (one for both)")
+            raise ValueError("it names no encoder; write visual, textual, or encoder (one for both)")
         return self
 
     def members(self) -> dict[Modality, MemberSettings | str]:
@@ -119,7 +124,9 @@ def read_entry(track: TrackSettings, name: str) -> MultimodalSettings:
     if entry.encoder not in ENCODERS:
         raise unknown("encoder", entry.encoder, ENCODERS, where)
     if entry.pretrain is not None:
-        FineTuneSettings.build(entry.pretrain.tune, f"{where}, pretrain, tune")
+        made = FineTuneSettings.build(entry.pretrain.tune, f"{where}, pretrain, tune")
+        if made.part == "lora":
+            raise ConfigError(f"{where}, pretrain, tune: part 'lora' adapts weights that are there; write all or heads")
     FineTuneSettings.build(entry.fine_tune, f"{where}, fine_tune")
     if "seed" in entry.fine_tune:
         raise ConfigError(f"{where}, fine_tune: the seed is that of the run; leave it out")
@@ -127,20 +134,49 @@ def read_entry(track: TrackSettings, name: str) -> MultimodalSettings:
     return entry
 
 
+@contextmanager
+def naming_entry(track: TrackSettings, name: str, key: str) -> Iterator[None]:
+    """A ConfigError inside says in which entry of the track file, and under which of its keys."""
+    where = f"track {track.name!r}, encoders, {name}"
+    try:
+        yield
+    except ConfigError as error:
+        raise error if where in str(error) else ConfigError(f"{where}, {key}: {error}") from None
+
+
 def check_entry(track: TrackSettings, name: str) -> None:
     """Raises ConfigError for anything in the entry ``name`` that nobody has, settings of its encoders included."""
     if is_multimodal(track.encoder(name)):
         entry = read_entry(track, name)
-        members: list[MemberSettings | str] = [MemberSettings(encoder=entry.encoder, settings=entry.settings)]
+        both = MemberSettings(encoder=entry.encoder, settings=entry.settings)
+        members: dict[str, MemberSettings | str] = {"encoder": both}
     else:
-        members = list(read_separate(track, name).members().values())
-    for member in members:
+        members = {modality: member for modality, member in read_separate(track, name).members().items()}
+    for place, member in members.items():
         key = member if isinstance(member, str) else member.encoder
         where = f"track {track.name!r}, encoders, {name}"
         if key not in ENCODERS:
-            raise unknown("encoder", key, ENCODERS, where)
+            raise unknown("encoder", key, ENCODERS, f"{where}, {place}")
+        if place in MODALITIES and place not in (can := _modalities(key)):
+            raise ConfigError(f"{where}, {place}: {key} encodes {' and '.join(can)} alone; name another")
         if not isinstance(member, str):
             ENCODERS[key].Settings.build(member.settings, f"{where}, settings of {key}")
+    said = track.encoder(name)
+    learning = any(
+        isinstance(member, str) and isinstance(ENCODERS[member], LearnsLevels) for member in members.values()
+    )
+    for key in ("outside_items", "seed"):
+        if key in said and not is_multimodal(said) and not learning:
+            raise ConfigError(
+                f"track {track.name!r}, encoders, {name}: {key} has no effect: none of its encoders is trained from "
+                "scratch; remove it"
+            )
+
+
+def _modalities(encoder: str) -> tuple[Modality, ...]:
+    """What an encoder says that it encodes; all, where only its weights decide."""
+    found: Any = getattr(ENCODERS[encoder], "modalities", MODALITIES)
+    return tuple(found) if isinstance(found, tuple) else MODALITIES
 
 
 def end_to_end_settings(
@@ -180,11 +216,9 @@ def recipe_of(workspace: Workspace, name: str, paradigm: str, dataset: Dataset, 
     Nothing is trained, and nothing is read but files of weights. Raises ConfigError for FT without a seed.
     """
     entry = read_entry(workspace.track, name)
-    values: dict[str, Any] = {
-        "version": RECIPE_VERSION,
-        "encoder": entry.encoder,
-        "settings": _without_paths(resolved_settings(entry, workspace.data)),
-    }
+    with naming_entry(workspace.track, name, "settings"):
+        own_settings = _without_paths(resolved_settings(entry, workspace.data))
+    values: dict[str, Any] = {"version": RECIPE_VERSION, "encoder": entry.encoder, "settings": own_settings}
     if entry.pretrain is not None:
         own: dict[str, Any] = {"generator": GENERATOR_VERSION}
         if entry.pretrain.source == "folder":

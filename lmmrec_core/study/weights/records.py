@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from lmmrec_core.disk import CURE, read_sealed, write_sealed
+from lmmrec_core.disk import CURE, check_schema, read_sealed, write_sealed
 from lmmrec_core.errors import ConfigError, ResultError, unknown
 from lmmrec_core.names import PARADIGMS
 from lmmrec_core.results.plain import plain_values
@@ -20,6 +20,7 @@ from lmmrec_core.results.store import Record
 from lmmrec_core.study.track import TrackSettings
 
 _FOLDER = "encoders"
+_SCHEMA = 1
 IDENTITY = ("dataset", "encoder", "stage", "weights")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _WEIGHTS = re.compile(r"[0-9a-f]{8,}")
@@ -53,7 +54,7 @@ def write_encoder_record(
         raise unknown("paradigm", paradigm, PARADIGMS, f"record of encoder {encoder!r}")
     if not _WEIGHTS.fullmatch(weights):
         raise ConfigError(f"encoder {encoder!r}: weights {weights!r} is no digest; pass that of the module's state")
-    taken = [name for name in (*IDENTITY, "seed", "provenance", "digest") if name in record]
+    taken = [name for name in (*IDENTITY, "schema", "seed", "provenance", "digest") if name in record]
     if taken:
         raise ResultError(f"record of encoder {encoder!r} has {', '.join(taken)}, which are set here; leave them out")
     identity: dict[str, Any] = {"dataset": dataset, "encoder": encoder, "stage": paradigm, "weights": weights}
@@ -61,7 +62,7 @@ def write_encoder_record(
     if seed is not None:
         identity, named = {**identity, "seed": seed}, f"{named}-s{seed}"
     path = _folder(results, track_name, dataset) / f"{named}-{weights[:8]}.json"
-    write_sealed(path, plain_values({**identity, **record, "provenance": made or provenance()}))
+    write_sealed(path, plain_values({"schema": _SCHEMA, **identity, **record, "provenance": made or provenance()}))
     return path
 
 
@@ -131,7 +132,9 @@ def _stored(track: TrackSettings, results: Path) -> Iterator[tuple[str | None, d
 @lru_cache(maxsize=1024)  # every case to be run asks
 def _read(path: Path, state: tuple[int, int, int]) -> dict[str, Any]:
     """``state`` tells one content of the file from another."""
-    return read_sealed(path)
+    record = read_sealed(path)
+    check_schema(record, _SCHEMA, path)
+    return record
 
 
 def _folder(results: Path, track_name: str, dataset: str | None) -> Path:

@@ -33,7 +33,8 @@ class ChunkedEncoder:
 
     ``fill`` writes rows of the current weights without keeping activations; ``backward`` encodes a chunk again and
     sends given gradients of its rows into the weights. Both see the same values: a stochastic chunk draws from the
-    global generators of the CPU and the device, seeded alike both times and left as they were.
+    global generators of the CPU and the device, seeded alike both times and left as they were. Whether rows are finite
+    is noted on the device and asked once for many chunks: :meth:`require_finite`, before anything is made of them.
 
     Raises TrainingError if batch normalisation would use the statistics of a chunk or evaluation mode is not
     deterministic; FeatureError for rows of another shape than the features they replace.
@@ -48,6 +49,7 @@ class ChunkedEncoder:
         self.encoded = 0  # items, gradient or not: the cost
         self.layers = list(self.module.modules())
         self.mode: bool | None = None  # train mode or not, once checked
+        self._noted: list[tuple[str, Tensor]] = []  # which rows, and whether they are finite
 
     def check(self, chunk: int, stochastic: bool) -> None:
         """Encode the first chunk twice and compare; also in train mode when that is what is asked for."""
@@ -55,6 +57,7 @@ class ChunkedEncoder:
         items = torch.arange(min(chunk, len(next(iter(self.features.values())))))
         with torch.no_grad():
             once, twice = self._rows(Chunk(items)), self._rows(Chunk(items))
+        self.require_finite()
         for modality, rows in once.items():
             if not torch.allclose(rows, twice[modality], rtol=1e-3, atol=1e-6):
                 raise TrainingError(
@@ -100,12 +103,17 @@ class ChunkedEncoder:
                     "the recommender must be built from the features of this encoder"
                 )
             rows[modality] = given[modality].to(matrix.device, matrix.dtype)
-            if not bool(torch.isfinite(rows[modality]).all()):
-                raise TrainingError(
-                    f"the encoder's {modality} rows are not finite (items {int(chunk.items[0])} to "
-                    f"{int(chunk.items[-1])}); lower encoder_learning_rate"
-                )
+            which = f"{modality} rows are not finite (items {int(chunk.items[0])} to {int(chunk.items[-1])})"
+            self._noted.append((which, torch.isfinite(rows[modality].detach()).all()))
         return rows
+
+    def require_finite(self) -> None:
+        """Raises TrainingError naming the first chunk, since this was last asked, with a row that is not finite."""
+        noted, self._noted = self._noted, []
+        if not noted or all(torch.stack([finite for _, finite in noted]).tolist()):
+            return
+        which = next(which for which, finite in noted if not finite)
+        raise TrainingError(f"the encoder's {which}; lower encoder_learning_rate")
 
     def _mode(self, train: bool) -> None:
         """Nothing to do for most chunks: setting the mode layer by layer costs more than a small chunk itself."""

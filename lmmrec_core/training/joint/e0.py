@@ -69,6 +69,7 @@ class RecomputedFeatures(FeatureTraining):
         for place, part in enumerate(items.split(self.settings.chunk)):
             seed = derive(self.seed, f"train/encoder/{self.refreshes}/{place}") if self.settings.stochastic else None
             self.encoder.fill(Chunk(part, seed), fresh)
+        self.encoder.require_finite()
         self._give(fresh)
 
     def weights(self) -> dict[str, Tensor]:

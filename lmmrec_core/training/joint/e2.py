@@ -71,8 +71,9 @@ class Window(FeatureTraining):
         self.encoder = ChunkedEncoder(self.source, self.leaves, self.settings.precision)
         self.trained = trained_part(self.source, self.settings.part)
         self.optimiser = EncoderUpdates(
-            self.trained, self.settings.encoder_learning_rate, self.settings.encoder_weight_decay
-        )
+            self.trained, self.settings.encoder_learning_rate, self.settings.encoder_weight_decay,
+            self.settings.warm_up_updates,
+        )  # fmt: skip
         self.encoder.check(self.settings.chunk, self.settings.stochastic)
         self.all = torch.ones(n_items, dtype=torch.bool)
         self.valid, self.touched = ~self.all, ~self.all  # rows of the current weights; rows of the window's batches
@@ -93,9 +94,10 @@ class Window(FeatureTraining):
             self._fill(self.all)
 
     def before_batch(self, step: TrainingStep) -> None:
-        for items in (step.batch.positive, step.batch.negative):
-            if items is not None:
-                self.touched[items.cpu()] = True
+        if self.few or self.settings.policy != "window":  # nobody else asks which rows, and on a GPU the host waits
+            for items in (step.batch.positive, step.batch.negative):
+                if items is not None:
+                    self.touched[items.cpu()] = True
         self._fill(self.touched if self.few else self.all)
         if self.settings.policy == "bank" and self._is_measured(step):
             self.exact = self._exact_now(step)
@@ -189,6 +191,7 @@ class Window(FeatureTraining):
                 seed = derive(self.seed, f"train/encoder/{self.draws}")
             self.filled.append(Chunk(items, seed))
             self.encoder.fill(self.filled[-1], self.leaves)
+        self.encoder.require_finite()
         self.valid |= needed
         self.seconds += time.perf_counter() - started
 
@@ -253,6 +256,7 @@ class Window(FeatureTraining):
         self.optimiser.zero_grad()
         for chunk in chunks:
             self.encoder.backward(chunk, gradients)
+        self.encoder.require_finite()
         return flat_gradient(self.trained.values()) if flat else torch.empty(0)
 
     def _exact_now(self, step: TrainingStep) -> Tensor:
@@ -260,6 +264,7 @@ class Window(FeatureTraining):
         values = {m: leaf.detach().clone() for m, leaf in self.leaves.items()}
         for chunk in chunked(torch.arange(len(self.all)), self.settings.chunk):
             self.encoder.fill(chunk, values)
+        self.encoder.require_finite()
         self.model.features.update({m: value.requires_grad_() for m, value in values.items()})
         with torch.random.fork_rng(devices=[]):
             loss = self.model.loss(step.batch, step.generator.clone_state())

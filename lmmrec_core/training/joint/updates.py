@@ -24,11 +24,13 @@ class EncoderUpdates:
     the usual eps its first update would move them by a tenth of the learning rate. So the gradient is divided by its
     root mean square first, and eps is a share of that. A far smaller eps would do as well, but then coordinates that
     a loss cannot see would move by whole learning rates on rounding errors. Nothing is clipped: all gradients have
-    one size.
+    one size. Over the first ``warm_up`` updates the rate rises to ``learning_rate`` in equal steps.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], learning_rate: float, weight_decay: float) -> None:
-        self.parameters, self.learning_rate = list(parameters.values()), learning_rate
+    def __init__(
+        self, parameters: Mapping[str, nn.Parameter], learning_rate: float, weight_decay: float, warm_up: int = 0
+    ) -> None:
+        self.parameters, self.learning_rate, self.warm_up = list(parameters.values()), learning_rate, warm_up
         self.adam = torch.optim.AdamW(decay_groups(parameters, weight_decay), lr=learning_rate, eps=EPS)
         self.done = 0
         self.record: dict[str, list[float]] = {column: [] for column in _COLUMNS}
@@ -55,6 +57,8 @@ class EncoderUpdates:
             )
         if norm:
             torch._foreach_div_(given, norm / math.sqrt(sum(gradient.numel() for gradient in given)))
+        for group in self.adam.param_groups:
+            group["lr"] = self.learning_rate * min(1.0, (self.done + 1) / max(1, self.warm_up))
         self.adam.step()
         self.zero_grad()
         self.done += 1

@@ -202,7 +202,7 @@ def test_tiny_models_and_their_sizes():
     assert sizes["clip-tiny-64"] == 13_151_233
     assert sizes["clip-tiny-96"] == 15_060_481
     assert sizes["clip-tiny-32"] < sizes["clip-tiny-controls"] < 500_000
-    with pytest.raises(ConfigError, match="unknown tiny CLIP 'clip-tiny-46'"):
+    with pytest.raises(ConfigError, match="unknown model 'clip-tiny-46'"):
         tiny(model="clip-tiny-46")
 
 

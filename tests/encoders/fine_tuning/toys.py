@@ -111,8 +111,8 @@ class FusingToy(ToyTowers):
     def match_logits(self, sequence: Tensor) -> Tensor:
         return self.module.match(torch.tanh(sequence[:, 0]))
 
-    def word_logits(self, sequence: Tensor, text_length: int) -> Tensor:
-        return self.module.word_head(sequence[:, :text_length])
+    def word_logits(self, sequence: Tensor, masked: Tensor) -> Tensor:
+        return self.module.word_head(sequence[:, : masked.shape[1]])[masked]
 
     def word_starts(self, input_ids: Tensor) -> Tensor:
         return input_ids < FIRST_PIECE

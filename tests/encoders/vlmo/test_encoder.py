@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from lmmrec_core.encoders.extract import extract
 from lmmrec_core.encoders.fine_tuning.roles import FusingEncoder
+from lmmrec_core.encoders.vlmo import encoder as vlmo_encoder
 from lmmrec_core.encoders.vlmo.initial import empty_network
 from lmmrec_core.encoders.vlmo.parts import name_groups
 from lmmrec_core.encoders.vlmo.presets import BasePlusSettings, TinySettings, VLMoBasePlus, VLMoSmall, VLMoTiny
@@ -22,6 +23,7 @@ from tests.encoders.toys import catalogue_of, draw
 from tests.encoders.vlmo.small_networks import generator, with_vector
 
 TEXTS = ["A small blue owl, hand made.", "Tall glass", "An owl of glass and an owl of wood stand together"]
+EVERY = torch.ones(3, 13, dtype=torch.bool)  # positions of these texts
 VECTORS = ("cls", "itc", "itc_vl", "cls_raw", "mean")
 
 
@@ -98,15 +100,19 @@ def test_contrast_gives_both_terms_unnormalised_with_their_scales(encoder, pairs
 
 
 @torch.no_grad()
-def test_fused_pass_and_its_heads(encoder, pairs):
+def test_fused_pass_and_its_heads(encoder, pairs, monkeypatch):
     sequence = encoder.fused(*pairs)
     net = encoder.module
     assert sequence.shape == (3, 13 + 17, 64)
     pooled = torch.tanh(sequence[:, 0] @ net.pooler.dense.weight.T + net.pooler.dense.bias)
     expected = pooled @ net.itm_score.fc.weight.T + net.itm_score.fc.bias
     torch.testing.assert_close(encoder.match_logits(sequence), expected)
-    words = encoder.word_logits(sequence, 13)
+    words = encoder.word_logits(sequence, EVERY).unflatten(0, (3, 13))
     assert words.shape == (3, 13, encoder.vocabulary_size)
+    some = torch.rand(3, 13, generator=generator(2)) < 0.3
+    assert torch.equal(encoder.word_logits(sequence, some), words[some])
+    monkeypatch.setattr(vlmo_encoder, "SHORT", 0)  # as on a GPU, and for long sequences
+    torch.testing.assert_close(encoder.word_logits(sequence, some), words[some], rtol=1e-5, atol=1e-5)
     head = net.mlm_score
     hidden = sequence[:, :13] @ head.transform.dense.weight.T + head.transform.dense.bias
     hidden = hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))
@@ -138,7 +144,7 @@ def test_gradients_reach_what_each_path_uses(encoder, pairs):
     everything = encoder.part("all")
     assert everything - contrast == {name for name in everything if name.startswith(("pooler", "itm", "mlm"))}
     sequence = encoder.fused(pixels, tokens)
-    fused = reached(encoder.match_logits(sequence).sum() + encoder.word_logits(sequence, 13).square().sum())
+    fused = reached(encoder.match_logits(sequence).sum() + encoder.word_logits(sequence, EVERY).square().sum())
     unused = {name for name in everything if name.startswith(("itc", "logit"))}
     last = {name for name in everything if "blocks.3.mlp_text" in name or "blocks.3.mlp_imag" in name}
     last |= {name for name in everything if "blocks.3.norm2_text" in name or "blocks.3.norm2_imag" in name}
@@ -177,7 +183,9 @@ def test_parts_grow_and_groups_partition(encoder):
     assert encoder.part("top-1") == groups["heads"] | groups["norm"] | groups["block-3"]
     assert encoder.part("top-4") == names - groups["embeddings"]
     for part in ("top-0", "top-5", "top-", "tail", "top-01"):
-        with pytest.raises(ConfigError, match=f"no part '{part}'; known: all, heads, and top-K with K from 1 to 4"):
+        with pytest.raises(
+            ConfigError, match=f"no part '{part}'; known: all, heads, lora, and top-K with K from 1 to 4"
+        ):
             encoder.part(part)
 
 
@@ -281,7 +289,7 @@ def test_a_head_that_the_file_lacks_is_refused_where_it_is_needed(retrieval_file
     for refused, purpose in (
         (lambda: encoder.contrast(pixels, tokens), "contrastive loss"),
         (lambda: encoder.match_logits(sequence), "matching loss"),
-        (lambda: encoder.word_logits(sequence, 4), "masked-word loss"),
+        (lambda: encoder.word_logits(sequence, EVERY[:1, :4]), "masked-word loss"),
         (lambda: VLMoBasePlus(BasePlusSettings(weights=retrieval_file, vector="itc_vl")), "vector 'itc_vl'"),
     ):
         with pytest.raises(FeatureError, match=purpose):
@@ -311,7 +319,8 @@ def test_base_plus_at_full_size_loads_and_encodes(tmp_path):
         assert encoder.image_vectors(pixels).shape == encoder.text_vectors(tokens).shape == (1, 544)
         sequence = encoder.fused(pixels, tokens)
         assert sequence.shape == (1, 40 + 197, 544) and sequence.isfinite().all()
-        assert encoder.word_logits(sequence, 40).shape == (1, 40, 30522)
+        masked = torch.arange(40)[None] % 7 == 3
+        assert encoder.word_logits(sequence, masked).shape == (6, 30522)
     for mine, theirs in zip(encoder.module.parameters(), network.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from lmmrec_core.encoders.vlmo.blocks import Attention, drop_path
+from lmmrec_core.encoders.vlmo import blocks
+from lmmrec_core.encoders.vlmo.blocks import SHORT, Attention, drop_path, fused_attention, plain_attention
+from lmmrec_core.encoders.vlmo.settings import VLMoSettings
 from tests.encoders.vlmo.small_networks import (
     generator,
     inputs,
@@ -44,6 +46,42 @@ def test_attention_equals_the_written_out_form():
     torch.testing.assert_close(attention(x, real), naive_attention(x, state, "a", 3, real), **CLOSE)
     everything = torch.ones_like(real)
     torch.testing.assert_close(attention(x, None), naive_attention(x, state, "a", 3, everything), **CLOSE)
+
+
+def drawn(rows, dim, kind, heads=3):
+    """Query, key and value [item, head, row, dim] that ask for gradients, and a mask."""
+    parts = torch.randn(3, 2, heads, rows, dim, generator=generator(4), dtype=torch.float64).to(kind)
+    real = torch.arange(rows) < torch.tensor([[rows], [rows - rows // 3]])
+    return [part.clone().requires_grad_() for part in parts], real
+
+
+@pytest.mark.parametrize("multiple", [1, 8])
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize(("kind", "close"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
+def test_fused_attention_and_its_gradients_are_those_of_the_plain_form(kind, close, masked, multiple):
+    """Relative to the largest value; 197 rows of 34 numbers are those of a picture in VLMo Base Plus."""
+    found = []
+    for form, more in ((plain_attention, ()), (fused_attention, (multiple,))):
+        parts, real = drawn(197, 34, kind)
+        out = form(*parts, real if masked else None, 34**-0.5, *more)
+        out.square().sum().backward()
+        found.append([out.detach(), *(part.grad for part in parts)])
+    for plain, fused in zip(*found, strict=True):
+        assert plain.shape == fused.shape
+        assert float((plain - fused).abs().max() / plain.abs().max()) < close
+
+
+@pytest.mark.parametrize("rows", [SHORT, SHORT + 1])
+def test_only_long_sequences_are_fused_on_the_cpu(rows, monkeypatch):
+    """The small encoders, whose stored runs were made by the plain form, have 81 rows at most."""
+    used = []
+    for form in (plain_attention, fused_attention):
+        monkeypatch.setattr(blocks, form.__name__, lambda *given, form=form: used.append(form) or form(*given))
+    attention = Attention(8, 2)
+    attention(torch.randn(1, rows, 8, generator=generator(1)), None)
+    assert used == [fused_attention if rows > SHORT else plain_attention]
+    for settings in (VLMoSettings.small(), VLMoSettings.tiny()):
+        assert settings.grid**2 + 1 + settings.max_text_length <= SHORT
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
@@ -93,7 +94,7 @@ def test_coverage_is_that_of_the_books_test_over_all_worlds(tmp_path, code) -> N
     rows = pd.DataFrame(
         {"world": [0, 0, 1, 1], "candidate": ["crossed, moderated", "users only (seeds fixed)"] * 2,
          "covered": [0.9, 0.1, 1.0, 0.2], "repetitions": [100, 100, 300, 300], "effect": [0.0, 0.0, 0.1, 0.1],
-         "rejected": [0.1, 0.9, 0.5, 0.9]}
+         "rejected": [0.1, 0.9, 0.5, 0.9], "splits": [1, 1, 3, 3]}
     )  # fmt: skip
     keep_listing(tmp_path, "coverage", rows)
     found = summary_of(read_calibration(tmp_path))
@@ -104,6 +105,7 @@ def test_coverage_is_that_of_the_books_test_over_all_worlds(tmp_path, code) -> N
         assert found[f"{name}_interval"] == pytest.approx([exact.low, exact.high])
     page = CalibrationPage(read_calibration(tmp_path))
     assert "97.5 % of the intervals" in page.coverage_in_words() and "90.0 % do" in page.coverage_in_words()
+    assert ": 90.0 % on one split and 100.0 % over several." in page.coverage_in_words()
     assert "in the worst of the simulated worlds 90.0 %" in page.in_words()
     assert figures.false_alarms(page.stored.coverage) == (0.1, 0.1)  # the other world has an effect
 
@@ -254,26 +256,36 @@ def test_planted_answers_are_read_from_null_worlds_too_and_the_first_answer_stan
     assert "Null" in shown and shown.count("within ±5% (first, not counted)") == 2 * 2
 
 
-def test_candidates_are_counted_over_all_simulated_worlds_of_one_split(tmp_path, code) -> None:
-    """Two worlds without an effect and two with one; seeds vary by 2 % in the first. One world of three splits."""
+def test_candidates_are_counted_over_the_simulated_worlds_of_one_split_and_of_several(tmp_path, code) -> None:
+    """Two worlds without an effect and two with one; seeds vary by 2 % in the first. A world without an effect where a
+    side has one seed; then one world of three splits with and one without an effect.
+    """
     rows = pd.DataFrame(
         [
             {"world": world, "effect": effect, "seed_cv": cv, "candidate": name, "repetitions": repetitions,
-             "rejected": rejected, "covered": 1 - rejected if effect == 0 else 0.9, "splits": 3 if world == 4 else 1}
-            for name, repetitions, shift in (("crossed, moderated", 1000, 0.0), ("two-way bootstrap", 200, -0.02))
+             "rejected": rejected, "covered": 1 - rejected if effect == 0 else 0.9, "splits": 3 if world > 4 else 1,
+             "seeds_b": 1.0 if world == 4 else np.nan, "split_cv": 0.0, "rejected_0.01": rejected / 4,
+             "rejected_0.001": rejected / 40}
+            for name, repetitions, shift in (("crossed, moderated", 1000, 0.0), ("two-way bootstrap", 200, -0.02),
+                                             ("crossed, own seeds", 1000, 0.1))
             for world, (effect, cv, rejected) in enumerate(
                 [(0.0, 0.02, 0.04 + shift), (0.0, 0.06, 0.06 + shift), (0.3, 0.02, 0.8 + shift), (0.3, 0.06, 0.5),
-                 (0.0, 0.02, 1.0)])
+                 (0.0, 0.02, 1.0), (0.0, 0.02, 0.02 + shift), (0.3, 0.02, 0.7)])
+            if world < 5 or name != "two-way bootstrap"
         ]
     )  # fmt: skip
     keep_listing(tmp_path, "coverage", rows)
-    book, bootstrap = candidate_rows(read_calibration(tmp_path))
+    book, own, bootstrap, over_splits, own_splits = candidate_rows(read_calibration(tmp_path))
     assert book == {
-        "test": "the book", "simulated each": 1000, "false alarms": "5.0 %", "most": "6.0 %", "truth held": "92.5 %",
-        "least": "90.0 %", "found where seeds matter little": "80.0 %",
+        "splits": 1, "test": "the book", "worlds": 4, "simulated each": 1000, "false alarms": "5.0 %", "most": "6.0 %",
+        "at 1 %": "1.2 %", "at 0.1 %": "0.1 %", "truth held": "92.5 %", "least": "90.0 %",
+        "found in quiet worlds": "80.0 %",
     }  # fmt: skip
     assert (bootstrap["false alarms"], bootstrap["simulated each"]) == ("3.0 %", 200)
-    assert bootstrap["found where seeds matter little"] == "78.0 %"
+    assert bootstrap["found in quiet worlds"] == "78.0 %"
+    assert (over_splits["splits"], over_splits["worlds"], over_splits["false alarms"]) == (3, 2, "2.0 %")
+    assert (own["test"], own_splits["test"]) == ("crossed, own seeds only", "crossed, the pair's own splits only")
+    assert (own_splits["at 1 %"], own_splits["at 0.1 %"]) == ("3.0 %", "0.3 %")
 
 
 def test_every_candidate_is_simulated_in_every_world_of_one_split_and_named_on_the_page(monkeypatch) -> None:
@@ -284,5 +296,6 @@ def test_every_candidate_is_simulated_in_every_world_of_one_split_and_named_on_t
     several = World(splits=3, further=2)
     monkeypatch.setattr(simulated, "SIMULATED", (World(), several))
     frame, other = simulated._simulate(3, Bar())  # type: ignore[arg-type]
-    assert set(other["candidate"]) == {simulated.BOOK_TEST, simulated.SEEDS_FIXED} and set(other["splits"]) == {3}
+    assert set(other["candidate"]) == {simulated.BOOK_TEST, simulated.OWN, simulated.SEEDS_FIXED}
+    assert set(other["splits"]) == {3} and set(other["repetitions"]) == {3}
     assert set(frame["candidate"]) == set(CANDIDATES) == set(tables._TESTS) and set(frame["repetitions"]) == {3}

@@ -24,7 +24,7 @@ WIDTHS = {"visual": 4096, "textual": 384}
 
 
 def demand(model, size=BABY, widths=WIDTHS, joint=None, encoder="", **changes):
-    settings, training = resolve(Workspace.open("user"), model, changes)
+    settings, training = resolve(Workspace.open("user"), model, changes if hasattr(RECOMMENDERS[model], "loss") else {})
     return demand_of_run(f"{model} on x", model, settings, training, size, widths, joint, encoder)
 
 
@@ -68,12 +68,13 @@ def test_features_and_tables_are_counted_by_hand():
     found = demand("vbpr", device="cpu")
     content = 4 * 7050 * (4096 + 384)
     assert found.host["features"] == 3 * content  # as stored, as the model has them, and one for a step
-    assert found.host["tables"] == 5 * 2 * 4 * 64 * (19_445 + 7_050)
+    mapped = (4096 + 384 + 1) * 64
+    assert found.host["weights"] == 4 * (5 * 64 * (2 * 19_445 + 7_050) + 6 * mapped)
     assert found.host_bytes == round(1.1 * sum(found.host.values())) and not found.device
     double = demand("vbpr", device="cpu", embedding_dim=128)
-    assert double.host["tables"] == 2 * found.host["tables"]
+    assert double.host["weights"] == 2 * found.host["weights"]
     on_gpu = demand("vbpr", device="cuda")
-    assert on_gpu.device["tables"] == found.host["tables"] and "tables" not in on_gpu.host
+    assert on_gpu.device["weights"] == found.host["weights"] and "weights" not in on_gpu.host
     assert on_gpu.host["features"] == 2 * content == on_gpu.device["features"]
 
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from lmmrec_core.names import WARM
 from lmmrec_core.study.cases import Case, all_cases
 from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.preview import costs
@@ -97,6 +98,19 @@ def test_fine_tuning_is_counted_once_for_all_that_read_it(workspace, monkeypatch
     assert alone - cuda.seconds == pytest.approx(10 * 7050 * row["seconds_per_pair"])
 
 
+def test_training_end_to_end_from_a_fine_tuned_encoder_needs_its_fine_tuning(workspace, monkeypatch):
+    at_size(monkeypatch)
+    encoders = workspace.track.encoders
+    tuned = {**encoders["vlmo"], "end_to_end": {**encoders["vlmo"]["end_to_end"], "weights": "FT"}}
+    track = workspace.track.model_copy(update={"encoders": {**encoders, "vlmo": tuned}})
+    joint = [case(model="vbpr", encoder="vlmo", paradigm=how, modalities="V&T") for how in ("ETE", WARM)]
+    asked = [*joint, case(model="vbpr", encoder="vlmo", paradigm="FT", modalities="V&T")]
+    assert estimate_costs(joint, [], workspace).machines[1].tunings == 0
+    for cases in (joint, asked):  # one encoder serves them all
+        found = estimate_costs(cases, [], replace(workspace, track=track))
+        assert found.machines[1].tunings == 1 and found.disk["fine-tuned encoders"] > 0
+
+
 def test_stored_runs_of_the_same_kind_go_first(workspace):
     def run(seconds, memory, **fields):
         fields = case(**fields).model_dump()
@@ -118,13 +132,14 @@ def test_what_was_not_measured_has_no_estimate(workspace, tmp_path):
     assert (cpu.cases, cpu.unknown, cpu.seconds, cpu.host_bytes) == (0, 5, 0, None) and not found.disk
 
 
-def test_the_disk_of_kept_encoders_is_their_weights(workspace):
+def test_the_disk_of_kept_encoders_is_their_weights_and_that_of_pictures_a_byte_a_colour(workspace):
     read = {"encoder": "clip", "modalities": "V&T"}
     cases = [case(model=model, **read, paradigm=p, seed=s) for model in ("vbpr", "mmgcn") for s in (1, 2)
              for p in ("PT", "FT", "ETE")]  # fmt: skip
     weights = 149_620_737 * 4
     assert estimate_costs(cases, [], workspace).disk == {
-        "encoders trained end to end": 4 * weights, "fine-tuned encoders": 2 * weights
+        "encoders trained end to end": 4 * weights, "fine-tuned encoders": 2 * weights,
+        "pictures as encoders read them": 7037 * 3 * 224 * 224,
     }  # fmt: skip
 
 

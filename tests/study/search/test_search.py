@@ -4,6 +4,8 @@ import pytest
 
 from lmmrec_core.errors import ConfigError, TrainingError
 from lmmrec_core.study.cases import Case
+from lmmrec_core.study.memory.demand import GIB
+from lmmrec_core.study.memory.room import Room
 from lmmrec_core.study.run import plan, run_case
 from lmmrec_core.study.search import search as searching
 from lmmrec_core.study.search.grids import Grid, ModelGrid
@@ -191,3 +193,11 @@ def test_words_that_mean_nothing_are_refused_before_any_training(search, made_up
 def test_an_unknown_data_set_is_refused(own_trials):
     with pytest.raises(ConfigError, match="unknown dataset 'complementry'; did you mean 'complementary'"):
         searching.search_settings(own_trials, "bpr", "complementry", grid=GRID)
+
+
+def test_a_point_that_cannot_fit_is_refused_before_it_is_built_and_is_no_trial(search, own_trials, monkeypatch):
+    monkeypatch.setattr(searching, "fit", None)  # is not reached
+    monkeypatch.setattr(searching, "room", lambda device: Room(GIB // 10))
+    with pytest.raises(TrainingError, match=r"needs about .* 0\.1 GiB of memory are free here"):
+        search()
+    assert not list(own_trials.cache.glob("search/*/*.json"))

@@ -1,13 +1,16 @@
 """The search over cells: every trial kept at once, none made twice, the space widened once."""
 
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 
 import pytest
 
 from lmmrec_core.disk import read_sealed
-from lmmrec_core.errors import ConfigError, FeatureError
+from lmmrec_core.errors import ConfigError, FeatureError, TrainingError
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.inputs import set_workspace
+from lmmrec_core.study.memory.demand import GIB
+from lmmrec_core.study.memory.room import Room
 from lmmrec_core.study.run import plan, run_case
 from lmmrec_core.study.search import whole
 from lmmrec_core.study.search.cells import cells_of, search_workspace, select
@@ -189,3 +192,35 @@ def test_two_searches_of_a_track_at_once_and_no_process_are_refused(own_trials, 
     with whole._alone(own_trials), pytest.raises(ConfigError, match="being searched by another process"):
         whole.search_cells(own_trials, GRID, cells, jobs=1)
     assert scored.asked == []
+
+
+def test_a_point_that_cannot_fit_is_refused_before_its_encoder_is_read(own_trials, monkeypatch):
+    monkeypatch.setattr(whole, "attach_encoder", None)  # is not reached
+    monkeypatch.setattr(whole, "room", lambda device: Room(GIB // 10))
+    place = {"track": "controls", "dataset": "complementary", "model": "vbpr", "encoder": "clip", "paradigm": "ETE"}
+    with pytest.raises(TrainingError, match="needs about"):
+        whole.try_point(own_trials, Case.build({**place, "modalities": "V&T"}, "case"), {}, {"learning_rate": 0.01})
+
+
+@pytest.mark.parametrize("weights", ["PT", "FT"])
+def test_the_features_that_trials_start_from_are_made_beforehand(own_trials, scored, monkeypatch, weights):
+    entry = own_trials.track.encoders["clip"]
+    encoders = {
+        **own_trials.track.encoders,
+        "clip": {**entry, "end_to_end": {**entry["end_to_end"], "weights": weights}},
+    }
+    here = replace(own_trials, track=own_trials.track.model_copy(update={"encoders": encoders}))
+    steps = []
+    monkeypatch.setattr(whole, "prepare_weights", lambda *given: None)
+    monkeypatch.setattr(whole, "make_all", lambda what, made, *given: steps.extend(made))
+    cells = select(cells_of(here.track, GRID), model=["vbpr"], encoder=["clip"], paradigm=["ETE"])
+    whole.search_cells(here, GRID, cells, jobs=1)
+    assert steps == [("complementary", "clip", weights, *(["71"] if weights == "FT" else []))]
+
+
+def test_a_point_that_cannot_fit_is_no_trial(own_trials, monkeypatch):
+    monkeypatch.setattr(whole, "fit", None)  # is not reached
+    monkeypatch.setattr(whole, "room", lambda device: Room(GIB // 10))
+    place = {"track": "controls", "dataset": "complementary", "model": "bpr", "seed": 1}
+    with pytest.raises(TrainingError, match=r"needs about .* 0\.1 GiB of memory are free here"):
+        whole.try_point(own_trials, Case.build(place, "case"), {}, {"learning_rate": 0.01})

@@ -46,7 +46,7 @@ def test_what_is_written_is_read_back(results, write):
     assert path == results / "controls" / "one" / "encoders" / "clip-FT-a1a1a1a1.json"
     (record,) = read(results)
     assert record == json.loads(path.read_text())
-    identity = {"dataset": "one", "encoder": "clip", "stage": "FT", "weights": A}
+    identity = {"schema": 1, "dataset": "one", "encoder": "clip", "stage": "FT", "weights": A}
     assert record == {**identity, **RECORD, "provenance": {"time": "2026-01-01T00:00:10"}, "digest": record["digest"]}
 
 

@@ -23,7 +23,7 @@ from lmmrec_core.study.features import load_features
 from lmmrec_core.study.inputs import prepare_cases
 from lmmrec_core.study.run import features_of, plan, run_case
 from lmmrec_core.study.study import Study
-from lmmrec_core.study.weights import making
+from lmmrec_core.study.weights import notes
 from lmmrec_core.study.weights.making import trained_encoder
 from lmmrec_core.study.weights.pretraining_items import outside_items
 from lmmrec_core.study.weights.recipes import PretrainSettings, read_entry, recipe_of
@@ -189,10 +189,10 @@ def test_a_run_without_a_trained_encoder_or_without_its_file_is_refused(workspac
     result = run_case(plan(case_of("vbpr", "clip", "ETE", seed=77), workspace), workspace)
     (path,) = workspace.encoders.glob(f"clip-tiny-ETE-{result.record['key']}.safetensors")
     path.unlink()
-    with pytest.raises(FeatureError, match=r"not in the cache\..* copy the file from there, or delete") as missing:
+    with pytest.raises(FeatureError, match=r"not in the cache\..* copy the file from there, or `lmmrec ") as missing:
         Study(workspace, (1,)).trained_encoder(result)
-    for told in (path, workspace.results / "controls" / "complementary"):
-        assert str(told) in str(missing.value)
+    for told in (str(path), "--track controls --dataset complementary --model vbpr", "--seeds 77 --keep-encoder`"):
+        assert told in str(missing.value)
 
 
 def test_the_readings_can_be_chosen_and_are_other_runs(dataset, workspace):
@@ -328,9 +328,9 @@ def test_weights_of_uncommitted_code_are_made_again_once_it_is_committed(dataset
     made = {"commit": "cd" * 20, "dirty": False}
     trained_encoder(here, "clip", "PT", dataset)
     assert read_sealed(note)["made"]["provenance"]["dirty"] is True  # allowed in tests
-    monkeypatch.setattr(making, "allows_uncommitted", lambda: False)
-    monkeypatch.setattr(making, "code_state_now", lambda: "committed")
-    monkeypatch.setattr(making, "provenance", lambda *_: {**record["provenance"], **made})
+    monkeypatch.setattr(notes, "allows_uncommitted", lambda: False)
+    monkeypatch.setattr(notes, "code_state_now", lambda: "committed")
+    monkeypatch.setattr(notes, "provenance", lambda *_: {**record["provenance"], **made})
     trained_encoder(here, "clip", "PT", dataset)
     again = read_sealed(note)["made"]
     assert again["provenance"]["dirty"] is False and again["weights"] == record["weights"]

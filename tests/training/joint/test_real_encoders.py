@@ -1,18 +1,28 @@
 """Gradient caching with a tiny CLIP and a tiny VLMo on real content, under the paper's recommenders."""
 
+import numpy as np
 import pytest
 import torch
 
+from lmmrec_core.encoders.clip.official import ClipB16
+from lmmrec_core.encoders.clip.settings import CLIPSettings
 from lmmrec_core.encoders.clip.tiny import ClipTiny
 from lmmrec_core.encoders.extract import extract
+from lmmrec_core.encoders.features import item_rows
 from lmmrec_core.encoders.features.item_rows import CatalogueRows, item_content
-from lmmrec_core.encoders.vlmo.presets import VLMoTiny
+from lmmrec_core.encoders.lora import add_lora, merge_lora
+from lmmrec_core.encoders.vlmo.encoder import Built
+from lmmrec_core.encoders.vlmo.initial import build_network
+from lmmrec_core.encoders.vlmo.presets import VLMoBasePlus, VLMoTiny
+from lmmrec_core.encoders.vlmo.settings import VLMoSettings
+from lmmrec_core.encoders.vlmo.tokens import WholeWords
+from lmmrec_core.errors import FeatureError
 from lmmrec_core.roles import TrainingData
 from lmmrec_core.training.joint.chunks import ChunkedEncoder
 from tests.encoders.toys import catalogue_of, draw
 from tests.encoders.vlmo.small_networks import with_vector
 from tests.recommenders.toys import random_data
-from tests.training.joint.toy_encoders import Captured, batches_of, build, error, flat, whole_graph, windowed
+from tests.training.joint.toy_encoders import Captured, Moving, batches_of, build, error, flat, whole_graph, windowed
 
 ITEMS, ABSENT_PICTURE, ABSENT_TEXT = 24, 3, 5
 FIVE = ("vbpr", "mmgcn", "mmgcl", "slmrec", "lattice")
@@ -44,9 +54,9 @@ def catalogue(tmp_path_factory):
     for i in range(ITEMS):
         draw(i, (40, 40)).save(folder / f"{i}.png")
         images.append(None if i == ABSENT_PICTURE else folder / f"{i}.png")
-        texts.append(
-            "" if i == ABSENT_TEXT else " ".join(WORDS[(i * 3 + j * (1 + i % 4)) % len(WORDS)] for j in range(6))
-        )
+        # no two texts are alike: neighbours at the same distance are chosen by the last bit
+        words = np.random.default_rng(i).choice(WORDS, 6, replace=False)
+        texts.append("" if i == ABSENT_TEXT else " ".join(words))
     return catalogue_of(texts, images)
 
 
@@ -146,7 +156,8 @@ def test_dropout_and_drop_path_of_vlmo_are_replayed(model, repeated, catalogue, 
 
 @pytest.mark.parametrize(("name", "part", "vector"), [
     ("clip", "heads", "joint"), ("vlmo", "heads", "itc"), ("vlmo", "top-1", "cls"), ("vlmo", "top-1", "itc"),
-    ("vlmo", "top-1", "mean"),
+    ("vlmo", "top-1", "mean"), ("vlmo", "top-1", "cls_raw"), ("vlmo", "top-2", "cls"), ("vlmo", "top-3", "itc_vl"),
+    ("vlmo", "heads", "itc_vl"), ("clip", "top-1", "joint"), ("clip", "top-2", "joint"),
 ])  # fmt: skip
 def test_what_is_below_a_part_and_the_part_make_the_whole_way(name, part, vector, catalogue):
     rows, _ = rows_of(name, catalogue)
@@ -160,13 +171,64 @@ def test_what_is_below_a_part_and_the_part_make_the_whole_way(name, part, vector
         torch.testing.assert_close(found, whole[modality], rtol=1e-4, atol=1e-6)
 
 
-def test_gradients_through_kept_states_are_those_of_the_whole_way(catalogue):
-    rows, features = rows_of("clip", catalogue)
+@pytest.mark.parametrize(("name", "part"), [("clip", "heads"), ("clip", "top-1"), ("vlmo", "top-1"), ("vlmo", "top-2")])
+def test_gradients_through_kept_states_are_those_of_the_whole_way(name, part, catalogue):
+    rows, features = rows_of(name, catalogue)
     data = data_of(features)
     gradients = []
     for boundary in ("encode", "keep"):
-        rows, _ = rows_of("clip", catalogue)
+        rows, _ = rows_of(name, catalogue)
         batches = batches_of(data, 2)
-        values = {"reading": "e3", "part": "heads", "boundary": boundary, "updates_per_epoch": 1, "chunk": 7}
+        values = {"reading": "e3", "part": part, "boundary": boundary, "updates_per_epoch": 1, "chunk": 7}
         gradients.append(windowed(build("vbpr", data), rows, batches, **values).gradients[0])
     assert gradients[0].norm() > 0 and error(gradients[1], gradients[0]) < 1e-5
+
+
+def test_states_that_do_not_fit_are_refused(catalogue, monkeypatch):
+    rows, _ = rows_of("vlmo", catalogue)
+    monkeypatch.setattr(item_rows, "free_memory", lambda: 1000)
+    told = r"visual states below part 'top-1' take 0.0 GiB for 24 items, .* set end_to_end.boundary: encode"
+    with pytest.raises(FeatureError, match=told):
+        rows.boundary(torch.tensor([0]), "top-1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["clip-b16", "vlmo-base-plus"])
+def test_the_last_two_blocks_of_an_official_encoder_can_be_kept_apart(name):
+    encoder = official(name)
+    pixels, tokens = encoder.preprocess_images([draw(1)]), encoder.preprocess_texts(["a glass owl and a red box"])
+    with torch.no_grad():
+        for modality, inputs, whole in (
+            ("visual", pixels, encoder.image_vectors(pixels)), ("textual", tokens, encoder.text_vectors(tokens)),
+        ):  # fmt: skip
+            states = encoder.below(modality, inputs, "top-2")
+            torch.testing.assert_close(encoder.above(modality, states, "top-2"), whole)
+
+
+def official(name):
+    """Random weights of the official size."""
+    if name == "clip-b16":
+        return ClipB16(CLIPSettings(seed=1))
+    shape = VLMoSettings.base_plus()
+    network = build_network(shape, torch.Generator().manual_seed(1))
+    return VLMoBasePlus(built=Built(shape, network, WholeWords(size=shape.vocabulary), {"source": "random"}))
+
+
+@pytest.mark.parametrize("name", ["clip", "vlmo"])
+def test_low_rank_factors_are_trained_and_nothing_else(name, catalogue):
+    rows, features = rows_of(name, catalogue)
+    before = {key: value.clone() for key, value in rows.module.state_dict().items()}
+    factors = add_lora(rows.module, rank=2)
+    assert rows.part("lora") == factors
+    data = data_of(features)
+    window = windowed(
+        build("vbpr", data), rows, batches_of(data, 2), kind=Moving, reading="e3", part="lora", updates_per_epoch=1,
+        chunk=7, encoder_learning_rate=0.01,
+    )  # fmt: skip
+    assert window.gradients[0].norm() > 0 and set(window.trained) == factors
+    originals = {key.replace(".parametrizations", "").replace(".original", ""): value
+                 for key, value in rows.module.state_dict().items() if "lora_" not in key}  # fmt: skip
+    assert originals.keys() == before.keys() and all(torch.equal(before[key], v) for key, v in originals.items())
+    merge_lora(rows.module)
+    assert rows.module.state_dict().keys() == before.keys()
+    assert any(not torch.equal(before[key], value) for key, value in rows.module.state_dict().items())

@@ -97,3 +97,18 @@ def test_the_record_says_where_each_update_was():
     _, record = moved("vbpr", 1.0, 3, steps=4)
     assert record["update"] == [1, 2, 3] and record["epoch"] == [1, 2, 3] and record["step"] == [4, 8, 12]
     assert all(value > 0 for column in ("feature_gradient", "gradient", "mean_step") for value in record[column])
+
+
+def test_the_rate_rises_over_the_first_updates_and_then_stays(tmp_path):
+    weight = nn.Parameter(torch.zeros(5))
+    updates = EncoderUpdates({"weight": weight}, RATE, 0.0, warm_up=4)
+    moves = []
+    for number in range(6):
+        before = weight.detach().clone()
+        weight.grad = torch.ones(5)
+        updates.step(1, number + 1, 1.0)
+        moves.append(float((weight.detach() - before).abs().mean()) / RATE)
+        if number == 2:  # as after an interruption
+            state, updates = updates.state(), EncoderUpdates({"weight": weight}, RATE, 0.0, warm_up=4)
+            updates.restore(state)
+    assert moves == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1], rel=1e-3)

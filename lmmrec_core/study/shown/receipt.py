@@ -16,6 +16,7 @@ from lmmrec_core.flow import was_trained
 from lmmrec_core.names import MEMBER_TITLES, WARM
 from lmmrec_core.questions import Variant
 from lmmrec_core.report.labels import Labels
+from lmmrec_core.report.receipt import NO_ENERGY
 from lmmrec_core.results.provenance import code_now, code_state
 from lmmrec_core.results.store import CASE, Record
 from lmmrec_core.study.cases import Case, identity_of, reason_not_run
@@ -33,8 +34,9 @@ def receipt_rows(counted: Iterable[Record], withheld: Iterable[Record]) -> pd.Da
 
     ``best step``: optimiser step of the kept state; ``stopped``: patience, cap, or why else; empty if not recorded.
     ``code``: committed, uncommitted, uncommitted weights (its own code was committed, that of an encoder's weights was
-    not) or unknown; ``in tables``: whether tables use the run. ``features`` are those that
-    the recommender was given, and under ETE also those that it ended with; ``weights`` those of the encoder(s).
+    not) or unknown; ``in tables``: whether tables use the run. ``energy Wh``: an estimate, where it was asked for.
+    ``features`` are those that the recommender was given, and under ETE also those that it ended with; ``weights``
+    those of the encoder(s).
     """
     return pd.DataFrame([_row(r, "yes") for r in counted] + [_row(r, "no") for r in withheld])
 
@@ -52,6 +54,7 @@ def _row(record: Record, used: str) -> dict[str, Any]:
         "stopped": training.get("stopped", ""),
         "seconds": data["cost"]["seconds"],
         "peak MiB": data["cost"]["peak_memory_bytes"] / 2**20,
+        "energy Wh": round(1000 * energy["kwh"], 4) if (energy := data["cost"].get("energy")) else NO_ENERGY,
         "settings": digest(data["settings"], _SHORT),
         "catalogue": data["data"]["catalogue"][:_SHORT],
         "split": data["data"]["split"][:_SHORT],
