@@ -15,7 +15,7 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -105,6 +105,7 @@ def whole_folder(
     ``replace`` what is there goes when ours is whole. Raises as :func:`whole_file`.
     """
     partial: Path | None = None
+    old: Path | None = None
     with _plain_errors(path, error, needed):
         try:
             _make_room(path)
@@ -113,17 +114,33 @@ def whole_folder(
             yield partial
             for file in (*partial.rglob("*"), partial):
                 _flush(file)
-            if replace and path.is_dir():
-                shutil.rmtree(path)
+            if replace and path.is_dir():  # moved aside whole: removing it takes longer, and a kill may come
+                old = partial.with_name(f"{partial.name}.old")
+                path.rename(old)
             try:
                 partial.rename(path)
             except OSError:
                 if not (path.is_dir() and any(path.iterdir())):
+                    if old is not None:
+                        old.rename(path)
                     raise
             _flush(path.parent)
+            if old is not None:
+                shutil.rmtree(old, ignore_errors=True)
         finally:
             if partial is not None:
                 shutil.rmtree(partial, ignore_errors=True)
+
+
+def copy_others(source: Path, target: Path, but: Collection[str]) -> None:
+    """Copy the files, folders and links of a folder into another, apart from those named ``but``; links stay links."""
+    for entry in source.iterdir():
+        if entry.name in but:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.copytree(entry, target / entry.name, symlinks=True)
+        elif entry.is_file() or entry.is_symlink():
+            shutil.copy2(entry, target / entry.name, follow_symlinks=False)
 
 
 def write_file(path: Path, content: bytes | str, error: type[LmmrecError] = ResultError) -> None:

@@ -14,6 +14,8 @@ from PIL import Image, ImageFile, ImageOps
 #: The formats that are read, by Pillow's names; a file of another one is refused, not tried.
 PICTURE_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 64_000_000  # about 8000 × 8000; as RGB 192 MB
+#: How often the longer side may hold the shorter, which encoders enlarge: a line of pixels would become gigabytes.
+MAX_RATIO = 500
 
 
 class UnreadablePicture(ValueError):
@@ -28,8 +30,8 @@ def open_picture(path: Path) -> Image.Image:
     """The decoded first frame of a file, whole, turned as its EXIF orientation says.
 
     The size is read before anything is decoded, since a small file can claim gigabytes of pixels.
-    Raises UnreadablePicture for a file that is absent, of no format of ``PICTURE_FORMATS``, larger than ``MAX_PIXELS``
-    or broken off.
+    Raises UnreadablePicture for a file that is absent, of no format of ``PICTURE_FORMATS``, larger than ``MAX_PIXELS``,
+    longer than ``MAX_RATIO`` times its width, or broken off.
     """
     cure = "replace the file"
     if not path.is_file():
@@ -39,6 +41,9 @@ def open_picture(path: Path) -> Image.Image:
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise UnreadablePicture(f"{width} × {height} pixels, more than {MAX_PIXELS:,}", "make it smaller")
+            if max(width, height) > MAX_RATIO * min(width, height):
+                told = f"{width} × {height} pixels, one side more than {MAX_RATIO} times the other"
+                raise UnreadablePicture(told, "cut it")
             picture.load()
             ImageOps.exif_transpose(picture, in_place=True)  # in place: a copy would be as large again
             return picture

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
+from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import CALIBRATION_PARTS, TRACKS
 from lmmrec_core.study.calibration.files import part_path, read_lines
 from lmmrec_core.study.calibration.reading import TRACK, Stored, read_calibration
@@ -20,6 +21,8 @@ def calibrate(arguments: argparse.Namespace) -> int:
     """Run the parts that were asked for, cheap ones first, and write the summary of all that is stored."""
     workspace = Workspace.open(TRACK)
     parts = arguments.parts or list(CALIBRATION_PARTS)
+    if arguments.worlds is not None and not set(parts) & set(WORLDS):
+        raise ConfigError(f"--worlds {arguments.worlds} has no effect: no worlds are drawn for {', '.join(parts)}")
     worlds = [world for part in parts if part in WORLDS for world in worlds_of(part, arguments.worlds)]
     if arguments.dry_run:
         _tell_cost(worlds, workspace)

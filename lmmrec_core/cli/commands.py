@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lmmrec_core.cli.own_catalogue import encoder_name, whatever_is_there
-from lmmrec_core.cli.reading import OF_READING, refuse, what_was_used
+from lmmrec_core.cli.reading import OF_READING, refuse, refuse_data, what_was_used
 from lmmrec_core.disk import require_new
 from lmmrec_core.errors import DataError
 from lmmrec_core.names import BASELINE, MODALITY_SETS, TRACKS
+from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.study import Study
 from lmmrec_core.study.workspace import Workspace
 
@@ -20,6 +21,8 @@ def data(arguments: argparse.Namespace) -> int:
         refuse(arguments, ("track", "data"), "has no effect with a folder of your own; leave it out")
         return _check_folder(arguments)
     refuse(arguments, OF_READING, "is for a catalogue of your own; name its folder")
+    if arguments.track:
+        refuse_data(arguments, read_track(arguments.track))
     for track_name in [arguments.track] if arguments.track else TRACKS:
         study = Study.open(track_name, data=arguments.data if track_name != "controls" else "")
         if study.workspace.data is not None or track_name == "controls":
@@ -82,11 +85,13 @@ def features(arguments: argparse.Namespace) -> int:
     if arguments.catalogue:
         refuse(arguments, ("track", "data"), "has no effect with --catalogue; leave it out")
         workspace, name, _ = whatever_is_there(arguments, arguments.catalogue)
+        _tell_what_was_dropped(workspace, name)
         names = [name]
         encoder = encoder_name(encoder)
     else:
         refuse(arguments, OF_READING, "is for a catalogue of your own; name it with --catalogue")
         workspace = Workspace.open(arguments.track or "controls", arguments.data)
+        refuse_data(arguments, workspace.track)
         names = list(workspace.track.datasets)
     for name in names:
         paradigm = workspace.track.paradigms(encoder)[0]
@@ -104,6 +109,12 @@ def import_mmrec(arguments: argparse.Namespace) -> int:
 
     require_new(Path(arguments.target), DataError)
     catalogue = read_mmrec(Path(arguments.source))
+    if catalogue.user_group is not None:
+        print(
+            "the persons behind users (column 'group') have no place in a catalogue folder, and are left out: there, "
+            "tests take each user for a person",
+            file=sys.stderr,
+        )
     write_folder(catalogue, Path(arguments.target))
     print(
         f"{arguments.target}: {catalogue.n_users} users, {catalogue.n_items} items, {len(catalogue.user)} interactions"
@@ -119,6 +130,7 @@ def export_mmrec(arguments: argparse.Namespace) -> int:
 
     require_new(Path(arguments.target), DataError)
     workspace, name, _ = whatever_is_there(arguments, arguments.source, encoded=bool(arguments.encoder))
+    _tell_what_was_dropped(workspace, name)
     dataset = workspace.dataset(name)
     found = ready_features(dataset.catalogue) if dataset.catalogue.ready_features else None
     if arguments.encoder:
@@ -128,6 +140,11 @@ def export_mmrec(arguments: argparse.Namespace) -> int:
     write_mmrec(dataset.catalogue, split, found, Path(arguments.target))
     print(f"{arguments.target}: {len(split.train)} train, {len(split.valid)} valid, {len(split.test)} test rows")
     return 0
+
+
+def _tell_what_was_dropped(workspace: Workspace, name: str) -> None:
+    used = what_was_used(workspace.dataset(name), workspace.track.dataset(name))
+    print(f"{name}: rows {used['rows']}; core {used['core']}; dropped: {used['dropped']}", file=sys.stderr)
 
 
 def _print_mapping(values: Mapping[str, object]) -> None:

@@ -5,8 +5,10 @@ import json
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from lmmrec_core.cli.options import names_in
 from lmmrec_core.cli.run import p_told
 from lmmrec_core.flow import Result
+from lmmrec_core.names import PAPER_METRICS
 from lmmrec_core.study.own.pairwise import compare_results, find_results
 from lmmrec_core.study.track import settings_that_count
 from lmmrec_core.study.workspace import Workspace
@@ -16,8 +18,7 @@ def compare_stored(arguments: argparse.Namespace) -> int:
     """Print, per metric, the difference, its interval, p and whom it serves better."""
     store = Workspace.open("user").store
     a, b = (find_results(store, side) for side in (arguments.a, arguments.b))
-    metrics = [metric.strip() for metric in arguments.metrics.split(",") if metric.strip()]
-    found = compare_results(a, b, metrics)
+    found = compare_results(a, b, names_in(arguments.metrics, "--metrics") or PAPER_METRICS)
     if arguments.json:
         print(json.dumps({"a": _told(a, b), "b": _told(b, a), "metrics": found.to_dict("records")}, indent=1))
         return 0

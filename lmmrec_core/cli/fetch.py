@@ -28,6 +28,8 @@ from lmmrec_core.study.track import TrackSettings
 def fetch_data(arguments: argparse.Namespace) -> int:
     """The exit status: 0 everything is there, 1 something could not be had (and which), or is far from the paper's."""
     track = read_track(arguments.track or "controls")
+    for name in arguments.dataset:
+        track.dataset(name)  # refuses one that the track has not
     if track.is_drawn:
         print(f"{track.title}: its data are drawn here; there is nothing to fetch")
         return 0

@@ -96,6 +96,17 @@ def file_name(text: str) -> str:
     return path_name(text)
 
 
+def names_in(text: str, option: str) -> list[str]:
+    """The words of an option that takes several, with commas or blanks, each once; none where it was not given.
+
+    Raises ConfigError for commas and blanks alone, which would mean all.
+    """
+    words = list(dict.fromkeys(text.replace(",", " ").split()))
+    if text and not words:
+        raise ConfigError(f"{option} {text!r} names nothing; write a name, or leave it out for all")
+    return words
+
+
 def listed_names(names: Iterable[str]) -> str:
     """Names as help prints them."""
     return ", ".join(names)

@@ -42,6 +42,15 @@ def refuse(arguments: argparse.Namespace, names: Iterable[str], why: str) -> Non
         raise ConfigError(f"{option} {why}")
 
 
+def refuse_data(arguments: argparse.Namespace, track: TrackSettings) -> None:
+    """Raises ConfigError for a folder of data that a track does not read."""
+    if arguments.data and track.is_drawn:
+        raise ConfigError(
+            f"--data has no effect: the data of track {track.name!r} are drawn here; leave it out (make: DATA=), or "
+            "name another track with --track"
+        )
+
+
 def asked_modalities(arguments: argparse.Namespace) -> str:
     """The modalities asked for, V&T if none were. Raises ConfigError for others."""
     asked = arguments.modalities or "V&T"

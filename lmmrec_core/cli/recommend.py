@@ -3,13 +3,14 @@
 import argparse
 import csv
 import io
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lmmrec_core.disk import require_new, write_file
+from lmmrec_core.disk import read_regular, require_new, write_file
 from lmmrec_core.errors import ConfigError, DataError
 from lmmrec_core.home import named_path
 from lmmrec_core.study.own.kept import find_kept, read_kept
@@ -17,6 +18,7 @@ from lmmrec_core.study.own.lists import new_items, ranked_lists
 from lmmrec_core.study.workspace import Workspace
 
 FORMATS = ("csv", "parquet", "trec")
+_LONGEST_LIST = 2**30  # bytes of a file of users: ids of all that a large shop has
 
 
 def recommend(arguments: argparse.Namespace) -> int:
@@ -56,7 +58,10 @@ def _users(arguments: argparse.Namespace) -> list[str] | None:
             found.append(word)
             continue
         try:
-            lines = named_path(word[1:]).read_text(encoding="utf-8").splitlines()
+            content = read_regular(named_path(word[1:]), _LONGEST_LIST + 1)
+            if len(content) > _LONGEST_LIST:
+                raise ValueError(f"more than {_LONGEST_LIST:,} bytes")
+            lines = re.split("\r\n|\n|\r", content.decode("utf-8-sig"))  # other breaks may be in an id
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             raise ConfigError(f"--users {word}: cannot be read ({why}); give a UTF-8 file with one id a line") from None

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TextIO
 
 from lmmrec_core.cli.calibrate import renew_listings
+from lmmrec_core.cli.options import names_in
+from lmmrec_core.cli.reading import refuse_data
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import TRACKS, WARM
 from lmmrec_core.study.cases import Case
@@ -25,6 +27,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
     if arguments.json and not arguments.dry_run:
         raise ConfigError("--json prints what --dry-run says; add it, or leave --json out")
     study = Study.open(arguments.track or "controls", seeds=_whole(arguments.seeds) or None, data=arguments.data)
+    refuse_data(arguments, study.track)
     if arguments.energy:
         require_meter()
     workspace = study.workspace.keeping_encoders(arguments.keep_encoder)
@@ -98,7 +101,7 @@ def _of_the_book(study: Study) -> Study:
 
 def _asked(study: Study, arguments: argparse.Namespace) -> tuple[Case, ...]:
     """The cases that are named, then this shard of them. Raises ConfigError for a name that no case has."""
-    wanted = {field: getattr(arguments, field).replace(",", " ").split() for field in CHOSEN_BY}
+    wanted = {field: names_in(getattr(arguments, field), f"--{field}") for field in CHOSEN_BY}
     cases = choose(study.cases(arguments.rq), wanted, f"track {study.track.name!r}")
     return Shard.read(arguments.shard).take(cases) if arguments.shard else cases
 

@@ -165,7 +165,7 @@ def _warn_below_popularity(result: Result, beside: "list[Reference]") -> None:
 
 
 def _as_json(result: Result, other: "Reference") -> dict[str, Any]:
-    from lmmrec_core.study.own.beside import SHOWN
+    from lmmrec_core.study.own.beside import NOT_TESTED, SHOWN
 
     entry: dict[str, Any] = {"model": other.model, "key": None, "why": other.why, "metrics": {}}
     if other.result is None:
@@ -173,7 +173,10 @@ def _as_json(result: Result, other: "Reference") -> dict[str, Any]:
     entry["key"] = other.result.record["key"]
     for metric in SHOWN:
         found = other.compared(result, metric)
-        assert found is not None
+        if found is None:
+            entry["why"] = NOT_TESTED
+            entry["metrics"][metric] = {"mean": other.result.mean(metric)}
+            continue
         entry["metrics"][metric] = {
             "mean": found.mean_b, "difference": found.difference, "ci_low": found.ci_low, "ci_high": found.ci_high,
             "p": found.p, "share_gained": found.share_gained, "over": "users",
@@ -183,15 +186,19 @@ def _as_json(result: Result, other: "Reference") -> dict[str, Any]:
 
 def _print_beside(result: Result, beside: "list[Reference]") -> None:
     """Means of the model and of what is beside it, and the tests over users."""
-    from lmmrec_core.study.own.beside import SHOWN
+    from lmmrec_core.study.own.beside import NOT_TESTED, SHOWN
 
     model = str(result.case["model"])
     print("\nbeside it, on the same split; the model minus each, with a 95 % interval:")
     for metric in SHOWN:
         print(f"  {metric:<12} {result.mean(metric):.4f}  {MODEL_TITLES.get(model, model)}")
         for other in beside:
+            if other.result is None:
+                continue
             found = other.compared(result, metric)
             if found is None:
+                title = MODEL_TITLES.get(other.model, other.model)
+                print(f"  {'':<12} {other.result.mean(metric):.4f}  {title:<11} {NOT_TESTED}")
                 continue
             gained = (
                 "nobody differs"

@@ -4,8 +4,9 @@ import argparse
 import json
 import sys
 
+from lmmrec_core.cli.options import names_in
 from lmmrec_core.cli.own_catalogue import encoder_name, user_track, user_workspace
-from lmmrec_core.cli.reading import OF_CONTENT, OF_READING, asked_modalities, content_asked, refuse
+from lmmrec_core.cli.reading import OF_CONTENT, OF_READING, asked_modalities, content_asked, refuse, refuse_data
 from lmmrec_core.config import parse_assignments
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import BASELINE
@@ -73,6 +74,7 @@ def _place(arguments: argparse.Namespace) -> tuple[Workspace, str]:
         return user_workspace(arguments, arguments.catalogue, content)
     refuse(arguments, ("name", *OF_READING), "is for a catalogue of your own; name it with --catalogue")
     workspace = Workspace.open(arguments.track or "controls", arguments.data)
+    refuse_data(arguments, workspace.track)
     if not arguments.dataset:
         raise ConfigError(
             f"--dataset is missing; write one of {', '.join(workspace.track.datasets)}, or --catalogue FOLDER for yours"
@@ -94,6 +96,22 @@ _SINGLE: dict[str, object] = {
 }
 
 
+_FIELDS = ("dataset", "model", "encoder", "paradigm")
+
+
+def _check_apply(arguments: argparse.Namespace) -> None:
+    """Raises ConfigError for what ``--apply`` cannot do, or would not heed."""
+    if arguments.track.endswith((".yaml", ".yml")):
+        raise ConfigError(
+            f"--apply writes beside a track of ours, and {arguments.track} is a file of your own; put the settings "
+            "under `searched` in it"
+        )
+    if not arguments.cells:
+        what = "--apply alone writes what is stored of all cells"
+        refuse(arguments, _FIELDS, f"has no effect: {what}; leave it out, or add --cells")
+        refuse(arguments, ["jobs", "dry_run"], f"has no effect: {what}, and trains nothing; leave it out")
+
+
 def _search_cells(arguments: argparse.Namespace) -> int:
     """``lmmrec search --cells``, ``--dry-run`` and ``--apply``: the cells of a track."""
     from lmmrec_core.study.search.apply import apply_search
@@ -107,11 +125,13 @@ def _search_cells(arguments: argparse.Namespace) -> int:
                 f"--{name.replace('_', '-')} is for the search of one model; all cells are searched alike"
             )
     refuse(arguments, OF_READING, "is for a catalogue of your own, and these are cells of a track; leave it out")
+    if arguments.apply:
+        _check_apply(arguments)
     workspace = Workspace.open(arguments.track or "controls", arguments.data)
+    refuse_data(arguments, workspace.track)
     workspace = workspace.quiet() if arguments.quiet else workspace
     grid = read_grid(arguments.grid)
-    fields = ("dataset", "model", "encoder", "paradigm")
-    wanted = {name: [word for word in getattr(arguments, name).split(",") if word] for name in fields}
+    wanted = {name: names_in(getattr(arguments, name), f"--{name}") for name in _FIELDS}
     cells = select(cells_of(workspace.track, grid), **wanted)
     if arguments.dry_run:
         left = estimate(cells, workspace.results)

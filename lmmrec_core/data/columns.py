@@ -14,17 +14,22 @@ ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
     "item_id": ("item", "itemid", "iid", "asin", "parentasin", "product", "productid", "movieid", "sku", "id"),
     "rating": ("overall", "stars", "score", "rate"),
     "timestamp": ("time", "date", "unixreviewtime", "ts"),
-    "split": ("xlabel", "label", "part", "partition", "fold", "set", "subset", "splitlabel", "traintest"),
-    "x_label": ("split", "label", "part", "partition", "fold", "set", "subset"),
+    "split": (
+        "xlabel", "label", "part", "partition", "fold", "set", "subset", "splitlabel", "traintest", "heldout", "isval",
+    ),
+    "x_label": ("split", "label", "part", "partition", "fold", "set", "subset", "heldout", "isval"),
     "image": ("picture", "img", "photo", "imagepath", "imagefile", "filename", "file", "path", "poster"),
     "title": ("name", "productname", "itemname"),
     "description": ("text", "desc", "plot", "summary"),
     "categories": ("category", "genre", "genres", "tags"),
     "brand": ("maker", "manufacturer", "store"),
-}
+}  # fmt: skip
 _PARTS = ("split", "x_label")
 # words inside the name of a column of parts: data_split, fold_id, isTest, train_valid_test
-_OF_PARTS = frozenset({"split", "splits", "fold", "folds", "partition", "subset", "train", "valid", "test", "tvt"})
+_OF_PARTS = frozenset(
+    {"split", "splits", "fold", "folds", "partition", "subset", "train", "valid", "test", "tvt", "training"}
+    | {"validation", "testing", "eval", "evaluation", "holdout", "heldout"}
+)
 #: What cells of a column of parts say, whatever its name is.
 _PART_WORDS = frozenset(
     {
@@ -44,6 +49,7 @@ _PART_WORDS = frozenset(
     }
     | {"holdout", "trn", "tst", "vld"}
 )
+_BESIDE = frozenset({"set", "data", "split", "part", "is", "in"})  # words beside them: train_set, isTest
 
 
 def plain(column: str) -> str:
@@ -67,8 +73,21 @@ def near_misses(header: Sequence[str], read: Iterable[str], optional: Iterable[s
 
 def _near(name: str, wanted: str) -> bool:
     alike = SequenceMatcher(None, plain(name), plain(wanted)).ratio() >= CLOSE
-    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    return alike or (wanted in _PARTS and (plain(name) in ALSO_CALLED[wanted] or not _OF_PARTS.isdisjoint(words)))
+    return alike or (
+        wanted in _PARTS and (plain(name) in ALSO_CALLED[wanted] or not _OF_PARTS.isdisjoint(words_of(name)))
+    )
+
+
+def _part_in(cell: str) -> str | None:
+    """The part that a cell names, in its own word: ``test`` of "2-test", "Test set" and "testset"; None for others."""
+    words = words_of(cell) - _BESIDE
+    word = words.pop().removesuffix("set") if len(words) == 1 else ""
+    return word if word in _PART_WORDS else None
+
+
+def words_of(name: str) -> set[str]:
+    """The words of a name: ``{"visual", "embeddings"}`` of visualEmbeddings_1."""
+    return set(re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()))
 
 
 class PartWords:
@@ -82,8 +101,8 @@ class PartWords:
     def look(self, cells: Mapping[str, str]) -> None:
         """A row of the table."""
         for column in list(self._seen):
-            word = cells[column].lower()
-            if word and word not in _PART_WORDS:
+            word = _part_in(cells[column]) if cells[column] else ""
+            if word is None:
                 del self._seen[column]
             else:
                 self._seen[column].add(word)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lmmrec_core.data.columns import CLOSE, plain
+from lmmrec_core.data.columns import CLOSE, plain, words_of
 from lmmrec_core.data.faults import Faults
 from lmmrec_core.data.files import as_matrix, is_there, load_arrays
-from lmmrec_core.data.ready import is_about, words_of
+from lmmrec_core.data.ready import is_about
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import MODALITIES, Float32Array, Modality
 

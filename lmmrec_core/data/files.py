@@ -23,14 +23,17 @@ from lmmrec_core.flow import Float32Array
 NumberedRow = tuple[int, dict[str, str]]  # line number in the file, cells by column name
 _FIELD_LIMIT = 2**31 - 1  # characters of a cell; the csv module's own limit is 131,072
 # how a file begins that was saved in another encoding
-_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK": "a zip archive or a workbook", b"\x1f\x8b": "gzip"}
+_MARKS = {
+    b"\xff\xfe\x00\x00": "UTF-32", b"\x00\x00\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16",
+    b"PK": "a zip archive or a workbook", b"\x1f\x8b": "gzip",
+}  # fmt: skip
 
 
 ARCHIVE_LIMIT = 8 * 2**30  # bytes that the arrays of an archive may take
 _SMALL = 2**16
 GZIP_LIMIT = 16 * 2**30  # bytes that one compressed file may hold
 _PLENTY = 2**26  # what a file may hold whatever its size: a short table can be very regular
-_GZIP_RATIO = 200  # text shrinks to a third or a tenth; zeros to a thousandth
+_RATIO = 200  # text shrinks to a third or a tenth; zeros to a thousandth
 _PIECE = 2**20
 
 
@@ -53,6 +56,8 @@ def read_text(path: Path) -> str:
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}); fetch or write the file again") from None
     found = next((words for mark, words in _MARKS.items() if content.startswith(mark)), None)
+    if found is None and b"\x00" in content[:2]:  # its first letter, which takes one byte in UTF-8
+        found = "UTF-16 or UTF-32"
     if found == "gzip":
         raise DataError(f"{path}: compressed by gzip; decompress it, or give it a name that ends in .gz")
     if found is not None:
@@ -69,7 +74,7 @@ def read_text(path: Path) -> str:
 
 def _decompressed(path: Path) -> bytes:
     """What a gzip file holds; no more than the limit is ever in memory."""
-    limit = min(GZIP_LIMIT, max(_PLENTY, _GZIP_RATIO * path.stat().st_size))
+    limit = min(GZIP_LIMIT, max(_PLENTY, _RATIO * path.stat().st_size))
     pieces, held = [], 0
     with gzip.open(path) as file:
         while piece := file.read(_PIECE):
@@ -258,7 +263,7 @@ def load_arrays(path: Path, archives: bool = True) -> dict[str, np.ndarray]:
     The first bytes decide which it is, not the name. Nothing is read of a file that is too short for what it claims,
     nor of an archive that is not wanted (``archives`` false); a pickle is never read.
     Raises DataError for any such file, for one with more than its array, and for an archive that holds more than
-    ``ARCHIVE_LIMIT`` bytes.
+    64 MiB and 200 times its own size, or more than ``ARCHIVE_LIMIT`` bytes.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; add it or correct the name")
@@ -308,9 +313,10 @@ def _check_archive(path: Path) -> None:
     """Raises DataError for a zip that claims more than the limit; zipfile gives no more than it claims."""
     with zipfile.ZipFile(path) as archive:
         claimed = sum(entry.file_size for entry in archive.infolist())
-    if claimed > ARCHIVE_LIMIT:
+    limit = min(ARCHIVE_LIMIT, max(_PLENTY, _RATIO * path.stat().st_size))
+    if claimed > limit:
         raise DataError(
-            f"{path}: its arrays take {claimed:,} bytes, more than {ARCHIVE_LIMIT:,}; save one matrix with numpy.save"
+            f"{path}: its arrays take {claimed:,} bytes, more than {limit:,}; save one matrix with numpy.save"
         )
 
 

@@ -46,6 +46,8 @@ def read_mmrec(path: Path, name: str | None = None, settings: MMRecSettings | No
     Raises DataError naming the file, the line, what is wrong and the cure, for all that cannot be used as it is.
     """
     path, settings, faults = Path(path), settings or MMRecSettings(), Faults()
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder; give one with a .inter file")
     found = _inter_files(path)
     if len(found) != 1:
         seen = ", ".join(file.name for file in found) or "none"

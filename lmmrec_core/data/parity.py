@@ -25,7 +25,8 @@ def read_parity(path: Path, name: str | None = None) -> Catalogue:
     is_there(features_file, path)
     arrays = load_arrays(file)
     _require(arrays, ("user", "item", "split", "n_users", "n_items"), file)
-    n_users, n_items = (_size(arrays[key], key, file) for key in ("n_users", "n_items"))
+    most = 10 * len(arrays["user"].ravel()) + 1000  # a mistyped number would make every table that long
+    n_users, n_items = (_size(arrays[key], key, file, most) for key in ("n_users", "n_items"))
     user = _column(arrays["user"], "user", n_users, file)
     item = _column(arrays["item"], "item", n_items, file)
     label = _column(arrays["split"], "split", 3, file)
@@ -80,9 +81,11 @@ def _require(arrays: dict[str, np.ndarray], keys: tuple[str, ...], file: Path) -
             raise DataError(f"{file}: no array {key!r} among {', '.join(arrays) or 'none'}; copy the file again")
 
 
-def _size(value: np.ndarray, key: str, file: Path) -> int:
+def _size(value: np.ndarray, key: str, file: Path, most: int) -> int:
     if value.shape != () or value.dtype.kind not in "iu" or value < 1:
         raise DataError(f"{file}: {key} is not one positive whole number; copy the file again")
+    if value > most:
+        raise DataError(f"{file}: {key} is {value}, with rows for {most} at most; copy the file again")
     return int(value)
 
 

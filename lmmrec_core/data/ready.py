@@ -1,8 +1,8 @@
 """Files of ready features: the one that is read, and those that look meant for it."""
 
-import re
 from pathlib import Path
 
+from lmmrec_core.data.columns import words_of
 from lmmrec_core.data.files import is_there
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import Modality
@@ -34,11 +34,6 @@ def has_ready(folder: Path, name: str, modality: Modality) -> bool:
                 "this file out of the folder"
             )
     return False
-
-
-def words_of(name: str) -> set[str]:
-    """The words of a name: ``{"visual", "embeddings"}`` of visualEmbeddings_1."""
-    return set(re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()))
 
 
 def is_about(modality: Modality, words: set[str]) -> bool:

@@ -10,7 +10,6 @@ Runs that were packed (``archive.py``) are read as if their folders were there; 
 
 import json
 import re
-import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from lmmrec_core.digests import bytes_sha256, digest
-from lmmrec_core.disk import read_regular, readable, require_listed, whole_folder
+from lmmrec_core.disk import copy_others, read_regular, readable, require_listed, whole_folder
 from lmmrec_core.errors import ResultError, unknown
 from lmmrec_core.flow import IntArray, Result
 from lmmrec_core.names import PLAIN_NAME
@@ -240,11 +239,8 @@ class ResultStore:
         ]
 
     def _folders(self, track: Iterable[str], dataset: Iterable[str]) -> list[Path]:
-        found: list[Path] = []
-        for t in track:
-            for d in dataset:
-                found += self.root.glob(f"{t}/{d}/*-????????????????")
-        return sorted(p for p in set(found) if _FOLDER.fullmatch(p.name) and p.name[0] != "." and p.is_dir())
+        found = {path for t in track for d in dataset for path in self.root.glob(f"{t}/{d}/*-????????????????")}
+        return sorted(p for p in found if _FOLDER.fullmatch(p.name) and p.name[0] != "." and p.is_dir())
 
 
 def record_files(root: Path, track: str) -> list[Path]:
@@ -258,13 +254,8 @@ def write_run(path: Path, files: Mapping[str, bytes], replace: bool = False) -> 
     With ``replace``, what others laid into the folder that was there stays in it.
     """
     with whole_folder(path, needed=sum(map(len, files.values())), replace=replace) as partial:
-        for guest in path.iterdir() if replace and path.is_dir() else ():
-            if guest.name in (RECORD, PER_USER, TOP_ITEMS, MODEL):
-                continue
-            if guest.is_dir() and not guest.is_symlink():
-                shutil.copytree(guest, partial / guest.name, symlinks=True)
-            elif guest.is_file() or guest.is_symlink():
-                shutil.copy2(guest, partial / guest.name, follow_symlinks=False)
+        if replace and path.is_dir():
+            copy_others(path, partial, (RECORD, PER_USER, TOP_ITEMS, MODEL))
         for name, content in files.items():
             (partial / name).write_bytes(content)
 

@@ -18,6 +18,7 @@ from lmmrec_core.names import (
     LATER_MODELS,
     MODEL_TITLES,
     SEEDLESS_MODELS,
+    TRACKS,
     WARM,
     Control,
     Paradigm,
@@ -170,6 +171,8 @@ def reason_not_now(case: Case, track: TrackSettings) -> str | None:
     if (reason := reason_not_run(case, track)) is not None:
         return reason
     if awaits_search(track.searched, case.model_dump()):
+        if track.name not in TRACKS:
+            return "its settings are still to be searched: give them under `searched` in the track's file"
         return f"its settings are still to be searched: lmmrec search --cells --apply --track {track.name}"
     return None
 

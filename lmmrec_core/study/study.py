@@ -28,6 +28,7 @@ from lmmrec_core.study.cases import (
 )
 from lmmrec_core.study.comparisons import comparisons
 from lmmrec_core.study.datasets import stored_statistics
+from lmmrec_core.study.declared.searched import awaits_search
 from lmmrec_core.study.diagnostics import read_diagnostics
 from lmmrec_core.study.shown.receipt import receipt_rows, source_rows, status_counts
 from lmmrec_core.study.track import TrackSettings
@@ -147,8 +148,13 @@ class Study:
         return [r for r in counted if not r.shared], [r for r in withheld if not r.shared]
 
     def _records(self, question: str | int | None) -> list[list[Record]]:
-        """The stored records of each case that has any, in the order of the grid; none of what the track leaves out."""
+        """The stored records of each case that has any, in the order of the grid; none of what the track leaves out, or
+        runs only when it is searched.
+        """
         cases = [case.model_dump() for case in self.cases(question) if left_out(case, self.track) is None]
+        cases = [
+            fields for fields in cases if not awaits_search(self.track.searched, fields)
+        ]  # others there were searched
         repeated = [{**fields, "arm": "none"} for fields in cases if fields["arm"] != "none"]
         wanted = {tuple(fields.items()): declared_digest(self.track, fields) for fields in [*cases, *repeated]}
         suspect = suspect_weights(self.track, self.workspace.results)

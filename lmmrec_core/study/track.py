@@ -98,7 +98,7 @@ class DatasetSettings(Settings):
 class EvaluationSettings(Settings):
     """The ranking protocol: seen training items are never ranked."""
 
-    k: int = Field(50, ge=20, description="length of the stored lists")
+    k: int = Field(50, ge=20, le=10_000, description="length of the stored lists")
     mask_valid: bool = Field(False, description="take validation items out of the test ranking")
 
 

@@ -62,3 +62,27 @@ def test_a_long_name_can_be_written(tmp_path: Path) -> None:
 def test_a_name_that_no_disk_takes_is_refused_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(disk.ResultError, match=r"could not be written .*name too long"):
         write_file(tmp_path / ("x" * 400), "{}")
+
+
+def test_what_cannot_be_replaced_stays(tmp_path: Path, monkeypatch) -> None:
+    """An older folder leaves its place whole, and takes it again where the new one cannot."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "old").touch()
+    rename = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if (path / "new").exists():
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with (
+        pytest.raises(disk.ResultError, match="No space left"),
+        whole_folder(tmp_path / "run", replace=True) as partial,
+    ):
+        (partial / "new").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"] and (tmp_path / "run" / "old").exists()
+    monkeypatch.undo()
+    with whole_folder(tmp_path / "run", replace=True) as partial:
+        (partial / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["run", "new"]

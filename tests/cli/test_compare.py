@@ -68,6 +68,9 @@ def test_what_cannot_be_compared_is_refused(plain, capsys):
     assert "no such run" in told(capsys, "compare", one, "0" * 16, rc=1)
     assert "these do in model" in told(capsys, "compare", f"{one},{two}", two, rc=1)
     assert "names no result" in told(capsys, "compare", ",", two, rc=1)
+    assert "--metrics ',' names nothing" in told(capsys, "compare", one, two, "--metrics", ",", rc=1)
+    twice = told(capsys, "compare", one, two, "--metrics", "recall@20, recall@20")
+    assert twice.count("recall@20 ") == 1  # asked twice, told once
     assert "metric 'recal@20'" in told(capsys, "compare", one, two, "--metrics", "recal@20", rc=1)
 
 

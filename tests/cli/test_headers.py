@@ -25,7 +25,8 @@ def test_a_split_is_used_however_its_header_is_quoted_or_spaced(shop, capsys, he
 @pytest.mark.parametrize(
     "column",
     ["Split", "SPLIT", "x_label", "splits", "spilt", "subset", "fold", "set", "data_split", "split_type", "fold_id",
-     "is_test", "isTest", "train_valid_test", "tvt"],
+     "is_test", "isTest", "train_valid_test", "tvt", "holdout", "held_out", "is_eval", "validation", "Training",
+     "is_val"],
 )  # fmt: skip
 def test_a_near_miss_of_the_column_of_parts_is_refused(shop, capsys, column):
     with_split(shop, f"user_id,item_id,{column}")
@@ -34,7 +35,14 @@ def test_a_near_miss_of_the_column_of_parts_is_refused(shop, capsys, column):
 
 
 @pytest.mark.parametrize("column", ["phase", "dataset", "type", "mode", "usage"])
-@pytest.mark.parametrize("words", [{}, {"valid": "dev"}, {"train": "Training", "valid": "val"}, {"train": ""}])
+@pytest.mark.parametrize(
+    "words",
+    [
+        {}, {"valid": "dev"}, {"train": "Training", "valid": "val"}, {"train": ""}, {"train": "train_set"},
+        {"train": "Train set", "test": "TestSet"}, {"train": "0-train", "valid": "1-valid"}, {"train": "is_train"},
+        {"train": "trainset", "valid": "validset", "test": "testset"}, {"train": "training data"},
+    ],
+)  # fmt: skip
 def test_a_column_whose_cells_are_parts_is_refused_whatever_its_name(shop, capsys, column, words):
     with_split(shop, f"user_id,item_id,{column}")
     text = (shop / "interactions.csv").read_text()
@@ -86,6 +94,15 @@ def test_interactions_in_another_encoding_are_refused_by_every_command(shop, cap
     ):  # fmt: skip
         error = told(capsys, *command, rc=1)
         assert "interactions.csv" in error and "save the file as UTF-8" in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"), [("utf-16-le", "UTF-16"), ("utf-16-be", "UTF-16"), ("utf-32", "UTF-32")]
+)
+def test_wide_letters_are_told_as_such_with_or_without_a_mark(shop, capsys, encoding, words):
+    (shop / "interactions.csv").write_bytes((shop / "interactions.csv").read_text().encode(encoding))
+    error = told(capsys, "data", shop, rc=1)
+    assert words in error and "save the file as UTF-8" in error and len(error.splitlines()) == 1
 
 
 def test_compressed_tables_are_read(shop, capsys):

@@ -6,7 +6,8 @@ import re
 import pytest
 from PIL import Image
 
-from tests.cli.shops import QUICK, record, told, write_items
+from lmmrec_core.cli import main
+from tests.cli.shops import QUICK, mmrec, record, told, write_items
 
 ID_ONLY = ("popularity", "itemknn", "ease", "lightgcn")
 
@@ -119,3 +120,19 @@ def test_a_link_among_amazon_pictures_is_refused(tmp_path, capsys):
     (tmp_path / "a" / "reviews_X_5.json").write_text(json.dumps(review) + "\n")
     (tmp_path / "a" / "meta_X.json").write_text(repr({"asin": "B00000000X", "title": "Cup"}) + "\n")
     assert "a link out of the folder" in told(capsys, "data", tmp_path / "a", rc=1)
+
+
+def test_what_is_dropped_on_the_way_to_another_layout_is_told(shop, tmp_path, capsys):
+    write_items(shop, {i: f"images/{i}.png" if i < 10 else "" for i in range(12)})
+    for call in (("features", "--catalogue", shop), ("export-mmrec", shop, tmp_path / "out", "--encoder", "baseline")):
+        assert main([*map(str, call), "--k-core", "1"]) == 0
+        error = capsys.readouterr().err
+        assert "rows 180 read, " in error and "2 items without image" in error
+
+
+def test_persons_that_an_import_cannot_keep_are_told(tmp_path, capsys):
+    folder = mmrec(tmp_path / "toy")
+    lines = [f"u{n}\t{n}\t{n // 2}" for n in range(20)]
+    (folder / "u_id_mapping.csv").write_text("\n".join(["user_id\tuserID\tgroup", *lines]) + "\n")
+    assert main(["import-mmrec", str(folder), str(tmp_path / "new")]) == 0
+    assert "persons behind users (column 'group') have no place" in capsys.readouterr().err

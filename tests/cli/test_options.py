@@ -137,10 +137,25 @@ def test_an_unknown_key_of_an_encoder_entry_is_refused(shop, tmp_path, capsys, e
         (("search", "--dataset", "null", "--model", "vbpr", "--min-rating", "3"), "--min-rating is for a catalogue"),
         (("search", "--dataset", "null", "--model", "vbpr", "--jobs", "3"), "--jobs is for the search of all cells"),
         (("search", "--cells", "--seed", "3"), "--seed is for the search of one model"),
+        (("search", "--apply", "--model", "vbpr"), "--model has no effect: --apply alone writes what is stored of all"),
+        (("search", "--apply", "--jobs", "3"), "--jobs has no effect: --apply alone"),
+        (("search", "--apply", "--dry-run"), "--dry-run has no effect: --apply alone"),
+        (("search", "--apply", "--track", "mine.yaml"), "is a file of your own; put the settings under `searched`"),
+        (("search", "--cells", "--dry-run", "--model", "bpr", "--encoder", "clip"), "no searched cell has model bpr, "),
+        (("search", "--cells", "--dry-run", "--model", ","), "--model ',' names nothing"),
+        (("reproduce", "--dry-run", "--dataset", " ,"), "--dataset ' ,' names nothing"),
+        (("reproduce", "--dry-run", "--data", "SHOP"), "--data has no effect: the data of track 'controls' are drawn"),
+        (("features", "--data", "SHOP"), "--data has no effect"),
+        (("data", "--track", "controls", "--data", "SHOP"), "--data has no effect"),
+        (("search", "--dataset", "null", "--model", "bpr", "--data", "SHOP"), "--data has no effect"),
+        (("search", "--cells", "--dry-run", "--data", "SHOP"), "--data has no effect"),
+        (("calibrate", "--dry-run", "--parts", "coverage", "--worlds", "3"), "--worlds 3 has no effect: no worlds"),
+        (("fetch", "--dataset", "nul"), "unknown dataset 'nul'; did you mean 'null'"),
+        (("import-mmrec", "SHOP/nowhere", "SHOP/new"), "nowhere: no such folder"),
     ],
 )
 def test_options_of_the_other_use_of_a_command_are_refused(shop, capsys, call, message):
-    assert message in told(capsys, *(shop if word == "SHOP" else word for word in call), rc=1)
+    assert message in told(capsys, *(word.replace("SHOP", str(shop)) for word in call), rc=1)
 
 
 def test_run_says_what_it_used(shop, capsys):

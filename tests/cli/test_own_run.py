@@ -112,3 +112,16 @@ def test_tune_takes_the_best_on_validation_and_begins_with_the_defaults(wide, tm
 )
 def test_what_means_nothing_is_refused(wide, capsys, arguments, message):
     assert message in told(capsys, "run", "--data", wide, "--quiet", "--model", *arguments, rc=1)
+
+
+def test_a_split_with_a_single_test_user_is_measured_and_nothing_is_tested(tmp_path, capsys):
+    folder = tmp_path / "single"
+    folder.mkdir()
+    rows = [f"u{u},i{(u + n) % 12},train" for u in range(8) for n in range(4)]
+    write_rows(folder, "user_id,item_id,split", [*rows, "u0,i5,valid", "u0,i6,test"])
+    out = told(capsys, "run", "--data", folder, "--model", "ease", "--quiet")
+    assert "not tested: all test users are one" in out and "result " in out and "key " in out
+    found = json.loads(told(capsys, "run", "--data", folder, "--model", "ease", "--quiet", "--json"))
+    floor = found["beside"][0]
+    assert floor["why"] == "not tested: all test users are one"
+    assert floor["metrics"]["ndcg@20"] == {"mean": stored(tmp_path / "home", "single", "popularity").mean("ndcg@20")}

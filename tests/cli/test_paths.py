@@ -96,3 +96,16 @@ def test_what_keeps_a_table_from_being_read_is_named(tmp_path, capsys, text, wor
 def test_a_folder_whose_name_is_not_utf8_is_read_under_a_plain_name(shop, capsys):
     folder = shop.rename(shop.parent / os.fsdecode(b"caf\xe9"))
     told(capsys, "run", "--data", folder, "--name", "plain", "--model", "ease", "--quiet")
+
+
+@on_linux
+def test_a_list_of_users_that_has_no_end_is_not_read(shop, tmp_path, capsys):
+    call = ("run", "--data", shop, "--model", "popularity", "--quiet", "--keep-model")
+    told(capsys, *call)
+    (model,) = (tmp_path / "home").rglob("model.safetensors")
+    recommend = ("recommend", "--model", model, "--k", "1", "--users")
+    assert "a pipe or device, not a file" in told(capsys, *recommend, "@/dev/zero", rc=1)
+    (tmp_path / "some").write_text("u1\r\nu2\r\n", encoding="utf-8-sig")
+    assert [line.split(",")[0] for line in told(capsys, *recommend, f"@{tmp_path / 'some'}").splitlines()[1:]] == [
+        "u1", "u2",
+    ]  # fmt: skip

@@ -83,6 +83,13 @@ def test_archives_are_told_by_their_first_bytes_and_bounded(tmp_path, monkeypatc
         load_arrays(tmp_path / "two.npy")
 
 
+def test_an_archive_of_zeros_is_refused_unread(tmp_path):
+    np.savez_compressed(tmp_path / "interactions.npz", user=np.zeros(2**27, dtype=np.uint8))
+    assert (tmp_path / "interactions.npz").stat().st_size < 2**18
+    with pytest.raises(DataError, match=r"take 134,217,8.. bytes, more than 67,108,864"):
+        load_arrays(tmp_path / "interactions.npz")
+
+
 def test_a_matrix_stays_as_it_was_read(tmp_path):
     rows = np.random.default_rng(0).standard_normal((300, 300)).astype(np.float32)
     np.save(tmp_path / "visual.npy", rows)

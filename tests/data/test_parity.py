@@ -39,6 +39,7 @@ def test_by_hand(tmp_path):
         ({"item": np.array([0, 0, 2, 2])}, "pair appears twice"),
         ({"item": np.array([0.0, 1, 2, 2])}, "item is not a list of whole numbers"),
         ({"n_items": np.array([4])}, "n_items is not one positive whole number"),
+        ({"n_users": np.int64(10**12)}, "n_users is 1000000000000, with rows for 1040 at most"),
     ],
 )
 def test_bad_arrays_are_named(tmp_path, changes, message):

@@ -7,9 +7,9 @@ start has those of ETE.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lmmrec_core.config import Settings, read_yaml
 from lmmrec_core.errors import ConfigError
@@ -34,6 +34,12 @@ class SearchedCell(Settings):
     @property
     def place(self) -> tuple[str, ...]:
         return cell_of(self.model_dump())
+
+    @model_validator(mode="after")
+    def _awaited_or_found(self) -> Self:
+        if self.awaited and self.settings:
+            raise ValueError("awaited says that nothing was found yet, so its settings have no effect; leave one out")
+        return self
 
 
 class SearchedFile(Settings):

@@ -15,6 +15,7 @@ from lmmrec_core.study.workspace import Workspace
 from lmmrec_core.training.loop import TrainingSettings
 
 SHOWN = ("recall@20", "ndcg@20")
+NOT_TESTED = "not tested: all test users are one"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +27,16 @@ class Reference:
     why: str = ""
 
     def compared(self, run: Result, metric: str) -> Comparison | None:
-        """The run against it, over users; None without a result."""
-        if self.result is None:
+        """The run against it, over users; None without a result, and where one user says all, so nothing is tested."""
+        if self.result is None or is_one_person(run):
             return None
         return compare_trained(run.values(metric), self.result.values(metric), run.per_user.get("group"))
+
+
+def is_one_person(run: Result) -> bool:
+    """Whether all test users of a run are one person: no test can tell anything of more."""
+    people = run.per_user.get("group")
+    return len(run.per_user) < 2 if people is None else people.nunique() < 2
 
 
 def twin_of(model: str) -> str | None:

@@ -93,14 +93,18 @@ def cells_taken(track: TrackSettings, grid: Grid) -> dict[tuple[str, ...], str]:
 def select(cells: Sequence[Cell], **wanted: Sequence[str]) -> tuple[Cell, ...]:
     """The cells with one of the named values in each field; an empty list takes all.
 
-    Raises ConfigError for a name that no cell has, with the nearest.
+    Raises ConfigError for a name that no cell has, with the nearest, and if no cell has all that is named.
     """
     for field, names in wanted.items():
         known = dict.fromkeys(str(getattr(cell.case, field)) for cell in cells)
         for name in names:
             if name not in known:
                 raise unknown(field, name, known, "the searched cells")
-    return tuple(c for c in cells if all(not n or getattr(c.case, field) in n for field, n in wanted.items()))
+    found = tuple(c for c in cells if all(not n or getattr(c.case, field) in n for field, n in wanted.items()))
+    if cells and not found:
+        told = ", ".join(f"{field} {' or '.join(names)}" for field, names in wanted.items() if names)
+        raise ConfigError(f"no searched cell has {told}; leave one of them out (--dry-run lists the cells)")
+    return found
 
 
 def _cases(track: TrackSettings, grid: Grid) -> list[Case]:

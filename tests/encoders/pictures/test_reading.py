@@ -133,6 +133,14 @@ def test_the_size_limit_is_a_number_of_pixels(tmp_path, monkeypatch):
         read_picture(tmp_path / "b.png", "b")
 
 
+def test_a_line_of_pixels_is_refused_before_it_is_enlarged(tmp_path):
+    Image.new("RGB", (500, 1)).save(tmp_path / "a.png")
+    Image.new("RGB", (2, 1001)).save(tmp_path / "b.png")
+    read_picture(tmp_path / "a.png", "a")
+    with pytest.raises(FeatureError, match=r"2 × 1001 pixels, one side more than 500 times the other.; cut it"):
+        read_picture(tmp_path / "b.png", "b")
+
+
 def saved_grey(values, path):
     Image.fromarray(np.asarray(values)).save(path)
     return path

@@ -13,7 +13,7 @@ from lmmrec_core.study.cases import Case, all_cases, declared_digest, reason_not
 from lmmrec_core.study.declared.searched import SEARCHED, SearchedCell, cell_of, read_searched
 from lmmrec_core.study.declared.settings import resolve
 from lmmrec_core.study.declared.track_file import read_track
-from lmmrec_core.study.run import plan
+from lmmrec_core.study.run import plan, run_case
 from lmmrec_core.study.search.apply import apply_search, searched_of, trials_digest
 from lmmrec_core.study.search.cells import cells_of
 from lmmrec_core.study.search.grids import Grid, ModelGrid, read_grid
@@ -195,3 +195,22 @@ def test_a_file_of_another_track_is_refused(tmp_path):
     (tmp_path / "controls.yaml").write_text("track: controls\ngrid: study\ntrials: x\ncells: [{dataste: x}]\n")
     with pytest.raises(ConfigError, match="unknown setting 'dataste'; did you mean 'dataset'"):
         read_searched("controls", tmp_path)
+
+
+def test_results_of_a_cell_that_awaits_its_search_stand_beside_no_searched_ones(own_trials):
+    """A run of before has the settings of the track, and others there have searched ones."""
+    case = Case.build({"track": "controls", "dataset": "complementary", "model": "popularity"}, "case")
+    run_case(plan(case, own_trials), own_trials)
+    study = Study(own_trials, (1,))
+    assert len(study.results()) == 1
+    cell = {"dataset": "complementary", "model": "popularity", "awaited": True}
+    awaiting = own_trials.track.model_copy(update={"searched": (SearchedCell.build(cell),)})
+    later = Study(replace(own_trials, track=awaiting), (1,))
+    assert len(later.results()) == 0
+    reasons = later.not_run().query("dataset == 'complementary' and model == 'popularity'").reason
+    assert reasons.tolist() == ["its settings are still to be searched: lmmrec search --cells --apply --track controls"]
+    mine = awaiting.model_copy(update={"name": "mine"})
+    told = reason_not_now(case, mine)
+    assert told is not None and told.endswith("give them under `searched` in the track's file")
+    with pytest.raises(ConfigError, match="awaited says that nothing was found yet, so its settings have no effect"):
+        SearchedCell.build({**cell, "settings": {"reg_weight": 1.0}})
