@@ -23,12 +23,15 @@ def check_values(values: Mapping[str, Any], declared: Mapping[str, Parameter], w
         for model in values.get(name) or ():
             if not isinstance(model, str) or model not in RECOMMENDERS:
                 raise unknown("model", model, RECOMMENDERS, f"{where}: {name}")
-    if "metric" in values:
-        metric, _, cutoff = str(values["metric"]).partition("@")
+    for name in ("models", "metrics"):
+        if name in values and not values[name]:
+            raise ConfigError(f"{where}: {name} names none; write some, or leave {name} out")
+    for given in (*([values["metric"]] if "metric" in values else []), *(values.get("metrics") or ())):
+        metric, _, cutoff = str(given).partition("@")
         if metric not in METRICS:
             raise unknown("metric", metric, METRICS, f"{where}: metric")
         if not (cutoff.isascii() and cutoff.isdigit() and len(cutoff) < 10) or int(cutoff) < 1:
-            raise ConfigError(f"{where}: metric {values['metric']!r} has no cutoff; write for instance {metric}@20")
+            raise ConfigError(f"{where}: metric {given!r} has no cutoff; write for instance {metric}@20")
     if not {"track", "encoder", "paradigm"} & set(values):
         return
     track = read_track(str(whole["track"]))

@@ -70,6 +70,8 @@ def whatever_is_there(
         except NoContentError as error:
             if error.modality not in modalities:
                 raise
+            if error.modality == "visual":  # what was asked of pictures was done: none is left to ask it of
+                arguments = argparse.Namespace(**{**vars(arguments), "unreadable": None})
             modalities = tuple(m for m in modalities if m != error.modality)
 
 

@@ -123,9 +123,11 @@ def check_content(arguments: argparse.Namespace, catalogue: Catalogue, content: 
             )  # fmt: skip
         elif not any(catalogue.images if modality == "visual" else catalogue.texts):
             other = "T" if modality == "visual" else "V"
+            broken = catalogue.counts.get("images_unreadable") if modality == "visual" else None
+            why = f"none of its {broken} pictures can be read" if broken else f"there are no {_THINGS[modality]}"
             raise NoContentError(
-                f"{catalogue.name}: there are no {_THINGS[modality]} and no ready {modality} features; add some, or "
-                f"use --modalities {other}, or a model that reads no content",
+                f"{catalogue.name}: {why}, and there are no ready {modality} features; add some, or use "
+                f" --modalities {other}, or a model that reads no content",
                 modality,
             )
 

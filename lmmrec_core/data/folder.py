@@ -36,6 +36,7 @@ from lmmrec_core.data.files import (
     read_rows,
     whole_number,
 )
+from lmmrec_core.data.picture_names import meant_picture
 from lmmrec_core.data.ready import has_ready
 from lmmrec_core.data.texts import compose
 from lmmrec_core.data.writing import new_folder, write_table
@@ -228,8 +229,9 @@ def _picture(folder: Path, cell: str, place: str, settings: FolderSettings) -> P
         raise DataError(f"{place}: image {cell!r} is outside the folder; copy it to images/ and name it from there")
     if settings.unreadable == "refuse" and not _is_file(picture, place):
         raise DataError(
-            f"{place}: image {cell!r} not found under {folder}; add it, or leave the cell empty if the item has none; "
-            "for all such items: --unreadable drop leaves them out, --unreadable keep keeps them without a picture"
+            f"{place}: image {cell!r} not found under {folder}; {meant_picture(cell, folder)}add it, or leave the cell "
+            "empty if the item has none; for all such items: --unreadable drop leaves them out, --unreadable keep "
+            "keeps them without a picture"
         )
     return picture
 
@@ -273,7 +275,7 @@ def _timestamp(text: str, place: str, column: str) -> int:
     try:
         return whole_number(text, place, column)
     except DataError as error:
-        told = f"{error} (times are read whatever the split: every pair keeps its earliest)"
+        told = f"{error} (times are read whatever the split: every pair keeps its earliest; write seconds since 1970)"
         raise DataError(told) from None
 
 

@@ -4,12 +4,15 @@
                    and so are ratings unless ``min_rating`` asks for them
     <name>.item    optional; item_id:token and fields of the item; texts are read from token and token_seq columns
     <name>.train.inter, <name>.valid.inter, <name>.test.inter   instead of <name>.inter: the folder's own split
+    all of these also as .gz
     visual.npy, textual.npy   ours: ready features [item, dim], rows in the order of <name>.item
 
 The types are those of RUCAIBox/RecBole (docs/source/user_guide/data/atomic_files.rst): token, token_seq, float and
 float_seq. The folder has no pictures; ``<name>.user`` and other atomic files are not read.
 """
 
+import gzip
+import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +22,7 @@ from lmmrec_core.data.assemble import ContentSettings, Items, Rows, assemble, ch
 from lmmrec_core.data.columns import PartWords, near_misses
 from lmmrec_core.data.faults import Faults
 from lmmrec_core.data.files import finite_number, identifier, is_there, load_matrix, read_rows, read_text
+from lmmrec_core.data.folder import table_file
 from lmmrec_core.data.ready import has_ready
 from lmmrec_core.data.texts import compose, leaks
 from lmmrec_core.errors import DataError
@@ -56,7 +60,7 @@ def read_recbole(path: Path, settings: RecBoleSettings | None = None, name: str 
         if len(getattr(rows, column) or ()) not in (0, len(rows.line)):
             raise DataError(f"{path}: column {column!r} is in some of its .inter files only; give it in all or in none")
     stem = rows.file.rsplit("/", 1)[-1].split(".")[0]
-    items = _read_item(path / f"{stem}.item", settings, faults) if settings.content else None
+    items = _read_item(table_file(path, f"{stem}.item"), settings, faults) if settings.content else None
     if items:
         check_items_known(rows, items, faults)
     faults.refuse()
@@ -73,7 +77,7 @@ class RecBoleFolder:
     @staticmethod
     def recognises(folder: Path) -> bool:
         """By the first line too: MMRec's interactions have the same ending, and columns without types."""
-        return any(_is_typed(file) for file in sorted(folder.glob("*.inter"))[:4])
+        return any(_is_typed(file) for file in _found(folder)[:4])
 
     @staticmethod
     def read(folder: Path, settings: RecBoleSettings, name: str | None = None) -> Catalogue:
@@ -84,18 +88,23 @@ def _is_typed(file: Path) -> bool:
     try:
         if not file.is_file():  # a pipe would never begin
             return False
-        with file.open("rb") as opened:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
             line = opened.readline(4096)
-    except OSError:
+    except (OSError, EOFError, zlib.error):  # told when it is read
         return False
     columns = line.decode("utf-8", errors="replace").lstrip("\ufeff").strip().split("\t")
     return any(column.strip().endswith(tuple(f":{kind}" for kind in _TYPES)) for column in columns)
 
 
+def _found(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.inter"), *folder.glob("*.inter.gz")])
+
+
 def _inter_files(path: Path) -> dict[str, Path]:
     """Part → its file; the part is "" for a folder without a split."""
-    found = sorted(path.glob("*.inter"))
-    by_part = {part: [file for file in found if file.name.endswith(f".{part}.inter")] for part in PARTS}
+    found = _found(path)
+    plain = {file: file.name.removesuffix(".gz") for file in found}
+    by_part = {part: [file for file in found if plain[file].endswith(f".{part}.inter")] for part in PARTS}
     whole = [file for file in found if not any(file in files for files in by_part.values())]
     if len(whole) == 1 and not any(by_part.values()):
         return {"": whole[0]}

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import FloatArray
-from lmmrec_core.names import PAPER_MODELS
+from lmmrec_core.names import PAPER_METRICS, PAPER_MODELS
 from lmmrec_core.questions import Pair
 from lmmrec_core.report.changes import claimed_changes
 from lmmrec_core.report.labels import dataset_name
@@ -37,6 +38,7 @@ DETECTABLE = (0.05, 0.10, 0.20)  # assumed where nothing was measured: the relat
 #: Correlation of the errors of two recommenders' comparisons of one pair on one data set, by their common users. Over
 #: 92 such comparisons of earlier MovieLens runs it was 0.02 on average, and above 0.12 in one of twenty.
 COMMON = 0.1
+MOST_DRAWS = 1_000_000  # simulated studies for one chance; more would take gigabytes
 _POWER = 0.8
 _LAST = list(TRUTHS)[-1]
 _DECIDED: tuple[OutcomeName, ...] = ("for", "against", "open")
@@ -85,8 +87,11 @@ def claim_chances(
     ``claims``: comparisons with dataset, model, pair, printed, direction, error and df (those of
     :func:`~lmmrec_core.report.verdict.judge_all` that were run). Comparisons of one data set share the draw of a system
     that both read; ``common`` is the correlation that common users add between recommenders, from 0 to 1. The standard
-    error of a chance c is √(c (1 − c) / draws), 0.008 at most by default.
+    error of a chance c is √(c (1 − c) / draws), 0.008 at most by default. Raises ConfigError for ``draws`` below 1 or
+    above :data:`MOST_DRAWS`.
     """
+    if not 1 <= draws <= MOST_DRAWS:
+        raise ConfigError(f"draws = {draws}: give 1 to {MOST_DRAWS:,}, for instance 4000")
     rule = rule or read_rule()
     asked = claims[(claims["direction"] != 0) & np.isfinite(claims["error"]) & (claims["df"] > 0)]
     if asked.empty:
@@ -134,7 +139,14 @@ def assumed_claims(
     metric: str = "ndcg@20",
     rule: Rule | None = None,
 ) -> pd.DataFrame:
-    """The claimed comparisons of a question as if each could find a change of ``detectable``, with many df."""
+    """The claimed comparisons of a question as if each could find a change of ``detectable``, with many df.
+
+    Raises ConfigError for a change that is no positive number, and a metric that the paper does not print.
+    """
+    if isinstance(detectable, bool) or not isinstance(detectable, int | float) or not 0 < detectable < math.inf:
+        raise ConfigError(f"detectable: {detectable!r} is no change; write shares above 0, for instance 0.05")
+    if metric not in PAPER_METRICS:
+        raise unknown("metric", metric, PAPER_METRICS)
     rule = rule or read_rule()
     claimed = claimed_changes(question, datasets, models, metric, rule.rounding)
     return claimed.assign(error=error_of(detectable, rule.level), df=math.inf)

@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import PAPER_MODELS
 from lmmrec_core.questions import QUESTIONS
 from lmmrec_core.report.characteristics import (
@@ -64,7 +65,12 @@ def questions_characteristics(
     rule: Rule | None = None,
     draws: int = 4000,
 ) -> dict[str, pd.DataFrame]:
-    """``"RQ1, 10 % detectable, 29 with a direction"`` → the :func:`characteristics` of its comparisons."""
+    """``"RQ1, 10 % detectable, 29 with a direction"`` → the :func:`characteristics` of its comparisons.
+
+    Raises ConfigError without any size, and as :func:`assumed_claims`.
+    """
+    if not detectable:
+        raise ConfigError("detectable = [] names no change; write for instance [0.05, 0.1]")
     rule = rule or read_rule()
     found = {}
     for question in JUDGED:

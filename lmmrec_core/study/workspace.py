@@ -51,6 +51,8 @@ class Workspace:
 
         Raises ConfigError for an unknown track, DataError for a data folder that does not exist.
         """
+        if not isinstance(track, str | TrackSettings):
+            raise ConfigError(f"track = {track!r} is no name; write that of a track, or of a .yaml file")
         settings = read_track(track) if isinstance(track, str) else track
         home = default_home() if home is None else home
         return cls(settings, home / "results", home / ".cache", data_root(data), progress)

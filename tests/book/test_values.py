@@ -31,11 +31,25 @@ def declared() -> dict[str, Parameter]:
         ({"metric": "ndcg"}, "has no cutoff"),
         ({"metric": "recall@²"}, "has no cutoff"),
         ({"track": "control"}, "did you mean 'controls'"),
+        ({"models": []}, "models names none"),
     ],
 )
 def test_a_name_that_nobody_has_is_refused(declared: dict[str, Parameter], values: dict[str, object], message: str):
     with pytest.raises(ConfigError, match=message):
         check_values(values, declared, RQ3.name)
+
+
+def test_metrics_in_a_list_are_looked_at_one_by_one() -> None:
+    dose = ROOT / "notebooks" / "12_alignment_dose.ipynb"
+    declared = parameters_of(read_notebook(dose), dose.name)
+    for given, message in (
+        ([], "metrics names none"),
+        (["ndcg@20", "ndgc@20"], "did you mean 'ndcg'"),
+        (["ndcg"], "cut"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            check_values({"metrics": given}, declared, dose.name)
+    check_values({"metrics": ["recall@5", "ndcg@20"]}, declared, dose.name)
 
 
 def test_names_that_there_are_pass(declared: dict[str, Parameter]) -> None:

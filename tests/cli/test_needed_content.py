@@ -136,3 +136,12 @@ def test_persons_that_an_import_cannot_keep_are_told(tmp_path, capsys):
     (folder / "u_id_mapping.csv").write_text("\n".join(["user_id\tuserID\tgroup", *lines]) + "\n")
     assert main(["import-mmrec", str(folder), str(tmp_path / "new")]) == 0
     assert "persons behind users (column 'group') have no place" in capsys.readouterr().err
+
+
+def test_the_cure_for_broken_pictures_is_not_refused_where_all_are_broken(shop, capsys):
+    for i in range(12):
+        (shop / "images" / f"{i}.png").write_bytes(b"no picture")
+    assert "--unreadable keep" in told(capsys, "data", shop, rc=1)
+    assert re.search(r"modalities +T\n", told(capsys, "data", shop, "--unreadable", "keep"))
+    error = told(capsys, "run", "--data", shop, "--model", "vbpr", *QUICK, "--unreadable", "keep", rc=1)
+    assert "none of its 12 pictures can be read" in error and "--modalities T" in error

@@ -117,3 +117,22 @@ def test_later_amazon_releases_are_named_as_what_they_are(tmp_path, capsys, name
 )
 def test_the_shared_odd_catalogues(shared_data, capsys, folder, rc, words):
     assert words in told(capsys, "data", shared_data / "odd-catalogues" / folder, rc=rc)
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("images/3.PNG", "did you mean 'images/3.png'?"), ("images/3", "did you mean 'images/3.png'?"),
+        ("3.png", "did you mean 'images/3.png'?"), ("images\\3.png", "did you mean 'images/3.png'?"),
+        ("https://shop.example/3.png", "it is a link, and pictures are read from files"), ("images/99.png", "; add it"),
+    ],
+)  # fmt: skip
+def test_a_near_miss_of_a_picture_is_named(shop, capsys, cell, words):
+    write_items(shop, {i: f"images/{i}.png" for i in range(12)} | {3: cell})
+    error = told(capsys, "data", shop, rc=1)
+    assert words in error and ("did you mean" in error) == ("did you mean" in words)
+
+
+def test_a_date_in_the_place_of_seconds_is_told_as_such(shop, capsys):
+    write_rows(shop, "user_id,item_id,timestamp", ["u1,i1,2020-01-31"])
+    assert "write seconds since 1970" in told(capsys, "data", shop, rc=1)

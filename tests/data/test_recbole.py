@@ -1,5 +1,6 @@
 """RecBole's atomic files, by hand."""
 
+import gzip
 import os
 import sys
 
@@ -117,3 +118,21 @@ def test_no_file_outside_the_folder_is_read(tmp_path, name):
     with pytest.raises(DataError, match=f"{name}: a pipe or device"):
         read_recbole(folder)
     assert recognise(folder) == ("mmrec" if name == "toy.inter" else "recbole")
+
+
+@pytest.mark.parametrize("parts", [("",), (".train", ".valid", ".test")])
+def test_compressed_files_are_read_as_the_others(tmp_path, parts):
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    for part, row in zip(parts, ("b 10", "a 10", "a 2"), strict=False):
+        rows = [row] if len(parts) > 1 else ["b 10", "a 10", "a 2"]
+        (folder / f"toy{part}.inter").write_text(tabs(["user_id:token item_id:token", *rows]))
+    (folder / "toy.item").write_text(tabs(["item_id:token title:token_seq", "2 Cup", "10 Mug"]))
+    plain = read_recbole(folder)
+    for file in list(folder.iterdir()):
+        (folder / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    assert recognise(folder) == "recbole"
+    packed = read_recbole(folder)
+    assert packed.texts == plain.texts == ("Cup", "Mug") and packed.user_ids == plain.user_ids
+    assert np.array_equal(packed.item, plain.item) and np.array_equal(packed.label, plain.label)

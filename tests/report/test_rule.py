@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import PAPER_MODELS
 from lmmrec_core.questions import ALPHA, MARGIN, QUESTIONS
 from lmmrec_core.report.characteristics import (
@@ -31,6 +33,7 @@ from lmmrec_core.report.rule_shown import (
     levels,
     levels_listing,
     levels_words,
+    questions_characteristics,
     rule_words,
 )
 from lmmrec_core.report.verdict import judge_all
@@ -319,3 +322,17 @@ def test_a_damaged_rule_is_refused() -> None:
 
     with pytest.raises(ConfigError, match="level"):
         Rule.build({**RULE.model_dump(), "level": 2}, "rule")
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"detectable": []}, "names no change"), ({"detectable": [-0.1]}, "-0.1 is no change"),
+        ({"detectable": [math.nan]}, "nan is no change"), ({"detectable": ["a"]}, "'a' is no change"),
+        ({"draws": 0}, "draws = 0: give 1 to 1,000,000"), ({"draws": 10**9}, "draws = 1000000000"),
+        ({"metric": "ndcg@5"}, "unknown metric 'ndcg@5'"),
+    ],
+)  # fmt: skip
+def test_assumptions_that_mean_nothing_are_refused(asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        questions_characteristics(**asked)

@@ -10,6 +10,7 @@ from lmmrec_core.study.cases import declared_digest
 from lmmrec_core.study.datasets import drawn_once
 from lmmrec_core.study.declared.settings import resolve
 from lmmrec_core.study.declared.track_file import read_track
+from lmmrec_core.study.evidence.abstract import AbstractPage
 from lmmrec_core.study.study import Study
 from lmmrec_core.study.workspace import Workspace, default_home
 
@@ -111,3 +112,11 @@ def test_a_drawn_folder_that_may_not_be_read_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.read_bytes", refused)
     with pytest.raises(DataError, match=r"SHA256SUMS: cannot be read \(Permission denied\); allow reading it"):
         drawn_once(tmp_path / "drawn", lambda empty: None)
+
+
+def test_tracks_that_are_none_or_named_twice_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="track = 3 is no name"):
+        Study.open(3, home=tmp_path)
+    for tracks in ([], ["controls", "controls"]):
+        with pytest.raises(ConfigError, match="name at least one, each once"):
+            AbstractPage.open(tracks, home=tmp_path)

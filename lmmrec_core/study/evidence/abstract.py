@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lmmrec_core.errors import unknown
+from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.names import PAPER_METRICS, TRACKS
 from lmmrec_core.report.abstract import ABSTRACT, AbstractClaim, Weighed, printed_of, weigh
 from lmmrec_core.report.abstract_shown import AbstractTrial, TrialFigure, TrialTable, TrialTrack
@@ -27,7 +27,12 @@ class AbstractPage:
 
     @classmethod
     def open(cls, tracks: Sequence[str] = TRACKS, metric: str = "ndcg@20", home: Path | None = None) -> "AbstractPage":
-        """The tracks by name or file, results below ``home``. Raises ConfigError for an unknown track or metric."""
+        """The tracks by name or file, results below ``home``.
+
+        Raises ConfigError for an unknown track or metric, without any track, and for one that is named twice.
+        """
+        if not tracks or len(set(map(str, tracks))) < len(tracks):
+            raise ConfigError(f"tracks = {list(tracks)}: name at least one, each once, for instance {list(TRACKS)}")
         if metric not in PAPER_METRICS:
             raise unknown("metric", metric, PAPER_METRICS)
         return cls(tuple(Study.open(track, home=home) for track in tracks), metric)

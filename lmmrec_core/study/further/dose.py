@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
+from lmmrec_core.errors import unknown
 from lmmrec_core.flow import Result
 from lmmrec_core.names import BASELINE
 from lmmrec_core.questions import Variant, trained
@@ -95,8 +96,11 @@ class Dose:
 
     def _alignment(self, dataset: str, variant: Variant) -> tuple[float, float, float, float]:
         known = self._diagnostics
-        if not len(known) or self.measure not in known:
+        if not len(known):
             return (math.nan,) * 4
+        if self.measure not in known:
+            measured = [name for name in ALIGNMENT_MEASURES if name in known]
+            raise unknown("measure of alignment", self.measure, measured)
         place = (known["dataset"] == dataset) & (known["encoder"] == variant.encoder)
         found = known[place & (known["paradigm"] == variant.paradigm)]
         chance = CHANCE.get(self.measure, "")

@@ -1,10 +1,13 @@
 """Quality over alignment, from made-up runs and diagnostics."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from lmmrec_core.cli.reproduce import _of_the_book
+from lmmrec_core.errors import ConfigError
 from lmmrec_core.report.html import NOT_RUN, Sentence
 from lmmrec_core.study.cases import left_out
 from lmmrec_core.study.diagnostics import _NAME
@@ -117,3 +120,8 @@ def test_features_of_a_side_track_stay_off_the_pages_of_the_book(monkeypatch: py
     monkeypatch.setattr("lmmrec_core.study.study.read_encoder_records", lambda track, results: known)
     shown = [record["encoder"] for record in Study.open("controls").encoder_records()]
     assert shown == ["clip", "light-cnn"]
+
+
+def test_a_measure_that_nobody_took_is_refused(dose: Dose) -> None:
+    with pytest.raises(ConfigError, match="unknown measure of alignment .shared.aline"):
+        replace(dose, measure="shared.aline").listing()
