@@ -43,8 +43,8 @@ def refuse(arguments: argparse.Namespace, names: Iterable[str], why: str) -> Non
 
 
 def refuse_data(arguments: argparse.Namespace, track: TrackSettings) -> None:
-    """Raises ConfigError for a folder of data that a track does not read."""
-    if arguments.data and track.is_drawn:
+    """Raises ConfigError for a folder of data that a track of ours does not read; encoders of others may."""
+    if arguments.data and track.is_drawn and not arguments.track.endswith((".yaml", ".yml")):
         raise ConfigError(
             f"--data has no effect: the data of track {track.name!r} are drawn here; leave it out (make: DATA=), or "
             "name another track with --track"

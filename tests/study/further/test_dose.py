@@ -123,5 +123,5 @@ def test_features_of_a_side_track_stay_off_the_pages_of_the_book(monkeypatch: py
 
 
 def test_a_measure_that_nobody_took_is_refused(dose: Dose) -> None:
-    with pytest.raises(ConfigError, match="unknown measure of alignment .shared.aline"):
+    with pytest.raises(ConfigError, match=r"unknown measure of alignment .shared.aline"):
         replace(dose, measure="shared.aline").listing()
