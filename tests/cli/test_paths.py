@@ -1,6 +1,7 @@
 """Paths that no file can have, and files that are none: told in a line, never opened, never a traceback."""
 
 import os
+import subprocess
 import sys
 
 import pytest
@@ -109,3 +110,23 @@ def test_a_list_of_users_that_has_no_end_is_not_read(shop, tmp_path, capsys):
     assert [line.split(",")[0] for line in told(capsys, *recommend, f"@{tmp_path / 'some'}").splitlines()[1:]] == [
         "u1", "u2",
     ]  # fmt: skip
+
+
+@on_linux
+def test_a_command_that_nobody_reads_is_not_called_done(tmp_path, root):
+    (tmp_path / "table.csv").write_text("model,dataset,metric,value\nVBPR,baby,recall@10,0.0479\n")
+    call = [sys.executable, "-m", "lmmrec_core.cli", "check-table", str(tmp_path / "table.csv")]
+    process = subprocess.Popen(call, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    error = process.stderr.read()
+    assert (process.wait(timeout=120), error) == (141, "")
+
+
+def test_a_broken_pipe_that_is_not_ours_is_no_success(monkeypatch):
+    def broken(arguments):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("lmmrec_core.cli.check_table.check_table", broken)
+    with pytest.raises(BrokenPipeError):
+        main(["check-table", "table.csv"])
