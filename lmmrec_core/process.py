@@ -35,6 +35,7 @@ _NO_MEMORY = re.compile(
     r"can't allocate memory|out of memory|not enough memory|storage size calculation", re.I
 )  # torch
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")  # variables that torchrun and accelerate set
 _GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")  # of Linux: which limits this process is under
 
 
@@ -70,6 +71,11 @@ class StopRequest:
             self.obey()
         self.asked = number
         print("stopping after this epoch; signal again to stop at once", file=sys.stderr)
+
+
+def is_launched() -> bool:
+    """Whether a launcher (``torchrun``, ``accelerate launch``) started this process as one of several."""
+    return all(name in os.environ for name in _LAUNCHED) and os.environ["WORLD_SIZE"].strip() not in ("", "0", "1")
 
 
 def terminate_as_interrupt() -> None:

@@ -138,13 +138,20 @@ def _features(commands: _Commands) -> None:
         "features",
         help="extract item features into the store, and print their cards",
         description="Extracts the features of every data set of a track (or of one catalogue) with one of the "
-        "track's encoders. Features already in the store are checked and not computed again.",
+        "track's encoders. Features already in the store are checked and not computed again. Weights that they need "
+        "are made first; started by torchrun or accelerate launch, several processes make them together, on one GPU "
+        "each.",
     )
     add_track(sub)
+    sub.add_argument("--dataset", default="", help="only this data set of the track")
     add_catalogue(sub)
     sub.add_argument(
         "--encoder", default="", type=path_name, help=f"an entry of the track's `encoders` (default: {BASELINE})"
     )
+    sub.add_argument(
+        "--paradigm", default="", help=f"of an encoder of both modalities: {listed_names(PARADIGMS)} (default: PT)"
+    )
+    sub.add_argument("--seeds", nargs="*", default=[], help="seeds of FT, for instance 1 2 3 (default: the track's)")
     add_reading(sub)
     sub.set_defaults(action="lmmrec_core.cli.commands:features")
 

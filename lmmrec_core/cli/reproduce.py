@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TextIO
 
 from lmmrec_core.cli.calibrate import renew_listings
+from lmmrec_core.cli.options import seed_numbers
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import TRACKS, WARM
 from lmmrec_core.study.cases import Case
@@ -24,7 +25,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
     """``lmmrec reproduce``: the grid, one question of it, or the cases that are named."""
     if arguments.json and not arguments.dry_run:
         raise ConfigError("--json prints what --dry-run says; add it, or leave --json out")
-    study = Study.open(arguments.track or "controls", seeds=_whole(arguments.seeds) or None, data=arguments.data)
+    study = Study.open(arguments.track or "controls", seeds=seed_numbers(arguments.seeds) or None, data=arguments.data)
     if arguments.energy:
         require_meter()
     workspace = study.workspace.keeping_encoders(arguments.keep_encoder)
@@ -188,11 +189,3 @@ def _amount(bill: Bill) -> str:
 def _tell_uncommitted(study: Study) -> None:
     if note := study.uncommitted().replace("*", ""):
         print(note, file=sys.stderr)
-
-
-def _whole(seeds: list[str]) -> list[int]:
-    words = [word for text in seeds for word in text.replace(",", " ").split()]
-    for word in words:
-        if not (word.isascii() and word.isdigit() and len(word) <= 18):
-            raise ConfigError(f"--seeds {word[:40]!r} is not a whole number; write for instance --seeds 1 2 3")
-    return [int(word) for word in words]
