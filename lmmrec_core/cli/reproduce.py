@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TextIO
 
@@ -11,6 +12,7 @@ from lmmrec_core.cli.options import seed_numbers
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import TRACKS, WARM
 from lmmrec_core.study.cases import Case
+from lmmrec_core.study.cluster import require_cluster, run_as_jobs
 from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.energy import require_meter
 from lmmrec_core.study.preview.costs import Bill, CostEstimate
@@ -28,6 +30,9 @@ def reproduce(arguments: argparse.Namespace) -> int:
     study = Study.open(arguments.track or "controls", seeds=seed_numbers(arguments.seeds) or None, data=arguments.data)
     if arguments.energy:
         require_meter()
+    if arguments.slurm and arguments.engine == "processes":
+        raise ConfigError("--slurm has no effect without --engine slurm; leave it out, or add that")
+    options = {} if arguments.engine == "processes" else require_cluster(arguments.engine, arguments.slurm)
     workspace = study.workspace.keeping_encoders(arguments.keep_encoder)
     study = replace(study, workspace=workspace.measuring_energy(arguments.energy))
     asked = _asked(study, arguments)
@@ -54,7 +59,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
         for line in _faults_told(seen):
             print(line, file=sys.stderr)
         return 1 if seen.faults else 0
-    return _run(study, seen, arguments.jobs)
+    return _run(study, seen, arguments.jobs, arguments.engine, options)
 
 
 def _leaves_encoder(case: Case, study: Study) -> bool:
@@ -66,13 +71,17 @@ def _leaves_encoder(case: Case, study: Study) -> bool:
     return can_be_kept(study.track.encoder(case.encoder)["encoder"])
 
 
-def _run(study: Study, seen: Outlook, jobs: int) -> int:
+def _run(study: Study, seen: Outlook, jobs: int, engine: str, options: Mapping[str, str]) -> int:
     if seen.faults:
         raise ConfigError("\n".join([*_faults_told(seen), "nothing was started"]))
     if not (seen.ready or seen.stored) and seen.waiting:
         raise ConfigError("nothing can run: every case waits for what is named above; --dry-run says the same")
-    _tell_memory(study, seen, jobs, sys.stderr)
-    outcome = study.run_missing(jobs=jobs, progress=True, cases=(*seen.stored, *seen.ready))
+    if engine == "processes":
+        _tell_memory(study, seen, jobs, sys.stderr)
+        outcome = study.run_missing(jobs=jobs, progress=True, cases=(*seen.stored, *seen.ready))
+    else:
+        outcome = run_as_jobs(seen.ready, study.workspace, jobs, engine, options)
+        outcome = replace(outcome, done_before=outcome.done_before + len(seen.stored))
     _tell_uncommitted(study)
     print(
         f"{outcome.done_before} were stored before, {outcome.computed} computed now, {len(outcome.failures)} failed"
