@@ -12,7 +12,7 @@ from lmmrec_core.cli.options import seed_numbers
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import TRACKS, WARM
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.cluster import require_cluster, run_as_jobs
+from lmmrec_core.study.cluster.jobs import require_cluster, run_as_jobs
 from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.energy import require_meter
 from lmmrec_core.study.preview.costs import Bill, CostEstimate
@@ -32,7 +32,8 @@ def reproduce(arguments: argparse.Namespace) -> int:
         require_meter()
     if arguments.slurm and arguments.engine == "processes":
         raise ConfigError("--slurm has no effect without --engine slurm; leave it out, or add that")
-    options = {} if arguments.engine == "processes" else require_cluster(arguments.engine, arguments.slurm)
+    here = arguments.engine == "processes" or arguments.dry_run  # a dry run may be asked for anywhere
+    options = {} if here else require_cluster(arguments.engine, arguments.slurm)
     workspace = study.workspace.keeping_encoders(arguments.keep_encoder)
     study = replace(study, workspace=workspace.measuring_energy(arguments.energy))
     asked = _asked(study, arguments)

@@ -14,9 +14,9 @@ import yaml
 
 from lmmrec_core.cli import main
 from lmmrec_core.errors import ConfigError
-from lmmrec_core.study import cluster
 from lmmrec_core.study.cases import Case
-from lmmrec_core.study.cluster import Part, require_cluster, run_as_jobs
+from lmmrec_core.study.cluster import jobs as cluster
+from lmmrec_core.study.cluster.jobs import JobPart, require_cluster, run_as_jobs
 from lmmrec_core.study.schedule import run_cases
 from lmmrec_core.study.workspace import Workspace
 
@@ -133,7 +133,7 @@ def test_what_slurm_is_given(home, tmp_path, monkeypatch):
         (bin_ / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin_}{os.pathsep}{os.environ['PATH']}")
     workspace, cases = opened(tmp_path)
-    seen: list[Part] = []
+    seen: list[JobPart] = []
     monkeypatch.setattr(cluster, "_wait", lambda jobs, parts, *_: seen.extend(parts))
     monkeypatch.setattr(cluster, "_outcome", lambda job, part: cluster.Outcome(0, len(part.cases), ()))
     options = require_cluster("slurm", ["partition=gpu", "time=2-00:00:00"])

@@ -31,13 +31,13 @@ from lmmrec_core.study.run import is_done, plan
 from lmmrec_core.study.schedule import Outcome, run_cases
 from lmmrec_core.study.workspace import Workspace
 
-TOOL = "submitit"
+_SUBMITIT = "submitit"
 _MINUTES, _NOTICE, _AGAIN = 24 * 60, 120, 1000  # of a job; seconds before its end; how often it is queued again
 _LOOK = {"slurm": 15.0, "local": 1.0}  # seconds between two looks at the jobs
 
 
 @dataclass(frozen=True)
-class Part:
+class JobPart:
     """The cases of one job, which calls this."""
 
     workspace: Workspace
@@ -57,8 +57,8 @@ def require_cluster(engine: str, options: Sequence[str]) -> dict[str, str]:
 
     Raises ConfigError, with the cure, where jobs of this engine cannot be submitted.
     """
-    if find_spec(TOOL) is None:
-        raise ConfigError(f"--engine {engine} needs {TOOL}: python -m pip install 'lmmrec[cluster]'")
+    if find_spec(_SUBMITIT) is None:
+        raise ConfigError(f"--engine {engine} needs {_SUBMITIT}: python -m pip install 'lmmrec[cluster]'")
     if engine == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
         raise ConfigError("--engine slurm: no sbatch and srun here; log in where jobs are submitted, or --engine local")
     if options and engine != "slurm":
@@ -92,7 +92,7 @@ def run_as_jobs(
             found = _submitted(cases, workspace, jobs, engine, options, folder)
             write_file(note, json.dumps({"engine": engine, "jobs": [job.job_id for job in found]}), ResultError)
             print(f"{len(found)} jobs submitted, {found[0].job_id} to {found[-1].job_id}; they write to {folder}")
-        parts: list[Part] = [job.submission().function for job in found]
+        parts: list[JobPart] = [job.submission().function for job in found]
         _wait(found, parts, workspace, engine)
         outcomes = [_outcome(job, part) for job, part in zip(found, parts, strict=True)]
         note.unlink(missing_ok=True)
@@ -104,7 +104,7 @@ def run_as_jobs(
 
 
 def _submitit() -> Any:
-    return importlib.import_module(TOOL)
+    return importlib.import_module(_SUBMITIT)
 
 
 def _submitted(
@@ -126,7 +126,7 @@ def _submitted(
         slurm_array_parallelism=count,
         slurm_additional_parameters=dict(options) or None,
     )
-    parts = [Part(workspace, Shard(number, count).take(cases)) for number in range(1, count + 1)]
+    parts = [JobPart(workspace, Shard(number, count).take(cases)) for number in range(1, count + 1)]
     return list(executor.submit_array(parts))
 
 
@@ -154,7 +154,7 @@ def _ended(job: Any, engine: str) -> bool:
     return not alive or job.paths.result_pickle.exists()
 
 
-def _wait(jobs: Sequence[Any], parts: Sequence[Part], workspace: Workspace, engine: str) -> None:
+def _wait(jobs: Sequence[Any], parts: Sequence[JobPart], workspace: Workspace, engine: str) -> None:
     """Until the jobs have ended; shows how many runs have been stored meanwhile."""
     root, track = workspace.store.root, workspace.track.name
     before, total = len(record_files(root, track)), sum(len(part.cases) for part in parts)
@@ -172,7 +172,7 @@ def _wait(jobs: Sequence[Any], parts: Sequence[Part], workspace: Workspace, engi
         raise
 
 
-def _outcome(job: Any, part: Part) -> Outcome:
+def _outcome(job: Any, part: JobPart) -> Outcome:
     """What a job returned; of one that was lost, what it stored."""
     try:
         returned: Outcome = job.result()
