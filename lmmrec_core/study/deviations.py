@@ -56,6 +56,7 @@ WHY = {
     "ssl_alpha": "chosen on validation",
     "dropout": "chosen on validation",
     "weight_decay": "chosen on validation",
+    "clip_negatives": "else an item whose similarities sum to less than zero ends the training in NaN",
     "lr_decay": "the track keeps the learning rate constant",
     "mode": "the method as its publication describes it",
     "steps": "counted in steps, the same on every track: an epoch is a handful on small data, hundreds on large",
