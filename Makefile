@@ -9,6 +9,8 @@ TRACK ?= controls
 RQ    ?=
 SEEDS ?=
 JOBS  ?= 2
+ENGINE ?=
+SLURM ?=
 # `make data` fills the folder data where no other is named, and the paper's track is read there
 DATA  ?= $(if $(filter paper,$(TRACK)),$(wildcard data))
 ONLY  ?=
@@ -36,6 +38,7 @@ help: ## what there is
 	@echo "Variables of data: TRACK=paper  DATA=folder (default: data)  ONLY=\"reviews metadata\"  HAVE=folder with files you have"
 	@echo "Variables of setup: TORCH=cu126|cpu (any build of download.pytorch.org/whl); of rehearsal: TRACK=paper  MINUTES=60"
 	@echo "Variables of reproduce: TRACK=controls|films|paper  RQ=1|2|3|motivation  SEEDS=\"1 2\"  JOBS=2  DATA=folder"
+	@echo "Variables of reproduce on a cluster: ENGINE=slurm  JOBS=16  SLURM=\"partition=gpu time=12:00:00\""
 
 setup: $(READY) ## set up the environment and no more; TORCH=cu126 (a GPU) or cpu chooses the build of PyTorch
 	@$(TORCH_KNOWN)
@@ -47,7 +50,8 @@ data: $(READY) ## fetch what TRACK=paper needs into DATA; says first how much, g
 	"$(BIN)/lmmrec" fetch --track "$(TRACK)" --data "$(or $(DATA),data)" --only $(ONLY) --from "$(HAVE)"
 
 reproduce: $(READY) ## set up, run what is missing of TRACK, build the book
-	"$(BIN)/lmmrec" reproduce --track "$(TRACK)" --rq "$(RQ)" --seeds $(SEEDS) --jobs "$(JOBS)" --data "$(DATA)"
+	"$(BIN)/lmmrec" reproduce --track "$(TRACK)" --rq "$(RQ)" --seeds $(SEEDS) --jobs "$(JOBS)" --data "$(DATA)" \
+	  $(if $(ENGINE)$(SLURM),--engine "$(or $(ENGINE),processes)" --slurm $(SLURM))
 	@$(MAKE) --no-print-directory book
 
 book: $(READY) ## build the book from stored results; trains nothing

@@ -178,18 +178,28 @@ class CheckpointedLoop(ABC):
         if self.path is not None and (saved := load(self.path, self.identity)):
             self.restore(saved)
 
+    def agreed(self, asked: int) -> int:
+        """The signal that the loop stops by; ``asked``: the one that this process was sent, or 0.
+
+        Called after each epoch, and once more after the last save. A loop of several processes gives all of them the
+        same answer, when all have come.
+        """
+        return asked
+
     def run_epochs(self) -> None:
         """Raises KeyboardInterrupt or SystemExit after the epoch in which the process was asked to stop."""
         last_save, written, told = time.monotonic(), self.epochs_done > 0, False
         with self.bar() as bar, StopRequest() as stop:
             while not self.stopped:
                 self.epoch(self.epochs_done + 1, bar)
+                asked = self.agreed(stop.asked)
                 due = time.monotonic() - last_save >= self.save_seconds
-                if self.path is not None and (due or stop.asked or (written and self.stopped)):
+                if self.path is not None and (due or asked or (written and self.stopped)):
                     with warnings.catch_warnings():
                         if told:  # once is enough; each time it is due, it is tried again
                             warnings.simplefilter("ignore")
                         saved = save_if_possible(self.path, self.identity, self.state())
                     last_save, written, told = time.monotonic(), written or saved, told or not saved
-                if stop.asked:
+                if asked:
+                    stop.asked = self.agreed(asked)
                     stop.obey()

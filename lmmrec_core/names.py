@@ -23,6 +23,9 @@ LONGEST_NAME = 200  # characters: a path must not be too long
 
 TRACKS = ("controls", "films", "paper")  # those of the book; ``user`` holds the defaults of `lmmrec run`
 
+# what runs the cases: processes of this machine, jobs of a cluster, or such jobs on this machine
+ENGINES = ("processes", "slurm", "local")
+
 PAPER_MODELS = ("vbpr", "mmgcn", "mmgcl", "slmrec", "lattice")
 LATER_MODELS = ("freedom", "bm3")  # later than the paper's five: how far the field has moved on the same content
 FLOOR_MODELS = ("popularity", "itemknn", "ease", "bpr", "lightgcn")  # read no content

@@ -35,6 +35,7 @@ _NO_MEMORY = re.compile(
     r"can't allocate memory|out of memory|not enough memory|storage size calculation", re.I
 )  # torch
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")  # variables that torchrun and accelerate set
 _GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")  # of Linux: which limits this process is under
 
 
@@ -72,6 +73,11 @@ class StopRequest:
         print("stopping after this epoch; signal again to stop at once", file=sys.stderr)
 
 
+def is_launched() -> bool:
+    """Whether a launcher (``torchrun``, ``accelerate launch``) started this process as one of several."""
+    return all(name in os.environ for name in _LAUNCHED) and os.environ["WORLD_SIZE"].strip() not in ("", "0", "1")
+
+
 def terminate_as_interrupt() -> None:
     """From now on a terminate signal to this process is an interrupt, so that it cleans up after itself."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -103,18 +109,27 @@ def threads_for(work: int, at_most: int) -> int:
     return 1 if at_most == 1 or work < LITTLE_WORK else min(at_most, free_cores())
 
 
+def own_cores() -> int:
+    """Cores that this process may use: a job of a cluster often may not use all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+
+
 def free_cores(seconds: float = 0.2) -> int:
     """Cores that this process may use and that no other keeps busy, at least 1; watches them for ``seconds``."""
-    cores = psutil.cpu_count() or 1
-    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    cores, mine = psutil.cpu_count() or 1, own_cores()
     busy = cores * psutil.cpu_percent(interval=seconds) / 100
     return max(1, min(mine, int(cores - busy + _NOISE)))
 
 
 def end_when_asked() -> None:
-    """From now on an interrupt or terminate signal ends this process by SystemExit, so that it tidies up, quietly."""
+    """From now on an interrupt or terminate signal ends this process by SystemExit, so that it tidies up, quietly.
+
+    The signal by which a cluster announces the end of a job, to all its processes, is left to the one that started it.
+    """
     for number in _SIGNALS:
         signal.signal(number, lambda received, _: sys.exit(128 + received))
+    if hasattr(signal, "SIGUSR2"):
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 def end_with_parent(grace: float) -> None:

@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -86,7 +87,7 @@ def settings_checked(arguments: list[str]) -> None:
         entry = MultimodalSettings.build(read_yaml(Path(read.encoder)), read.encoder)
         ENCODERS[entry.encoder].Settings.build(entry.settings, read.encoder)
     else:
-        assert (read.command, read.task) in {("book", "check"), ("results", "crate")}
+        assert (read.command, read.task) in {("book", "check"), ("results", "crate"), ("results", "merge")}
 
 
 def meter_asked(arguments: list[str]) -> None:
@@ -130,6 +131,7 @@ OTHERWISE: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "recommend": (with_keys, "the reader's own key"),
     "compare": (with_keys, "the reader's own keys"),
     "results crate": (settings_checked, "nothing of films is stored there; tests/results/test_crate.py makes crates"),
+    "results merge": (settings_checked, "results of other machines; tests/results/test_merging.py makes some"),
     "book check": (settings_checked, "judges the executed notebooks of this checkout, if there are any"),
 }
 #: Other commands that are not run as they stand, and why.
@@ -138,6 +140,13 @@ NOT_RUN = {
     "python -m pip install 'dist/lmmrec-0.1.0-py3-none-any.whl[small]'": "it, too, uses the wheel; names checked below",
     ".venv/bin/python -m pytest tests/book/test_notebooks.py -q": "tests/book/test_own_chapter.py makes its checks",
     ".venv/bin/python -m pip install -e lmmrec-mine": "the fixture `site` builds and installs that package",
+}
+
+
+#: Program → what makes the parser of its options
+LAUNCHERS = {
+    "torchrun": "torch.distributed.run:get_args_parser",
+    "accelerate": "accelerate.commands.launch:launch_command_parser",
 }
 
 
@@ -152,6 +161,8 @@ def kind_of(command: str) -> str:
     if command in NOT_RUN:
         return "not run"
     program = Path(words_of(command)[1][0]).name
+    if program in LAUNCHERS:
+        return "launcher"
     return "guest" if GUEST.search(command) and program != "make" else program
 
 
@@ -162,7 +173,14 @@ def of_kind(kind: str) -> list[str]:
 
 
 def test_every_command_is_of_a_kind_that_is_tested() -> None:
-    assert {kind_of(command) for command in COMMANDS} == {"make", "lmmrec", "guest", "nbstripout", "not run"}
+    assert {kind_of(command) for command in COMMANDS} == {
+        "make",
+        "lmmrec",
+        "guest",
+        "nbstripout",
+        "launcher",
+        "not run",
+    }
     assert set(NOT_RUN) <= set(COMMANDS)
     shown = [shlex.join(words_of(command)[1][1:]) for command in COMMANDS]
     assert [start for start in OTHERWISE if not any(line.startswith(start) for line in shown)] == []
@@ -207,6 +225,17 @@ def test_an_lmmrec_command_works(command: str, here: Path, tmp_path: Path, monke
         assert main(words[1:]) == 0
     if variables:
         assert (tmp_path / "elsewhere" / "results").is_dir() and (tmp_path / "elsewhere" / ".cache").is_dir()
+
+
+@pytest.mark.parametrize("command", of_kind("launcher"))
+def test_a_launcher_is_installed_and_starts_a_command_that_is_understood(command: str) -> None:
+    """Trains on real data; tests/cli/test_features_together.py starts two processes on a small catalogue."""
+    _, words = words_of(command)
+    assert Path(sys.executable).with_name(Path(words[0]).name).is_file()
+    options = words[2:] if words[1] == "launch" else words[1:]
+    read = resolve_name(LAUNCHERS[Path(words[0]).name])().parse_args(options)
+    assert read.module and read.training_script == "lmmrec_core.cli"
+    settings_checked(read.training_script_args)
 
 
 @pytest.mark.slow

@@ -107,6 +107,10 @@ def test_values_with_blanks_stay_one_word(repository: Path) -> None:
     (reproduced,) = [call for call in called if "reproduce" in call]
     expected = "reproduce|--track|my track.yaml|--rq||--seeds|1|2|--jobs|1|--data|../my data"
     assert reproduced[1:] == expected.split("|")
+    (submitted,) = [
+        call for call in calls(repository, "reproduce", "ENGINE=slurm", "SLURM=mem=64G time=9") if "reproduce" in call
+    ]
+    assert submitted[-5:] == ["--engine", "slurm", "--slurm", "mem=64G", "time=9"]
     (lab,) = [call for call in calls(repository, "lab") if "lab" in call]
     assert f"--ServerApp.root_dir={repository}" in lab
 

@@ -40,6 +40,7 @@ from lmmrec_core.names import (
     BASELINE,
     CALIBRATION_PARTS,
     CONTROLS,
+    ENGINES,
     GRIDS,
     HELD_OUT,
     MODALITY_SETS,
@@ -69,6 +70,7 @@ examples, from the first look to your own data:
   lmmrec calibrate --dry-run                          how often are the tests right? (hours)
   lmmrec check-table their-table.csv                  can the numbers of another paper come from one ranking?
   lmmrec results status --track films             how much of a track is measured
+  lmmrec results merge --track paper other/results    add the results of another machine, unless they contradict
   lmmrec results crate --track films              its results with checksums, code and data, to take home
   lmmrec import-mmrec downloads/baby my-catalogue     use a data set in the MMRec layout
   lmmrec export-mmrec my-catalogue to-mmrec           and give yours to that toolbox
@@ -138,13 +140,20 @@ def _features(commands: _Commands) -> None:
         "features",
         help="extract item features into the store, and print their cards",
         description="Extracts the features of every data set of a track (or of one catalogue) with one of the "
-        "track's encoders. Features already in the store are checked and not computed again.",
+        "track's encoders. Features already in the store are checked and not computed again. Weights that they need "
+        "are made first; started by torchrun or accelerate launch, several processes make them together, on one GPU "
+        "each.",
     )
     add_track(sub)
+    sub.add_argument("--dataset", default="", help="only this data set of the track")
     add_catalogue(sub)
     sub.add_argument(
         "--encoder", default="", type=path_name, help=f"an entry of the track's `encoders` (default: {BASELINE})"
     )
+    sub.add_argument(
+        "--paradigm", default="", help=f"of an encoder of both modalities: {listed_names(PARADIGMS)} (default: PT)"
+    )
+    sub.add_argument("--seeds", nargs="*", default=[], help="seeds of FT, for instance 1 2 3 (default: the track's)")
     add_reading(sub)
     sub.set_defaults(action="lmmrec_core.cli.commands:features")
 
@@ -173,6 +182,15 @@ def _reproduce(commands: _Commands) -> None:
     sub.add_argument(
         "--jobs", type=process_count, default=2, help="processes at a time, over all visible GPUs (default: 2)"
     )
+    sub.add_argument(
+        "--engine", choices=ENGINES, default=ENGINES[0],
+        help="processes of this machine (default), or slurm: as many jobs of a cluster, one GPU each; "
+        "local: the same jobs on this machine",
+    )  # fmt: skip
+    sub.add_argument(
+        "--slurm", nargs="*", default=[], metavar="NAME=VALUE",
+        help="long options of sbatch, for instance partition=gpu time=12:00:00 mem=64G",
+    )  # fmt: skip
     add_keep_encoder(sub)
     add_energy(sub)
     sub.add_argument("--dry-run", action="store_true", help="only say what would run, what is not here, and the cost")
@@ -266,7 +284,7 @@ def _check_table(commands: _Commands) -> None:
 def _results(commands: _Commands) -> None:
     sub = commands.add_parser(
         "results",
-        help="pack stored runs into two files a data set, unpack them, count them, or export them",
+        help="pack stored runs into two files a data set, unpack, count, export or merge them",
         description="Works on the stored runs of a track. Tables read packed runs as they read run folders.",
     )
     sub.set_defaults(action="lmmrec_core.cli.results:results")
@@ -276,6 +294,7 @@ def _results(commands: _Commands) -> None:
         ("unpack", "write the run folders of packed runs that have none"),
         ("status", "count the cases that are run, not trained, not run; training hours and commits"),
         ("crate", "copy all of a track's results into a new folder that describes itself: an RO-Crate"),
+        ("merge", "add the results of other machines; refuses those that contradict each other"),
     ):
         task = tasks.add_parser(name, help=told)
         task.add_argument(
@@ -286,6 +305,10 @@ def _results(commands: _Commands) -> None:
             task.add_argument("--json", action="store_true", help="print JSON on stdout")
         elif name == "crate":
             task.add_argument("--out", type=folder_name, metavar="FOLDER", help="the new folder (default: TRACK-crate)")
+        elif name == "merge":
+            task.add_argument(
+                "folders", nargs="+", type=folder_name, metavar="FOLDER", help="a folder `results` of another machine"
+            )
         else:
             task.add_argument("--dataset", default="", help="only this data set of the track")
 

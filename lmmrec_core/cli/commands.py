@@ -2,13 +2,15 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
+from lmmrec_core.cli.options import seed_numbers
 from lmmrec_core.cli.own_catalogue import encoder_name, whatever_is_there
 from lmmrec_core.cli.reading import OF_READING, refuse, refuse_data, what_was_used
 from lmmrec_core.disk import require_new
-from lmmrec_core.errors import DataError
+from lmmrec_core.errors import ConfigError, DataError, unknown
 from lmmrec_core.names import BASELINE, MODALITY_SETS, TRACKS
 from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.study import Study
@@ -78,12 +80,14 @@ def _prepare_all(study: Study) -> None:
 
 
 def features(arguments: argparse.Namespace) -> int:
-    """``lmmrec features``: extract features and print their cards."""
+    """``lmmrec features``: extract features and print their cards. Several processes of a launcher tune together."""
+    from lmmrec_core.encoders.fine_tuning.processes import together
     from lmmrec_core.study.features import load_features
+    from lmmrec_core.study.weights.making import trained_encoder
 
     encoder = arguments.encoder or BASELINE
     if arguments.catalogue:
-        refuse(arguments, ("track", "data"), "has no effect with --catalogue; leave it out")
+        refuse(arguments, ("track", "data", "dataset"), "has no effect with --catalogue; leave it out")
         workspace, name, _ = whatever_is_there(arguments, arguments.catalogue)
         _tell_what_was_dropped(workspace, name)
         names = [name]
@@ -92,14 +96,38 @@ def features(arguments: argparse.Namespace) -> int:
         refuse(arguments, OF_READING, "is for a catalogue of your own; name it with --catalogue")
         workspace = Workspace.open(arguments.track or "controls", arguments.data)
         refuse_data(arguments, workspace.track)
-        names = list(workspace.track.datasets)
-    for name in names:
-        paradigm = workspace.track.paradigms(encoder)[0]
-        found = load_features(workspace, workspace.dataset(name), encoder, paradigm)
+        names = [*workspace.track.datasets]
+        if arguments.dataset:
+            names = [_known("data set", arguments.dataset, names)]
+    known = workspace.track.paradigms(encoder)
+    paradigm = _known("paradigm", arguments.paradigm, known) if arguments.paradigm else known[0]
+    seeds: list[int | None] = [None]
+    if paradigm == "FT":
+        seeds = [*(seed_numbers(arguments.seeds) or workspace.track.seeds)]
+    elif arguments.seeds:
+        raise ConfigError("--seeds has no effect without --paradigm FT: other features have none; leave it out")
+    with together() as processes:
+        if processes.count > 1:
+            if "none" in known:
+                raise ConfigError(f"encoder {encoder!r} is not trained on pairs; start one process for its features")
+            shown = workspace if processes.first else workspace.quiet()
+            for name, seed in product(names, seeds):
+                trained_encoder(shown, encoder, paradigm, shown.dataset(name), seed)
+    if not processes.first:
+        return 0
+    for name, seed in product(names, seeds):
+        found = load_features(workspace, workspace.dataset(name), encoder, paradigm, seed)
         shapes = {modality: list(matrix.shape) for modality, matrix in found.matrices.items()}
         absent = {modality: int((~present).sum()) for modality, present in found.present.items()}
-        _print_mapping({"dataset": name, "digest": found.digest, "shapes": shapes, "items without": absent})
+        of = {"dataset": name} if seed is None else {"dataset": name, "seed": seed}
+        _print_mapping({**of, "digest": found.digest, "shapes": shapes, "items without": absent})
     return 0
+
+
+def _known(kind: str, name: str, known: Sequence[str]) -> str:
+    if name not in known:
+        raise unknown(kind, name, known)
+    return name
 
 
 def import_mmrec(arguments: argparse.Namespace) -> int:

@@ -9,8 +9,8 @@ from pkgutil import resolve_name
 
 from lmmrec_core.cli.arguments import parser
 from lmmrec_core.cli.paths import paths_told
-from lmmrec_core.errors import LmmrecError
-from lmmrec_core.process import plain_warnings, wait_asleep
+from lmmrec_core.errors import ConfigError, LmmrecError
+from lmmrec_core.process import is_launched, plain_warnings, wait_asleep
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parser().parse_args(argv)
         command = f"lmmrec {arguments.command}"
+        if is_launched() and arguments.command != "features":
+            raise ConfigError("does not work in several processes of one launcher; only `lmmrec features` does")
         with plain_warnings(command), paths_told():
             status = int(resolve_name(arguments.action)(arguments) or 0)
         sys.stdout.flush()

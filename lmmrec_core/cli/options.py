@@ -75,6 +75,15 @@ def seed_number(text: str) -> int:
     return seed
 
 
+def seed_numbers(seeds: list[str]) -> list[int]:
+    """The values of ``--seeds``, apart or with commas. Raises ConfigError for what is no whole number."""
+    words = [word for text in seeds for word in text.replace(",", " ").split()]
+    for word in words:
+        if not (word.isascii() and word.isdigit() and len(word) <= 18):
+            raise ConfigError(f"--seeds {word[:40]!r} is not a whole number; write for instance --seeds 1 2 3")
+    return [int(word) for word in words]
+
+
 def process_count(text: str) -> int:
     """The type of ``--jobs``. Raises ConfigError for less than one process, whether they would run or not."""
     if (jobs := whole(text)) < 1:

@@ -3,15 +3,17 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TextIO
 
 from lmmrec_core.cli.calibrate import renew_listings
-from lmmrec_core.cli.options import names_in
+from lmmrec_core.cli.options import names_in, seed_numbers
 from lmmrec_core.cli.reading import refuse_data
 from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import TRACKS, WARM
 from lmmrec_core.study.cases import Case
+from lmmrec_core.study.cluster.jobs import require_cluster, run_as_jobs
 from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.energy import require_meter
 from lmmrec_core.study.preview.costs import Bill, CostEstimate
@@ -26,10 +28,14 @@ def reproduce(arguments: argparse.Namespace) -> int:
     """``lmmrec reproduce``: the grid, one question of it, or the cases that are named."""
     if arguments.json and not arguments.dry_run:
         raise ConfigError("--json prints what --dry-run says; add it, or leave --json out")
-    study = Study.open(arguments.track or "controls", seeds=_whole(arguments.seeds) or None, data=arguments.data)
+    study = Study.open(arguments.track or "controls", seeds=seed_numbers(arguments.seeds) or None, data=arguments.data)
     refuse_data(arguments, study.track)
     if arguments.energy:
         require_meter()
+    if arguments.slurm and arguments.engine == "processes":
+        raise ConfigError("--slurm has no effect without --engine slurm; leave it out, or add that")
+    here = arguments.engine == "processes" or arguments.dry_run  # a dry run may be asked for anywhere
+    options = {} if here else require_cluster(arguments.engine, arguments.slurm)
     workspace = study.workspace.keeping_encoders(arguments.keep_encoder)
     study = replace(study, workspace=workspace.measuring_energy(arguments.energy))
     asked = _asked(study, arguments)
@@ -56,7 +62,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
         for line in _faults_told(seen):
             print(line, file=sys.stderr)
         return 1 if seen.faults else 0
-    return _run(study, seen, arguments.jobs)
+    return _run(study, seen, arguments.jobs, arguments.engine, options)
 
 
 def _leaves_encoder(case: Case, study: Study) -> bool:
@@ -68,13 +74,17 @@ def _leaves_encoder(case: Case, study: Study) -> bool:
     return can_be_kept(study.track.encoder(case.encoder)["encoder"])
 
 
-def _run(study: Study, seen: Outlook, jobs: int) -> int:
+def _run(study: Study, seen: Outlook, jobs: int, engine: str, options: Mapping[str, str]) -> int:
     if seen.faults:
         raise ConfigError("\n".join([*_faults_told(seen), "nothing was started"]))
     if not (seen.ready or seen.stored) and seen.waiting:
         raise ConfigError("nothing can run: every case waits for what is named above; --dry-run says the same")
-    _tell_memory(study, seen, jobs, sys.stderr)
-    outcome = study.run_missing(jobs=jobs, progress=True, cases=(*seen.stored, *seen.ready))
+    if engine == "processes":
+        _tell_memory(study, seen, jobs, sys.stderr)
+        outcome = study.run_missing(jobs=jobs, progress=True, cases=(*seen.stored, *seen.ready))
+    else:
+        outcome = run_as_jobs(seen.ready, study.workspace, jobs, engine, options)
+        outcome = replace(outcome, done_before=outcome.done_before + len(seen.stored))
     _tell_uncommitted(study)
     print(
         f"{outcome.done_before} were stored before, {outcome.computed} computed now, {len(outcome.failures)} failed"
@@ -191,11 +201,3 @@ def _amount(bill: Bill) -> str:
 def _tell_uncommitted(study: Study) -> None:
     if note := study.uncommitted().replace("*", ""):
         print(note, file=sys.stderr)
-
-
-def _whole(seeds: list[str]) -> list[int]:
-    words = [word for text in seeds for word in text.replace(",", " ").split()]
-    for word in words:
-        if not (word.isascii() and word.isdigit() and len(word) <= 18):
-            raise ConfigError(f"--seeds {word[:40]!r} is not a whole number; write for instance --seeds 1 2 3")
-    return [int(word) for word in words]

@@ -1,4 +1,4 @@
-"""``lmmrec results``: pack stored runs into two files a data set, unpack them, count what is measured, export it."""
+"""``lmmrec results``: pack stored runs into two files a data set, unpack, count, export and merge them."""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ import pandas as pd
 
 from lmmrec_core.errors import unknown
 from lmmrec_core.results.crate import METADATA, write_crate
+from lmmrec_core.results.merging import merge
 from lmmrec_core.results.packing import pack, packable, unpack
 from lmmrec_core.study.study import Study
 
@@ -23,6 +24,8 @@ def results(arguments: argparse.Namespace) -> int:
         return _status(study, arguments.json)
     if arguments.task == "crate":
         return _crate(study, arguments.out)
+    if arguments.task == "merge":
+        return _merge(study, arguments.folders)
     store, track = study.workspace.store, study.track.name
     stored = packable(store, track)
     if arguments.dataset and arguments.dataset not in (*study.datasets, *stored):
@@ -56,6 +59,18 @@ def _crate(study: Study, out: str | None) -> int:
     if made.unknown:
         told = ", ".join(map(str, made.unknown[:_SHOWN])) + (", ..." if len(made.unknown) > _SHOWN else "")
         print(f"{len(made.unknown)} of them are no results, copied as they are, unchecked: {told}", file=sys.stderr)
+    return 0
+
+
+def _merge(study: Study, folders: list[str]) -> int:
+    from lmmrec_core.study.stored import check_stored
+
+    done = merge(study.workspace.store, study.track.name, [Path(folder) for folder in folders], check_stored)
+    print(f"{done.added} runs added, {done.same} were here with the same values; {done.others} other files added")
+    for files, what in ((done.kept, "stay as they are here"), (done.unknown, "are no results, and were not copied")):
+        if files:
+            told = ", ".join(map(str, files[:_SHOWN])) + (", ..." if len(files) > _SHOWN else "")
+            print(f"{len(files)} files {what}: {told}", file=sys.stderr)
     return 0
 
 

@@ -63,12 +63,13 @@ def unpack(store: ResultStore, track: str, dataset: str) -> list[Path]:
     made = []
     for record in store.find_records(track=track, dataset=dataset):
         if record.archived is not None:
-            _unpack(store, record)
+            write_run(record.path, unpacked_files(store, record))
             made.append(record.path)
     return made
 
 
-def _unpack(store: ResultStore, record: Record) -> None:
+def unpacked_files(store: ResultStore, record: Record) -> dict[str, bytes]:
+    """The files of a packed run's folder, by name. Raises ResultError as :func:`unpack`."""
     content = table_bytes(store.load_record(record).per_user)
     if bytes_sha256(content) != record.data["files"][PER_USER]:
         made = record.data["provenance"].get("versions", {}).get("pyarrow", "another version")
@@ -76,7 +77,7 @@ def _unpack(store: ResultStore, record: Record) -> None:
             f"{record.path.name}: this machine writes other bytes than the record names (the run was made with pyarrow "
             f"{made}); install that, or leave the run packed: it is read all the same"
         )
-    write_run(record.path, {PER_USER: content, RECORD: record_bytes(record.data)})
+    return {PER_USER: content, RECORD: record_bytes(record.data)}
 
 
 def _measurable(store: ResultStore, result: Result) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from lmmrec_core import checkpoints
 from lmmrec_core.errors import ConfigError, LmmrecError, ResultError
-from lmmrec_core.process import end_when_asked, end_with_parent, worker_task
+from lmmrec_core.process import end_when_asked, end_with_parent, own_cores, worker_task
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.inputs import prepare_cases, reason_of, set_workspace, worker_workspace
 from lmmrec_core.study.memory.plans import demands_of
@@ -105,7 +105,7 @@ def worker_pool(workspace: Workspace, jobs: int, threads: int | None = None) -> 
         jobs,
         mp_context=context,
         initializer=_start_worker,
-        initargs=(workspace.quiet(), threads or max(1, (os.cpu_count() or 1) // jobs), turns),
+        initargs=(workspace.quiet(), threads or max(1, own_cores() // jobs), turns),
     )
 
 

@@ -4,11 +4,14 @@ The contrast couples all pairs of a batch. Gradient caching (Gao et al. 2021, ar
 activations of one chunk only: encode all chunks without gradient, differentiate the loss with respect to the rows, then
 encode each chunk again and push its rows' gradient through. Matching and masked words are sums over pairs, so their
 gradient is simply the sum over chunks.
+
+Of several processes each takes its share of the pairs. The losses returned are those of the whole batch; the gradients
+left in the parameters are a process's part of the whole, still to be added up.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +28,7 @@ from lmmrec_core.encoders.fine_tuning.losses import (
 )
 from lmmrec_core.encoders.fine_tuning.masking import mask_words
 from lmmrec_core.encoders.fine_tuning.pairs import PairBatch
+from lmmrec_core.encoders.fine_tuning.processes import Processes
 from lmmrec_core.encoders.fine_tuning.roles import FusingEncoder
 from lmmrec_core.errors import ConfigError, TrainingError
 from lmmrec_core.roles import TrainableEncoder
@@ -35,11 +39,13 @@ BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 @dataclass(frozen=True)
 class Passes:
-    """How an encoder is run: on which device, in which precision, with the activations of how many pairs at a time."""
+    """How an encoder is run: on which device, in which precision, with the activations of how many pairs at a time,
+    and among which processes a batch is shared."""
 
     device: str = "cpu"
     precision: str = "fp32"
-    chunk: int | None = None  # None: the whole batch
+    chunk: int | None = None  # None: the whole batch, or this process's share of it
+    processes: Processes = field(default_factory=Processes)
 
     @contextmanager
     def towers(self) -> Iterator[None]:
@@ -49,8 +55,10 @@ class Passes:
             yield
 
     def pieces(self, count: int, divisor: int = 1) -> tuple[Tensor, ...]:
-        """The numbers 0 … count - 1 in pieces of the chunk's size divided by ``divisor``."""
-        return torch.arange(count).split(count if self.chunk is None else max(1, self.chunk // divisor))
+        """This process's share of 0 … count - 1 in pieces of the chunk's size divided by ``divisor``; maybe none."""
+        share = self.processes.share(count)
+        size = len(share) if self.chunk is None else max(1, self.chunk // divisor)
+        return share.split(size) if len(share) else ()
 
 
 def refuse_batch_norm(module: nn.Module) -> None:
@@ -78,7 +86,7 @@ def itc_backward(encoder: TrainableEncoder, batch: PairBatch, passes: Passes) ->
     """
     refuse_batch_norm(encoder.module)
     pieces = passes.pieces(len(batch))
-    if len(pieces) == 1:
+    if passes.processes.count == len(pieces) == 1:
         terms = contrast(encoder, batch, pieces[0], passes)
         loss = _mean_itc(terms)
         _backward(loss)
@@ -88,8 +96,11 @@ def itc_backward(encoder: TrainableEncoder, batch: PairBatch, passes: Passes) ->
         for piece in pieces:
             states.append(_GeneratorStates(passes.device))
             cached.append(contrast(encoder, batch, piece, passes))
-    after = _GeneratorStates(passes.device)
-    leaves = [_leaf_term([terms[number] for terms in cached]) for number in range(len(cached[0]))]
+        after = _GeneratorStates(passes.device)
+        leaves = [
+            (image.requires_grad_(), text.requires_grad_(), scale.clone().requires_grad_())
+            for image, text, scale in _whole_terms(encoder, batch, cached, passes)
+        ]
     loss = _mean_itc(leaves)
     loss.backward()
     for piece, state in zip(pieces, states, strict=True):
@@ -99,7 +110,7 @@ def itc_backward(encoder: TrainableEncoder, batch: PairBatch, passes: Passes) ->
             for rows, cache in zip(term[:2], leaf[:2], strict=True):
                 assert cache.grad is not None
                 surrogate = surrogate + (rows * cache.grad[piece.to(rows.device)]).sum()
-            if piece[0] == 0:  # all chunks share one scale, so its gradient counts once
+            if piece[0] == 0:  # all chunks and processes share one scale, so its gradient counts once
                 assert leaf[2].grad is not None
                 surrogate = surrogate + term[2] * leaf[2].grad
         _backward(surrogate)
@@ -116,9 +127,16 @@ def _mean_itc(terms: Terms) -> Tensor:
     return torch.stack([itc(*term) for term in terms]).mean()
 
 
-def _leaf_term(parts: Terms) -> tuple[Tensor, Tensor, Tensor]:
-    image, text = (torch.cat([part[side] for part in parts]).requires_grad_() for side in (0, 1))
-    return image, text, parts[0][2].clone().requires_grad_()
+def _whole_terms(encoder: TrainableEncoder, batch: PairBatch, parts: list[Terms], passes: Passes) -> Terms:
+    """The terms of the whole batch, from those of this process's pieces."""
+    if not parts:  # a batch of fewer pairs than processes: one pair is encoded for the shapes, and not used
+        one = contrast(encoder, batch, torch.zeros(1, dtype=torch.int64), passes)
+        parts = [[(image[:0], text[:0], scale) for image, text, scale in one]]
+    whole: Terms = []
+    for term in zip(*parts, strict=True):
+        image, text = (passes.processes.whole(torch.cat([part[side] for part in term]), len(batch)) for side in (0, 1))
+        whole.append((image, text, term[0][2]))
+    return whole
 
 
 class _GeneratorStates:
@@ -138,8 +156,8 @@ class _GeneratorStates:
 def first_logits(encoder: TrainableEncoder, batch: PairBatch, passes: Passes) -> Tensor:
     """The logits from which negatives are drawn if the contrast itself is not an objective."""
     with torch.no_grad():
-        parts = [contrast(encoder, batch, piece, passes)[0] for piece in passes.pieces(len(batch))]
-        return cosine_logits(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]), parts[0][2])
+        parts = [contrast(encoder, batch, piece, passes) for piece in passes.pieces(len(batch))]
+        return cosine_logits(*_whole_terms(encoder, batch, parts, passes)[0])
 
 
 def itm_backward(
@@ -151,7 +169,7 @@ def itm_backward(
     pieces are a third of the chunk. Returns the loss without its weight.
     """
     same = same_content(batch.image_group, batch.text_group)
-    text_for, image_for = hard_negatives(logits.cpu(), same, generator)
+    text_for, image_for = passes.processes.told(hard_negatives(logits.cpu(), same, generator))
     total = len(batch) + int((text_for >= 0).sum() + (image_for >= 0).sum())
 
     def share(rows: Tensor) -> Tensor:
@@ -163,7 +181,7 @@ def itm_backward(
         matches = torch.arange(len(images), device=scores.device) < len(rows)
         return itm(scores, matches, total)
 
-    return _accumulate(share, passes.pieces(len(batch), 3), weight)
+    return _accumulate(share, passes.pieces(len(batch), 3), weight, passes.processes)
 
 
 def mlm_backward(
@@ -198,13 +216,15 @@ def mlm_backward(
         own = labels[rows]
         return mlm(words, own[own != IGNORED].to(words.device), total)
 
-    return _accumulate(share, passes.pieces(len(batch)), weight)
+    return _accumulate(share, passes.pieces(len(batch)), weight, passes.processes)
 
 
-def _accumulate(share: Callable[[Tensor], Tensor], pieces: tuple[Tensor, ...], weight: float) -> float:
+def _accumulate(
+    share: Callable[[Tensor], Tensor], pieces: tuple[Tensor, ...], weight: float, processes: Processes
+) -> float:
     total = 0.0
     for piece in pieces:
         loss = share(piece)
         _backward(weight * loss)
         total += loss.item()
-    return total
+    return float(processes.sum_(torch.tensor(total, dtype=torch.float64)))

@@ -23,6 +23,7 @@ from lmmrec_core.encoders.fine_tuning.gradients import (
 )
 from lmmrec_core.encoders.fine_tuning.pairs import PairBatch, TrainingPairs
 from lmmrec_core.encoders.fine_tuning.preparation import check, prepared, training_mode
+from lmmrec_core.encoders.fine_tuning.processes import Processes
 from lmmrec_core.encoders.fine_tuning.record import FineTuneEpoch, FineTuning
 from lmmrec_core.encoders.fine_tuning.roles import FusingEncoder
 from lmmrec_core.encoders.fine_tuning.schedule import Stepper, trainable
@@ -31,7 +32,7 @@ from lmmrec_core.encoders.weights import state_digest
 from lmmrec_core.errors import ConfigError, FeatureError, TrainingError
 from lmmrec_core.flow import IntArray
 from lmmrec_core.roles import TrainableEncoder
-from lmmrec_core.seeds import torch_stream
+from lmmrec_core.seeds import derive, torch_stream
 
 _STREAMS = ("shuffle", "crops", "negatives", "masks")
 
@@ -57,6 +58,10 @@ def fine_tune(
     with bit-identical weights (on a GPU as far as its kernels repeat themselves). The caller deletes the file when the
     result is safe.
 
+    Where torch's default process group has several processes, all of them call this and tune the one encoder together
+    (``processes.py``): losses and weights are those of one process up to rounding, without dropout. Only the first
+    evaluates, and writes ``checkpoint``; all must be able to read it.
+
     Raises ConfigError for settings that do not fit the encoder or the pairs, TrainingError for a loss or gradient that
     is not finite and for a checkpoint of another tuning.
     """
@@ -80,9 +85,11 @@ class _Loop(CheckpointedLoop):
         progress: bool,
     ) -> None:
         super().__init__(path, identity, settings.checkpoint_seconds)
-        self.encoder, self.pairs, self.settings, self.progress = encoder, pairs, settings, progress
+        self.processes = Processes.here()
+        self.encoder, self.pairs, self.settings = encoder, pairs, settings
+        self.progress = progress and self.processes.first
         self.settled = pairs.settle(settings.device)  # pictures stay on a GPU as long as this does
-        self.passes = Passes(settings.device, settings.precision, settings.micro_batch)
+        self.passes = Passes(settings.device, settings.precision, settings.micro_batch, self.processes)
         self.per_epoch = len(batches(pairs.train_rows, settings.batch_size))
         steps = settings.epochs * self.per_epoch
         self.stepper = Stepper(encoder, trainable(encoder, settings), settings, steps)
@@ -95,14 +102,27 @@ class _Loop(CheckpointedLoop):
 
     def run(self) -> FineTuning:
         self.resume()
+        self._agree()
         if self.before is None:
             start = time.perf_counter()
-            self.before = standing_of(self.encoder, self.pairs, self.passes)
+            self.before = self._standing()
             if self.settings.keep_start:
                 self._keep(0, self.before)
             self.seconds += time.perf_counter() - start
         self.run_epochs()
         return self._result()
+
+    def _agree(self) -> None:
+        """Several processes start from one state, and one of them writes it."""
+        if self.processes.count == 1:
+            return
+        self.processes.require_same("encoder, pairs or settings", self.identity)
+        self.processes.require_same("state of the training", f"{self.epochs_done} {state_digest(self.encoder.module)}")
+        if not self.processes.first:
+            self.path = None
+
+    def agreed(self, asked: int) -> int:
+        return self.processes.any_of(asked)
 
     @property
     def epochs_done(self) -> int:
@@ -128,6 +148,7 @@ class _Loop(CheckpointedLoop):
             seconds=self.seconds,
             weights=state_digest(self.encoder.module),
             settings=self.settings,
+            processes=self.processes.count,
             pairs={**self.pairs.counts, "items_choice": self.pairs.items, "fingerprint": self.pairs.fingerprint},
         )
 
@@ -157,10 +178,17 @@ class _Loop(CheckpointedLoop):
 
     def _stand(self, number: int) -> Standing:
         try:
-            return standing_of(self.encoder, self.pairs, self.passes)
+            return self._standing()
         except FeatureError:
             self._check(math.nan, "size of some vector", f"the end of epoch {number}")
             raise
+
+    def _standing(self) -> Standing:
+        """Where the encoder stands, by the first process."""
+        found = standing_of(self.encoder, self.pairs, self.passes) if self.processes.first else None
+        told = self.processes.told(found)
+        assert told is not None
+        return told
 
     def _batch(self, rows: IntArray) -> PairBatch:
         batch = self.pairs.batch(rows)
@@ -172,6 +200,8 @@ class _Loop(CheckpointedLoop):
     def _step(self, batch: PairBatch, place: str) -> dict[str, float]:
         """Gradients of every objective, one update; the losses without their weights."""
         self.stepper.zero()
+        if self.processes.count > 1:  # dropout differs between processes, and needs no state of its own to go on from
+            torch.manual_seed(derive(self.settings.seed, f"tune/global/{self.processes.rank}/{self.stepper.done}"))
         losses: dict[str, float] = {}
         wanted, encoder, passes = self.settings.objectives, self.encoder, self.passes
         fusing = cast(FusingEncoder, encoder)  # ``check`` refuses itm and mlm for any other
@@ -187,6 +217,7 @@ class _Loop(CheckpointedLoop):
         if "mlm" in wanted:
             losses["mlm"] = mlm_backward(fusing, batch, self._weight("mlm"), self.generators["masks"], passes)
             self._check(losses["mlm"], "mlm loss", place)
+        self.processes.sum_gradients(self.stepper.parameters)
         if not self.stepper.has_gradient:
             raise ConfigError(
                 f"{encoder.name}: part {self.settings.part!r} has no say in {', '.join(wanted)}: nothing to learn; "

@@ -44,6 +44,7 @@ class FineTuning:
     weights: str  # digest of the module's state, as in feature specs
     settings: FineTuneSettings
     pairs: Mapping[str, Any]  # counts, choice of items, fingerprint
+    processes: int = 1  # that tuned together
 
     def plain(self) -> dict[str, Any]:
         """The same in plain JSON values, for a card or a record."""
@@ -58,4 +59,5 @@ class FineTuning:
             "weights": self.weights,
             "settings": self.settings.model_dump(mode="json"),
             "pairs": dict(self.pairs),
+            "processes": self.processes,
         }

@@ -21,6 +21,7 @@ from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.encoders.fine_tuning.holdout import SHARE
 from lmmrec_core.encoders.fine_tuning.loop import fine_tune
 from lmmrec_core.encoders.fine_tuning.pairs import TrainingPairs, collect_pairs
+from lmmrec_core.encoders.fine_tuning.processes import Processes
 from lmmrec_core.encoders.fine_tuning.schedule import trainable
 from lmmrec_core.encoders.fine_tuning.settings import FineTuneSettings
 from lmmrec_core.encoders.light.levels import learn_levels
@@ -143,7 +144,8 @@ def trained_encoder(workspace: Workspace, name: str, paradigm: str, dataset: Dat
 
     A new object every time; its weights come from the cache if they were made before (once the code is committed, not
     those that uncommitted code made). Training that is interrupted continues at the next call. How the weights came to
-    be is written below ``results``. ``seed``, that of the run, is needed for FT.
+    be is written below ``results``. ``seed``, that of the run, is needed for FT. Processes that tune together
+    (``fine_tuning/processes.py``) all call this; the first writes.
 
     Raises ConfigError for an entry that cannot be built, FeatureError for weights or pictures that cannot be used or
     items that are in a catalogue, TrainingError for a training that fails.
@@ -154,17 +156,21 @@ def trained_encoder(workspace: Workspace, name: str, paradigm: str, dataset: Dat
             return _new(recipe.entry, workspace.data)
     path = workspace.encoders / f"{recipe.entry.encoder}-{recipe.paradigm}-{recipe.key}.safetensors"
     cls = ENCODERS[recipe.entry.encoder]
-    if not is_made(path):
+    processes = Processes.here()
+    if not processes.told(is_made(path)):
         started = code_now()
         job = _Job(workspace, name, recipe, dataset, path)
         with one_thread() if isinstance(cls, LearnsWords) else nullcontext():
             encoder, record = _pretrained(job) if recipe.paradigm == "PT" else _fine_tuned(job)
         record |= {"recipe": recipe.key, "weights": state_digest(encoder.module)}
-        write_weights_note(path, record, workspace.device, started)
-        encoder.save(path)
-    checkpoints.remove(path.with_suffix(".pt"))
-    place = (None, None) if recipe.paradigm == "PT" else (dataset.name, seed)
-    publish_weights(workspace, path, name, recipe.paradigm, *place)
+        if processes.first:
+            write_weights_note(path, record, workspace.device, started)
+            encoder.save(path)
+    if processes.first:
+        checkpoints.remove(path.with_suffix(".pt"))
+        place = (None, None) if recipe.paradigm == "PT" else (dataset.name, seed)
+        publish_weights(workspace, path, name, recipe.paradigm, *place)
+    processes.wait()
     return cls.load(path)
 
 
