@@ -27,8 +27,10 @@ from lmmrec_core.encoders import ENCODERS
 from lmmrec_core.fetching.sources import read_publications
 from lmmrec_core.questions import QUESTIONS, parse_question
 from lmmrec_core.study.collection.wanted import wanted_by
+from lmmrec_core.study.declared.searched import SEARCHED
 from lmmrec_core.study.declared.settings import resolve
 from lmmrec_core.study.declared.track_file import read_track
+from lmmrec_core.study.search.apply import searched_of
 from lmmrec_core.study.search.grids import read_grid
 from lmmrec_core.study.weights.recipes import MultimodalSettings
 from lmmrec_core.study.workspace import Workspace
@@ -90,6 +92,13 @@ def settings_checked(arguments: list[str]) -> None:
         assert (read.command, read.task) in {("book", "check"), ("results", "crate"), ("results", "merge")}
 
 
+def applied_already(arguments: list[str]) -> None:
+    """What ``search --apply`` would write is in the package: the stored trials say the same."""
+    read = parser().parse_args(arguments)
+    found = searched_of(read_track(read.track), read_grid(read.grid), ROOT / "results")
+    assert read.apply and (SEARCHED / f"{read.track}.yaml").read_text(encoding="utf-8") == found.text
+
+
 def meter_asked(arguments: list[str]) -> None:
     """Energy is measured where codecarbon is installed, and refused with the cure where it is not."""
     assert main(arguments) == (0 if find_spec("codecarbon") else 1)
@@ -119,7 +128,7 @@ def with_keys(arguments: list[str]) -> None:
 OTHERWISE: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "reproduce": (dry_run, "a track takes minutes to days, and the real data"),
     "search --cells": (dry_run, "hours of training"),
-    "search --apply": (dry_run, "needs the trials of those hours, and writes into the package"),
+    "search --apply": (applied_already, "writes into the package"),
     "search --dataset": (settings_checked, "eight trainings; tests/cli runs searches on a small catalogue"),
     "search --track films": (settings_checked, "real data, and a whole published grid"),
     "fetch": (settings_checked, "asks the publishers; tests/cli/test_fetch.py asks a server on this machine"),
