@@ -168,6 +168,8 @@ def weigh(
         together = part["dataset"].nunique()
         line = DrawnLine(place if together == 1 else f"{together} together", *change)
         short = f"0 of {len(part)}" if run.empty else _cell(line, run)
+        if 0 < len(run) < len(part) and verdict.status == "not run":
+            short = f"{len(run)} of {len(part)} so far: {short}"
         found.append(Weighed(claim, track, place, verdict.status, verdict.basis, len(run), (line,), short))
     return found
 

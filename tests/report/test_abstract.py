@@ -60,6 +60,8 @@ def test_a_claim_is_judged_from_its_own_pairs() -> None:
         found.lines[0].change == pytest.approx(0.2)
         and found.short == "+20.0 % (+15 to +25 %); 600 users, 3 seeds, detectable 10 %"
     )
+    (part,) = weigh(CLAIMS["fine-tuned"], "films", pd.DataFrame(rows[:2]), ["ml-sparse"], {})
+    assert (part.word, part.run) == ("not run", 2) and part.short.startswith("2 of 10 so far: +20.0 % (+15 to +25 %); ")
     (other,) = weigh(CLAIMS["end-to-end"], "films", pd.DataFrame(rows), ["ml-sparse"], {})
     assert (other.word, other.run, other.short) == ("not run", 0, "0 of 10") and math.isnan(other.lines[0].change)
 
