@@ -127,7 +127,7 @@ def check_content(arguments: argparse.Namespace, catalogue: Catalogue, content: 
             why = f"none of its {broken} pictures can be read" if broken else f"there are no {_THINGS[modality]}"
             raise NoContentError(
                 f"{catalogue.name}: {why}, and there are no ready {modality} features; add some, or use "
-                f" --modalities {other}, or a model that reads no content",
+                f"--modalities {other}, or a model that reads no content",
                 modality,
             )
 

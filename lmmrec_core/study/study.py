@@ -151,10 +151,8 @@ class Study:
         """The stored records of each case that has any, in the order of the grid; none of what the track leaves out, or
         runs only when it is searched.
         """
-        cases = [case.model_dump() for case in self.cases(question) if left_out(case, self.track) is None]
-        cases = [
-            fields for fields in cases if not awaits_search(self.track.searched, fields)
-        ]  # others there were searched
+        run = [case.model_dump() for case in self.cases(question) if left_out(case, self.track) is None]
+        cases = [fields for fields in run if not awaits_search(self.track.searched, fields)]
         repeated = [{**fields, "arm": "none"} for fields in cases if fields["arm"] != "none"]
         wanted = {tuple(fields.items()): declared_digest(self.track, fields) for fields in [*cases, *repeated]}
         suspect = suspect_weights(self.track, self.workspace.results)

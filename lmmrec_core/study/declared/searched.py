@@ -33,7 +33,7 @@ class SearchedCell(Settings):
 
     @property
     def place(self) -> tuple[str, ...]:
-        return cell_of(self.model_dump())
+        return cell_of({name: getattr(self, name) for name in CELL})
 
     @model_validator(mode="after")
     def _awaited_or_found(self) -> Self:
