@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from lmmrec_core.digests import file_sha256
 from lmmrec_core.encoders import minilm
+from lmmrec_core.encoders.cca import Heads, choose_heads
 from lmmrec_core.encoders.clip.build import build_module
-from lmmrec_core.encoders.clip.cca import Heads, choose_heads
 from lmmrec_core.encoders.clip.encoder import CLIP
 from lmmrec_core.encoders.clip.settings import CLIPSettings
 from lmmrec_core.encoders.clip.tokens import Tokens, WordPieces

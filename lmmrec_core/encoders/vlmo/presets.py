@@ -1,11 +1,14 @@
 """The three VLMo encoders: the published one, a small one of MiniLM's size, a tiny one for controls and tests."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from lmmrec_core.config import Settings
+from lmmrec_core.encoders.fine_tuning.outside import outside_pairs
+from lmmrec_core.encoders.vlmo.closed_form import align_vlmo
 from lmmrec_core.encoders.vlmo.encoder import Built, VLMo
 from lmmrec_core.encoders.vlmo.from_minilm import start_from_minilm
 from lmmrec_core.encoders.vlmo.initial import build_network
@@ -13,6 +16,7 @@ from lmmrec_core.encoders.vlmo.loading import load_checkpoint
 from lmmrec_core.encoders.vlmo.settings import VLMoSettings, VLMoVector
 from lmmrec_core.encoders.vlmo.tokens import WholeWords, WordPiece
 from lmmrec_core.errors import FeatureError
+from lmmrec_core.flow import Catalogue
 from lmmrec_core.seeds import torch_stream
 
 PUBLISHED = "vlmo_base_plus_patch16_224.pt"
@@ -87,6 +91,10 @@ class VLMoSmall(VLMo):
         digest = start_from_minilm(network, shape, settings.minilm)
         source = {"source": "MiniLM, not yet trained on pairs", "minilm_sha256": digest, "seed": settings.seed}
         return Built(shape, network, WordPiece(settings.minilm), source)
+
+    def align(self, pairs: Catalogue, progress: bool = True) -> Mapping[str, Any]:
+        """Set stem and projections from the pairs of a catalogue, see :func:`~.closed_form.align_vlmo`."""
+        return align_vlmo(self, outside_pairs(pairs), progress)
 
 
 class TinySettings(Settings):

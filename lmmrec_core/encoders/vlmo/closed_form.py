@@ -1,0 +1,140 @@
+"""How vlmo-small learns its common space in closed form, from a few thousand pairs of pictures and texts.
+
+Contrastive training of so few pairs from a random picture stem learns them by heart: held-out retrieval stays near
+chance. Two regressions are enough to be well above it. First the stem: the mean cell of a picture is mapped to the
+sentence vector of its text by ridge regression, so that the blocks, MiniLM's, read words-like rows. Then the
+projections of row 0, by canonical correlation analysis (:mod:`lmmrec_core.encoders.cca`).
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from lmmrec_core.encoders.cca import Heads, choose_heads
+from lmmrec_core.encoders.fine_tuning.holdout import LEAST_SHARE, drawn_items
+from lmmrec_core.encoders.fine_tuning.outside import OutsidePairs
+from lmmrec_core.encoders.pictures.reading import pixels_of, read_picture
+from lmmrec_core.encoders.vlmo.model import GridEmbed
+from lmmrec_core.errors import ConfigError, FeatureError
+from lmmrec_core.flow import FloatArray
+
+if TYPE_CHECKING:
+    from lmmrec_core.encoders.vlmo.encoder import VLMo
+
+STEM_PENALTY = 10.0  # of the ridge, relative to the mean variance; 1 and 10 did equally well
+_BATCH = 64
+
+
+def align_vlmo(encoder: "VLMo", pairs: OutsidePairs, progress: bool = True) -> Mapping[str, Any]:
+    """Set the stem's constants and map, all four projections and both scales of a VLMo with a grid stem.
+
+    One pair in ten, those that contrastive training of the same pairs holds out too, is held out: it chooses the
+    penalties and the scales, and says how well the spaces agree. Nothing is random. Returns what was chosen, for the
+    record. Raises ConfigError for another stem or pre-norm blocks, FeatureError for pictures that cannot be read, or
+    too few pairs.
+    """
+    stem = encoder.module.transformer.patch_embed
+    if not isinstance(stem, GridEmbed) or encoder.settings.norm != "post":
+        raise ConfigError(
+            f"encoder {encoder.name!r}: only a grid stem below post-norm blocks has a closed form; write how: tune"
+        )
+    out = drawn_items(pairs.item_ids, LEAST_SHARE)
+    inside = torch.from_numpy(~out)
+    maps = _maps(encoder, pairs, progress)
+    encoder.fit_stem(maps[inside])
+    texts = _text_rows(encoder, pairs.texts, progress)
+    fit_stem_map(stem, maps[inside], texts["mean"][inside])
+    images = _image_rows(encoder, maps, progress)
+    net, record = encoder.module, {}
+    for path, heads, scale in (
+        ("own", (net.itc_image_proj, net.itc_text_proj), net.logit_scale),
+        ("continued", (net.itc_vl_image_proj, net.itc_vl_text_proj), net.logit_vl_scale),
+    ):
+        found, record[path] = choose_heads(
+            images[path].double().numpy(), functional.normalize(texts[path], dim=1).double().numpy(), out
+        )
+        set_projections(heads[0].fc, heads[1].fc, found, images[path].double().numpy())
+        with torch.no_grad():
+            scale.fill_(float(np.log(found.scale)))
+    note = {**record["own"], "stem_penalty": STEM_PENALTY, "continued": record["continued"], "pairs": len(pairs)}
+    encoder.note = note
+    return note
+
+
+def fit_stem_map(stem: GridEmbed, maps: Tensor, wanted: Tensor) -> None:
+    """Set the stem's linear map by ridge regression of ``wanted`` [pair, width] on the mean standardised cell.
+
+    ``maps`` is [pair, 320, n, n]; the constants must be fitted. The intercept is not penalised.
+    """
+    with torch.no_grad():
+        cells = stem.standardise(maps.flatten(2).transpose(1, 2)).mean(dim=1).double()
+        wanted = wanted.double()
+        centre, level = cells.mean(dim=0), wanted.mean(dim=0)
+        covariance = (cells - centre).T @ (cells - centre) / len(cells)
+        covariance += STEM_PENALTY * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=torch.float64)
+        weight = torch.linalg.solve(covariance, (cells - centre).T @ (wanted - level) / len(cells)).T
+        stem.proj.weight.copy_(weight)
+        stem.proj.bias.copy_(level - weight @ centre)
+
+
+def set_projections(image: nn.Linear, text: nn.Linear, heads: Heads, rows: FloatArray) -> None:
+    """Put maps into two projections without bias; outputs beyond the number of directions become zero.
+
+    The bias of the picture map goes into its weights. Rows after a layer norm lie on a plane that does not pass through
+    zero: some c has ``rows @ c = 1`` for all of them, and W x + b = (W + b c') x. ``rows`` are those the map was fitted
+    on. Raises FeatureError if no c does.
+    """
+    constant, *_ = np.linalg.lstsq(rows, np.ones(len(rows)), rcond=None)
+    if (off := float(np.abs(rows @ constant - 1).max())) > 1e-3:
+        raise FeatureError(f"the picture rows lie on no plane (off by {off:.2g}); fit the maps on rows of a layer norm")
+    with torch.no_grad():
+        for layer, weight in ((image, heads.visual + np.outer(heads.bias, constant)), (text, heads.textual)):
+            layer.weight.zero_()
+            layer.weight[: len(weight)] = torch.from_numpy(weight).float()
+
+
+def _maps(encoder: "VLMo", pairs: OutsidePairs, progress: bool) -> Tensor:
+    made = []
+    for chunk in _chunks(len(pairs), f"pictures for {encoder.name}", progress):
+        pictures = map(read_picture, pairs.images[chunk], pairs.item_ids[chunk])
+        made.append(pixels_of(encoder.preprocess_images, pictures))
+    return torch.cat(made)
+
+
+def _text_rows(encoder: "VLMo", texts: tuple[str, ...], progress: bool) -> dict[str, Tensor]:
+    """Row 0 by both paths, and the mean of the words' last rows, MiniLM's sentence vector."""
+    rows: dict[str, list[Tensor]] = {"own": [], "continued": [], "mean": []}
+    net, depth = encoder.module, encoder.settings.depth
+    with torch.inference_mode():
+        for chunk in _chunks(len(texts), f"texts for {encoder.name}", progress):
+            tokens = encoder.preprocess_texts(texts[chunk])
+            real = tokens["attention_mask"].bool()
+            embedded = net.embed_text(tokens["input_ids"])
+            last = net.final_norm(net.span(embedded, "text", real, (0, depth)))
+            joint = net.final_norm(net.span(embedded, "text", real, (0, depth), continued=True))
+            rows["own"].append(last[:, 0])
+            rows["continued"].append(joint[:, 0])
+            rows["mean"].append((last * real.unsqueeze(-1)).sum(dim=1) / real.sum(dim=1, keepdim=True))
+    return {name: torch.cat(parts) for name, parts in rows.items()}
+
+
+def _image_rows(encoder: "VLMo", maps: Tensor, progress: bool) -> dict[str, Tensor]:
+    rows: dict[str, list[Tensor]] = {"own": [], "continued": []}
+    net, depth = encoder.module, encoder.settings.depth
+    with torch.inference_mode():
+        for chunk in _chunks(len(maps), f"maps for {encoder.name}", progress):
+            embedded = net.embed_image(maps[chunk])
+            rows["own"].append(net.final_norm(net.span(embedded, "imag", None, (0, depth)))[:, 0])
+            joint = net.span(embedded, "imag", None, (0, depth), continued=True)
+            rows["continued"].append(net.final_norm(joint)[:, 0])
+    return {name: torch.cat(parts) for name, parts in rows.items()}
+
+
+def _chunks(count: int, what: str, progress: bool) -> Iterator[slice]:
+    for start in tqdm(range(0, count, _BATCH), desc=what, disable=not progress):
+        yield slice(start, start + _BATCH)
