@@ -12,10 +12,11 @@ from typing import Any
 
 from lmmrec_core.data.splitting import REDRAWN
 from lmmrec_core.digests import digest
-from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.errors import ConfigError
 from lmmrec_core.names import WARM
 from lmmrec_core.study.cases import Case, all_cases, declared_digest, reason_not_run
 from lmmrec_core.study.declared.searched import CELL, cell_of
+from lmmrec_core.study.preview.selection import choose
 from lmmrec_core.study.search.grids import Choice, Grid, Point, check_names
 from lmmrec_core.study.search.points import balanced_points
 from lmmrec_core.study.track import TrackSettings
@@ -93,18 +94,10 @@ def cells_taken(track: TrackSettings, grid: Grid) -> dict[tuple[str, ...], str]:
 def select(cells: Sequence[Cell], **wanted: Sequence[str]) -> tuple[Cell, ...]:
     """The cells with one of the named values in each field; an empty list takes all.
 
-    Raises ConfigError for a name that no cell has, with the nearest, and if no cell has all that is named.
+    Raises ConfigError as :func:`~lmmrec_core.study.preview.selection.choose`.
     """
-    for field, names in wanted.items():
-        known = dict.fromkeys(str(getattr(cell.case, field)) for cell in cells)
-        for name in names:
-            if name not in known:
-                raise unknown(field, name, known, "the searched cells")
-    found = tuple(c for c in cells if all(not n or getattr(c.case, field) in n for field, n in wanted.items()))
-    if cells and not found:
-        told = ", ".join(f"{field} {' or '.join(names)}" for field, names in wanted.items() if names)
-        raise ConfigError(f"no searched cell has {told}; leave one of them out (--dry-run lists the cells)")
-    return found
+    chosen = set(choose([cell.case for cell in cells], wanted, "the searched cells")) if cells else ()
+    return tuple(cell for cell in cells if cell.case in chosen)
 
 
 def _cases(track: TrackSettings, grid: Grid) -> list[Case]:
