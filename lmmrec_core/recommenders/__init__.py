@@ -27,3 +27,8 @@ RECOMMENDERS: Registry["RecommenderClass"] = Registry(
         "bm3": f"{_HERE}.bm3:BM3",
     },
 )
+
+
+def learns(member: object) -> bool:
+    """Whether a recommender is trained in steps (``roles.TrainableRecommender``); of others every seed is one run."""
+    return hasattr(member, "loss")

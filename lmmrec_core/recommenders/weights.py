@@ -10,6 +10,7 @@ from typing import Any
 
 from lmmrec_core.config import Settings
 from lmmrec_core.flow import Modality
+from lmmrec_core.recommenders import learns
 
 _GUESSED_MAPS = 10  # dim x dim of each modality: as many as MMGCN has
 
@@ -65,6 +66,6 @@ def weights_of(member: Any, settings: Settings, users: int, items: int, widths: 
     if hasattr(member, "count_weights"):
         counted: Weights = member.count_weights(sizes, settings)
         return counted
-    if not hasattr(member, "loss"):
+    if not learns(member):
         return Weights()
     return Weights(2 * sizes.tables, sizes.mapped(sizes.dim) + _GUESSED_MAPS * len(widths) * sizes.dim**2)

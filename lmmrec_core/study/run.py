@@ -37,8 +37,8 @@ from lmmrec_core.study.energy import metered, whole_from_here
 from lmmrec_core.study.features import features_key, load_features
 from lmmrec_core.study.joint.attach import attach_encoder, check_encoder, encoder_file, keep_trained, why_not_kept
 from lmmrec_core.study.joint.warm_start import train_warm
-from lmmrec_core.study.memory.plans import demand_of_plan
-from lmmrec_core.study.memory.room import peak_device_memory, refuse_unfit, reset_peak_device_memory, room
+from lmmrec_core.study.memory.plans import refuse_plan_that_cannot_fit
+from lmmrec_core.study.memory.room import peak_device_memory, reset_peak_device_memory
 from lmmrec_core.study.own.kept import is_kept, keep_recommender, keeps_model
 from lmmrec_core.study.search.validation import CUTOFF, stopping_metric, users_with, validation, warn_if_saturated
 from lmmrec_core.study.track import UNIDENTIFIED, EvaluationSettings
@@ -199,7 +199,7 @@ def _run_and_store(todo: Plan, workspace: Workspace, done: Path, checkpoint: Pat
         check_encoder(workspace, case, todo.end_to_end)
     features = features_of(case, workspace, todo.end_to_end)
     content = {} if features is None else features.matrices
-    refuse_unfit(demand_of_plan(todo, split, content, workspace.track), room(todo.training.device))
+    refuse_plan_that_cannot_fit(todo, split, content, workspace.track)
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
     training = joint.features if joint else None
     with metered(workspace.energy and whole_from_here(checkpoint)) as energy:

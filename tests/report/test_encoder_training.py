@@ -7,7 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lmmrec_core.encoders.cca import choose_heads
+from lmmrec_core.encoders.fine_tuning.cca import choose_heads
 from lmmrec_core.report import figures
 from lmmrec_core.report.encoder_training import (
     NO_CURVES,

@@ -17,12 +17,12 @@ from tqdm import tqdm
 
 from lmmrec_core.digests import file_sha256
 from lmmrec_core.encoders import minilm
-from lmmrec_core.encoders.cca import Heads, choose_heads
 from lmmrec_core.encoders.clip.build import build_module
 from lmmrec_core.encoders.clip.encoder import CLIP
 from lmmrec_core.encoders.clip.settings import CLIPSettings
 from lmmrec_core.encoders.clip.tokens import Tokens, WordPieces
 from lmmrec_core.encoders.clip.towers import image_vector, text_vector
+from lmmrec_core.encoders.fine_tuning.cca import Heads, choose_heads
 from lmmrec_core.encoders.fine_tuning.holdout import LEAST_SHARE, drawn_items
 from lmmrec_core.encoders.fine_tuning.outside import outside_pairs
 from lmmrec_core.encoders.lite0 import EfficientNetLite0, Lite0Settings
@@ -140,7 +140,7 @@ def align_heads(
     batch_size: int = 32,
     progress: bool = True,
 ) -> Heads:
-    """Set the heads of clip-small by regularised CCA on pairs of pictures and texts, see :mod:`~.cca`.
+    """Set the heads of clip-small by regularised CCA on pairs of pictures and texts, see :mod:`~lmmrec_core.encoders.fine_tuning.cca`.
 
     One pair in ten, those that contrastive training of the same pairs holds out too, is held out of the fit and used to
     choose the penalties, the number of directions and the scale. This takes about 6 CPU-seconds per 100 pairs, all

@@ -3,7 +3,7 @@
 Contrastive training of so few pairs from a random picture stem learns them by heart: held-out retrieval stays near
 chance. Two regressions are enough to be well above it. First the stem: the mean cell of a picture is mapped to the
 sentence vector of its text by ridge regression, so that the blocks, MiniLM's, read words-like rows. Then the
-projections of row 0, by canonical correlation analysis (:mod:`lmmrec_core.encoders.cca`).
+projections of row 0, by canonical correlation analysis (:mod:`lmmrec_core.encoders.fine_tuning.cca`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from lmmrec_core.encoders.cca import Heads, choose_heads
+from lmmrec_core.encoders.fine_tuning.cca import Heads, choose_heads
 from lmmrec_core.encoders.fine_tuning.holdout import LEAST_SHARE, drawn_items
 from lmmrec_core.encoders.fine_tuning.outside import OutsidePairs
 from lmmrec_core.encoders.pictures.reading import pixels_of, read_picture

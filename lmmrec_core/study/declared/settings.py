@@ -10,7 +10,7 @@ from typing import Any
 from lmmrec_core.config import Settings
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.names import SHUFFLED_ALONE, TWICE, WARM
-from lmmrec_core.recommenders import RECOMMENDERS
+from lmmrec_core.recommenders import RECOMMENDERS, learns
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.declared.searched import searched_settings
 from lmmrec_core.study.track import OF_ENCODER
@@ -92,8 +92,8 @@ def resolve(
     trained = {"device": workspace.device, **track.training}
     trained = laid_over(trained, own := declared.pop("training", {}))
     searched = searched_settings(track.searched, case.model_dump()) if case else {}
-    learns = hasattr(RECOMMENDERS[model], "loss")
-    if not learns:
+    trains = learns(RECOMMENDERS[model])
+    if not trains:
         _refuse_idle(model, {**own, **searched, **(overrides or {})})
     for given in (searched, overrides or {}):
         of_training = {key: value for key, value in given.items() if key in TrainingSettings.model_fields}
@@ -102,7 +102,7 @@ def resolve(
             if key in of_training:
                 continue
             if key not in model_class.model_fields:
-                more = TrainingSettings.model_fields if learns else ()
+                more = TrainingSettings.model_fields if trains else ()
                 raise unknown("setting", key, [*model_class.model_fields, *more], f"model {model!r}")
             declared[key] = value
     training = TrainingSettings.build(trained, f"{where}, training")

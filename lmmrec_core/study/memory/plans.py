@@ -12,7 +12,7 @@ from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.declared.settings import settings_of
 from lmmrec_core.study.memory.demand import Demand, demand_of_run
-from lmmrec_core.study.memory.room import room
+from lmmrec_core.study.memory.room import refuse_unfit, room
 from lmmrec_core.study.preview.costs import Size, known_sizes
 from lmmrec_core.study.track import TrackSettings, is_multimodal
 from lmmrec_core.study.workspace import Workspace
@@ -59,12 +59,14 @@ class _Resolved:
 
 
 def demand_of_plan(todo: SettledRun, split: Split, content: Matrices, track: TrackSettings) -> Demand:
-    """What training and evaluating takes, with its data at hand: the split, and the feature matrices if it reads any.
-
-    Whatever trains a plan asks this first, and refuses what does not fit (``room.refuse_unfit``).
-    """
+    """What training and evaluating takes, with the split and any feature matrices at hand."""
     size = Size(split.n_users, split.n_items, len(split.train))
     return _demand(todo, size, {modality: matrix.shape[1] for modality, matrix in content.items()}, track)
+
+
+def refuse_plan_that_cannot_fit(todo: SettledRun, split: Split, content: Matrices, track: TrackSettings) -> None:
+    """Whatever trains a plan calls this first. Raises TrainingError as ``room.refuse_unfit``."""
+    refuse_unfit(demand_of_plan(todo, split, content, track), room(todo.training.device))
 
 
 def demands_of(plans: Iterable[SettledRun], workspace: Workspace) -> list[Demand]:

@@ -7,7 +7,7 @@ from typing import Any
 from lmmrec_core.errors import LmmrecError
 from lmmrec_core.flow import Result
 from lmmrec_core.names import CHEAP_MODELS, ID_TWINS
-from lmmrec_core.recommenders import RECOMMENDERS
+from lmmrec_core.recommenders import RECOMMENDERS, learns
 from lmmrec_core.significance.comparison import Comparison, compare_trained
 from lmmrec_core.study.cases import Case, reads_content
 from lmmrec_core.study.run import is_done, plan, run_case
@@ -62,7 +62,7 @@ def runs_beside(
 
 def _reference(case: Case, model: str, workspace: Workspace, overrides: Mapping[str, Any], make: bool) -> Reference:
     try:
-        seed = case.seed if hasattr(RECOMMENDERS[model], "loss") else 1  # else all seeds are one run
+        seed = case.seed if learns(RECOMMENDERS[model]) else 1
         other = Case(track=case.track, dataset=case.dataset, model=model, split=case.split, seed=seed)
         todo = plan(other, workspace, overrides)
         if not make and not is_done(todo, workspace):

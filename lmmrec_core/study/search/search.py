@@ -27,8 +27,7 @@ from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import Dataset
 from lmmrec_core.study.declared.settings import resolve
 from lmmrec_core.study.inputs import prepare_weights
-from lmmrec_core.study.memory.plans import demand_of_plan
-from lmmrec_core.study.memory.room import refuse_unfit, room
+from lmmrec_core.study.memory.plans import refuse_plan_that_cannot_fit
 from lmmrec_core.study.run import Plan, features_of, fit, plan, training_data
 from lmmrec_core.study.search.grids import Grid, ModelGrid, Point, check_names, combinations, read_grid
 from lmmrec_core.study.search.summary import chosen, frame_of, leak_of, score_of, summary_path, write_summary
@@ -218,7 +217,7 @@ def _try_point(search: _Search, point: Point, todo: Plan, inputs: TrainingData, 
     """Train at a point; a trial with its score or its failure. Raises TrainingError for one that cannot fit memory."""
     check_device(todo.training.device)
     track = search.workspace.track
-    refuse_unfit(demand_of_plan(todo, search.dataset.split, inputs.features, track), room(todo.training.device))
+    refuse_plan_that_cannot_fit(todo, search.dataset.split, inputs.features, track)
     began = time.perf_counter()
     try:
         valid, notes = _measure(todo, search, inputs, checkpoint)

@@ -23,8 +23,7 @@ from lmmrec_core.study.cases import Case
 from lmmrec_core.study.features import load_features
 from lmmrec_core.study.inputs import Step, features_step, make_all, prepare_weights, reason_of, worker_workspace
 from lmmrec_core.study.joint.attach import attach_encoder
-from lmmrec_core.study.memory.plans import demand_of_plan
-from lmmrec_core.study.memory.room import refuse_unfit, room
+from lmmrec_core.study.memory.plans import refuse_plan_that_cannot_fit
 from lmmrec_core.study.run import features_of, fit, plan, training_data
 from lmmrec_core.study.schedule import end_workers, worker_pool
 from lmmrec_core.study.search.cells import Cell, search_workspace
@@ -189,7 +188,7 @@ def try_point(workspace: Workspace, case: Case, fixed: dict[str, Any], point: Po
     trial: dict[str, Any] = {"settings": point, "valid": None, "error": None, "key": todo.key}
     seconds = 0.0
     content = {} if features is None else features.matrices
-    refuse_unfit(demand_of_plan(todo, split, content, workspace.track), room(todo.training.device))
+    refuse_plan_that_cannot_fit(todo, split, content, workspace.track)
     joint = attach_encoder(workspace, case, todo.end_to_end, features) if todo.end_to_end else None
     try:
         inputs = training_data(split, features)

@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lmmrec_core.encoders.cca import Heads
 from lmmrec_core.encoders.clip.settings import CLIPSettings
 from lmmrec_core.encoders.clip.small import ClipSmall, align_heads, pooled_pairs, set_heads
+from lmmrec_core.encoders.fine_tuning.cca import Heads
 from lmmrec_core.encoders.fine_tuning.holdout import drawn_items
 from lmmrec_core.encoders.lite0 import EfficientNetLite0, Lite0Settings
 from lmmrec_core.encoders.minilm import MiniLM, MiniLMSettings

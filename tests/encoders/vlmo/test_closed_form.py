@@ -9,7 +9,7 @@ from scipy.linalg import lstsq
 from torch import nn
 from torch.nn import functional
 
-from lmmrec_core.encoders.cca import Heads, partner_recall
+from lmmrec_core.encoders.fine_tuning.cca import Heads, partner_recall
 from lmmrec_core.encoders.fine_tuning.holdout import LEAST_SHARE, drawn_items
 from lmmrec_core.encoders.fine_tuning.outside import OutsidePairs
 from lmmrec_core.encoders.vlmo.closed_form import STEM_PENALTY, align_vlmo, fit_stem_map, set_projections

@@ -10,6 +10,7 @@ from lmmrec_core.study.cases import Case
 from lmmrec_core.study.datasets import store_statistics
 from lmmrec_core.study.declared.track_file import read_track
 from lmmrec_core.study.features import load_features
+from lmmrec_core.study.memory import plans as memory_plans
 from lmmrec_core.study.memory.demand import GIB
 from lmmrec_core.study.memory.plans import WIDTHS, demands_of, demands_of_cases, expected_widths, memory_told
 from lmmrec_core.study.memory.room import Room
@@ -36,7 +37,7 @@ def paper(tmp_path):
 @pytest.fixture
 def small(monkeypatch):
     """A machine with a tenth of a GiB."""
-    for module in (running, schedule, making_features):
+    for module in (memory_plans, schedule, making_features):
         monkeypatch.setattr(module, "room", lambda device: Room(GIB // 10))
 
 
@@ -51,7 +52,7 @@ def test_a_run_that_cannot_fit_is_refused_before_it_is_built(workspace, small, m
 
 def test_of_a_track_only_the_cases_that_cannot_fit_fail(workspace, monkeypatch):
     rooms = iter([Room(GIB // 10), *[Room(100 * GIB)] * 9])
-    monkeypatch.setattr(running, "room", lambda device: next(rooms))
+    monkeypatch.setattr(memory_plans, "room", lambda device: next(rooms))
     plans = [plan(case_of(model=model), workspace) for model in ("bpr", "lightgcn")]
     with pytest.raises(TrainingError):
         run_case(plans[0], workspace)

@@ -4,6 +4,7 @@ import pytest
 
 from lmmrec_core.errors import ConfigError, TrainingError
 from lmmrec_core.study.cases import Case
+from lmmrec_core.study.memory import plans
 from lmmrec_core.study.memory.demand import GIB
 from lmmrec_core.study.memory.room import Room
 from lmmrec_core.study.run import plan, run_case
@@ -197,7 +198,7 @@ def test_an_unknown_data_set_is_refused(own_trials):
 
 def test_a_point_that_cannot_fit_is_refused_before_it_is_built_and_is_no_trial(search, own_trials, monkeypatch):
     monkeypatch.setattr(searching, "fit", None)  # is not reached
-    monkeypatch.setattr(searching, "room", lambda device: Room(GIB // 10))
+    monkeypatch.setattr(plans, "room", lambda device: Room(GIB // 10))
     with pytest.raises(TrainingError, match=r"needs about .* 0\.1 GiB of memory are free here"):
         search()
     assert not list(own_trials.cache.glob("search/*/*.json"))

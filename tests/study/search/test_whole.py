@@ -9,6 +9,7 @@ from lmmrec_core.disk import read_sealed
 from lmmrec_core.errors import ConfigError, FeatureError, TrainingError
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.inputs import set_workspace
+from lmmrec_core.study.memory import plans
 from lmmrec_core.study.memory.demand import GIB
 from lmmrec_core.study.memory.room import Room
 from lmmrec_core.study.run import plan, run_case
@@ -196,7 +197,7 @@ def test_two_searches_of_a_track_at_once_and_no_process_are_refused(own_trials, 
 
 def test_a_point_that_cannot_fit_is_refused_before_its_encoder_is_read(own_trials, monkeypatch):
     monkeypatch.setattr(whole, "attach_encoder", None)  # is not reached
-    monkeypatch.setattr(whole, "room", lambda device: Room(GIB // 10))
+    monkeypatch.setattr(plans, "room", lambda device: Room(GIB // 10))
     place = {"track": "controls", "dataset": "complementary", "model": "vbpr", "encoder": "clip", "paradigm": "ETE"}
     with pytest.raises(TrainingError, match="needs about"):
         whole.try_point(own_trials, Case.build({**place, "modalities": "V&T"}, "case"), {}, {"learning_rate": 0.01})
@@ -220,7 +221,7 @@ def test_the_features_that_trials_start_from_are_made_beforehand(own_trials, sco
 
 def test_a_point_that_cannot_fit_is_no_trial(own_trials, monkeypatch):
     monkeypatch.setattr(whole, "fit", None)  # is not reached
-    monkeypatch.setattr(whole, "room", lambda device: Room(GIB // 10))
+    monkeypatch.setattr(plans, "room", lambda device: Room(GIB // 10))
     place = {"track": "controls", "dataset": "complementary", "model": "bpr", "seed": 1}
     with pytest.raises(TrainingError, match=r"needs about .* 0\.1 GiB of memory are free here"):
         whole.try_point(own_trials, Case.build(place, "case"), {}, {"learning_rate": 0.01})

@@ -4,7 +4,7 @@ import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmmrec_core.encoders.cca import (
+from lmmrec_core.encoders.fine_tuning.cca import (
     best_scale,
     choose_heads,
     contrastive_loss,
