@@ -140,7 +140,7 @@ def align_heads(
     batch_size: int = 32,
     progress: bool = True,
 ) -> Heads:
-    """Set the heads of clip-small by regularised CCA on pairs of pictures and texts, see :mod:`~lmmrec_core.encoders.fine_tuning.cca`.
+    """Set the heads of clip-small by regularised CCA on pairs of pictures and texts (``fine_tuning/cca.py``).
 
     One pair in ten, those that contrastive training of the same pairs holds out too, is held out of the fit and used to
     choose the penalties, the number of directions and the scale. This takes about 6 CPU-seconds per 100 pairs, all

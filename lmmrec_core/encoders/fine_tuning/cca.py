@@ -23,7 +23,7 @@ from scipy.special import logsumexp
 from scipy.stats import rankdata
 
 from lmmrec_core.errors import ConfigError, FeatureError
-from lmmrec_core.flow import BoolArray, FloatArray
+from lmmrec_core.flow import BoolArray, FloatArray, IntArray
 
 _VISUAL_PENALTIES = (1.0, 3.0, 10.0, 30.0)
 _TEXTUAL_PENALTIES = (1.0, 3.0, 10.0)
@@ -115,7 +115,7 @@ def _unit(rows: FloatArray) -> FloatArray:
     return rows / np.where(norm > 0, norm, 1.0)
 
 
-def partner_ranks(similarities: FloatArray) -> tuple[FloatArray, FloatArray]:
+def partner_ranks(similarities: FloatArray) -> tuple[IntArray, IntArray]:
     """Rank (from 1) of each pair's own partner [pair], picture to text and text to picture; ties count against it."""
     right = np.diag_indices_from(similarities)
     by_text = rankdata(-similarities, method="max", axis=1)[right]

@@ -1,8 +1,8 @@
 """How vlmo-small learns its common space in closed form, from a few thousand pairs of pictures and texts.
 
-Contrastive training of so few pairs from a random picture stem learns them by heart: held-out retrieval stays near
-chance. Two regressions are enough to be well above it. First the stem: the mean cell of a picture is mapped to the
-sentence vector of its text by ridge regression, so that the blocks, MiniLM's, read words-like rows. Then the
+A start for contrastive training, which from a random picture stem soon knows so few pairs by heart. Two regressions are
+enough to be well above chance. First the stem: the mean cell of a picture is mapped to the sentence vector of its text
+by ridge regression, so that the blocks, MiniLM's, read rows like those of words. Then the
 projections of row 0, by canonical correlation analysis (:mod:`lmmrec_core.encoders.fine_tuning.cca`).
 """
 
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from lmmrec_core.encoders.fine_tuning.cca import Heads, choose_heads
+from lmmrec_core.encoders.fine_tuning.cca import Heads, best_scale, choose_heads, partner_recall
 from lmmrec_core.encoders.fine_tuning.holdout import LEAST_SHARE, drawn_items
 from lmmrec_core.encoders.fine_tuning.outside import OutsidePairs
 from lmmrec_core.encoders.pictures.reading import pixels_of, read_picture
 from lmmrec_core.encoders.vlmo.model import GridEmbed
-from lmmrec_core.errors import ConfigError, FeatureError
+from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import FloatArray
 
 if TYPE_CHECKING:
@@ -51,16 +51,16 @@ def align_vlmo(encoder: "VLMo", pairs: OutsidePairs, progress: bool = True) -> M
     fit_stem_map(stem, maps[inside], texts["mean"][inside])
     images = _image_rows(encoder, maps, progress)
     net, record = encoder.module, {}
-    for path, heads, scale in (
-        ("own", (net.itc_image_proj, net.itc_text_proj), net.logit_scale),
-        ("continued", (net.itc_vl_image_proj, net.itc_vl_text_proj), net.logit_vl_scale),
+    for path, heads, log_scale in (
+        ("own", (net.itc_image_proj.fc, net.itc_text_proj.fc), net.logit_scale),
+        ("continued", (net.itc_vl_image_proj.fc, net.itc_vl_text_proj.fc), net.logit_vl_scale),
     ):
-        found, record[path] = choose_heads(
-            images[path].double().numpy(), functional.normalize(texts[path], dim=1).double().numpy(), out
-        )
-        set_projections(heads[0].fc, heads[1].fc, found, images[path].double().numpy())
+        rows, unit = images[path].double(), functional.normalize(texts[path].double(), dim=1)
+        found, chosen = choose_heads(rows.numpy(), unit.numpy(), out)
+        set_projections(*heads, found, rows[inside].numpy())
+        record[path] = {**chosen, **_standing(*heads, rows[~inside], unit[~inside])}
         with torch.no_grad():
-            scale.fill_(float(np.log(found.scale)))
+            log_scale.fill_(float(np.log(record[path]["scale"])))
     note = {**record["own"], "stem_penalty": STEM_PENALTY, "continued": record["continued"], "pairs": len(pairs)}
     encoder.note = note
     return note
@@ -85,17 +85,30 @@ def fit_stem_map(stem: GridEmbed, maps: Tensor, wanted: Tensor) -> None:
 def set_projections(image: nn.Linear, text: nn.Linear, heads: Heads, rows: FloatArray) -> None:
     """Put maps into two projections without bias; outputs beyond the number of directions become zero.
 
-    The bias of the picture map goes into its weights. Rows after a layer norm lie on a plane that does not pass through
-    zero: some c has ``rows @ c = 1`` for all of them, and W x + b = (W + b c') x. ``rows`` are those the map was fitted
-    on. Raises FeatureError if no c does.
+    The bias b of the picture map goes into its weights, nearly: c is the ridge regression of 1 on ``rows`` [pair,
+    width], those the map was fitted on, and W x + b ≈ (W + b c') x. Rows of a class token have much in common, so
+    that c' x is near 1 for all of them with small weights. (Rows after a layer norm lie on a plane, and an exact c
+    exists; its weights are so large that no precision holds the result.)
     """
-    constant, *_ = np.linalg.lstsq(rows, np.ones(len(rows)), rcond=None)
-    if (off := float(np.abs(rows @ constant - 1).max())) > 1e-3:
-        raise FeatureError(f"the picture rows lie on no plane (off by {off:.2g}); fit the maps on rows of a layer norm")
+    common = rows.mean(axis=0)
+    second = rows.T @ rows / len(rows)
+    second[np.diag_indices_from(second)] += rows.var(axis=0).mean()
+    constant = np.linalg.solve(second, common)
     with torch.no_grad():
         for layer, weight in ((image, heads.visual + np.outer(heads.bias, constant)), (text, heads.textual)):
             layer.weight.zero_()
             layer.weight[: len(weight)] = torch.from_numpy(weight).float()
+
+
+def _standing(image: nn.Linear, text: nn.Linear, rows: Tensor, texts: Tensor) -> dict[str, float]:
+    """Scale and retrieval of held-out rows by the projections as they are."""
+    with torch.no_grad():
+        mapped = [
+            functional.normalize(layer(side.float()), dim=1).double() for layer, side in ((image, rows), (text, texts))
+        ]
+    similarities = (mapped[0] @ mapped[1].T).numpy()
+    recall = round(partner_recall(similarities, 10), 6)
+    return {"scale": round(best_scale(similarities), 6), "held_out_recall@10": recall}
 
 
 def _maps(encoder: "VLMo", pairs: OutsidePairs, progress: bool) -> Tensor:

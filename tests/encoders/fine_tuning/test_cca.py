@@ -141,12 +141,12 @@ def test_the_held_out_share_follows_ids_only():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (lambda v, t: (v[:5], t, 1, 1), FeatureError, "one row per pair"),
-        (lambda v, t: (v[:1], t[:1], 1, 1), FeatureError, "give at least 2"),
-        (lambda v, t: (v * np.nan, t, 1, 1), FeatureError, "visual features hold NaN"),
-        (lambda v, t: (v, t * 0, 1, 1), FeatureError, "textual features are the same for every pair"),
-        (lambda v, t: (v[:6], t[:6], 0, 0), FeatureError, "visual covariance is singular; raise its penalty"),
-        (lambda v, t: (v, t, -1, 1), ConfigError, "visual penalty is -1"),
+        (lambda v, t: (v[:5], t, 1.0, 1.0), FeatureError, "one row per pair"),
+        (lambda v, t: (v[:1], t[:1], 1.0, 1.0), FeatureError, "give at least 2"),
+        (lambda v, t: (v * np.nan, t, 1.0, 1.0), FeatureError, "visual features hold NaN"),
+        (lambda v, t: (v, t * 0, 1.0, 1.0), FeatureError, "textual features are the same for every pair"),
+        (lambda v, t: (v[:6], t[:6], 0.0, 0.0), FeatureError, "visual covariance is singular; raise its penalty"),
+        (lambda v, t: (v, t, -1.0, 1.0), ConfigError, "visual penalty is -1.0"),
     ],
 )
 def test_what_cannot_be_fitted(change, error, message):

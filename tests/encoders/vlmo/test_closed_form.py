@@ -14,7 +14,7 @@ from lmmrec_core.encoders.fine_tuning.holdout import LEAST_SHARE, drawn_items
 from lmmrec_core.encoders.fine_tuning.outside import OutsidePairs
 from lmmrec_core.encoders.vlmo.closed_form import STEM_PENALTY, align_vlmo, fit_stem_map, set_projections
 from lmmrec_core.encoders.vlmo.presets import SmallSettings, TinySettings, VLMoSmall, VLMoTiny
-from lmmrec_core.errors import ConfigError, FeatureError
+from lmmrec_core.errors import ConfigError
 from lmmrec_core.roles import AlignsPairs
 from tests.encoders.toys import draw
 
@@ -55,23 +55,27 @@ def test_stem_is_the_ridge_regression_of_its_targets() -> None:
         np.testing.assert_allclose(stem.proj(cells).mean(0), y.mean(0), atol=1e-5)  # the means are met
 
 
-def test_a_bias_goes_into_the_weights_of_rows_after_a_layer_norm() -> None:
+def test_a_bias_goes_into_weights_that_stay_small() -> None:
+    """Rows with a mean of 2 and a deviation of 0.3 in each of 16 places: c' x is near 1, its weights near 2 / 64."""
     random = np.random.default_rng(1)
-    norm = nn.LayerNorm(16, elementwise_affine=True)
-    with torch.no_grad():
-        norm.weight.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(2))
-        norm.bias.uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(3))
-        rows = norm(torch.from_numpy(random.normal(size=(50, 16))).float())
+    rows = 2 + 0.3 * random.normal(size=(200, 16))
     heads = Heads(random.normal(size=(4, 16)), random.normal(size=4), random.normal(size=(4, 16)))
     image, text = nn.Linear(16, 6, bias=False), nn.Linear(16, 6, bias=False)
-    set_projections(image, text, heads, rows.double().numpy())
+    set_projections(image, text, heads, rows)
     with torch.no_grad():
-        mapped = image(rows).numpy()
-    np.testing.assert_allclose(mapped[:, :4], rows.numpy() @ heads.visual.T + heads.bias, atol=1e-4)
+        mapped = image(torch.from_numpy(rows).float()).numpy()
+    np.testing.assert_allclose(mapped[:, :4], rows @ heads.visual.T + heads.bias, atol=0.2 * np.abs(heads.bias).max())
     assert (mapped[:, 4:] == 0).all() and (text.weight[4:] == 0).all()
     np.testing.assert_allclose(text.weight[:4].detach(), heads.textual, rtol=1e-6)
-    with pytest.raises(FeatureError, match="lie on no plane"):
-        set_projections(image, text, heads, random.normal(size=(50, 16)))
+    constant = (image.weight[:4].detach().numpy() - heads.visual) / heads.bias[:, None]
+    np.testing.assert_allclose(constant, 2 / 64, atol=0.02)
+
+
+def test_weights_survive_half_precision(aligned) -> None:
+    """A layer norm's rows lie on a plane; an exact bias would have weights of millions that cancel."""
+    net = aligned[0].module
+    for head in (net.itc_image_proj, net.itc_vl_image_proj):
+        assert head.fc.weight.abs().max() < 1e3
 
 
 def test_what_it_says_of_itself_is_what_the_encoder_does(aligned, pairs) -> None:
@@ -91,7 +95,7 @@ def test_what_it_says_of_itself_is_what_the_encoder_does(aligned, pairs) -> None
     assert continued[2].item() == pytest.approx(record["continued"]["scale"], rel=1e-5)
     rows = [functional.normalize(side, dim=1).double().numpy() for side in continued[:2]]
     said = record["continued"]["held_out_recall@10"]
-    assert partner_recall(rows[0] @ rows[1].T, 10) == pytest.approx(said, abs=0.05)
+    assert partner_recall(rows[0] @ rows[1].T, 10) == pytest.approx(said)
 
 
 def test_the_same_pairs_give_the_same_weights(aligned, pairs, tmp_path) -> None:
