@@ -143,14 +143,15 @@ class PartWords:
     @property
     def cure(self) -> str:
         """How a column of parts is written in a table that has one."""
-        return f"rename it {self.wanted!r} and write {'train, valid or test' if self.wanted == 'split' else '0, 1 or 2'}"
+        parts = "train, valid or test" if self.wanted == "split" else "0, 1 or 2"
+        return f"rename it {self.wanted!r} and write {parts}"
 
     def warn(self, path: Path, cure: str = "") -> None:
         """Warn of each column that may hold parts, none of which is used."""
         for column in self.perhaps():
+            codes = ", ".join(sorted(self._codes[column]))
             warnings.warn(
-                f"{path}: column {column!r} is not read; if its {', '.join(sorted(self._codes[column]))} are parts of a "
-                f"split, {cure or self.cure}",
+                f"{path}: column {column!r} is not read; if its {codes} are parts of a split, {cure or self.cure}",
                 stacklevel=2,
             )
 

@@ -141,7 +141,10 @@ def test_an_unknown_key_of_an_encoder_entry_is_refused(shop, tmp_path, capsys, e
         (("search", "--apply", "--jobs", "3"), "--jobs has no effect: --apply alone"),
         (("search", "--apply", "--dry-run"), "--dry-run has no effect: --apply alone"),
         (("search", "--apply", "--track", "mine.yaml"), "is a file of your own; put the settings under `searched`"),
-        (("search", "--cells", "--dry-run", "--model", "bpr", "--encoder", "clip"), "the searched cells: no case has model bpr, "),
+        (
+            ("search", "--cells", "--dry-run", "--model", "bpr", "--encoder", "clip"),
+            "the searched cells: no case has model bpr, ",
+        ),
         (("search", "--cells", "--dry-run", "--model", ","), "--model ',' names nothing"),
         (("reproduce", "--dry-run", "--dataset", " ,"), "--dataset ' ,' names nothing"),
         (("reproduce", "--dry-run", "--data", "SHOP"), "--data has no effect: the data of track 'controls' are drawn"),
