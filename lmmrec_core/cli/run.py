@@ -70,6 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     kept = str(folder / MODEL) if arguments.keep_model else None
     encoder = encoder_file(workspace, result)
     _warn_below_popularity(result, beside)
+    if left := workspace.left_checkpoints():
+        print(f"note: {left}", file=sys.stderr)
     if arguments.json:
         more = {
             "folder": str(folder),
