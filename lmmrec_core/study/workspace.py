@@ -144,8 +144,9 @@ class Workspace:
         for file in files:
             with suppress(OSError):  # just removed by another process
                 size += file.stat().st_size
+        where = " and ".join(folders)
         return (
-            f"{len(files)} checkpoints of trainings that did not end, {size / 2**20:.1f} MiB, are in {' and '.join(folders)}: the "
+            f"{len(files)} checkpoints of trainings that did not end, {size / 2**20:.1f} MiB, are in {where}: the "
             "commands that were interrupted go on from them, unless their settings changed; remove those of no use"
         )
 
