@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, Val
 from pydantic.fields import FieldInfo
 
 from lmmrec_core.disk import read_regular
-from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.errors import ConfigError, nearest, unknown
 from lmmrec_core.names import LONGEST_NAME, PLAIN_NAME
 
 _LARGEST = 2**63 - 1  # whole numbers beyond do not fit a tensor or a file
@@ -97,11 +97,19 @@ def _explain(error: ValidationError, where: str, cls: type[Settings]) -> str:
         else:
             told = _IN_YAML.get(problem["type"], problem["msg"])
             told = told.removeprefix("Value error, ")  # pydantic's words before those of a check of ours
+            if problem["type"] == "literal_error":
+                told = _one_of(problem["input"], str(problem["ctx"]["expected"]))
             if problem["type"] == "value_error" and isinstance(problem["input"], Mapping):  # whole, it tells little
                 lines.append(f"{where}: {key}: {told}" if problem["loc"] else f"{where}: {told}")
             else:
                 lines.append(f"{where}: {key} = {_shown(problem['input'])} is not valid: {told}")
     return "\n".join(lines)
+
+
+def _one_of(seen: object, expected: str) -> str:
+    """What may be written in the place of ``seen``; ``expected`` as pydantic lists it, ``'PT', 'FT' or 'ETE'``."""
+    close = nearest(str(seen), re.findall(r"'([^']*)'", expected))
+    return (f"did you mean {close!r}? " if close else "") + f"write one of {expected.replace(' or ', ', ')}"
 
 
 def _settings_at(cls: type[Settings], place: Sequence[object]) -> type[Settings]:

@@ -3,7 +3,8 @@
 Everything is written beside its place under a name of its own that starts with :data:`PARTIAL` and says which process
 writes it, flushed to disk and renamed, so neither a kill nor a full disk leaves half a file, and two writers never
 share one. What a killed process left behind is removed by the next that writes there, or looks
-(:func:`remove_abandoned`); if it ran on another machine, a day later.
+(:func:`remove_abandoned`); if it ran on another machine, a day later. A folder that was about to be replaced takes its
+place again then.
 """
 
 import errno
@@ -28,6 +29,7 @@ from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError, DataError, LmmrecError, ResultError
 
 PARTIAL = ".partial-"
+_ASIDE = ".old"  # ends the name of a folder that holds what is being replaced
 CURE = "delete it and run the same command again"
 _ABANDONED = 24 * 3600  # seconds after which what a process of another machine left is removed
 _OWNER = re.compile(rf"{re.escape(PARTIAL)}(?P<process>\d+)@(?P<place>[0-9a-f]{{6}})-")
@@ -115,21 +117,31 @@ def whole_folder(
             for file in (*partial.rglob("*"), partial):
                 _flush(file)
             if replace and path.is_dir():  # moved aside whole: removing it takes longer, and a kill may come
-                old = partial.with_name(f"{partial.name}.old")
-                path.rename(old)
+                old = partial.with_name(f"{partial.name}{_ASIDE}")
+                old.mkdir()
+                path.rename(old / path.name)
             try:
                 partial.rename(path)
             except OSError:
                 if not (path.is_dir() and any(path.iterdir())):
-                    if old is not None:
-                        old.rename(path)
                     raise
             _flush(path.parent)
-            if old is not None:
-                shutil.rmtree(old, ignore_errors=True)
         finally:
+            if old is not None:
+                _put_back(old)
             if partial is not None:
                 shutil.rmtree(partial, ignore_errors=True)
+
+
+def _put_back(aside: Path) -> None:
+    """Give what was moved aside its place again, or remove it if that has been taken. What can do neither stays."""
+    with suppress(OSError):
+        for entry in [*aside.iterdir()]:
+            if os.path.lexists(place := aside.parent / entry.name):
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.rename(place)
+        aside.rmdir()
 
 
 def copy_others(source: Path, target: Path, but: Collection[str]) -> None:
@@ -285,7 +297,9 @@ def remove_abandoned(folder: Path, depth: int = 0) -> None:
                     continue
             except FileNotFoundError:  # its owner has just renamed or removed it
                 continue
-            if entry.is_dir():
+            if entry.name.endswith(_ASIDE):  # of a process that was killed before the new folder had its place
+                _put_back(entry)
+            elif entry.is_dir():
                 shutil.rmtree(entry, ignore_errors=True)
             else:
                 with suppress(OSError):

@@ -57,7 +57,7 @@ _ALSO_CALLED = {
     "trainbatchsize": "batch_size", "embsize": "embedding_dim", "embeddingsize": "embedding_dim",
     "latentdim": "embedding_dim", "factors": "embedding_dim", "earlystopping": "patience", "stoppingstep": "patience",
     "evalstep": "evaluate_every", "gpu": "device", "cuda": "device", "finetune": "FT", "pretrained": "PT", "e2e": "ETE",
-    "endtoend": "ETE",
+    "endtoend": "ETE", "finetuned": "FT",
     "patienceepochs": "patience", "ablation": "ablate", "normalize": "normalise_features",
     "normalizefeatures": "normalise_features",
 }  # fmt: skip

@@ -2,10 +2,11 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lmmrec_core.errors import ConfigError
+from lmmrec_core.errors import ConfigError, nearest
 from lmmrec_core.home import path_name
 from lmmrec_core.names import MODALITY_SETS, SPLIT_RULES, TRACKS
 
@@ -13,7 +14,10 @@ CATALOGUE_NAME = "what your catalogue is called in results/ (default: as its fol
 
 
 class Parser(argparse.ArgumentParser):
-    """Refuses an option that is given twice, unless all its values count: the last would win without a word."""
+    """Refuses an option that is given twice, unless all its values count: the last would win without a word.
+
+    Of an option, a command or a choice that there is not, it tells the nearest one that there is.
+    """
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -24,7 +28,27 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As that of argparse."""
         self.given.clear()
+        self._check_options([*(sys.argv[1:] if args is None else args)])
         return super().parse_known_args(args, namespace)
+
+    def _check_options(self, words: Sequence[str]) -> None:
+        """Ends with an error at an option that there is not; argparse would first miss those that are required."""
+        for word in words:
+            name = word.partition("=")[0]
+            if word == "--" or (self._subparsers is not None and not word.startswith("-")):
+                return  # what follows are no options, or those of the command
+            known = self._option_string_actions
+            if name.startswith("--") and " " not in word and not any(option.startswith(name) for option in known):
+                close = nearest(name, [option for option in known if option.startswith("--")])
+                self.error(f"unknown option {name}; {f'did you mean {close}?' if close else 'see --help'}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            if (close := nearest(str(value), map(str, action.choices or ()))) is None:
+                raise
+            raise argparse.ArgumentError(action, f"{error.message}; did you mean {close!r}?") from None
 
 
 def _note_given(parser: argparse.ArgumentParser, option: argparse.Action) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lmmrec_core.data import SOURCES
 from lmmrec_core.data.assemble import NoContentError
-from lmmrec_core.errors import ConfigError, unknown
+from lmmrec_core.errors import ConfigError, nearest, unknown
 from lmmrec_core.flow import MODALITIES, Catalogue, Modality
 from lmmrec_core.names import BASELINE, MODALITY_SETS, SPLIT_RULES
 from lmmrec_core.study.cases import reads_content
@@ -54,8 +54,11 @@ def refuse_data(arguments: argparse.Namespace, track: TrackSettings) -> None:
 def asked_modalities(arguments: argparse.Namespace) -> str:
     """The modalities asked for, V&T if none were. Raises ConfigError for others."""
     asked = arguments.modalities or "V&T"
-    if asked not in MODALITY_SETS or asked == "none":
-        raise ConfigError(f"--modalities {asked!r}: write V&T, V or T (quote 'V&T' in a shell)")
+    known = [name for name in MODALITY_SETS if name != "none"]
+    if asked not in known:
+        close = nearest(asked, known)
+        hint = f"did you mean {close!r}? " if close else ""
+        raise ConfigError(f"--modalities {asked!r}: {hint}write V&T, V or T (quote 'V&T' in a shell)")
     return str(asked)
 
 

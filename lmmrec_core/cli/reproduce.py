@@ -86,6 +86,8 @@ def _run(study: Study, seen: Outlook, jobs: int, engine: str, options: Mapping[s
         outcome = run_as_jobs(seen.ready, study.workspace, jobs, engine, options)
         outcome = replace(outcome, done_before=outcome.done_before + len(seen.stored))
     _tell_uncommitted(study)
+    if left := study.workspace.left_checkpoints():
+        print(f"note: {left}", file=sys.stderr)
     print(
         f"{outcome.done_before} were stored before, {outcome.computed} computed now, {len(outcome.failures)} failed"
         + (f", {len(seen.waiting)} still wait for what is named above." if seen.waiting else ".")

@@ -11,9 +11,9 @@ import pandas as pd
 from lmmrec_core.cli.own_catalogue import encoder_name, user_track, user_workspace
 from lmmrec_core.cli.reading import asked_modalities, content_asked, content_used, what_was_used
 from lmmrec_core.config import parse_assignments
-from lmmrec_core.errors import ConfigError
+from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Result
-from lmmrec_core.names import BASELINE, MODEL_TITLES, SEEDLESS_MODELS
+from lmmrec_core.names import BASELINE, CONTROLS, MODEL_TITLES, SEEDLESS_MODELS
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.workspace import Workspace, check_device
 
@@ -70,6 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     kept = str(folder / MODEL) if arguments.keep_model else None
     encoder = encoder_file(workspace, result)
     _warn_below_popularity(result, beside)
+    if left := workspace.left_checkpoints():
+        print(f"note: {left}", file=sys.stderr)
     if arguments.json:
         more = {
             "folder": str(folder),
@@ -143,6 +145,9 @@ def _content_fields(workspace: Workspace, arguments: argparse.Namespace) -> dict
         raise ConfigError(
             f"--paradigm {arguments.paradigm} needs one encoder of both modalities; {encoder} names one for each"
         )
+    for option, kind in (("paradigm", paradigms), ("control", ("none", *CONTROLS))):
+        if (asked := getattr(arguments, option)) and asked not in kind:
+            raise unknown(option, asked, kind, f"--{option}")
     return {
         "encoder": encoder,
         "paradigm": arguments.paradigm or paradigms[0],

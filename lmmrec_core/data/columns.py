@@ -1,8 +1,11 @@
 """Names of columns: which are read, which are near misses of those, and what else a column is often called."""
 
 import re
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
+from pathlib import Path
 
 CLOSE = 0.8  # names this alike are near misses: ratings, time_stamp, splt
 _SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", ",": "','"}
@@ -50,6 +53,13 @@ _PART_WORDS = frozenset(
     | {"holdout", "trn", "tst", "vld"}
 )
 _BESIDE = frozenset({"set", "data", "split", "part", "is", "in"})  # words beside them: train_set, isTest
+# Words of a name under which numbers can hardly be anything but codes of parts
+_OF_CODES = frozenset(
+    {"part", "parts", "set", "sets", "dataset", "phase", "stage", "usage", "role", "portion", "kfold", "cv", "hold"}
+    | {"assignment", "xlabel", "isval"}
+)
+_CODES = (("0", "1", "2"), ("1", "2", "3"))  # of train, valid and test, as toolboxes number them
+_OF_ONE = frozenset({"0", "1"})  # held out or not
 
 
 def plain(column: str) -> str:
@@ -97,6 +107,7 @@ class PartWords:
         self.wanted = next((column for column in optional if column in _PARTS and column not in header), None)
         known = {*read, *optional}
         self._seen: dict[str, set[str]] = {c: set() for c in header if c not in known} if self.wanted else {}
+        self._codes: dict[str, Counter[str]] = {column: Counter() for column in self._seen}
 
     def look(self, cells: Mapping[str, str]) -> None:
         """A row of the table."""
@@ -106,10 +117,47 @@ class PartWords:
                 del self._seen[column]
             else:
                 self._seen[column].add(word)
+        for column, counts in list(self._codes.items()):
+            code = cells[column].removesuffix(".0")
+            if code in _CODES[0] or code in _CODES[1]:
+                counts[code] += 1
+            else:
+                del self._codes[column]
 
     def found(self) -> list[str]:
-        """Columns whose cells, of all rows seen, are parts; an empty cell counts as one among others."""
-        return [column for column, words in self._seen.items() if len(words) > 1]
+        """Columns whose cells, of all rows seen, are parts; an empty cell counts as one among others.
+
+        Codes, as 0, 1 and 2, are parts where the column's name says so too.
+        """
+        coded = [
+            column
+            for column, counts in self._codes.items()
+            if len(counts) > 1 and _OF_CODES & words_of(column) and (set(counts) == _OF_ONE or _are_codes(counts))
+        ]
+        return [column for column, words in self._seen.items() if len(words) > 1] + coded
+
+    def perhaps(self) -> list[str]:
+        """Columns of other names whose cells may be codes of parts: three in a row, one of them in half of the rows."""
+        return [column for column, counts in self._codes.items() if _are_codes(counts) and column not in self.found()]
+
+    @property
+    def cure(self) -> str:
+        """How a column of parts is written in a table that has one."""
+        parts = "train, valid or test" if self.wanted == "split" else "0, 1 or 2"
+        return f"rename it {self.wanted!r} and write {parts}"
+
+    def warn(self, path: Path, cure: str = "") -> None:
+        """Warn of each column that may hold parts, none of which is used."""
+        for column in self.perhaps():
+            codes = ", ".join(sorted(self._codes[column]))
+            warnings.warn(
+                f"{path}: column {column!r} is not read; if its {codes} are parts of a split, {cure or self.cure}",
+                stacklevel=2,
+            )
+
+
+def _are_codes(counts: Mapping[str, int]) -> bool:
+    return tuple(sorted(counts)) in _CODES and 2 * max(counts.values()) >= sum(counts.values())
 
 
 def meant_for(wanted: str, header: Sequence[str], read: Iterable[str], least: float = 0.5) -> str | None:

@@ -164,9 +164,10 @@ def _rows(
         if cells is None:
             for column in parts.found():
                 faults.add(
-                    f"{path}: column {column!r} is not read, but its cells name parts of a split; rename it "
-                    f"{parts.wanted!r}, or remove it"
+                    f"{path}: column {column!r} is not read, but its cells name parts of a split; "
+                    f"{parts.cure}, or remove it"
                 )
+            parts.warn(path)
             return
         if cells and len(cells) != len(header):
             faults.add(

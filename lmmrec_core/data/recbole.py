@@ -28,6 +28,7 @@ from lmmrec_core.data.texts import compose, leaks
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import MODALITIES, PARTS, Catalogue, Float32Array, Modality
 
+_OF_FILES = "write NAME.train.inter, NAME.valid.inter and NAME.test.inter"
 _TYPES = ("token", "token_seq", "float", "float_seq")
 _USER, _ITEM = "user_id:token", "item_id:token"
 _OPTIONAL = {"rating": "rating:float", "timestamp": "timestamp:float"}
@@ -153,10 +154,11 @@ def _read_inter(file: Path, part: str, rows: Rows, rated: bool, faults: Faults) 
             rows.timestamp.append(round(numbers["timestamp"]))
         if rows.label is not None:
             rows.label.append(PARTS.index(part))
+    parts.warn(file, _OF_FILES)
     for column in dict.fromkeys([*of_parts, *parts.found()]):
         faults.add(
-            f"{file}: column {column!r} seems to name the parts of a split, which this layout has as files; write "
-            "NAME.train.inter, NAME.valid.inter and NAME.test.inter, or remove the column"
+            f"{file}: column {column!r} seems to name the parts of a split, which this layout has as files; "
+            f"{_OF_FILES}, or remove the column"
         )
 
 

@@ -11,14 +11,17 @@ from typing import Any, Literal
 from lmmrec_core.config import Settings
 from lmmrec_core.digests import digest
 from lmmrec_core.errors import ConfigError
+from lmmrec_core.flow import MODALITIES, Modality
 from lmmrec_core.names import (
     BASELINE,
     CONTROLS,
     FLOOR_MODELS,
     LATER_MODELS,
+    MODALITY_SETS,
     MODEL_TITLES,
     SEEDLESS_MODELS,
     TRACKS,
+    TWICE,
     WARM,
     Control,
     Paradigm,
@@ -163,7 +166,19 @@ def reason_not_run(case: Case, track: TrackSettings) -> str | None:
         return f"track {track.name} declares no encoder {case.encoder}"
     if ("ETE" if case.paradigm == WARM else case.paradigm) not in track.paradigms(case.encoder):
         return f"encoder {case.encoder} has no paradigm {case.paradigm}: {', '.join(track.paradigms(case.encoder))}"
+    if absent := _without_encoder(case, track):
+        things = " and ".join({"visual": "pictures", "textual": "texts"}[modality] for modality in absent)
+        return f"encoder {case.encoder} of track {track.name} names none for {things}"
     return None
+
+
+def _without_encoder(case: Case, track: TrackSettings) -> list[Modality]:
+    """The modalities that a case reads and for which its encoder names none."""
+    entry = track.encoder(case.encoder)
+    if is_multimodal(entry):
+        return []
+    reads = ("visual",) if case.modalities == TWICE else MODALITY_SETS[case.modalities]
+    return [modality for modality in MODALITIES if modality in reads and entry.get(modality) is None]
 
 
 def reason_not_now(case: Case, track: TrackSettings) -> str | None:

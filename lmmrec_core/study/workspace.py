@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -129,6 +130,25 @@ class Workspace:
         """Remove what killed processes left half written, in the cache and beside the results of the track."""
         for folder, depth in ((self.results / self.track.name, 2), (self.cache, 2)):
             remove_abandoned(folder, depth)
+
+    def left_checkpoints(self) -> str:
+        """What to say of checkpoints that lie in the cache, "" if there are none.
+
+        Of a training that was interrupted and is asked for no more, because its settings changed, nobody takes up the
+        checkpoint; but whether it is asked for again, only the user knows.
+        """
+        files = [file for folder in (self.checkpoints, self.encoders) for file in folder.glob("*.pt")]
+        if not files:
+            return ""
+        size, folders = 0, sorted({str(file.parent) for file in files})
+        for file in files:
+            with suppress(OSError):  # just removed by another process
+                size += file.stat().st_size
+        where = " and ".join(folders)
+        return (
+            f"{len(files)} checkpoints of trainings that did not end, {size / 2**20:.1f} MiB, are in {where}: the "
+            "commands that were interrupted go on from them, unless their settings changed; remove those of no use"
+        )
 
     def quiet(self) -> "Workspace":
         """The same without progress bars; both share what either reads."""

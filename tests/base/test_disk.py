@@ -86,3 +86,32 @@ def test_what_cannot_be_replaced_stays(tmp_path: Path, monkeypatch) -> None:
     with whole_folder(tmp_path / "run", replace=True) as partial:
         (partial / "new").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["run", "new"]
+
+
+@pytest.mark.parametrize("before", ["the new one", "the old one", "nothing"])
+def test_a_kill_while_a_folder_is_replaced_loses_none(tmp_path: Path, before: str) -> None:
+    """Whatever step comes last, either folder is there whole at the next start, and nothing beside it."""
+    name = "run-" + "x" * 200
+    write_file(tmp_path / name / "run.json", "old")
+    script = f"""
+import os, signal, sys
+from pathlib import Path
+from lmmrec_core import disk
+rename = Path.rename
+def killing(path, target):
+    if {before == "the old one"} and path.name == {name!r}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if {before == "the new one"} and Path(target).name == {name!r}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(path, target)
+Path.rename = killing
+if {before == "nothing"}:
+    disk.shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+with disk.whole_folder(Path({str(tmp_path / name)!r}), replace=True) as partial:
+    (partial / "run.json").write_text("new")
+"""
+    ended = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False)
+    assert ended.returncode == -9 and len(list(tmp_path.iterdir())) > 1
+    remove_abandoned(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name / "run.json").read_text() == ("new" if before == "nothing" else "old")

@@ -4,6 +4,7 @@ import gzip
 
 import pytest
 
+from lmmrec_core.data.folder import FolderSettings, read_folder
 from tests.cli.shops import mmrec, record, rows_of, told, with_split, write_rows
 
 
@@ -51,6 +52,50 @@ def test_a_column_whose_cells_are_parts_is_refused_whatever_its_name(shop, capsy
     (shop / "interactions.csv").write_text(text)
     for command in (("data", shop), ("run", "--data", shop, "--model", "popularity")):
         assert f"column {column!r} is not read, but its cells name parts" in told(capsys, *command, rc=1)
+
+
+def coded(shop, column, codes, dot=""):
+    with_split(shop, f"user_id,item_id,{column}")
+    text = (shop / "interactions.csv").read_text()
+    for part, code in zip(("train", "valid", "test"), codes, strict=True):
+        text = text.replace(f",{part}\n", f",{code}{dot}\n")
+    (shop / "interactions.csv").write_text(text)
+
+
+@pytest.mark.parametrize("column", ["phase", "part_id", "whichSet", "Usage", "kfold", "dataset"])
+@pytest.mark.parametrize(("codes", "dot"), [("012", ""), ("123", ""), ("011", ""), ("012", ".0"), ("210", "")])
+def test_codes_of_parts_are_refused_under_a_name_that_tells_of_parts(shop, capsys, column, codes, dot):
+    coded(shop, column, codes, dot)
+    for command in (("data", shop), ("run", "--data", shop, "--model", "popularity")):
+        error = told(capsys, *command, rc=1)
+        assert f"column {column!r} is not read, but its cells name parts of a split" in error
+        assert "rename it 'split' and write train, valid or test" in error
+
+
+@pytest.mark.parametrize("codes", ["012", "123", "210"])
+def test_codes_that_may_be_parts_are_told_under_any_name(shop, codes):
+    coded(shop, "kind", codes)
+    told_of = r"column 'kind' is not read; if its {} are parts of a split, rename it 'split'"
+    with pytest.warns(UserWarning, match=told_of.format(", ".join(sorted(codes)))):
+        read_folder(shop, FolderSettings(content=()))
+
+
+@pytest.mark.parametrize(("column", "codes"), [("flag", "011"), ("price", "013"), ("phase", "019"), ("stage", "000")])
+def test_other_numbers_are_no_codes_of_parts(shop, column, codes, recwarn):
+    coded(shop, column, codes)
+    read_folder(shop, FolderSettings(content=()))
+    assert not recwarn
+
+
+def test_codes_of_parts_in_the_layouts_of_other_toolboxes(tmp_path, capsys):
+    folder = mmrec(tmp_path / "toy")
+    text = (folder / "toy.inter").read_text()
+    (folder / "toy.inter").write_text(text.replace("x_label", "phase", 1))
+    assert "rename it 'x_label' and write 0, 1 or 2" in told(capsys, "data", folder, rc=1)
+    (tmp_path / "shop").mkdir()
+    rows = [f"u{n}\ti{m}\t{(0, 0, 1, 2)[m]}" for n in range(5) for m in range(4)]
+    (tmp_path / "shop" / "shop.inter").write_text("\n".join(["user_id:token\titem_id:token\tphase:float", *rows]))
+    assert "column 'phase:float' seems to name the parts" in told(capsys, "data", tmp_path / "shop", rc=1)
 
 
 def test_other_words_beside_parts_are_no_parts(shop, capsys):

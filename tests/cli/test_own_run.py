@@ -7,8 +7,9 @@ import pytest
 from scipy import stats
 
 from lmmrec_core.cli import main
+from lmmrec_core.home import default_home
 from lmmrec_core.results.store import ResultStore
-from tests.cli.shops import told, write_items, write_rows
+from tests.cli.shops import QUICK, told, write_items, write_rows
 
 SHORT = ("--set", "steps=40", "--set", "embedding_dim=4")
 
@@ -125,3 +126,17 @@ def test_a_split_with_a_single_test_user_is_measured_and_nothing_is_tested(tmp_p
     floor = found["beside"][0]
     assert floor["why"] == "not tested: all test users are one"
     assert floor["metrics"]["ndcg@20"] == {"mean": stored(tmp_path / "home", "single", "popularity").mean("ndcg@20")}
+
+
+def test_checkpoints_that_no_run_takes_up_are_told(shop, capsys):
+    """Of a training that was interrupted and whose settings then changed."""
+    call = ("run", "--data", shop, "--model", "bpr", *QUICK)
+    assert main([str(word) for word in call]) == 0
+    assert "checkpoint" not in capsys.readouterr().err
+    folder = default_home() / ".cache" / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "0123456789abcdef.pt").write_bytes(bytes(2**20))
+    assert main([str(word) for word in call]) == 0
+    said = capsys.readouterr().err
+    assert "1 checkpoints of trainings that did not end, 1.0 MiB" in said and str(folder) in said
+    assert (folder / "0123456789abcdef.pt").is_file()

@@ -202,3 +202,15 @@ def test_the_digest_of_a_case_that_starts_fine_tuned_counts_how_that_was_done():
     assert moves("ETE", {"reading": "e2"}, "tuned")
     assert not moves("PT", joint) and not moves("ETE", {"reading": "e2"})
     assert not moves("ETE", None)  # which is told where the settings are built
+
+
+@pytest.mark.parametrize(("modality", "alone", "things"), [("visual", "V", "texts"), ("textual", "T", "pictures")])
+def test_an_entry_of_one_modality_runs_its_own_cases_alone(modality, alone, things):
+    track = read_track("controls")
+    entry = {modality: track.encoders["baseline"][modality], "outside_items": 60, "seed": 7}
+    track = track.model_copy(update={"encoders": {"baseline": entry}, "left_out": ()})
+    cases = [case for case in all_cases(track, [1]) if case.encoder == "baseline" and case.model == "vbpr"]
+    told = {(case.modalities, reason_not_run(case, track)) for case in cases}
+    lacks = f"encoder baseline of track controls names none for {things}"
+    assert {reason for modalities, reason in told if modalities == alone} == {None}
+    assert {reason for modalities, reason in told if modalities != alone} == {lacks}

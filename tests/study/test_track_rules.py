@@ -50,6 +50,12 @@ ALL = "datasets: [complementary], models: [vbpr], encoders: [clip]"
         ),
         ("not_searched: [{models: [bpr], why: w}]", "not_searched[0]", "with models bpr, paradigms are none"),
         ("not_searched: [{encoders: [baseline], why: w}]", "not_searched[0]", "encoders are clip, vlmo"),
+        (
+            "searched_later: [{models: [vbpr, popularity], why: w}]",
+            "searched_later[0]: grid 'study' lists no settings of model 'popularity', so none are searched",
+            "remove it",
+        ),
+        ("not_searched: [{models: [popularity], why: w}]", "not_searched[0]: grid 'study' lists no settings", ""),
         (f"warm_start: {{{ALL.replace('vbpr', 'bpr')}}}", "warm_start", "models are vbpr, mmgcl"),
         (f"warm_start: {{{ALL.replace('clip', 'baseline')}}}", "warm_start", "encoders are clip, vlmo"),
         (f"warm_start: {{{ALL.replace('vbpr', 'vbpr, freedom')}}}", "models freedom and encoders clip", "vbpr"),

@@ -1,6 +1,7 @@
 """The rules of a track: each names what the track has, and meets a case of its grid. Another would have no effect."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 
 from lmmrec_core.data.splitting import REDRAWN
 from lmmrec_core.errors import ConfigError, unknown
@@ -8,13 +9,15 @@ from lmmrec_core.names import BASELINE, CONTROLS, MODALITY_SETS, MODEL_TITLES, P
 from lmmrec_core.recommenders import RECOMMENDERS
 from lmmrec_core.study.cases import Case, all_cases, left_out, reason_not_run
 from lmmrec_core.study.declared.searched import CELL
-from lmmrec_core.study.track import CellRule, FurtherSplits, LeftOut, TrackSettings
+from lmmrec_core.study.search.grids import read_grid
+from lmmrec_core.study.track import CellRule, FurtherSplits, LeftOut, NotSearched, SearchedLater, TrackSettings
 
 Asked = Mapping[str, Sequence[str]]  # kind → the names that a rule has of it
 _FIELDS = {
     "datasets": "dataset", "models": "model", "encoders": "encoder", "paradigms": "paradigm",
     "modalities": "modalities", "controls": "control", "arms": "arm",
 }  # fmt: skip
+SEARCHED_BY = "study"  # the grid of searches over a track: the one with an equal budget for all
 _SHOWN = 12  # names that a message lists
 
 
@@ -63,6 +66,8 @@ def check_effects(track: TrackSettings, where: str, said: Collection[str]) -> No
         if place.startswith("arms.") and () in asked.values():  # switches off an arm that the file inherits
             continue
         given = {kind: names for kind, names in asked.items() if kind in rule.model_fields_set}
+        if isinstance(rule, NotSearched | SearchedLater):
+            _check_searched(f"{where}: {place}", given.get("models", ()))
         cells = grid if isinstance(rule, LeftOut) else run
         met = _met(f"{where}: {place}", asked, given, _within(place, cells), _within(place, grid), track)
         if isinstance(rule, LeftOut):
@@ -109,7 +114,25 @@ def _within(place: str, cases: Iterable[Case]) -> list[Case]:
         return [case for case in whole if case.encoder != "none"]
     if kind == "warm_start":
         return [case for case in whole if case.paradigm == "ETE"]
+    if kind in ("not_searched", "searched_later"):
+        whole = [case for case in whole if case.model in _searched_models()]
     return [case for case in whole if case.paradigm != WARM]  # what searches are about
+
+
+@cache
+def _searched_models() -> frozenset[str]:
+    """The models of which a search over a track tries settings."""
+    return frozenset(read_grid(SEARCHED_BY).models)
+
+
+def _check_searched(where: str, models: Sequence[str]) -> None:
+    """Raises ConfigError for a model that a rule about searches names, and of which nothing is searched."""
+    for model in models:
+        if model not in _searched_models():
+            raise ConfigError(
+                f"{where}: grid {SEARCHED_BY!r} lists no settings of model {model!r}, so none are searched and this "
+                "has no effect; remove it"
+            )
 
 
 def _has_vectors(model: str) -> bool:
