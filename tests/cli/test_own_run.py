@@ -118,6 +118,16 @@ def test_a_run_says_how_long_it_trained_and_why_no_longer(wide, capsys):
     assert int(ended[2]) < int(ended[1]) < 4000
 
 
+def test_an_item_that_is_opposed_to_all_others_does_not_end_lattice_on_a_shop(wide, capsys):
+    rows = np.ones((60, 5), dtype="float32")
+    rows[7] = -1  # its ten largest similarities sum to -8
+    np.save(wide / "textual.npy", rows)
+    call = ("run", "--data", wide, "--quiet", "--model", "lattice", "--modalities", "T", *SHORT)
+    assert "recall@20" in told(capsys, *call)
+    kept = told(capsys, *call, "--set", "clip_negatives=false", rc=1)
+    assert "item 'i7' sum to -8" in kept and "set clip_negatives=true" in kept
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
