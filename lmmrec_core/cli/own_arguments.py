@@ -33,8 +33,8 @@ def add_run(commands: _Commands) -> None:
         description="Trains one recommender on one catalogue, evaluates it on the test part and stores the result "
         "under results/. The catalogue is yours: a folder as book/chapters/own_catalogue.md describes, in any of the "
         "formats listed there. A second call with the same settings returns the stored result. Popularity and "
-        "item-kNN are computed beside it, on the same split, with a paired test. "
-        f"Measured per user: {listed_names(METRICS)}.",
+        "item-kNN are computed beside it, on the same split, with a paired test. lmmrec compare --metrics measures "
+        f"more than is printed, at any cut-off, on stored runs: {listed_names(METRICS)}.",
     )
     sub.add_argument("--data", required=True, type=folder_name, metavar="FOLDER", help="the catalogue folder")
     floor = [name for name in RECOMMENDERS if name in FLOOR_MODELS]
