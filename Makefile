@@ -83,12 +83,13 @@ distclean: clean ## remove the environment and caches too; results stay
 	rm -rf "$(VENV)" .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
 # Once per environment: the stamp is inside it and is touched last, so a broken set-up is taken up again.
-# pip builds our package in an environment of its own, with the setuptools that pyproject.toml asks for.
+# Our package is built with the setuptools of requirements.txt, which is in the environment: that asks no network.
 $(READY): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(TORCH_KNOWN)
 	test -x "$(BIN)/python" || "$(PYTHON)" -m venv "$(VENV)"
 	$(if $(TORCH),$(PIP) $(TORCH_PINS) $(TORCH_FROM))
+	@echo "The packages of requirements.txt come now: minutes without a word, and gigabytes (most of them PyTorch)"
 	$(PIP) -r requirements.txt
 	$(PIP) --no-deps --no-build-isolation -e .
 	@$(if $(TORCH),echo "$(TORCH)" > "$(VENV)/.torch",true)

@@ -84,6 +84,7 @@ def make_place(base: Path) -> Path:
     assert main(["export-mmrec", str(place / "my_shop"), str(place / "downloads" / "baby")]) == 0
     shutil.copytree(ROOT / "notebooks", place / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     (place / "my-encoder.yaml").write_text(block("add_encoder", "yaml", 3), encoding="utf-8")
+    (place / "shop.yaml").write_text(block("own_catalogue", "yaml"), encoding="utf-8")
     rows = ["model,dataset,metric,value", "Theirs,baby,recall@10,0.0500", "Theirs,baby,recall@20,0.0800", ""]
     (place / "their-table.csv").write_text("\n".join(rows), encoding="utf-8")
     _make_new_items(place / "new_arrivals")

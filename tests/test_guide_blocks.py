@@ -105,18 +105,19 @@ def test_a_block_of_yaml_says_what_is_understood(code: Block, tmp_path: Path, mo
         return
     if "encoder" in values:
         values = {"encoders": {"own": values}}
-    track = read_track("controls").model_copy(update={"encoders": values["encoders"]})
-    for name, entry in values["encoders"].items():
+    track = read_track("controls").model_copy(update={"encoders": values.get("encoders", {})})
+    for name, entry in track.encoders.items():
         if is_multimodal(entry):
             settings = read_entry(track, name)
             ENCODERS[settings.encoder].Settings.build(settings.settings, name)
     if "extends" in values:
         (tmp_path / "mine.yaml").write_text(code.text, encoding="utf-8")
-        for name in values["models"]:  # as if the chapter's package were installed
+        for name in values.get("models", {}):  # as if the chapter's package were installed
             monkeypatch.setitem(RECOMMENDERS._places, name, RECOMMENDERS.own["bpr"])
         read = read_track(str(tmp_path / "mine.yaml"))
-        assert set(values["models"]) <= set(read.models) and set(values["encoders"]) <= set(read.encoders)
-        assert read.name == values["extends"], "without a name of its own it shares the results"
+        for part in ("datasets", "models", "encoders"):
+            assert set(values.get(part, {})) <= set(getattr(read, part))
+        assert read.name == values.get("name", values["extends"]), "without a name of its own it shares the results"
 
 
 @pytest.mark.parametrize("code", [b for b in BLOCKS if b.language == "toml"], ids=str)

@@ -148,7 +148,7 @@ NOT_RUN = {
     "python -m pip wheel --no-deps -w dist .": "tests/test_packaging.py builds the wheel",
     "python -m pip install 'dist/lmmrec-0.1.0-py3-none-any.whl[small]'": "it, too, uses the wheel; names checked below",
     ".venv/bin/python -m pytest tests/book/test_notebooks.py -q": "tests/book/test_own_chapter.py makes its checks",
-    ".venv/bin/python -m pip install -e lmmrec-mine": "the fixture `site` builds and installs that package",
+    ".venv/bin/python -m pip install --no-deps --no-build-isolation -e lmmrec-mine": "the fixture `site` installs it",
 }
 
 

@@ -138,8 +138,11 @@ def _wide_columns(heads: Sequence[str], path: Path) -> dict[str, tuple[str, str]
         raise DataError(
             f"{path}, line 1: two columns {repeated[0]!r}; name the data set too, for instance 'Baby {repeated[0]}'"
         )
-    named = ["dataset"] if any(not dataset for dataset, _ in found.values()) else []
-    _check_heads(heads, ["model", *named], ["model", "dataset", "system", *found], path)
+    bare = [head for head, (dataset, _) in found.items() if not dataset]
+    cures = (
+        {"dataset": f"add one, or name the data set before each metric, for instance 'Baby {bare[0]}'"} if bare else {}
+    )
+    _check_heads(heads, ["model", *cures], ["model", "dataset", "system", *found], path, cures)
     return found
 
 
@@ -157,11 +160,13 @@ def _name(text: str) -> str:
     return _SHORT.get(plain, plain)
 
 
-def _check_heads(heads: Sequence[str], needed: Sequence[str], known: Sequence[str], path: Path) -> None:
+def _check_heads(
+    heads: Sequence[str], needed: Sequence[str], known: Sequence[str], path: Path, cures: Mapping[str, str] = {}
+) -> None:
     for name in needed:
         if name not in heads:
             close = nearest(name, [head for head in heads if head not in known])
-            hint = f"rename {close!r}" if close else f"the first line must name {', '.join(needed)}"
+            hint = f"rename {close!r}" if close else cures.get(name, f"the first line must name {', '.join(needed)}")
             raise DataError(f"{path}, line 1: no column {name!r}; {hint}")
     for name in heads:
         if name in known and heads.count(name) > 1:

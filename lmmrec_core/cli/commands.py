@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from lmmrec_core.cli.options import seed_numbers
 from lmmrec_core.cli.own_catalogue import encoder_name, whatever_is_there
@@ -59,12 +60,19 @@ def _check_folder(arguments: argparse.Namespace) -> int:
         faults += [str(UnreadablePictures(list(broken.values()), path.name))] if broken else []
     if faults:
         raise DataError("\n".join(faults))
-    found = dataset_statistics(workspace.dataset(name))
-    counts = {key: number for key, number in found.pop("counts").items() if number}
     there = {modalities: word for word, modalities in MODALITY_SETS.items()}[content.modalities]
     used = what_was_used(workspace.dataset(name), workspace.track.dataset(name))
-    _print_mapping({**found, **counts, **used, "modalities": there})
+    _print_mapping({**used, "modalities": there, **_not_told_yet(dataset_statistics(workspace.dataset(name)))})
     return 0
+
+
+def _not_told_yet(statistics: Mapping[str, Any]) -> dict[str, str]:
+    """What :func:`what_was_used` leaves out of the statistics: who is behind the users, further counts, and shape."""
+    counts = {key: number for key, number in statistics["counts"].items() if number}
+    told = {key for key in counts if key.startswith("rows_") or "_dropped_" in key}
+    shape = {key: f"{statistics[key]:.4g}" for key in ("density", "per_user", "per_item", "gini_items")}
+    persons = {} if statistics["persons"] is None else {"persons": str(statistics["persons"])}
+    return persons | {key: str(number) for key, number in counts.items() if key not in told} | shape
 
 
 def _prepare_all(study: Study) -> None:

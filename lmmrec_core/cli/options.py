@@ -204,7 +204,11 @@ def add_reading(sub: argparse.ArgumentParser) -> None:
         type=whole,
         help="least interactions of users and items; 1 keeps all (default: 5; none of a given split)",
     )
-    group.add_argument("--split", default="", help=f"{listed_names(SPLIT_RULES)} (default: given if the data have one)")
+    group.add_argument(
+        "--split", default="",
+        help=f"{listed_names(SPLIT_RULES)} (default: given if the data have one, else mmrec: a fifth of "
+        "each user's items, and at least two, are held out)",
+    )  # fmt: skip
     group.add_argument("--split-seed", type=whole, help="seed of a random split (default: 2026)")
     for modality in ("visual", "textual"):
         group.add_argument(

@@ -31,10 +31,10 @@ def add_run(commands: _Commands) -> None:
         "run",
         help="train and evaluate one case",
         description="Trains one recommender on one catalogue, evaluates it on the test part and stores the result "
-        "under results/. The catalogue is yours: a folder as the book's data chapter describes, an MMRec folder, or "
-        "one with ready features. A second call with the same settings returns the stored result. Popularity and "
-        "item-kNN are computed beside it, on the same split, with a paired test. "
-        f"Measured per user: {listed_names(METRICS)}.",
+        "under results/. The catalogue is yours: a folder as book/chapters/own_catalogue.md describes, in any of the "
+        "formats listed there. A second call with the same settings returns the stored result. Popularity and "
+        "item-kNN are computed beside it, on the same split, with a paired test. lmmrec compare --metrics measures "
+        f"more than is printed, at any cut-off, on stored runs: {listed_names(METRICS)}.",
     )
     sub.add_argument("--data", required=True, type=folder_name, metavar="FOLDER", help="the catalogue folder")
     floor = [name for name in RECOMMENDERS if name in FLOOR_MODELS]
@@ -58,7 +58,10 @@ def add_run(commands: _Commands) -> None:
     sub.add_argument(
         "--seed", type=seed_number, default=1, help="seed of initial values, negatives and order (default: 1)"
     )
-    add_set(sub, "a setting of the model or of its training")
+    add_set(
+        sub, "a setting of the model or of its training, for instance reg_weight=0.1; an unknown one is refused with a "
+        "list of those there are",
+    )  # fmt: skip
     sub.add_argument(
         "--tune", type=whole, metavar="N",
         help="first train N times at other settings, and take those with the best validation score; the defaults are "

@@ -81,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
         }
         print(json.dumps({**result.record, **more}, indent=1))
         return 0
+    if result.record["training"]:
+        print(f"{'trained':>16}  {training_told(result.record)}")
     means = pd.Series(result.record["metrics"]["test"])
     print(f"{case.model} on {name}, seed {case.seed}: test metrics, mean over {len(result.per_user)} users")
     print(means.to_string(float_format="{:.4f}".format))
@@ -167,6 +169,22 @@ def _warn_below_popularity(result: Result, beside: "list[Reference]") -> None:
             "settings may not suit this catalogue: --tune 8 searches some on the validation part",
             file=sys.stderr,
         )
+
+
+def training_told(record: Mapping[str, Any]) -> str:
+    """How long a recommender was trained, which state was kept, and why training ended there."""
+    training = record["training"]
+    metric = training.get("validated_by", "recall@20")
+    length = "epochs" if record["settings"]["training"]["steps"] is None else "steps"
+    ended = (
+        "none was better after it"
+        if training["stopped"] == "patience"
+        else f"those are all it may take: --set {length}=N allows more"
+    )
+    return (
+        f"{training['steps']} steps in {record['cost']['seconds']:.0f} s; kept is step {training['best_step']}, with "
+        f"{metric} {record['metrics']['valid'][metric]:.4f} on validation; {ended}"
+    )
 
 
 def _as_json(result: Result, other: "Reference") -> dict[str, Any]:

@@ -48,8 +48,9 @@ def laplacian(columns: Int[Tensor, "item k"], weights: Float[Tensor, "item k"], 
     total = weights.sum(1)
     if bool((total < 0).any()):
         item = int((total < 0).nonzero()[0])
+        found = float(total[item].detach())
         raise TrainingError(
-            f"{what}: the kept similarities of item {{item}} sum to {float(total[item]):.3g}, so the graph cannot be "
+            f"{what}: the kept similarities of item {{item}} sum to {found:.3g}, so the graph cannot be "
             "normalised; set clip_negatives=true or a smaller k",
             item=item,
         )

@@ -311,7 +311,15 @@ class Study:
         return f"Its encoders are not the paper's: {', '.join(others)}. " if others else ""
 
     def describe(self) -> str:
-        """One Markdown paragraph: the track, what it is, where it runs, and how much of it is measured."""
+        """One Markdown paragraph: the track, what it is, where it runs, and how much of it is measured.
+
+        Raises ConfigError for a track without data sets, of which pages have nothing to show.
+        """
+        if not self.datasets:
+            raise ConfigError(
+                f"track {self.track.name!r} names no data sets, so its pages are empty; write a file that extends it "
+                "and names yours under datasets, as book/chapters/own_catalogue.md shows, and give its path"
+            )
         cases = self.cases()
         done = len(self.sorted_records(None)[0])
         note = self.uncommitted()

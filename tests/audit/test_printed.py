@@ -89,7 +89,7 @@ def test_the_two_forms_of_one_table_are_read_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["model,R@10", "A,0.05"], "line 1: no column 'dataset'"),
+        (["model,R@10", "A,0.05"], "line 1: no column 'dataset'; add one, or .*'Baby R@10'"),
         (["model,R@10,R@10", "A,0.05,0.06"], "two columns 'R@10'; name the data set too"),
         (["Method,dataset,R@10", "A,d,0.05"], "no column 'model'"),
         (["model,dataset,venue,R@10", "A,d,AAAI,0.05"], "unknown column 'venue'"),

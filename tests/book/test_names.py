@@ -12,6 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lmmrec_core.book.runner import read_notebook
+from lmmrec_core.errors import ConfigError
 from lmmrec_core.flow import Table
 from lmmrec_core.names import ENCODER_TITLES, MEMBER_TITLES, TRACKS
 from lmmrec_core.report.alignment import alignment_figure, alignment_listing
@@ -44,6 +45,11 @@ def test_a_track_names_its_own_encoders(track: str) -> None:
     study = Study.open(track)
     assert (study.labels.encoders["clip"], study.labels.encoders["vlmo"]) == OWN[track]
     assert all(f"**{title}**" in study.describe() for title in OWN[track])
+
+
+def test_pages_of_a_track_without_data_sets_are_refused_with_the_cure() -> None:
+    with pytest.raises(ConfigError, match=r"track 'user' names no data sets.*own_catalogue\.md"):
+        Study.open("user").describe()
 
 
 def test_the_papers_names_are_those_of_its_track() -> None:

@@ -24,8 +24,17 @@ def test_ready_rows_of_one_modality_are_used_and_the_other_is_encoded(shop, caps
 def test_min_rating_of_an_mmrec_folder_is_honoured(tmp_path, capsys):
     folder = mmrec(tmp_path / "toy")
     shown = told(capsys, "data", folder, "--min-rating", 2)
-    assert re.search(r"rows_below_min_rating +40\n", shown) and "120 read, 80 kept" in shown
+    assert "40 rows below min_rating" in shown and "120 read, 80 kept" in shown
     assert "given" in shown
+
+
+def test_what_a_catalogue_became_is_told_once_and_without_empty_lines(shop, capsys):
+    shown = told(capsys, "data", shop)
+    keys = [line.split()[0] for line in shown.splitlines()]
+    assert keys[:6] == ["catalogue", "rows", "dropped", "core", "split", "modalities"]
+    assert len(set(keys)) == len(keys) and "None" not in shown
+    assert not any(key.startswith(("rows_", "split_")) or "_dropped_" in key for key in keys)
+    assert all(len(line.split()[1]) <= 8 for line in shown.splitlines() if line.split()[0] in ("density", "gini_items"))
 
 
 PARITY = {"user": [0, 0, 0, 1], "item": [0, 1, 2, 2], "split": [0, 1, 2, 0]}
@@ -141,7 +150,10 @@ def test_an_unknown_key_of_an_encoder_entry_is_refused(shop, tmp_path, capsys, e
         (("search", "--apply", "--jobs", "3"), "--jobs has no effect: --apply alone"),
         (("search", "--apply", "--dry-run"), "--dry-run has no effect: --apply alone"),
         (("search", "--apply", "--track", "mine.yaml"), "is a file of your own; put the settings under `searched`"),
-        (("search", "--cells", "--dry-run", "--model", "bpr", "--encoder", "clip"), "cells: no case has model bpr"),
+        (
+            ("search", "--cells", "--dry-run", "--model", "bpr", "--encoder", "clip"),
+            "the searched cells: no case has model bpr, ",
+        ),
         (("search", "--cells", "--dry-run", "--model", ","), "--model ',' names nothing"),
         (("reproduce", "--dry-run", "--dataset", " ,"), "--dataset ' ,' names nothing"),
         (("reproduce", "--dry-run", "--data", "SHOP"), "--data has no effect: the data of track 'controls' are drawn"),

@@ -1,6 +1,7 @@
 """``lmmrec run``: what stands beside a run, the search before it, and the warning of a model below popularity."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -100,6 +101,32 @@ def test_tune_takes_the_best_on_validation_and_begins_with_the_defaults(wide, tm
     used = {**found["settings"]["training"], **found["settings"]["model"]}
     assert {name: used[name] for name in summary["best"]["settings"]} == summary["best"]["settings"]
     assert used["steps"] == 40
+
+
+def test_a_run_says_how_long_it_trained_and_why_no_longer(wide, capsys):
+    call = ("run", "--data", wide, "--quiet", "--model")
+    assert "trained" not in told(capsys, *call, "popularity"), "it learns nothing"
+    short = re.search(
+        r"trained +40 steps in \d+ s; kept is step (\d+), with recall@20 ([\d.]+) (.*)",
+        told(capsys, *call, "bpr", *SHORT),
+    )
+    assert 0 < int(short[1]) <= 40 and "all it may take: --set steps=N" in short[3]
+    patient = ("--set", "steps=4000", "--set", "patience_steps=20", "--set", "evaluate_steps=10")
+    ended = re.search(
+        r"trained +(\d+) steps .* kept is step (\d+), .*; none was better after it",
+        told(capsys, *call, "bpr", *patient),
+    )
+    assert int(ended[2]) < int(ended[1]) < 4000
+
+
+def test_an_item_that_is_opposed_to_all_others_does_not_end_lattice_on_a_shop(wide, capsys):
+    rows = np.ones((60, 5), dtype="float32")
+    rows[7] = -1  # its ten largest similarities sum to -8
+    np.save(wide / "textual.npy", rows)
+    call = ("run", "--data", wide, "--quiet", "--model", "lattice", "--modalities", "T", *SHORT)
+    assert "recall@20" in told(capsys, *call)
+    kept = told(capsys, *call, "--set", "clip_negatives=false", rc=1)
+    assert "item 'i7' sum to -8" in kept and "set clip_negatives=true" in kept
 
 
 @pytest.mark.parametrize(

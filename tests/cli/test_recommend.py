@@ -92,6 +92,8 @@ def test_users_are_named_one_by_one_or_in_a_file(wide, tmp_path, capsys):
     assert [row["user_id"] for row in rows] == ["07", "07", "03", "03", "01", "01"]
     assert [row["rank"] for row in rows] == ["1", "2"] * 3
     assert "'7' is not among the 60 users of the run; did you mean '07'?" in told(capsys, *call, "7", rc=1)
+    error = told(capsys, *call, "anna", "01", "ben", "anna", rc=1)
+    assert "'anna' and 1 more are not among the 60 users of the run; the ids are those of the data" in error
     assert "--k 0" in told(capsys, "recommend", "--model", file, "--k", "0", rc=1)
     assert "neither a run" in told(capsys, "recommend", "--model", "0" * 16, rc=1)
 

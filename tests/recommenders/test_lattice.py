@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from lmmrec_core.errors import TrainingError
 from lmmrec_core.recommenders import item_graph
-from lmmrec_core.recommenders.item_graph import kept_cosines, nearest_columns
+from lmmrec_core.recommenders.item_graph import kept_cosines, laplacian, nearest_columns
 from lmmrec_core.recommenders.lattice import LATTICE
 from lmmrec_core.roles import TrainingData
 from tests.recommenders.toys import (
@@ -228,6 +228,13 @@ def test_a_negative_row_sum_is_refused_and_clipping_cures_it():
         model(data, k=8)
     model(data, k=8, clip_negatives=True)
     model(data, k=8, mode="described")
+
+
+def test_a_learned_graph_is_refused_in_one_line_without_a_warning_of_torch(recwarn):
+    weights = torch.tensor([[1.0, -2.0], [1.0, 0.5]], requires_grad=True)
+    with pytest.raises(TrainingError, match="sum to -1"):
+        laplacian(torch.tensor([[0, 1], [1, 0]]), weights, "learned graph")
+    assert not recwarn.list
 
 
 def test_nearest_is_the_same_in_blocks(monkeypatch):

@@ -148,14 +148,16 @@ def _numbers(kept: KeptModel, users: Sequence[str] | None) -> np.ndarray:
     if users is None:
         return np.arange(len(kept.user_ids))
     place = {user_id: number for number, user_id in enumerate(kept.user_ids)}
-    for user_id in users:
-        if user_id not in place:
-            close = nearest(user_id, kept.user_ids[:20_000])
-            hint = f"did you mean {close!r}? " if close else ""
-            raise ConfigError(
-                f"--users {user_id!r} is not among the {len(place)} users of the run; {hint}"
-                "The filters of the run may have dropped it"
-            )
+    if unknown := [user_id for user_id in dict.fromkeys(users) if user_id not in place]:
+        more = f" and {len(unknown) - 1} more are" if len(unknown) > 1 else " is"
+        close = nearest(unknown[0], kept.user_ids[:20_000])
+        hint = (
+            f"did you mean {close!r}?" if close else f"the ids are those of the data, for instance {kept.user_ids[0]!r}"
+        )
+        raise ConfigError(
+            f"--users {unknown[0]!r}{more} not among the {len(place)} users of the run; {hint} "
+            "(the filters of the run may have dropped a user)"
+        )
     return np.array([place[user_id] for user_id in dict.fromkeys(users)], dtype=np.int64)
 
 
