@@ -31,6 +31,25 @@ SOURCES: Registry["Source"] = Registry(
     },
 )
 
+# interactions in a form that is not read
+_PACKED = tuple(
+    f"interactions.{kind}"
+    for kind in (
+        "csv.bz2",
+        "csv.xz",
+        "csv.zst",
+        "csv.zip",
+        "csv.7z",
+        "parquet",
+        "xls",
+        "zip",
+        "json",
+        "feather",
+        "pkl",
+        "db",
+    )
+)
+
 
 def recognise(folder: Path) -> str:
     """The name of the format that a folder has.
@@ -68,7 +87,12 @@ def _near_miss(folder: Path) -> str:
             "its files are named as in the Amazon releases of 2018 and 2023, of which we read none: write them as a "
             "catalogue folder; "
         )
-    tables = [name for name in names if name.lower().endswith((".csv", ".csv.gz", ".tsv", ".txt"))]
+    packed = next((name for name in names if name.lower().startswith(_PACKED)), None)
+    if packed is not None:
+        return f"{packed} is not read as it is; unpack it or write it as interactions.csv, UTF-8 text; "
+    tables = [
+        name for name in names if name != "items.csv" and name.lower().endswith((".csv", ".csv.gz", ".tsv", ".txt"))
+    ]
     close = get_close_matches("interactions.csv", [name.lower() for name in tables], n=1, cutoff=0.6)
     table = next((name for name in tables if close and name.lower() == close[0]), None)
     if table is None:

@@ -190,6 +190,8 @@ def no_header(first_line: str) -> str:
     line = first_line.strip()
     if not line:
         return "blank; remove the blank lines, so that the first line names the columns"
+    if line.startswith(("{", "[{")):
+        return "JSON, not a table; write the rows below a line that names the columns"
     if line.startswith(("#", "//")):
         return "a comment; remove it, so that the first line names the columns"
     if re.fullmatch(r'"?sep=.{0,3}', line, re.IGNORECASE):

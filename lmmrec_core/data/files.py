@@ -17,17 +17,12 @@ import numpy as np
 
 from lmmrec_core.data.columns import PartWords, in_words, meant_for, near_misses, no_header, other_separator
 from lmmrec_core.data.faults import Faults
+from lmmrec_core.data.marks import no_table, other_format
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import Float32Array
 
 NumberedRow = tuple[int, dict[str, str]]  # line number in the file, cells by column name
 _FIELD_LIMIT = 2**31 - 1  # characters of a cell; the csv module's own limit is 131,072
-# how a file begins that was saved in another encoding
-_MARKS = {
-    b"\xff\xfe\x00\x00": "UTF-32", b"\x00\x00\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16",
-    b"PK": "a zip archive or a workbook", b"\x1f\x8b": "gzip",
-}  # fmt: skip
-
 
 ARCHIVE_LIMIT = 8 * 2**30  # bytes that the arrays of an archive may take
 _SMALL = 2**16
@@ -55,21 +50,22 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: cannot be read ({error.strerror}); allow reading it") from None
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}); fetch or write the file again") from None
-    found = next((words for mark, words in _MARKS.items() if content.startswith(mark)), None)
-    if found is None and b"\x00" in content[:2]:  # its first letter, which takes one byte in UTF-8
-        found = "UTF-16 or UTF-32"
+    found = other_format(content)
     if found == "gzip":
         raise DataError(f"{path}: compressed by gzip; decompress it, or give it a name that ends in .gz")
     if found is not None:
         raise DataError(f"{path}: {found}, not UTF-8 text; save the file as UTF-8")
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise DataError(
             f"{path} line {line}: not UTF-8 text (byte {content[error.start]:#x}, as in Latin-1 or Windows-1252); "
             "save the file as UTF-8"
         ) from None
+    if fault := no_table(text):
+        raise DataError(f"{path}{fault}")
+    return text
 
 
 def _decompressed(path: Path) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lmmrec_core.data import files
-from lmmrec_core.data.files import load_arrays, load_matrix, read_text
+from lmmrec_core.data.files import load_arrays, load_matrix, read_rows, read_text
 from lmmrec_core.errors import DataError
 from tests.limits import run_within
 
@@ -129,3 +129,21 @@ def test_bytes_after_an_array_are_refused(tmp_path, rows):
 def test_whole_arrays_are_read(tmp_path, array):
     np.save(tmp_path / "a.npy", array)
     assert np.array_equal(load_arrays(tmp_path / "a.npy")[""], array)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "Git LFS, .*git lfs pull"),
+        (b"\n<!DOCTYPE html>\n<html></html>", "a page of HTML, not the file; fetch the file again"),
+        (b'[{"user_id": 1}]', "line 1: JSON, not a table"),
+        (b"user_id,item_id\nu1,i1\nu\x002,i1\n", "line 3: damaged .a null character."),
+        (b"PAR1\x15\x04\xff", "Parquet, not UTF-8 text"),
+        (b"\x93NUMPY\x01\x00", "a NumPy array, not UTF-8 text"),
+        (b"BZh91AY\xff", "bzip2, not UTF-8 text"),
+    ],
+)
+def test_what_is_no_table_is_told_as_what_it_is(tmp_path, content, message):
+    (tmp_path / "interactions.csv").write_bytes(content)
+    with pytest.raises(DataError, match=rf"interactions\.csv.*{message}"):
+        list(read_rows(tmp_path / "interactions.csv", ("user_id", "item_id"))[1])

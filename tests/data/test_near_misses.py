@@ -26,6 +26,9 @@ SPLIT = ("train.json", "val.json", "test.json")
         ("", ["reviews_Baby.json.gz", "meta_Baby.json.gz"], r"reviews_Baby_5\.json\.gz\? If so, it is the file of all"),
         ("", ["Reviews_Baby_5.json.gz"], r"as reviews_Baby_5\.json\.gz\? If so, give it that name"),
         ("", ["Baby_5.json.gz"], r"as in the Amazon releases of 2018 and 2023"),
+        ("", ["interactions.csv.bz2", "items.csv"], r"interactions\.csv\.bz2 is not read as it is; unpack it"),
+        ("", ["interactions.parquet"], r"interactions\.parquet is not read as it is"),
+        ("", ["items.csv"], r"format; it holds items\.csv"),
         ("", ["ratings.csv"], r"did you mean ratings\.csv as its interactions\?"),
     ],
 )
