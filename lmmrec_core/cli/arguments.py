@@ -59,7 +59,8 @@ examples, from the first look to your own data:
   lmmrec reproduce --rq 2 --seeds 1 2 3 --jobs 2      only what RQ2 needs
   lmmrec reproduce --track films --data ../shared/data
   lmmrec reproduce --track paper --dry-run            what is missing here, where to get it, and the cost
-  lmmrec run --data my-catalogue --model vbpr         one run on your own catalogue
+  lmmrec data my-catalogue                            what becomes of your own catalogue, or what is wrong with it
+  lmmrec run --data my-catalogue --model vbpr         one run on it
   lmmrec run --data my-catalogue --model lattice --set k=5 --set learning_rate=0.0005 --json
   lmmrec run --data my-catalogue --model vbpr --keep-model
   lmmrec recommend --model KEY --users u1 u2 --k 10   lists from a kept model, with your own ids
@@ -69,9 +70,9 @@ examples, from the first look to your own data:
   lmmrec search --cells --track controls --dry-run    what a search of every cell would cost
   lmmrec calibrate --dry-run                          how often are the tests right? (hours)
   lmmrec check-table their-table.csv                  can the numbers of another paper come from one ranking?
-  lmmrec results status --track films             how much of a track is measured
+  lmmrec results status --track films                 how much of a track is measured
   lmmrec results merge --track paper other/results    add the results of another machine, unless they contradict
-  lmmrec results crate --track films              its results with checksums, code and data, to take home
+  lmmrec results crate --track films                  its results with checksums, code and data, to take home
   lmmrec import-mmrec downloads/baby my-catalogue     use a data set in the MMRec layout
   lmmrec export-mmrec my-catalogue to-mmrec           and give yours to that toolbox
   lmmrec book check                                   are the book's notebooks whole, and run as it declares?

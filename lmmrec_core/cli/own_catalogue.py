@@ -16,6 +16,7 @@ from lmmrec_core.cli.reading import (
 from lmmrec_core.config import read_yaml
 from lmmrec_core.data import SOURCES, recognise
 from lmmrec_core.data.assemble import NoContentError
+from lmmrec_core.disk import readable
 from lmmrec_core.errors import unknown
 from lmmrec_core.flow import MODALITIES, Catalogue
 from lmmrec_core.names import BASELINE
@@ -63,6 +64,8 @@ def whatever_is_there(
     encoder = encoder_name(getattr(arguments, "encoder", "") or BASELINE)
     entry = user_track(arguments).encoder(encoder)
     modalities = tuple(m for m in MODALITIES if is_multimodal(entry) or entry.get(m) is not None)
+    if _holds_interactions_alone(Path(folder), getattr(arguments, "interactions", "") or "interactions.csv"):
+        modalities = ()  # as models without content read it
     while True:
         content = Content(modalities, ready_modalities(user_track(arguments), encoder, modalities), encoded)
         try:
@@ -73,6 +76,14 @@ def whatever_is_there(
             if error.modality == "visual":  # what was asked of pictures was done: none is left to ask it of
                 arguments = argparse.Namespace(**{**vars(arguments), "unreadable": None})
             modalities = tuple(m for m in modalities if m != error.modality)
+
+
+def _holds_interactions_alone(folder: Path, name: str) -> bool:
+    """Whether nothing else is in a folder. Beside other files a missing items.csv is a fault."""
+    if not folder.is_dir():
+        return False
+    with readable(folder):
+        return {file.name for file in folder.iterdir()} in ({name}, {f"{name}.gz"})
 
 
 def _reading(track: TrackSettings, encoder: str, content: Content, catalogue: Catalogue) -> TrackSettings:

@@ -82,6 +82,12 @@ def k_core(catalogue: Catalogue, k: int) -> Catalogue:
         if now.sum() == kept.sum():
             break
         kept, rounds = now, rounds + 1
+    if not kept.any():
+        raise DataError(
+            f"{catalogue.name}: nothing is left after dropping {k} core: no part of the {len(kept)} interactions, "
+            f"{catalogue.n_users} users and {catalogue.n_items} items has {k} of each; lower k (--k-core, or k_core in "
+            "a track file; 1 keeps all)"
+        )
     filtered = keep_edges(catalogue, kept, f"{k}_core")
     return replace(filtered, counts={**filtered.counts, f"rounds_{k}_core": rounds})
 

@@ -45,6 +45,10 @@ def test_the_notebook_passes_the_checks_that_the_guide_points_to(check: str, own
     getattr(notebooks.TestForm(), check)(own)
 
 
+def test_the_checks_of_pages_that_answer_a_question_are_not_asked_of_it(own: Path) -> None:
+    assert not notebooks.answers(own)
+
+
 def test_the_numbers_are_those_of_the_runs(
     own: Path, glued: dict, empty_study: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

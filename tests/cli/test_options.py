@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -35,6 +36,19 @@ def test_what_a_catalogue_became_is_told_once_and_without_empty_lines(shop, caps
     assert len(set(keys)) == len(keys) and "None" not in shown
     assert not any(key.startswith(("rows_", "split_")) or "_dropped_" in key for key in keys)
     assert all(len(line.split()[1]) <= 8 for line in shown.splitlines() if line.split()[0] in ("density", "gini_items"))
+
+
+def test_interactions_alone_are_a_catalogue_and_a_missing_table_beside_pictures_is_a_fault(shop, capsys):
+    for file in ("items.csv", "visual.npy", "textual.npy"):
+        (shop / file).unlink(missing_ok=True)
+    beside = [path for path in shop.iterdir() if path.name != "interactions.csv"]
+    if not beside:
+        (shop / "images").mkdir()
+        beside = [shop / "images"]
+    assert "items.csv: no such file" in told(capsys, "data", shop, rc=1)
+    for path in beside:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert re.search(r"modalities +none\n", told(capsys, "data", shop))
 
 
 PARITY = {"user": [0, 0, 0, 1], "item": [0, 1, 2, 2], "split": [0, 1, 2, 0]}
