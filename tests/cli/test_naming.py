@@ -80,7 +80,7 @@ def test_a_folder_is_the_same_however_it_is_pointed_to(tmp_path, monkeypatch, ca
         assert run(given) == 0
         ran = capsys.readouterr()
         assert main(["data", given, "--k-core", "1"]) == 0
-        assert "interactions" in capsys.readouterr().out, given
+        assert "catalogue  mine, " in capsys.readouterr().out, given
         assert "popularity on mine" in ran.out and ran.err == ""
     assert stored(tmp_path) == {"mine"}
     runs = [path.parent.name.split("-")[0] for path in (tmp_path / "home").rglob("run.json")]
