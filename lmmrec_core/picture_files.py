@@ -11,6 +11,8 @@ from pathlib import Path
 
 from PIL import Image, ImageFile, ImageOps
 
+from lmmrec_core.marks import in_its_place
+
 #: The formats that are read, by Pillow's names; a file of another one is refused, not tried.
 PICTURE_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 64_000_000  # about 8000 × 8000; as RGB 192 MB
@@ -51,10 +53,19 @@ def open_picture(path: Path) -> Image.Image:
         raise
     except Image.UnidentifiedImageError:
         told = f"it is of none of the formats {', '.join(PICTURE_FORMATS)}"
-        raise UnreadablePicture(told, cure) from None
+        raise UnreadablePicture(*(_text_in_its_place(path) or (told, cure))) from None
     except Exception as error:  # decoders raise many classes for damaged files, and all mean the same here
         reason = str(error).replace(str(path), "the file") or type(error).__name__
         raise UnreadablePicture(reason, cure) from None
+
+
+def _text_in_its_place(path: Path) -> tuple[str, str] | None:
+    """What a text is that lies where the picture should be, and the cure; None if it is none that is known."""
+    try:
+        with path.open("rb") as file:
+            return in_its_place(file.read(1024).decode("utf-8", errors="replace"))
+    except OSError:
+        return None
 
 
 @contextmanager

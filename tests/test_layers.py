@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "lmmrec_core"
 BASE = {
     "flow", "names", "questions", "roles", "registry", "config", "digests", "disk", "errors",
-    "seeds", "source", "losses", "checkpoints", "process", "home", "picture_files",
+    "seeds", "source", "losses", "checkpoints", "process", "home", "picture_files", "marks",
 }  # fmt: skip
 STAGES = (
     "fetching",

@@ -17,9 +17,9 @@ import numpy as np
 
 from lmmrec_core.data.columns import PartWords, in_words, meant_for, near_misses, no_header, other_separator
 from lmmrec_core.data.faults import Faults
-from lmmrec_core.data.marks import no_table, other_format
 from lmmrec_core.errors import DataError
 from lmmrec_core.flow import Float32Array
+from lmmrec_core.marks import no_table, other_format
 
 NumberedRow = tuple[int, dict[str, str]]  # line number in the file, cells by column name
 _FIELD_LIMIT = 2**31 - 1  # characters of a cell; the csv module's own limit is 131,072
@@ -247,8 +247,9 @@ def as_matrix(values: np.ndarray, place: str, n_rows: int, row_name: str) -> Flo
         matrix = np.array(values, dtype=np.float32, order="C")  # a copy: ``values`` may be a map of a file
     broken = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(broken):
+        told = "a number beyond float32" if np.isfinite(values[broken[0]]).all() else "NaN or infinity"
         raise DataError(
-            f"{place} row {broken[0]} (from 0): NaN or infinity, as have {len(broken) - 1} other rows; "
+            f"{place} row {broken[0]} (from 0): {told}, as have {len(broken) - 1} other rows; "
             "compute these features again, or leave the file out"
         )
     return matrix

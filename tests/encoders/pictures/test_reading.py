@@ -93,7 +93,8 @@ def test_broken_files_name_item_file_and_cure(tmp_path):
     for name in ("cut.jpg", "empty.jpg", "page.jpg", "flipped.png", "folder.jpg", "absent.jpg"):
         with pytest.raises(FeatureError) as caught:
             read_picture(tmp_path / name, "B00X")
-        for part in ("'B00X'", name, "replace the file", "out of the catalogue"):
+        cure = "fetch the file again" if name == "page.jpg" else "replace the file"
+        for part in ("'B00X'", name, cure, "out of the catalogue"):
             assert part in str(caught.value), name
 
 
@@ -185,6 +186,19 @@ def test_postscript_never_reaches_ghostscript(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_bytes(page)  # the name says nothing
     with pytest.raises(FeatureError, match=r"none of the formats AVIF, .*WEBP"):
         read_picture(tmp_path / "a.png", "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n", "a pointer of Git LFS, .*git lfs pull"),
+        ("<!DOCTYPE html><title>404</title>", "a page of HTML, .*fetch the file again"),
+    ],
+)
+def test_a_text_in_the_place_of_a_picture_is_told_with_its_cure(tmp_path, text, told):
+    (tmp_path / "a.jpg").write_text(text)
+    with pytest.raises(FeatureError, match=told):
+        read_picture(tmp_path / "a.jpg", "a")
 
 
 @pytest.mark.parametrize("name", ["a.ico", "a.pcx", "a.im", "a.tga", "a.dds", "a.icns", "a.sgi"])

@@ -1,4 +1,4 @@
-"""What a file is that should be text, told by how it begins."""
+"""What a file is that should be text or a picture, told by how it begins."""
 
 # how a file begins that was saved in another encoding
 _MARKS = {
@@ -21,10 +21,10 @@ _MARKS = {
 }
 # how a text begins that stands in the place of the file, with the cure
 _IN_ITS_PLACE = {
-    "version https://git-lfs": "a pointer of Git LFS, not the file; fetch the file with `git lfs pull`",
-    "<!doctype html": "a page of HTML, not the file; fetch the file again",
-    "<html": "a page of HTML, not the file; fetch the file again",
-}  # fmt: skip
+    "version https://git-lfs": ("a pointer of Git LFS, not the file", "fetch the file with `git lfs pull`"),
+    "<!doctype html": ("a page of HTML, not the file", "fetch the file again"),
+    "<html": ("a page of HTML, not the file", "fetch the file again"),
+}
 _START = 200  # characters that tell what a text is
 
 
@@ -36,11 +36,16 @@ def other_format(content: bytes) -> str | None:
     return found
 
 
+def in_its_place(text: str) -> tuple[str, str] | None:
+    """What a text is that stands in the place of the file asked for, and the cure; None if it is no such text."""
+    start = text[:_START].lstrip().lower()
+    return next((told for mark, told in _IN_ITS_PLACE.items() if start.startswith(mark)), None)
+
+
 def no_table(text: str) -> str:
     """What is wrong with a text as a whole, with the cure, to follow the name of its file; "" if nothing is."""
-    start = text[:_START].lstrip().lower()
-    if told := next((told for mark, told in _IN_ITS_PLACE.items() if start.startswith(mark)), None):
-        return f": {told}"
+    if found := in_its_place(text):
+        return f": {'; '.join(found)}"
     if "\x00" in text:
         line = text.count("\n", 0, text.index("\x00")) + 1
         return f" line {line}: damaged (a null character); fetch or write the file again"
