@@ -13,7 +13,7 @@ from lmmrec_core.cli.reading import asked_modalities, content_asked, content_use
 from lmmrec_core.config import parse_assignments
 from lmmrec_core.errors import ConfigError, unknown
 from lmmrec_core.flow import Result
-from lmmrec_core.names import BASELINE, CONTROLS, MODEL_TITLES, SEEDLESS_MODELS
+from lmmrec_core.names import BASELINE, CONTROLS, MODEL_TITLES, PARADIGMS, SEEDLESS_MODELS
 from lmmrec_core.study.cases import Case
 from lmmrec_core.study.workspace import Workspace, check_device
 
@@ -147,7 +147,7 @@ def _content_fields(workspace: Workspace, arguments: argparse.Namespace) -> dict
         raise ConfigError(
             f"--paradigm {arguments.paradigm} needs one encoder of both modalities; {encoder} names one for each"
         )
-    for option, kind in (("paradigm", paradigms), ("control", ("none", *CONTROLS))):
+    for option, kind in (("paradigm", PARADIGMS), ("control", ("none", *CONTROLS))):
         if (asked := getattr(arguments, option)) and asked not in kind:
             raise unknown(option, asked, kind, f"--{option}")
     return {
