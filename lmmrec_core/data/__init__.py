@@ -32,23 +32,11 @@ SOURCES: Registry["Source"] = Registry(
 )
 
 # interactions in a form that is not read
-_PACKED = tuple(
-    f"interactions.{kind}"
-    for kind in (
-        "csv.bz2",
-        "csv.xz",
-        "csv.zst",
-        "csv.zip",
-        "csv.7z",
-        "parquet",
-        "xls",
-        "zip",
-        "json",
-        "feather",
-        "pkl",
-        "db",
-    )
-)
+_PACKED = (
+    "interactions.csv.bz2", "interactions.csv.xz", "interactions.csv.zst", "interactions.csv.zip",
+    "interactions.csv.7z", "interactions.parquet", "interactions.xls", "interactions.zip", "interactions.json",
+    "interactions.feather", "interactions.pkl", "interactions.db",
+)  # fmt: skip
 
 
 def recognise(folder: Path) -> str:

@@ -2,8 +2,8 @@
 
 A start for contrastive training, which from a random picture stem soon knows so few pairs by heart. Two regressions are
 enough to be well above chance. First the stem: the mean cell of a picture is mapped to the sentence vector of its text
-by ridge regression, so that the blocks, MiniLM's, read rows like those of words. Then the
-projections of row 0, by canonical correlation analysis (:mod:`lmmrec_core.encoders.fine_tuning.cca`).
+by ridge regression, so that the blocks, MiniLM's, read rows like those of words. Then the projections of row 0, by
+canonical correlation analysis (:mod:`lmmrec_core.encoders.fine_tuning.cca`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -122,14 +122,12 @@ def _maps(encoder: "VLMo", pairs: OutsidePairs, progress: bool) -> Tensor:
 def _text_rows(encoder: "VLMo", texts: tuple[str, ...], progress: bool) -> dict[str, Tensor]:
     """Row 0 by both paths, and the mean of the words' last rows, MiniLM's sentence vector."""
     rows: dict[str, list[Tensor]] = {"own": [], "continued": [], "mean": []}
-    net, depth = encoder.module, encoder.settings.depth
+    net = encoder.module
     with torch.inference_mode():
         for chunk in _chunks(len(texts), f"texts for {encoder.name}", progress):
             tokens = encoder.preprocess_texts(texts[chunk])
             real = tokens["attention_mask"].bool()
-            embedded = net.embed_text(tokens["input_ids"])
-            last = net.final_norm(net.span(embedded, "text", real, (0, depth)))
-            joint = net.final_norm(net.span(embedded, "text", real, (0, depth), continued=True))
+            last, joint = net.both(net.embed_text(tokens["input_ids"]), "text", real)
             rows["own"].append(last[:, 0])
             rows["continued"].append(joint[:, 0])
             rows["mean"].append((last * real.unsqueeze(-1)).sum(dim=1) / real.sum(dim=1, keepdim=True))
@@ -138,13 +136,12 @@ def _text_rows(encoder: "VLMo", texts: tuple[str, ...], progress: bool) -> dict[
 
 def _image_rows(encoder: "VLMo", maps: Tensor, progress: bool) -> dict[str, Tensor]:
     rows: dict[str, list[Tensor]] = {"own": [], "continued": []}
-    net, depth = encoder.module, encoder.settings.depth
+    net = encoder.module
     with torch.inference_mode():
         for chunk in _chunks(len(maps), f"maps for {encoder.name}", progress):
-            embedded = net.embed_image(maps[chunk])
-            rows["own"].append(net.final_norm(net.span(embedded, "imag", None, (0, depth)))[:, 0])
-            joint = net.span(embedded, "imag", None, (0, depth), continued=True)
-            rows["continued"].append(net.final_norm(joint)[:, 0])
+            last, joint = net.both(net.embed_image(maps[chunk]), "imag", None)
+            rows["own"].append(last[:, 0])
+            rows["continued"].append(joint[:, 0])
     return {name: torch.cat(parts) for name, parts in rows.items()}
 
 

@@ -276,9 +276,8 @@ class VLMo:
 
     def _both(self, rows: Tensor, kind: ExpertKind, real: Tensor | None) -> tuple[Tensor, Tensor]:
         """Row 0 after the final norm, of the modality's own path and of its vision-language continuation."""
-        boundary = self.module.lower(rows, kind, real)
-        own, joint = (self.module.upper(boundary, way, real) for way in (kind, "vl"))
-        return self.module.final_norm(own)[:, 0], self.module.final_norm(joint)[:, 0]
+        own, joint = self.module.both(rows, kind, real)
+        return own[:, 0], joint[:, 0]
 
     def _checked_pixels(self, pixels: Tensor) -> Tensor:
         grid = self.settings.stem == "grid"

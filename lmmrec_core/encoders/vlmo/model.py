@@ -194,6 +194,15 @@ class VLMoNetwork(nn.Module):
         rows = self._run(self._blocks()[first:below], rows, kind, real)
         return self._run(self._blocks()[max(first, below) : last], rows, "vl", real)
 
+    def both(self, rows: Tensor, kind: ExpertKind, real: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Embedded rows through the modality's own path and through its vision-language continuation, normed.
+
+        The blocks that the two share are run once.
+        """
+        boundary = self.lower(rows, kind, real)
+        own, joint = (self.final_norm(self.upper(boundary, way, real)) for way in (kind, "vl"))
+        return own, joint
+
     def final_norm(self, rows: Tensor) -> Tensor:
         """The norm after the last block, in every path of every modality."""
         normed: Tensor = self.transformer.norm(rows)

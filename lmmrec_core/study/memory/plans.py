@@ -58,21 +58,21 @@ class _Resolved:
     end_to_end: EndToEndSettings | None
 
 
-def demand_of_plan(todo: SettledRun, split: Split, content: Matrices, track: TrackSettings) -> Demand:
-    """What training and evaluating takes, with the split and any feature matrices at hand."""
-    size = Size(split.n_users, split.n_items, len(split.train))
-    return _demand(todo, size, {modality: matrix.shape[1] for modality, matrix in content.items()}, track)
-
-
 def refuse_plan_that_cannot_fit(todo: SettledRun, split: Split, content: Matrices, track: TrackSettings) -> None:
-    """Whatever trains a plan calls this first. Raises TrainingError as ``room.refuse_unfit``."""
-    refuse_unfit(demand_of_plan(todo, split, content, track), room(todo.training.device))
+    """Whatever trains a plan calls this first, with its split and any feature matrices at hand.
+
+    Raises TrainingError as ``room.refuse_unfit``.
+    """
+    size = Size(split.n_users, split.n_items, len(split.train))
+    demand = _demand(todo, size, {modality: matrix.shape[1] for modality, matrix in content.items()}, track)
+    refuse_unfit(demand, room(todo.training.device))
 
 
 def demands_of(plans: Iterable[SettledRun], workspace: Workspace) -> list[Demand]:
-    """The same before any data is read: for data sets whose size is known, with rows of the encoders' published length.
+    """What plans take before any data is read, with rows of the encoders' published length.
 
-    Rows of an encoder of another kind count as nothing: they are short.
+    Plans on data sets whose size is not known are left out. Rows of an encoder of another kind count as nothing: they
+    are short.
     """
     sizes, track = known_sizes(workspace), workspace.track
     return [

@@ -37,9 +37,8 @@ class PretrainSettings(Settings):
     showing that none of its items is in a catalogue of the track. ``level_epochs``: so long the towers first learn to
     name the levels of the controls' factors, each those of its own modality. ``how``: "tune" trains with ``tune``;
     "cca" sets the common space of clip-small or vlmo-small in closed form, and trains on from there if ``tune`` is
-    given. ``mispaired``: the
-    share of pairs, none of them held out, whose texts change places first, to see what alignment is worth; towers that
-    learn levels learn them before.
+    given. ``mispaired``: the share of pairs, none of them held out, whose texts change places first, to see what
+    alignment is worth; towers that learn levels learn them before.
     """
 
     source: Literal["controls", "folder"]
